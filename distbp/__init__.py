@@ -1,0 +1,60 @@
+"""distbp: distributed data-parallel SGD with backpropagation on NumPy and Ray.
+
+    >>> import distbp
+    >>> result = distbp.train("digits", workers=0, epochs=3)
+    >>> bool(result.network.predict(distbp.load("digits").test.x[:1] / 16).shape == (1,))
+    True
+
+The number of workers never changes the result; see the README for what else is promised.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distbp.version import __version__
+
+if TYPE_CHECKING:
+    from distbp.callbacks import Callback as Callback
+    from distbp.config import Config as Config
+    from distbp.data import DataSet as DataSet
+    from distbp.data import load as load
+    from distbp.errors import DataError as DataError
+    from distbp.errors import DistbpError as DistbpError
+    from distbp.errors import TrainingError as TrainingError
+    from distbp.errors import UsageError as UsageError
+    from distbp.network import Evaluation as Evaluation
+    from distbp.network import Network as Network
+    from distbp.training import Result as Result
+    from distbp.training import train as train
+
+_HOMES = {
+    "Callback": "distbp.callbacks",
+    "Config": "distbp.config",
+    "DataError": "distbp.errors",
+    "DataSet": "distbp.data",
+    "DistbpError": "distbp.errors",
+    "Evaluation": "distbp.network",
+    "Network": "distbp.network",
+    "Result": "distbp.training",
+    "TrainingError": "distbp.errors",
+    "UsageError": "distbp.errors",
+    "load": "distbp.data",
+    "train": "distbp.training",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import distbp`` and ``distbp --help`` stay quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'distbp' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

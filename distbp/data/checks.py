@@ -1,0 +1,85 @@
+"""Checks that turn what a file holds into numbers that can be trained on, or into one line that says where it fails."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.errors import DataError
+
+_ROWS_AT_ONCE = 4096
+
+
+def features(x: Array, name: str, dtype: str) -> Array:
+    """Return x as a C-contiguous table of finite floats, or of unsigned bytes; further dimensions become columns."""
+    if x.ndim == 0 or len(x) == 0 or x.size == 0:
+        raise DataError(f"{name} has no rows or no columns: its shape is {x.shape}")
+    table = x.reshape(len(x), -1)
+    if table.dtype == np.uint8:
+        return np.ascontiguousarray(table)
+    return _finite_numbers(table, name, dtype)
+
+
+def numbers(x: Array, dtype: str, factor: float) -> Array:
+    """Return unsigned bytes as floats times ``factor``; floats as they are."""
+    if x.dtype != np.uint8:
+        return x
+    wide = x.astype(dtype)
+    if factor != 1.0:
+        np.multiply(wide, factor, out=wide)
+    return wide
+
+
+def target_values(y: Array, name: str, dtype: str) -> Array:
+    """Return y as a C-contiguous table of finite floats, one column or more."""
+    return _finite_numbers(y.reshape(len(y), -1), name, dtype)
+
+
+def _finite_numbers(table: Array, name: str, dtype: str) -> Array:
+    if table.dtype.kind not in "buif":
+        raise DataError(f"{name} must hold numbers, found {_kind(table)}{_first_text(table)}")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(table, dtype=dtype)
+    for start in range(0, len(converted), _ROWS_AT_ONCE):
+        bad = ~np.isfinite(converted[start : start + _ROWS_AT_ONCE])
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            value = table[start + row, column]
+            problem = f"is {value}" if not np.isfinite(value) else f"is {value}, too large for {dtype}"
+            raise DataError(f"{name} row {start + row} column {column} {problem}: expected a finite number")
+    return converted
+
+
+def _kind(table: Array) -> str:
+    return {"U": "text", "S": "text", "M": "dates", "m": "durations", "c": "complex numbers"}.get(
+        table.dtype.kind, str(table.dtype)
+    )
+
+
+def _first_text(table: Array) -> str:
+    """Name the first cell that is no number, if the array is text."""
+    if table.dtype.kind not in "US":
+        return ""
+    for row, cells in enumerate(table):
+        for column, cell in enumerate(cells):
+            try:
+                float(cell)
+            except ValueError:
+                return f" ({str(cell)[:40]!r} in row {row} column {column})"
+    return ""
+
+
+def check_rows(x: Array, y: Array, part: str) -> None:
+    """Refuse targets that do not match the rows."""
+    if y.ndim == 0 or x.ndim == 0:
+        raise DataError(f"the {part} part needs rows of x and as many targets, found shapes {x.shape} and {y.shape}")
+    if len(x) != len(y):
+        raise DataError(f"the {part} part has {len(x)} rows but {len(y)} targets: each row needs one")
+
+
+def check_same_columns(x_train: Array, x_test: Array) -> None:
+    """Refuse a test part with other columns than the training part."""
+    if x_train.shape[1] != x_test.shape[1]:
+        raise DataError(f"x_train has {x_train.shape[1]} columns, x_test {x_test.shape[1]}: they must be the same")
+    if (x_train.dtype == np.uint8) != (x_test.dtype == np.uint8):
+        raise DataError(f"x_train holds {x_train.dtype}, x_test {x_test.dtype}: one is pixels in 0..255, the other not")

@@ -1,0 +1,93 @@
+"""What a data set is once it has been read and checked: rows of numbers, targets, and what the targets mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+PIXEL_FACTOR = 1 / 255
+"""What unsigned bytes are multiplied by, so that pixels lie in 0..1."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Examples with their targets.
+
+    ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that stand for ``factor`` times their value: pixels
+    stay bytes in memory and become floats when a mini-batch is gathered. ``y`` holds class numbers, shape (rows,), or
+    values, shape (rows, m_L).
+    """
+
+    x: Array
+    y: Array
+    factor: float = 1.0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, part: slice) -> Rows:
+        return Rows(self.x[part], self.y[part], self.factor)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training part and a test part of the same columns.
+
+    Attributes:
+        name: short, for the run directory's name.
+        task: ``classification`` or ``regression``.
+        classes: what the class numbers 0..K-1 stand for; empty in regression.
+        outputs: values per row in regression; the number of classes in classification.
+    """
+
+    name: str
+    task: str
+    train: Rows
+    test: Rows
+    classes: tuple[Any, ...] = ()
+
+    @property
+    def features(self) -> int:
+        """m_0, the numbers per row."""
+        return int(self.train.x.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """The number of classes, or of values per row in regression."""
+        return len(self.classes) or int(self.train.y.shape[1])
+
+
+class Gather:
+    """Copies rows of a data set into arrays that are made once, as floats, up to ``capacity`` rows at a time.
+
+    >>> rows = Rows(np.array([[0, 255], [51, 0]], dtype=np.uint8), np.array([7, 8]), PIXEL_FACTOR)
+    >>> x, y = Gather(rows, 2, "float64")(np.array([1]))
+    >>> x.round(6).tolist(), y.tolist()
+    ([[0.2, 0.0]], [8])
+    """
+
+    def __init__(self, rows: Rows, capacity: int, dtype: str) -> None:
+        self._rows = rows
+        self._factor = rows.factor
+        self._raw = np.empty((capacity, rows.x.shape[1]), rows.x.dtype)
+        # floats of the run's own type need no second array
+        self._x = self._raw if rows.x.dtype == dtype and rows.factor == 1.0 else self._raw.astype(dtype)
+        self._y = np.empty((capacity, *rows.y.shape[1:]), rows.y.dtype)
+
+    def __call__(self, indices: Array) -> tuple[Array, Array]:
+        """Return x and y of the rows ``indices``, valid until the next call."""
+        count = len(indices)
+        raw, x, y = self._raw[:count], self._x[:count], self._y[:count]
+        # mode="clip" writes straight into out; the default makes a copy first. Every index is in range.
+        np.take(self._rows.x, indices, axis=0, out=raw, mode="clip")
+        np.take(self._rows.y, indices, axis=0, out=y, mode="clip")
+        if x is not raw and self._x is not self._raw:
+            np.copyto(x, raw)
+            if self._factor != 1.0:
+                np.multiply(x, self._factor, out=x)
+        return x, y

@@ -1,0 +1,36 @@
+"""NumPy archives: ``x_train, y_train, x_test, y_test``, or ``X, y`` with a part held out. Read without pickle."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.errors import DataError
+
+_PARTS = ("x_train", "y_train", "x_test", "y_test", "x", "y")
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Return the archive's arrays of known names, in lower case.
+
+    Raises:
+        DataError: the file is no archive, is cut off, or an array would need pickle.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
+        with archive:
+            names = {name.lower(): name for name in archive.files}
+            return {part: archive[names[part]] for part in _PARTS if part in names}
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "allow_pickle" in reason:
+            reason = "it holds Python objects, which are not loaded because they could run code"
+        raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error

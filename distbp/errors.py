@@ -1,0 +1,78 @@
+"""What can go wrong, by whose hand. Every message says what was found, what was expected and what to do.
+
+DistbpError
+|-- UsageError      the request itself is wrong: an option, a name, a number (also a ValueError)
+|-- DataError       what a file or an array holds cannot be used (also a ValueError)
+|-- RunError        a run directory or a model file cannot be read or written
+|-- ClusterError    Ray cannot be reached, or has too little for this run
+`-- TrainingError   the run began and could not go on
+    |-- Interrupted     a callback or the user ended it; the state was kept
+    |-- DivergedError   a cost, a gradient or a weight is no longer a finite number
+    `-- PeerLostError   a worker or the parameter server died or fell silent
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DistbpError(Exception):
+    """The base of all errors that are the user's to read; anything else is a bug and keeps its traceback."""
+
+
+class UsageError(DistbpError, ValueError):
+    """The request itself is wrong: an option, a name, a number, a run directory that is taken."""
+
+
+class DataError(DistbpError, ValueError):
+    """What a file or an array holds cannot be used."""
+
+
+class RunError(DistbpError):
+    """A run directory or a model file cannot be read or written."""
+
+
+class ClusterError(DistbpError):
+    """Ray cannot be reached, or has too little for this run."""
+
+
+class TrainingError(DistbpError):
+    """The run began and could not go on."""
+
+
+class Interrupted(TrainingError):
+    """A callback or the user ended the run; the state was kept."""
+
+
+class DivergedError(TrainingError):
+    """A number of this step is not finite, or too large to be squared; its update was not applied.
+
+    Attributes:
+        step: the step, counted from 0 over the whole run.
+        layer: the first layer l = 1..L that shows it.
+    """
+
+    def __init__(self, what: str, step: int, layer: int) -> None:
+        super().__init__(
+            f"{what} of step {step} is not a finite number, first in layer {layer}; "
+            "the last good weights are kept: try a lower --lr, or scale the inputs to about -1..1"
+        )
+        self.step = step
+        self.layer = layer
+
+
+class PeerLostError(TrainingError):
+    """A worker or the parameter server died or fell silent."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that nobody knows, with the nearest known one.
+
+    >>> print(unknown_name("activation", "rleu", ["sigmoid", "relu"]))
+    unknown activation 'rleu': did you mean 'relu'? Known: sigmoid, relu
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")

@@ -1,0 +1,114 @@
+"""Backpropagation through a layered, fully connected network, in the lecture's notation.
+
+Examples are rows: ``a`` of layer l has shape (rows, m_l). With a^0 = x, for l = 1..L and from right to left::
+
+    z^l     = a^{l-1} (w^l)^T + b^l          a^l = sigma(z^l)                the forward pass
+    delta^L = dC/da^L * sigma'(z^L)                                          base case
+    delta^l = (delta^{l+1} w^{l+1}) * sigma'(z^l)                            induction step
+    dC/dw^l = (delta^l)^T a^{l-1}            dC/db^l = sum of delta^l's rows
+
+``*`` is elementwise. Both gradients are SUMS over the rows, never means. Source: lecture 22, slides 9 to 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from distbp.nn.activations import ACTIVATIONS
+from distbp.nn.costs import COSTS
+from distbp.nn.structure import Array, Layer, Structure
+
+
+class Sums(NamedTuple):
+    """What the rows of one call add up to."""
+
+    cost: float
+    """Sum of the rows' costs."""
+    right: int
+    """Rows whose class the network gives; 0 where the targets are values."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The arrays of one forward and backward pass, index 0 holding layer 1; a buffer may serve two of them."""
+
+    z: tuple[Array, ...]
+    a: tuple[Array, ...]
+    delta: tuple[Array, ...]
+    scratch: tuple[Array, ...]
+
+
+class Backprop:
+    """Forward and backward pass over up to ``rows`` examples at a time, in arrays that are made once.
+
+    With ``keep_z`` every z^l is kept beside its a^l; else a hidden layer's a^l overwrites its z^l, which the
+    derivatives do not need. The results are the same bits.
+    """
+
+    def __init__(self, structure: Structure, rows: int, dtype: str, keep_z: bool = False) -> None:
+        self.structure = structure
+        self.dtype = np.dtype(dtype)
+        self._rows = rows
+        self._activations = [ACTIVATIONS[name] for name in structure.activations]
+        self._cost = COSTS[structure.cost]
+
+        def buffers() -> tuple[Array, ...]:
+            return tuple(np.empty((rows, m), self.dtype) for m in structure.sizes[1:])
+
+        z = buffers()
+        a = buffers() if keep_z else (*z[:-1], np.empty_like(z[-1]))
+        self._whole = Workspace(z, a, buffers(), buffers())
+        self._ones = np.ones(rows, self.dtype)
+        self.workspace = lru_cache(maxsize=8)(self._cut)
+
+    def _cut(self, rows: int) -> Workspace:
+        """Return the arrays cut to exactly ``rows`` examples."""
+        if rows > self._rows:
+            raise ValueError(f"built for {self._rows} rows, got {rows}")
+        whole = self._whole
+        return Workspace(*(tuple(x[:rows] for x in part) for part in (whole.z, whole.a, whole.delta, whole.scratch)))
+
+    def forward(self, layers: Sequence[Layer], x: Array) -> Workspace:
+        """Run the network from left to right; return z and a of every layer (valid until the next call)."""
+        work = self.workspace(len(x))
+        a_prev = x
+        for (w, b), z, a, activation in zip(layers, work.z, work.a, self._activations, strict=True):
+            np.matmul(a_prev, w.T, out=z)
+            np.add(z, b, out=z)
+            activation.apply(z, out=a)
+            a_prev = a
+        return work
+
+    def gradient(self, layers: Sequence[Layer], x: Array, y: Array, out: Sequence[Layer]) -> Sums:
+        """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
+
+        ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0).
+        """
+        work = self.forward(layers, x)
+        self._cost.output_delta(self._activations[-1], work.z[-1], work.a[-1], y, work.delta[-1], work.scratch[-1])
+        ones = self._ones[: len(x)]
+        for l in reversed(range(self.structure.depth)):
+            delta = work.delta[l]
+            np.matmul(delta.T, work.a[l - 1] if l else x, out=out[l].w)
+            np.matmul(ones, delta, out=out[l].b)
+            if l:
+                np.matmul(delta, layers[l].w, out=work.delta[l - 1])
+                self._activations[l - 1].times_derivative(work.delta[l - 1], work.a[l - 1], work.scratch[l - 1])
+        return self.sums(work, y)
+
+    def first_bad_layer(self, rows: int) -> int:
+        """Return the first layer of the last pass, over ``rows`` rows, whose output is not finite; L if none is."""
+        work = self.workspace(rows)
+        for l, a in enumerate((*work.a[:-1], work.z[-1]), start=1):
+            if not np.isfinite(a).all():
+                return l
+        return self.structure.depth
+
+    def sums(self, work: Workspace, y: Array) -> Sums:
+        """Return the sums over the rows of a forward pass whose targets are y."""
+        return Sums(self._cost.sum(work.z[-1], work.a[-1], y), self._cost.right(work.z[-1], y))

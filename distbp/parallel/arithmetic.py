@@ -1,0 +1,25 @@
+"""What the bits of a matrix product depend on besides its operands: BLAS, its kernel for this CPU, its threads."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+
+def pin_threads(threads: int) -> threadpool_limits:
+    """Let BLAS use exactly ``threads`` threads in this process; as a context manager, until the block ends."""
+    return threadpool_limits(limits=threads, user_api="blas")
+
+
+def fingerprint() -> dict[str, Any]:
+    """Return what must be equal for two processes to compute the same bits."""
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return {
+        "numpy": np.__version__,
+        "blas": sorted({f"{library['internal_api']} {library['version']}" for library in blas}),
+        "kernel": sorted({str(library.get("architecture")) for library in blas}),
+        "machine": platform.machine(),
+    }

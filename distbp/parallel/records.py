@@ -1,0 +1,54 @@
+"""What workers tell the parameter server, and what the server tells everybody, about one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from distbp.errors import DivergedError
+from distbp.parallel.shards import Span
+
+
+class Divergence(NamedTuple):
+    """A number that is no longer finite."""
+
+    what: str
+    """``the cost``, ``a gradient`` or ``a weight``."""
+    layer: int
+    """The first layer l = 1..L that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says beside the gradients of the shards it holds."""
+
+    held: Span
+    rows: int
+    """Examples in these shards."""
+    costs: tuple[float, ...]
+    """Sum of the examples' costs, shard by shard."""
+    right: int
+    """Examples whose class the network gives."""
+    divergence: Divergence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step as the parameter server saw it."""
+
+    step: int
+    """Counted from 0 over the whole run."""
+    rows: int
+    """Examples in the mini-batch."""
+    cost: float
+    """Mean of the examples' costs, before the update."""
+    right: int
+    """Examples whose class the network gave, before the update."""
+    divergence: Divergence | None = None
+    """Set if the step's update was not applied."""
+
+    def check(self) -> StepRecord:
+        """Return this record; raise DivergedError if the update was not applied."""
+        if self.divergence is not None:
+            raise DivergedError(self.divergence.what, self.step, self.divergence.layer)
+        return self

@@ -1,0 +1,62 @@
+"""The model files: ``model.safetensors`` holds w and b of every layer, ``model.json`` what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.errors import RunError, UsageError
+from distbp.nn.structure import Array, Structure
+from distbp.runs.files import read_json, read_tensors, write_json, write_tensors
+
+_FORMAT = 1
+
+
+def weights_sha256(weights: Array) -> str:
+    """Return the SHA-256 of the flat parameter vector's bytes, little-endian, in layer order w^1, b^1, w^2, b^2 .."""
+    return hashlib.sha256(weights.astype(weights.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict[str, Any]) -> None:
+    """Write the model's two files into ``folder``, which is made if need be.
+
+    ``meaning`` is kept beside the structure: what the outputs stand for, as JSON's types.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be made: {error.strerror}") from error
+    tensors = {}
+    for l, (w, b) in enumerate(structure.layers(weights), start=1):
+        tensors[f"w{l}"], tensors[f"b{l}"] = w, b
+    write_tensors(folder / "model.safetensors", tensors)
+    described = {"sizes": structure.sizes, "activations": structure.activations, "cost": structure.cost}
+    write_json(folder / "model.json", {"format": _FORMAT, **described, **meaning})
+
+
+def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
+    """Return structure, flat parameter vector and meaning of the model in ``folder``.
+
+    Raises:
+        RunError: a file is missing, damaged, or does not fit the other.
+    """
+    described = read_json(folder / "model.json")
+    tensors, _ = read_tensors(folder / "model.safetensors")
+    if described.get("format") != _FORMAT:
+        raise RunError(f"{folder / 'model.json'} is of format {described.get('format')}, this version reads {_FORMAT}")
+    try:
+        sizes, activations = tuple(described["sizes"]), tuple(described["activations"])
+        structure = Structure(sizes, activations, described["cost"])
+        dtype = tensors["w1"].dtype
+        weights = np.empty(structure.parameter_count, dtype)
+        for l, (w, b) in enumerate(structure.layers(weights), start=1):
+            for view, tensor in ((w, tensors[f"w{l}"]), (b, tensors[f"b{l}"])):
+                if view.shape != tensor.shape or tensor.dtype != dtype:
+                    raise RunError(f"layer {l} is {tensor.shape} of {tensor.dtype}, expected {view.shape} of {dtype}")
+                view[:] = tensor
+    except (KeyError, TypeError, UsageError, RunError) as error:
+        raise RunError(f"the two model files in {folder} do not fit each other: {error}") from error
+    return structure, weights, described

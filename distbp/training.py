@@ -1,0 +1,278 @@
+"""Training: the algorithm from the settings and the data to a trained network, on one page."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.callbacks import Callback, RunRecord
+from distbp.config import Config
+from distbp.data.dataset import Array, DataSet
+from distbp.data.loading import Source, load
+from distbp.data.order import Order
+from distbp.errors import Interrupted, TrainingError, UsageError
+from distbp.network import Evaluation, Network, evaluate, fit_targets
+from distbp.nn.initial import initial_weights
+from distbp.nn.structure import Structure
+from distbp.optim import make_optimizer
+from distbp.parallel.arithmetic import fingerprint, pin_threads
+from distbp.parallel.pool import InProcess, Pool
+from distbp.runs.checkpoints import write_checkpoint
+from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused
+from distbp.runs.model import weights_sha256
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run gives.
+
+    Attributes:
+        network: the trained network.
+        summary: what ``summary.json`` holds.
+        history: what ``metrics.jsonl`` holds, one record per epoch.
+        run_directory: where the run was kept, None if it was not.
+    """
+
+    network: Network
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    run_directory: Path | None
+
+
+def train(
+    data: Source | Sequence[Source],
+    config: Config | None = None,
+    *,
+    network: Network | None = None,
+    run_dir: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    started: float | None = None,
+    **settings: Any,
+) -> Result:
+    """Train a network by data-parallel mini-batch gradient descent.
+
+    Args:
+        data: a built-in name, a path, a pair of arrays (x, y), a loaded data set, or a list of paths.
+        config: the settings; or give them by name instead (see :class:`distbp.Config`).
+        network: start from this network's structure and weights (it is not changed).
+        run_dir: keep the run there (it must not hold one yet); None keeps nothing.
+        callbacks: told about the run while it goes on.
+        started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
+
+    Raises:
+        UsageError: a setting is wrong, or the run directory is taken.
+        DataError: the data cannot be used.
+        ClusterError: Ray cannot be reached, or has too little.
+        TrainingError: the run diverged, lost a peer, or was ended by a callback.
+
+    >>> result = train("digits", workers=0, hidden=(32,), epochs=5)
+    >>> result.summary["test_accuracy"] > 0.9
+    True
+    """
+    started = time.perf_counter() if started is None else started
+    if config is not None and settings:
+        raise UsageError(f"give a config or settings by name, not both: found {', '.join(settings)}")
+    config = config or Config.from_settings(settings)
+    if run_dir is not None:
+        check_unused(Path(run_dir))
+    sources = data if isinstance(data, list) else [data]
+    data_set = load(
+        *sources, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype
+    )
+    config, structure = _settle(config, data_set, network)
+    for note in _notes(config, data_set):
+        for callback in callbacks:
+            callback.on_note(note)
+    directory = None
+    if run_dir is not None:
+        described = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
+        directory = RunDirectory(Path(run_dir), {**described, **config.to_json(), "arithmetic": fingerprint()})
+    run = _Run(config, structure, data_set, directory, callbacks)
+    with closing(run), pin_threads(config.threads), run.pool(network) as pool:
+        run.descend(pool)
+        return run.finish(pool, started)
+
+
+def _settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
+    """Return the settings with nothing left open, and the structure they make with these data."""
+    config = config.for_task(data.task)
+    if network is not None:
+        structure = network.structure
+        expected = (data.features, _outputs(structure.cost, data))
+        if (structure.sizes[0], structure.sizes[-1]) != expected:
+            raise UsageError(
+                f"the network has inputs and outputs {structure.sizes[0]}, {structure.sizes[-1]}, "
+                f"the data need {expected[0]}, {expected[1]}"
+            )
+        return config, structure
+    assert config.output is not None and config.cost is not None
+    sizes = (data.features, *config.hidden, _outputs(config.cost, data))
+    return config, Structure(sizes, (*[config.activation] * len(config.hidden), config.output), config.cost)
+
+
+def _outputs(cost: str, data: DataSet) -> int:
+    """Return m_L: a node per class or value; two classes under binary cross-entropy need only one."""
+    return 1 if cost == "binary-cross-entropy" and data.outputs == 2 else data.outputs
+
+
+def _notes(config: Config, data: DataSet) -> list[str]:
+    notes = []
+    assert config.shards is not None
+    if config.batch_size > len(data.train):
+        notes.append(
+            f"--batch-size {config.batch_size} is more than the {len(data.train)} training rows: "
+            "each epoch is one step over all of them"
+        )
+    if config.workers > config.shards:
+        notes.append(
+            f"{config.workers - config.shards} of {config.workers} workers stay idle: a mini-batch has "
+            f"{config.shards} shards; --shards {config.workers} would use them (and give other bits)"
+        )
+    return notes
+
+
+class _Run:
+    """One run: its records so far and where they are kept."""
+
+    def __init__(
+        self,
+        config: Config,
+        structure: Structure,
+        data: DataSet,
+        directory: RunDirectory | None,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.config = config
+        self.structure = structure
+        self.data = data
+        self.directory = directory
+        self.callbacks = callbacks
+        self.order = Order(len(data.train), config.batch_size, config.seed)
+        self.history: list[dict[str, Any]] = []
+        self.step_seconds: list[float] = []
+        self.steps_done = 0
+
+    def close(self) -> None:
+        if self.directory is not None:
+            self.directory.close()
+
+    def pool(self, network: Network | None) -> Pool:
+        """Return who computes the steps, from the initial weights on."""
+        config = self.config
+        assert config.lr is not None and config.initial is not None
+        slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+        state = np.zeros((1 + len(slots), self.structure.parameter_count), config.dtype)
+        state[0] = (
+            network.weights if network else initial_weights(self.structure, config.initial, config.seed, config.dtype)
+        )
+        rows = fit_targets(self.data.train, self.structure)
+        if config.workers == 0:
+            return InProcess(self.structure, config, rows, state)
+        # Imported here so that a run in this process never loads Ray.
+        from distbp.actors import ActorPool
+
+        return ActorPool(self.structure, config, rows, state, self._note)
+
+    def _note(self, text: str) -> None:
+        for callback in self.callbacks:
+            callback.on_note(text)
+
+    def descend(self, pool: Pool) -> None:
+        """Do all steps of all epochs."""
+        begin = RunRecord(
+            self.config,
+            self.structure,
+            len(self.data.train),
+            len(self.data.test),
+            self.order.steps_per_epoch,
+            self.directory.path if self.directory else None,
+        )
+        for callback in self.callbacks:
+            callback.on_start(begin)
+        try:
+            for epoch in range(self.config.epochs):
+                self._epoch(epoch, pool)
+        except TrainingError:
+            self._checkpoint(pool)
+            raise
+
+    def _epoch(self, epoch: int, pool: Pool) -> None:
+        rows, cost, right = 0, 0.0, 0
+        last = began = time.perf_counter()
+        for record in pool.steps((epoch + 1) * self.order.steps_per_epoch):
+            now = time.perf_counter()
+            self.step_seconds.append(now - last)
+            last = now
+            self.steps_done += 1
+            rows, cost, right = rows + record.rows, cost + record.cost * record.rows, right + record.right
+            asked = [callback.on_step(record) for callback in self.callbacks]
+            if any(asked):
+                raise Interrupted(f"interrupted after step {record.step}, in epoch {epoch + 1}")
+        seconds = last - began
+        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": self.steps_done, "train_cost": cost / rows}
+        if self.data.classes:
+            measured["train_accuracy"] = right / rows
+        measured |= _test(evaluate(self._network(pool.state()[0]), self.data.test))
+        measured |= {"seconds": seconds, "samples_per_second": rows / seconds, "lr": self.config.lr}
+        self.history.append({name: _for_json(value) for name, value in measured.items()})
+        if self.directory is not None:
+            self.directory.write_metrics(self.history[-1])
+        for callback in self.callbacks:
+            callback.on_epoch_end(self.history[-1])
+
+    def _network(self, weights: Array) -> Network:
+        return Network.of(self.structure, weights, self.data.classes)
+
+    def _checkpoint(self, pool: Pool) -> None:
+        """Keep the newest state, if the pool still has it."""
+        if self.directory is None:
+            return
+        slots = make_optimizer(self.config.optimizer, self.config.momentum, self.config.nesterov).slots
+        write_checkpoint(self.directory.path / CHECKPOINTS, self.steps_done, pool.state(), slots, self.config.to_json())
+
+    def finish(self, pool: Pool, started: float) -> Result:
+        """Return the trained network and write what a finished run leaves behind."""
+        network = self._network(pool.state()[0])
+        config = self.config
+        seconds = sum(record["seconds"] for record in self.history)
+        last = self.history[-1]
+        summary = {
+            **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
+            "epochs": len(self.history),
+            "steps": self.steps_done,
+            "workers": config.workers,
+            "shards": config.shards,
+            "threads": config.threads,
+            "seed": config.seed,
+            "samples_per_second": len(self.data.train) * len(self.history) / seconds,
+            "step_ms": 1000 * statistics.median(self.step_seconds),
+            "wall_seconds": time.perf_counter() - started,
+            "recoveries": 0,
+            "weights_sha256": weights_sha256(network.weights),
+        }
+        path = None
+        if self.directory is not None:
+            path = self.directory.path
+            self._checkpoint(pool)
+            network.save(path)
+            self.directory.write_summary(summary)
+        return Result(network, summary, self.history, path)
+
+
+def _test(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what applies to the task of an evaluation, by the names of the summary."""
+    found = evaluation._asdict()
+    return {f"test_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
+
+
+def _for_json(value: Any) -> Any:
+    """Return None for a number that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
