@@ -1,0 +1,142 @@
+"""A connection to Ray: a private local one that ends with the run, or an existing cluster that stays."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distbp.errors import ClusterError
+
+_PROBE_SECONDS = 12.0
+_CONNECT_SECONDS = 3.0
+_LONGEST_TEMPORARY_FOLDER = 30
+"""Ray puts sockets some 70 characters below its folder, and a socket's path may have 107 (103 on macOS)."""
+
+_PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+
+
+@contextmanager
+def ray_session(address: str | None, cpus: int, store_bytes: int) -> Iterator[None]:
+    """Connect to Ray for the length of the ``with`` block.
+
+    Args:
+        address: an existing cluster, HOST:PORT or ``auto``; None for a private Ray on this machine, with as many
+            CPUs as are asked for whether the machine has them or not. If this process is connected already, that
+            connection is used and left as it is.
+        cpus: CPUs of the private Ray.
+        store_bytes: size of the private Ray's object store.
+
+    Raises:
+        ClusterError: the platform has no Ray, nobody answers at the address, or Ray does not start.
+    """
+    if sys.platform not in ("linux", "darwin"):
+        raise ClusterError(f"Ray workers need Linux or macOS, this is {sys.platform}: use --workers 0")
+    if address is not None:
+        _check_address(address)
+    _prepare_environment(private=address is None)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    folder = None if address else Path(tempfile.mkdtemp(prefix="distbp-", dir=_short_temporary_folder()))
+    try:
+        with _signal_handlers_kept():
+            _connect(ray, address, cpus, store_bytes, folder)
+        yield
+    finally:
+        ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _connect(ray: object, address: str | None, cpus: int, store_bytes: int, folder: Path | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    private = {
+        "num_cpus": cpus,
+        "object_store_memory": store_bytes,
+        "include_dashboard": False,
+        "_temp_dir": str(folder),
+    }
+    try:
+        ray.init(address=address or "local", **quiet, **({} if address else private))  # type: ignore[attr-defined]
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        where = f"Ray at {address}" if address else "a private Ray on this machine"
+        raise ClusterError(f"{where} could not be used: {str(error).strip().splitlines()[0]}") from error
+
+
+def _prepare_environment(private: bool) -> None:
+    """Set what Ray reads from the environment when it is imported and started, unless the user has set it."""
+    # Ray runs its workers at nice 15 by default, so that anything else on the machine goes first.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Under `uv run` Ray would upload the current folder as every worker's working directory.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if not private:
+        return
+    # Where Ray believes that it cannot make a cluster of several hosts, it listens on 127.0.0.1 alone.
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        # A token of this process's own: nothing is read from or written to the user's ~/.ray.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def _short_temporary_folder() -> str:
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp"
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Put back the SIGTERM handler that ``ray.init`` replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_address(address: str) -> None:
+    """Find out within 15 s whether a Ray cluster answers.
+
+    Ray itself would wait for minutes, and then end the whole process from its C++ part; so another process asks first.
+    """
+    if address == "auto":
+        return
+    if "://" in address:
+        raise ClusterError(f"--address {address} is no HOST:PORT: run on a node of the cluster, with its address there")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ClusterError(f"--address {address!r} is no HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(f"nobody answers at {address}: {error.strerror or error}; is the Ray cluster up?") from error
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE, address],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_SECONDS - _CONNECT_SECONDS,
+            env={**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
+        )
+        answered, said = probe.returncode == 0, probe.stderr
+    except subprocess.TimeoutExpired:
+        answered, said = False, ""
+    if "uthenticat" in said:
+        raise ClusterError(f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN")
+    if not answered:
+        raise ClusterError(f"what answers at {address} is no Ray cluster of this Ray version")
