@@ -113,6 +113,8 @@ class Config:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         _check_names(self)
         _check_numbers(self)
+        if self.address is not None:
+            _check_address(self.address)
         if self.optimizer != "sgd" and (self.momentum is not None or self.nesterov):
             what = "nesterov" if self.momentum is None else "momentum"
             raise UsageError(f"{what} belongs to sgd, the optimizer is {self.optimizer}: leave it out or choose sgd")
@@ -182,6 +184,14 @@ def _check_numbers(config: Config) -> None:
         raise UsageError(f"momentum must be at least 0 and below 1, found {config.momentum!r}")
     if not (_is_number(config.test_fraction) and 0 < config.test_fraction < 1):
         raise UsageError(f"test_fraction must lie between 0 and 1, found {config.test_fraction!r}")
+
+
+def _check_address(address: str) -> None:
+    """Check the form of a cluster's address; whether somebody answers there is found out later."""
+    host, _, port = address.rpartition(":")
+    well_formed = bool(host) and "://" not in address and port.isdigit() and 0 < int(port) < 65536
+    if address != "auto" and not well_formed:
+        raise UsageError(f"address must be HOST:PORT as seen from a node of the cluster, or auto; found {address!r}")
 
 
 def _is_number(value: object) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.pool import shards_of
 from distbp.parallel.records import StepRecord
 from distbp.parallel.shards import cut
+
+if TYPE_CHECKING:
+    from distbp.actors.shells import Pulse
 
 _STORE_BYTES = 256 * 2**20
 _VECTORS_IN_FLIGHT = 64
@@ -51,6 +54,8 @@ class ActorPool:
         self._exit = ExitStack()
         self._server: Any = None
         self._workers: list[Any] = []
+        self._peers: dict[str, Any] = {}
+        """All actors by the names that messages give them."""
 
     def __enter__(self) -> Self:
         cores = os.cpu_count() or 1
@@ -90,27 +95,28 @@ class ActorPool:
         self._workers = [
             RemoteWorker.remote(self._structure, config, x, y, self._rows.factor) for _ in range(config.workers)
         ]
-        pulses = [actor.pulse.remote() for actor in self._actors().values()]
+        actors = {"the parameter server": self._server} | {f"worker {i}": w for i, w in enumerate(self._workers)}
+        pulses = [actor.pulse.remote() for actor in actors.values()]
         ready, late = ray.wait(pulses, num_returns=len(pulses), timeout=config.wait)
         if late:
             raise ClusterError(
                 f"{len(ready)} of {len(pulses)} actors started within {config.wait:g} s (--wait): "
                 "the cluster has no room for the others"
             )
-        self._check_arithmetic(self._get(pulses, "while the actors started"))
+        self._peers = actors
+        answers = self._get(pulses, "while the actors started")
+        self._peers = {
+            f"{name} on host {pulse.host}": actors[name] for name, pulse in zip(actors, answers, strict=True)
+        }
+        self._check_arithmetic(answers)
 
-    def _check_arithmetic(self, pulses: list[tuple[str, dict[str, Any]]]) -> None:
+    def _check_arithmetic(self, pulses: list[Pulse]) -> None:
         """Say which hosts may compute other bits than this one."""
         here = fingerprint()
-        for host, there in dict(pulses).items():
+        for host, there in {pulse.host: pulse.arithmetic for pulse in pulses}.items():
             changed = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
             if changed:
                 self._note(f"host {host} computes with {', '.join(changed)}: its bits may differ")
-
-    def _actors(self) -> dict[str, Any]:
-        return {"the parameter server": self._server} | {
-            f"worker {number}": worker for number, worker in enumerate(self._workers)
-        }
 
     def steps(self, stop: int) -> Iterator[StepRecord]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
@@ -153,7 +159,7 @@ class ActorPool:
     def _check_pulses(self, when: str, seconds: float) -> None:
         import ray
 
-        pulses = {actor.pulse.remote(): name for name, actor in self._actors().items()}
+        pulses = {actor.pulse.remote(): name for name, actor in self._peers.items()}
         _, silent = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
         if silent:
             names = ", ".join(pulses[pulse] for pulse in silent)
@@ -167,7 +173,7 @@ class ActorPool:
         deadline = time.monotonic() + self._config.timeout
         while True:
             gone = []
-            for name, actor in self._actors().items():
+            for name, actor in self._peers.items():
                 try:
                     ray.get(actor.pulse.remote(), timeout=1)
                 except RayActorError:

@@ -116,11 +116,7 @@ def _check_address(address: str) -> None:
     """
     if address == "auto":
         return
-    if "://" in address:
-        raise ClusterError(f"--address {address} is no HOST:PORT: run on a node of the cluster, with its address there")
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ClusterError(f"--address {address!r} is no HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import ray
@@ -18,14 +19,22 @@ from distbp.parallel.shards import Span, subtrees
 from distbp.parallel.worker import Worker
 
 
-class _Pulse:
+class Pulse(NamedTuple):
+    """An actor's sign of life."""
+
+    host: str
+    pid: int
+    arithmetic: dict[str, Any]
+
+
+class _Alive:
     @ray.method(concurrency_group="pulse")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
-    def pulse(self) -> tuple[str, dict[str, Any]]:
-        """Return the host's name and the fingerprint of its arithmetic."""
-        return socket.gethostname(), fingerprint()
+    def pulse(self) -> Pulse:
+        """Say where this actor is and what its bits depend on."""
+        return Pulse(socket.gethostname(), os.getpid(), fingerprint())
 
 
-class _Worker(_Pulse):
+class _Worker(_Alive):
     """A :class:`Worker` whose rows are Ray's one copy on the host."""
 
     def __init__(self, structure: Structure, config: Config, x: Array, y: Array, factor: float) -> None:
@@ -37,7 +46,7 @@ class _Worker(_Pulse):
         return self._worker.push(step, held, weights)
 
 
-class _Server(_Pulse):
+class _Server(_Alive):
     """A :class:`ParameterServer`."""
 
     def __init__(self, structure: Structure, config: Config, state: Array, step: int) -> None:

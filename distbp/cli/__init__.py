@@ -1,0 +1,69 @@
+"""The command line: options to settings, settings to one library call, and the only code that prints.
+
+Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from distbp.cli.apply import evaluate, predict
+from distbp.cli.train import train
+from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
+from distbp.version import __version__
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+class _Commands(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="distbp")
+def commands() -> None:
+    """Train dense neural networks by data-parallel SGD; the number of workers never changes the result.
+
+    \b
+    Example:
+      distbp train digits --workers 2
+    """
+
+
+for command in (train, evaluate, predict):
+    commands.add_command(command)
+
+
+def run(arguments: Sequence[str], started: float) -> int:
+    """Run one command and return its exit code; errors that are the user's become one line on stderr."""
+    try:
+        commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"Error: {error.format_message()}", err=True)
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except DistbpError as error:
+        click.echo(f"Error: {error}", err=True)
+        if isinstance(error, Interrupted):
+            return INTERRUPTED
+        return BAD_USAGE if isinstance(error, UsageError) else FAILED
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing is left to say, also not at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return 0

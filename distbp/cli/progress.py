@@ -1,0 +1,134 @@
+"""Progress of a run on stderr: a bar on a terminal, else one line per epoch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from distbp.callbacks import Callback, RunRecord
+from distbp.parallel.records import StepRecord
+
+_SECONDS_BETWEEN_UPDATES = 0.1
+
+
+class _Lines(Callback):
+    """Notes as they come, and one line per epoch."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+
+    def on_note(self, text: str) -> None:
+        click.echo(f"note: {text}", err=True)
+
+    def on_start(self, run: RunRecord) -> None:
+        self._epochs = run.config.epochs
+        sizes = "-".join(str(size) for size in run.structure.sizes)
+        where = f"{run.config.workers} workers" if run.config.workers else "this process"
+        click.echo(
+            f"{run.train_rows} rows to train on, {run.test_rows} to test; {sizes} network of "
+            f"{run.structure.parameter_count:,} parameters; {run.config.shards} shards on {where}",
+            err=True,
+        )
+
+    def on_epoch_end(self, record: Mapping[str, Any]) -> None:
+        click.echo(epoch_line(record, self._epochs), err=True)
+
+
+def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
+    """Return one epoch's record as a line to read."""
+    parts = [f"epoch {record['epoch']}/{epochs}"]
+    for name in ("train_cost", "train_accuracy", "test_cost", "test_accuracy", "test_rmse", "test_r2"):
+        if record.get(name) is not None:
+            parts.append(f"{name.replace('_', ' ')} {record[name]:.4f}")
+    return "  ".join([*parts, f"{record['samples_per_second']:,.0f} samples/s"])
+
+
+class _Bar(_Lines):
+    """A bar over all steps; the epochs' lines scroll by above it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}  step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            TextColumn("cost {task.fields[cost]:.4f}{task.fields[accuracy]}  {task.fields[rate]:,.0f} samples/s"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            auto_refresh=False,
+        )
+        self._task: TaskID | None = None
+        self._steps_per_epoch = 1
+        self._updated = self._since = time.monotonic()
+        self._rows = self._right = self._rows_since = 0
+        self._cost = 0.0
+
+    def on_note(self, text: str) -> None:
+        self._progress.console.print(f"note: {text}", highlight=False)
+
+    def on_start(self, run: RunRecord) -> None:
+        super().on_start(run)
+        self._steps_per_epoch = run.steps_per_epoch
+        self._task = self._progress.add_task(
+            "",
+            total=run.config.epochs * run.steps_per_epoch,
+            epoch=f"1/{run.config.epochs}",
+            cost=0,
+            accuracy="",
+            rate=0,
+        )
+        self._progress.start()
+        self._since = time.monotonic()
+
+    def on_step(self, record: StepRecord) -> None:
+        self._rows += record.rows
+        self._rows_since += record.rows
+        self._right += record.right
+        self._cost += record.cost * record.rows
+        now = time.monotonic()
+        if now - self._updated < _SECONDS_BETWEEN_UPDATES or self._task is None:
+            return
+        accuracy = f"  accuracy {self._right / self._rows:.4f}" if self._right else ""
+        self._progress.update(
+            self._task,
+            completed=record.step + 1,
+            epoch=f"{record.step // self._steps_per_epoch + 1}/{self._epochs}",
+            cost=self._cost / self._rows,
+            accuracy=accuracy,
+            rate=self._rows_since / (now - self._since),
+        )
+        self._progress.refresh()
+        self._updated = self._since = now
+        self._rows_since = 0
+
+    def on_epoch_end(self, record: Mapping[str, Any]) -> None:
+        self._progress.console.print(epoch_line(record, self._epochs), highlight=False)
+        self._rows = self._right = 0
+        self._cost = 0.0
+        if self._task is not None:
+            self._progress.update(self._task, completed=record["steps"], refresh=True)
+        self._since = time.monotonic()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._progress.stop()
+
+
+@contextmanager
+def make_progress() -> Iterator[Callback]:
+    """Return what shows a run's progress on this stderr."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    bar = _Bar()
+    try:
+        yield bar
+    finally:
+        bar.close()

@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM: the first ends the run after its step, with a checkpoint; the second ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from distbp.callbacks import Callback, RunRecord
+from distbp.parallel.records import StepRecord
+
+
+class StopRequest(Callback):
+    """Ends the run after the step in which somebody asked for it. Before the first step there is nothing to save."""
+
+    def __init__(self) -> None:
+        self._running = False
+        self._asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if not self._running or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        click.echo("\nfinishing the step and keeping a checkpoint; once more to stop at once", err=True)
+
+    def on_start(self, run: RunRecord) -> None:
+        """From now on there is something to save."""
+        self._running = True
+
+    def on_step(self, record: StepRecord) -> bool:
+        """End the run here if somebody asked for it."""
+        return self._asked
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Handle SIGINT and SIGTERM within the ``with`` block."""
+    stop = StopRequest()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,60 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import distbp
+
+pytestmark = pytest.mark.ray
+
+
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "1", "--run-dir", "run", *arguments]
+    return subprocess.run(command, cwd=folder, env=os.environ.copy(), capture_output=True, text=True)
+
+
+def test_a_run_on_an_existing_cluster_gives_the_same_bits_and_leaves_the_cluster(
+    shared_ray: str, tmp_path: Path
+) -> None:
+    import ray
+
+    done = run(tmp_path, "--address", shared_ray, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["weights_sha256"] == distbp.train("digits", workers=0, epochs=1).summary["weights_sha256"]
+    assert ray.cluster_resources()["CPU"] == 8
+
+
+def test_more_workers_than_the_cluster_has_cpus(shared_ray: str, tmp_path: Path) -> None:
+    done = run(tmp_path, "--address", shared_ray, "--workers", "99")
+    assert done.returncode == 1
+    assert "has 8" in done.stderr
+    assert done.stderr.count("Error") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
+        done = run(tmp_path, "--address", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 1
+    assert "nobody answers at 127.0.0.1" in done.stderr
+
+
+def test_an_address_where_something_else_listens(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run(tmp_path, "--address", f"127.0.0.1:{other.getsockname()[1]}")
+    assert done.returncode == 1
+    assert "no Ray cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["ray://host:1", "nonsense", "host:notaport", ":1"])
+def test_an_address_of_another_form(tmp_path: Path, address: str) -> None:
+    done = run(tmp_path, "--address", address)
+    assert done.returncode == 2
+    assert "HOST:PORT" in done.stderr

@@ -1,0 +1,86 @@
+"""Real processes, real signals: how a run ends, what it says, and that nothing is left of it."""
+
+import json
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from processes import leftovers, nothing_left, start, wait_until
+
+pytestmark = pytest.mark.ray
+
+LONG = ["train", "digits", "--epochs", "100000", "--workers", "2", "--run-dir", "run", "--timeout", "4"]
+
+
+def epochs_done(folder: Path) -> int:
+    metrics = folder / "run" / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
+def actors(pid: int, name: str) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.Process(pid).children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(f"ray::{name}")
+    ]
+
+
+def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) -> None:
+    with nothing_left() as environment:
+        process = start([*LONG, "--epochs", "3"], environment, tmp_path)
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.startswith("test accuracy 0.")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["workers"] == 2
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "model.json",
+        "model.safetensors",
+        "summary.json",
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 2, process)
+        process.send_signal(number)
+        err = process.communicate()[1]
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
+    before = leftovers()
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: bool(leftovers() - before), process)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate()[1]
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["_Worker", "_Server"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_actor_ends_the_run_with_one_line_that_names_it(
+    tmp_path: Path, name: str, number: signal.Signals
+) -> None:
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 2, process)
+        actors(process.pid, name)[0].send_signal(number)
+        err = process.communicate()[1]
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if line.startswith("Error")]
+    assert ("worker " if name == "_Worker" else "the parameter server") in line
+    assert ("died" if number == signal.SIGKILL else "no answer") in line
+    assert "step" in line
+    assert "Traceback" not in err

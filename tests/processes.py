@@ -1,0 +1,61 @@
+"""Running the command as a user does, and finding what it left behind."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+
+def leftovers() -> set[str]:
+    """Return the names of the folders and shared-memory segments that a run could have left on this machine."""
+    places = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")}
+    return {str(path) for place in places if place.is_dir() for path in place.glob("*distbp*")}
+
+
+def marked(mark: str) -> list[str]:
+    """Return the command lines of the processes whose environment carries the mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DISTBP_TEST_MARK") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            pass
+    return found
+
+
+@contextmanager
+def nothing_left() -> Iterator[dict[str, str]]:
+    """Give an environment for a command; check afterwards that no process, segment or folder of it is left."""
+    before = leftovers()
+    mark = uuid.uuid4().hex
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    yield {**environment, "DISTBP_TEST_MARK": mark}
+    assert marked(mark) == []
+    assert leftovers() <= before
+
+
+def start(arguments: list[str], environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
+    """Start the command with its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "distbp", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Wait until the running command has done something; pytest's timeout is the deadline."""
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
