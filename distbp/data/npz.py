@@ -21,10 +21,10 @@ def read_npz(path: Path) -> dict[str, Array]:
         DataError: the file is no archive, is cut off, or an array would need pickle.
     """
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
-        with archive:
+        with path.open("rb") as file:  # NumPy would leave the file open when it is no archive
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
             names = {name.lower(): name for name in archive.files}
             return {part: archive[names[part]] for part in _PARTS if part in names}
     except DataError:

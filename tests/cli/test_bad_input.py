@@ -1,0 +1,126 @@
+"""A user's mistake: one line on stderr, the right exit code, nothing begun."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distbp.cli import run
+
+Say = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run a command in an empty folder; return its exit code and its one line on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str]:
+        before = set(tmp_path.rglob("*"))
+        code = run(arguments, 0.0)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert set(tmp_path.rglob("*")) == before, "a refused run must leave nothing behind"
+        return code, err
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--hidden", "0"], "hidden layer 1"),
+        (["--hidden", "64,-1"], "hidden layer 2"),
+        (["--hidden", "64,x"], "512,512"),
+        (["--activation", "rleu"], "did you mean 'relu'"),
+        (["--activation", "softmax"], "unknown activation"),
+        (["--cost", "mes"], "did you mean 'mse'"),
+        (["--optimizer", "adm"], "did you mean 'adam'"),
+        (["--dtype", "float16"], "float32"),
+        (["--task", "classify"], "did you mean 'classification'"),
+        (["--initial", "hee"], "did you mean 'he'"),
+        (["--lr", "0"], "--lr"),
+        (["--lr", "-1"], "--lr"),
+        (["--lr", "nan"], "lr"),
+        (["--lr", "inf"], "lr"),
+        (["--momentum", "1", "--optimizer", "sgd"], "--momentum"),
+        (["--momentum", "0.9"], "momentum belongs to sgd"),
+        (["--nesterov"], "nesterov belongs to sgd"),
+        (["--batch-size", "0"], "--batch-size"),
+        (["--epochs", "-3"], "--epochs"),
+        (["--epochs", "many"], "--epochs"),
+        (["--workers", "-1"], "--workers"),
+        (["--shards", "0"], "--shards"),
+        (["--threads", "0"], "--threads"),
+        (["--seed", "-1"], "--seed"),
+        (["--timeout", "0"], "--timeout"),
+        (["--test-fraction", "1"], "--test-fraction"),
+        (["--hiden", "3"], "--hidden"),
+        (["--config", "none.toml"], "cannot be read"),
+        (["--cost", "cross-entropy", "--output", "sigmoid"], "needs the output activation softmax"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_option_is_bad_usage(say: Say, options: list[str], told: str) -> None:
+    code, line = say("train", "digits", *options)
+    assert code == 2
+    assert told in line
+
+
+def test_an_unknown_command_and_an_unknown_data_set_get_the_nearest_name(say: Say) -> None:
+    assert say("trian", "digits") == (2, "Error: unknown command 'trian': did you mean 'train'? "
+                                         "Known: train, evaluate, predict\n")  # fmt: skip
+    code, line = say("train", "digitz")
+    assert code == 2
+    assert "did you mean 'digits'" in line
+
+
+def test_a_missing_file_is_a_failure(say: Say) -> None:
+    assert say("train", "none.npz") == (1, "Error: none.npz does not exist\n")
+
+
+def test_damaged_data_are_a_failure(say: Say, tmp_path: Path) -> None:
+    good = {"X": np.random.default_rng(0).random((40, 3)), "y": np.arange(40) % 2}
+    np.savez(tmp_path / "good.npz", **good)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-60])
+    bad = good["X"].copy()
+    bad[7, 2] = np.nan
+    np.savez(tmp_path / "nan.npz", X=bad, y=good["y"])
+    np.savez(tmp_path / "rows.npz", X=good["X"], y=good["y"][:-1])
+    np.savez(tmp_path / "text.npz", X=good["X"].astype(str), y=good["y"])
+    for name, told in {
+        "cut": "cut.npz",
+        "nan": "column 2 is nan",
+        "rows": "40 rows but 39 targets",
+        "text": "must hold numbers, found text",
+    }.items():
+        code, line = say("train", f"{name}.npz")
+        assert (code, told in line) == (1, True), line
+
+
+def test_a_run_directory_that_holds_a_run_is_bad_usage(say: Say, tmp_path: Path, capsys: object) -> None:
+    assert run(["train", "digits", "--workers", "0", "--epochs", "1", "--run-dir", "r"], 0.0) == 0
+    capsys.readouterr()
+    code, line = say("train", "digits", "--run-dir", "r")
+    assert code == 2
+    assert "already holds a run" in line
+
+
+def test_predicting_with_a_folder_that_holds_no_run(say: Say) -> None:
+    code, line = say("predict", "nowhere", "digits")
+    assert code == 1
+    assert "model.json cannot be read" in line
+
+
+def test_settings_files_that_are_wrong(say: Say, tmp_path: Path) -> None:
+    for text, told in {
+        "epoch = 3": "did you mean 'epochs'",
+        "epochs = 0": "--epochs",
+        "epochs = [": "is not TOML",
+        "hidden = [3, 0]": "hidden layer 2",
+    }.items():
+        (tmp_path / "s.toml").write_text(text)
+        code, line = say("train", "digits", "--config", "s.toml")
+        assert (code, told in line) == (2, True), line

@@ -1,0 +1,34 @@
+import inspect
+from pathlib import Path
+
+import pytest
+
+import distbp
+
+PACKAGE = Path(distbp.__file__).parent
+
+
+@pytest.mark.parametrize("name", distbp.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    thing = getattr(distbp, name)
+    if not isinstance(thing, str):
+        assert inspect.getdoc(thing)
+
+
+def test_no_public_name_is_missing_from_the_list() -> None:
+    assert sorted(distbp.__all__) == sorted(dir(distbp))
+
+
+def test_the_list_and_the_type_checkers_imports_agree() -> None:
+    source = (PACKAGE / "__init__.py").read_text()
+    assert all(f"import {name} as {name}\n" in source for name in distbp.__all__ if name != "__version__")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="trane"):
+        distbp.trane  # noqa: B018
+
+
+def test_files_stay_small() -> None:
+    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := path.read_text().count("\n")) > 300}
+    assert not long
