@@ -19,7 +19,8 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_commands_are_the_programs() -> None:
-    lines = [line.split("#")[0] for line in README.splitlines() if line.startswith("distbp ")]
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    lines = [line.split("#")[0] for line in blocks.splitlines() if line.startswith("distbp ")]
     assert {shlex.split(line)[1] for line in lines} == set(commands.commands)
     for line in lines:
         name, *rest = shlex.split(line)[1:]
