@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from distbp.callbacks import Callback, RunRecord
 from distbp.config import Config
-from distbp.data.dataset import Array, DataSet
+from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.loading import Source, load
 from distbp.data.order import Order
 from distbp.errors import Interrupted, TrainingError, UsageError
@@ -87,7 +87,7 @@ def train(
     data_set = load(
         *sources, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype
     )
-    config, structure = _settle(config, data_set, network)
+    config, structure = settle(config, data_set, network)
     for note in _notes(config, data_set):
         for callback in callbacks:
             callback.on_note(note)
@@ -96,12 +96,33 @@ def train(
         described = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
         directory = RunDirectory(Path(run_dir), {**described, **config.to_json(), "arithmetic": fingerprint()})
     run = _Run(config, structure, data_set, directory, callbacks)
-    with closing(run), pin_threads(config.threads), run.pool(network) as pool:
+    pool = make_pool(structure, config, data_set.train, run.note, network)
+    with closing(run), pin_threads(config.threads), pool:
         run.descend(pool)
         return run.finish(pool, started)
 
 
-def _settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
+def make_pool(
+    structure: Structure, config: Config, rows: Rows, note: Callable[[str], None], network: Network | None = None
+) -> Pool:
+    """Return who computes the steps, from the initial weights or those of ``network`` on."""
+    assert config.initial is not None
+    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+    state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
+    if network is not None:
+        state[0] = network.weights
+    else:
+        state[0] = initial_weights(structure, config.initial, config.seed, config.dtype)
+    rows = fit_targets(rows, structure)
+    if config.workers == 0:
+        return InProcess(structure, config, rows, state)
+    # Imported here so that a run in this process never loads Ray.
+    from distbp.actors import ActorPool
+
+    return ActorPool(structure, config, rows, state, note)
+
+
+def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
     """Return the settings with nothing left open, and the structure they make with these data."""
     config = config.for_task(data.task)
     if network is not None:
@@ -164,24 +185,8 @@ class _Run:
         if self.directory is not None:
             self.directory.close()
 
-    def pool(self, network: Network | None) -> Pool:
-        """Return who computes the steps, from the initial weights on."""
-        config = self.config
-        assert config.lr is not None and config.initial is not None
-        slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
-        state = np.zeros((1 + len(slots), self.structure.parameter_count), config.dtype)
-        state[0] = (
-            network.weights if network else initial_weights(self.structure, config.initial, config.seed, config.dtype)
-        )
-        rows = fit_targets(self.data.train, self.structure)
-        if config.workers == 0:
-            return InProcess(self.structure, config, rows, state)
-        # Imported here so that a run in this process never loads Ray.
-        from distbp.actors import ActorPool
-
-        return ActorPool(self.structure, config, rows, state, self._note)
-
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Tell the callbacks what the user should know."""
         for callback in self.callbacks:
             callback.on_note(text)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from distbp.cli.apply import evaluate, predict
+from distbp.cli.bench import bench
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
 from distbp.version import __version__
@@ -39,7 +40,7 @@ def commands() -> None:
     """
 
 
-for command in (train, evaluate, predict):
+for command in (train, evaluate, predict, bench):
     commands.add_command(command)
 
 

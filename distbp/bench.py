@@ -1,0 +1,84 @@
+"""Benchmark cases: the same work every time, timed without start-up and evaluation."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from distbp.config import Config
+from distbp.data.dataset import DataSet
+from distbp.network import Network, evaluate
+from distbp.parallel.arithmetic import pin_threads
+from distbp.training import make_pool, settle
+
+UNTIMED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and a mini-batch; relu, softmax cross-entropy, float32, momentum 0.9, rate 0.1, He."""
+
+    hidden: tuple[int, ...]
+    batch_size: int
+    steps: int
+    """Timed steps that take some seconds."""
+
+    def config(self, workers: int, **settings: object) -> Config:
+        """Return the case's settings; here alone, shards follow the workers."""
+        return Config.from_settings(
+            {
+                "hidden": self.hidden,
+                "batch_size": self.batch_size,
+                "optimizer": "sgd",
+                "lr": 0.1,
+                "initial": "he",
+                "workers": workers,
+                "shards": max(1, workers),
+                **settings,
+            }
+        )
+
+
+CASES: Mapping[str, Case] = {
+    "tiny": Case((30,), 64, 4000),
+    "small": Case((128,), 256, 2000),
+    "mnist": Case((512, 512), 1024, 200),
+    "wide": Case((2048, 2048), 1024, 30),
+}
+"""The cases by name."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one run of a case gave."""
+
+    case: str
+    samples_per_s: float
+    step_ms: float
+    """Median."""
+    workers: int
+    shards: int
+    test_accuracy: float
+
+
+def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable[[str], None]) -> Measurement:
+    """Do the untimed and then ``steps`` timed steps of a case."""
+    config, structure = settle(config, data, None)
+    pool = make_pool(structure, config, data.train, note)
+    with pin_threads(config.threads), pool:
+        for _ in pool.steps(UNTIMED_STEPS):
+            pass
+        times = [time.perf_counter()]
+        rows = 0
+        for record in pool.steps(UNTIMED_STEPS + steps):
+            times.append(time.perf_counter())
+            rows += record.rows
+        network = Network.of(structure, pool.state()[0], data.classes)
+        accuracy = evaluate(network, data.test).accuracy or 0.0
+    seconds = [after - before for before, after in pairwise(times)]
+    speed = rows / (times[-1] - times[0])
+    assert config.shards is not None
+    return Measurement(name, speed, 1000 * statistics.median(seconds), config.workers, config.shards, accuracy)
