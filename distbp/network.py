@@ -174,11 +174,10 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             x, y = gather(np.arange(start, min(start + _ROWS_AT_ONCE, len(rows))))
-            work = backprop.forward(layers, x)
-            sums = backprop.sums(work, y)
+            sums = backprop.sums(layers, x, y)
             cost, right = cost + sums.cost, right + sums.right
             if not network.classes:
-                squares += np.square(y.astype(np.float64) - work.a[-1]).sum(axis=0)
+                squares += np.square(y.astype(np.float64) - backprop.forward(layers, x).a[-1]).sum(axis=0)
     mean_cost = cost / len(rows)
     if network.classes:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)

@@ -16,7 +16,7 @@ from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.pool import make_server
 from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.shards import Span, subtrees
-from distbp.parallel.worker import Worker
+from distbp.parallel.worker import Worker, buffers_for
 
 
 class Pulse(NamedTuple):
@@ -39,11 +39,15 @@ class _Worker(_Alive):
 
     def __init__(self, structure: Structure, config: Config, x: Array, y: Array, factor: float) -> None:
         pin_threads(config.threads)
+        self._structure = structure
         self._worker = Worker(structure, config, Rows(x, y, factor))
+        sums = np.empty((buffers_for(structure, config, config.workers), structure.parameter_count), config.dtype)
+        self._sums, self._out = sums, [structure.parameters(row) for row in sums]
 
     def push(self, step: int, held: Span, weights: Array) -> tuple[Report, Array]:
         """Return a report and the gradient sums of these shards."""
-        return self._worker.push(step, held, weights)
+        report = self._worker.push(step, held, self._structure.parameters(weights), self._out)
+        return report, self._sums
 
 
 class _Server(_Alive):
@@ -55,7 +59,7 @@ class _Server(_Alive):
 
     def pull(self) -> Array:
         """Return the weights."""
-        return self._server.weights
+        return self._server.weights.flat
 
     def state(self) -> Array:
         """Return weights and optimizer state."""
@@ -68,9 +72,9 @@ class _Server(_Alive):
         gradients = {
             span: row
             for report, rows in zip(reports, sums, strict=True)
-            for span, row in zip(subtrees(report.held, shards), np.atleast_2d(rows), strict=True)
+            for span, row in zip(subtrees(report.held, shards), rows, strict=False)
         }
-        return self._server.update(step, reports, gradients), self._server.weights
+        return self._server.update(step, reports, gradients), self._server.weights.flat
 
 
 # "pulse" is a thread of its own, so that an actor answers while NumPy computes on the other.

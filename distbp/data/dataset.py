@@ -72,6 +72,7 @@ class Gather:
     """
 
     def __init__(self, rows: Rows, capacity: int, dtype: str) -> None:
+        self.capacity = capacity
         self._rows = rows
         self._factor = rows.factor
         self._raw = np.empty((capacity, rows.x.shape[1]), rows.x.dtype)

@@ -15,22 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
 from distbp.nn.activations import ACTIVATIONS
-from distbp.nn.costs import COSTS
+from distbp.nn.costs import COSTS, Sums
 from distbp.nn.structure import Array, Layer, Structure
-
-
-class Sums(NamedTuple):
-    """What the rows of one call add up to."""
-
-    cost: float
-    """Sum of the rows' costs."""
-    right: int
-    """Rows whose class the network gives; 0 where the targets are values."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +65,22 @@ class Backprop:
 
     def forward(self, layers: Sequence[Layer], x: Array) -> Workspace:
         """Run the network from left to right; return z and a of every layer (valid until the next call)."""
+        work = self._logits(layers, x)
+        self._activations[-1].apply(work.z[-1], out=work.a[-1])
+        return work
+
+    def _logits(self, layers: Sequence[Layer], x: Array) -> Workspace:
+        """Run the network up to z^L."""
         work = self.workspace(len(x))
         a_prev = x
-        for (w, b), z, a, activation in zip(layers, work.z, work.a, self._activations, strict=True):
+        last = self.structure.depth - 1
+        for l, (w, b) in enumerate(layers):
+            z = work.z[l]
             np.matmul(a_prev, w.T, out=z)
             np.add(z, b, out=z)
-            activation.apply(z, out=a)
-            a_prev = a
+            if l < last:
+                a_prev = work.a[l]
+                self._activations[l].apply(z, out=a_prev)
         return work
 
     def gradient(self, layers: Sequence[Layer], x: Array, y: Array, out: Sequence[Layer]) -> Sums:
@@ -89,8 +88,8 @@ class Backprop:
 
         ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0).
         """
-        work = self.forward(layers, x)
-        self._cost.output_delta(self._activations[-1], work.z[-1], work.a[-1], y, work.delta[-1], work.scratch[-1])
+        work = self._logits(layers, x)
+        sums = self._base_case(work, y)
         ones = self._ones[: len(x)]
         for l in reversed(range(self.structure.depth)):
             delta = work.delta[l]
@@ -99,7 +98,14 @@ class Backprop:
             if l:
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
                 self._activations[l - 1].times_derivative(work.delta[l - 1], work.a[l - 1], work.scratch[l - 1])
-        return self.sums(work, y)
+        return sums
+
+    def sums(self, layers: Sequence[Layer], x: Array, y: Array) -> Sums:
+        """Return the sums of cost and right answers over the rows; the last ``delta`` is overwritten."""
+        return self._base_case(self._logits(layers, x), y)
+
+    def _base_case(self, work: Workspace, y: Array) -> Sums:
+        return self._cost.base_case(self._activations[-1], work.z[-1], work.a[-1], y, work.delta[-1], work.scratch[-1])
 
     def first_bad_layer(self, rows: int) -> int:
         """Return the first layer of the last pass, over ``rows`` rows, whose output is not finite; L if none is."""
@@ -108,7 +114,3 @@ class Backprop:
             if not np.isfinite(a).all():
                 return l
         return self.structure.depth
-
-    def sums(self, work: Workspace, y: Array) -> Sums:
-        """Return the sums over the rows of a forward pass whose targets are y."""
-        return Sums(self._cost.sum(work.z[-1], work.a[-1], y), self._cost.right(work.z[-1], y))

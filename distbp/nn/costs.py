@@ -11,7 +11,8 @@ vector that is 1 at node k and 0 elsewhere, which is never built.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,15 @@ from distbp.nn.activations import Activation
 Array = NDArray[Any]
 
 
+class Sums(NamedTuple):
+    """What the rows of one call add up to."""
+
+    cost: float
+    """Sum of the rows' costs."""
+    right: int
+    """Rows whose class the network gives; 0 where the targets are values."""
+
+
 class Cost(Protocol):
     """A cost and its delta^L on arrays of shape (rows, m_L)."""
 
@@ -28,44 +38,35 @@ class Cost(Protocol):
     def output(self) -> str | None:
         """The output activation that the cost is fused with, None for any."""
 
-    def sum(self, z: Array, a: Array, y: Array) -> float:
-        """Return the sum of the rows' costs."""
+    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+        """Write delta^L into ``delta``, one row per example, from z^L; return the rows' sums.
 
-    def right(self, z: Array, y: Array) -> int:
-        """Count the rows whose class the network gives; 0 where the targets are values."""
-
-    def output_delta(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> None:
-        """Write delta^L into ``delta``, one row per example; none of z, a, y is changed."""
+        ``a`` and ``scratch`` may be overwritten; z and y are not changed.
+        """
 
 
-class _LargestOutput:
-    """The class that an example is given is the node with the largest z."""
-
-    def right(self, z: Array, y: Array) -> int:
-        """Count the rows whose class the network gives; 0 where the targets are values."""
-        return int(np.count_nonzero(z.argmax(axis=1) == y)) if y.ndim == 1 else 0
-
-
-class MeanSquaredError(_LargestOutput):
+class MeanSquaredError:
     """The lecture's sum of squares: C = sum_k (y_k - a_k)^2 over the output nodes, dC/da_k = 2 (a_k - y_k)."""
 
     output = None
 
-    def sum(self, z: Array, a: Array, y: Array) -> float:
-        """Return the sum of squares over rows and nodes."""
-        error = a.astype(np.float64)
-        _subtract_target(error, y)
-        return float(np.einsum("rk,rk->", error, error))
-
-    def output_delta(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> None:
+    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
         """Write 2 (a - y) sigma'(z), the lecture's base case."""
-        np.copyto(delta, a)
-        _subtract_target(delta, y)
+        activation.apply(z, out=a)
+        if y.ndim == 1:
+            right = int(np.count_nonzero(z.argmax(axis=1) == y))
+            np.copyto(delta, a)
+            delta.reshape(-1)[_places(*z.shape) + y] -= 1.0
+        else:
+            right = 0
+            np.subtract(a, y, out=delta)
+        cost = float(np.einsum("rk,rk->", delta, delta, dtype=np.float64))
         np.multiply(delta, 2.0, out=delta)
         activation.times_derivative(delta, a, scratch)
+        return Sums(cost, right)
 
 
-class CrossEntropy(_LargestOutput):
+class CrossEntropy:
     """C = -sum_k y_k log a_k with a the softmax of z, so that delta^L = a - y for targets that add up to 1.
 
     The cost is computed from z as log sum_i e^{z_i} - z_y, which stays finite where a itself has become 0.
@@ -73,22 +74,28 @@ class CrossEntropy(_LargestOutput):
 
     output = "softmax"
 
-    def sum(self, z: Array, a: Array, y: Array) -> float:
-        """Return the sum over the rows."""
-        wide = z.astype(np.float64)
-        wide -= wide.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(wide).sum(axis=1))
-        if y.ndim == 1:
-            return float((log_sum - wide[np.arange(len(y)), y]).sum())
-        return float((log_sum - np.einsum("rk,rk->r", wide, y)).sum())
+    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+        """Write a - y; the softmax is made here, once, for a and for the cost."""
+        places = _places(*z.shape)
+        best = z.argmax(axis=1)
+        np.subtract(z, z.reshape(-1)[places + best][:, np.newaxis], out=delta)
+        flat = delta.reshape(-1)
+        aim = places + y if y.ndim == 1 else None
+        if aim is not None:
+            aimed, right = flat[aim], int(np.count_nonzero(best == y))
+        else:
+            aimed, right = np.einsum("rk,rk->r", delta, y, dtype=np.float64), 0
+        np.exp(delta, out=delta)
+        total = np.add.reduce(delta, axis=1)
+        np.divide(delta, total[:, np.newaxis], out=delta)
+        if aim is not None:
+            flat[aim] -= 1.0
+        else:
+            np.subtract(delta, y, out=delta)
+        return Sums(float((np.log(total) - aimed).sum(dtype=np.float64)), right)
 
-    def output_delta(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> None:
-        """Write a - y."""
-        np.copyto(delta, a)
-        _subtract_target(delta, y)
 
-
-class BinaryCrossEntropy(_LargestOutput):
+class BinaryCrossEntropy:
     """C = -sum_k (y_k log a_k + (1 - y_k) log(1 - a_k)) with a the sigmoid of z, so that delta^L = a - y.
 
     The cost is computed from z as max(z, 0) - z y + log(1 + e^-|z|), which stays finite where a has become 0 or 1.
@@ -96,32 +103,30 @@ class BinaryCrossEntropy(_LargestOutput):
 
     output = "sigmoid"
 
-    def sum(self, z: Array, a: Array, y: Array) -> float:
-        """Return the sum over rows and nodes."""
-        wide = z.astype(np.float64)
+    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+        """Write a - y. A single node gives the second of two classes when a > 1/2."""
+        activation.apply(z, out=delta)
         if y.ndim == 1:
-            on = wide[np.arange(len(y)), y].sum()
+            aim = _places(*z.shape) + y
+            on = z.reshape(-1)[aim].sum(dtype=np.float64)
+            delta.reshape(-1)[aim] -= 1.0
+            right = int(np.count_nonzero(z.argmax(axis=1) == y))
         else:
-            on = np.einsum("rk,rk->", wide, y)
-        return float((np.maximum(wide, 0.0) + np.log1p(np.exp(-np.abs(wide)))).sum() - on)
-
-    def right(self, z: Array, y: Array) -> int:
-        """Count the rows whose class the network gives; a single node gives the second of two classes when a > 1/2."""
-        if z.shape[1] == 1:
-            return int(np.count_nonzero((z > 0) == (y > 0.5)))
-        return super().right(z, y)
-
-    def output_delta(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> None:
-        """Write a - y."""
-        np.copyto(delta, a)
-        _subtract_target(delta, y)
+            on = np.einsum("rk,rk->", z, y, dtype=np.float64)
+            np.subtract(delta, y, out=delta)
+            right = int(np.count_nonzero((z > 0) == (y > 0.5))) if z.shape[1] == 1 else 0
+        np.abs(z, out=scratch)
+        np.negative(scratch, out=scratch)
+        np.exp(scratch, out=scratch)
+        np.log1p(scratch, out=scratch)
+        above = np.maximum(z, 0.0, out=a).sum(dtype=np.float64)
+        return Sums(float(scratch.sum(dtype=np.float64) + above - on), right)
 
 
-def _subtract_target(values: Array, y: Array) -> None:
-    if y.ndim == 1:
-        values[np.arange(len(y)), y] -= 1.0
-    else:
-        np.subtract(values, y, out=values)
+@lru_cache(maxsize=64)
+def _places(rows: int, nodes: int) -> Array:
+    """Return where each row begins in the flat form of an array of shape (rows, nodes)."""
+    return np.arange(0, rows * nodes, nodes)
 
 
 COSTS: Mapping[str, Cost] = {

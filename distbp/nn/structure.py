@@ -25,6 +25,13 @@ class Layer(NamedTuple):
     """Shape (m_l,)."""
 
 
+class Parameters(NamedTuple):
+    """A flat parameter vector, or a gradient's, with the views of its layers."""
+
+    flat: Array
+    layers: tuple[Layer, ...]
+
+
 @dataclass(frozen=True)
 class Structure:
     """A layered, fully connected network with layers l = 1..L.
@@ -79,6 +86,10 @@ class Structure:
     def parameter_count(self) -> int:
         """Length of the flat parameter vector."""
         return self.bounds[-1]
+
+    def parameters(self, flat: Array) -> Parameters:
+        """Return ``flat`` with its layers' views, for callers that use them often."""
+        return Parameters(flat, self.layers(flat))
 
     def layers(self, flat: Array) -> tuple[Layer, ...]:
         """Return each layer's w and b as views into ``flat``, whose last axis is the parameter vector's."""

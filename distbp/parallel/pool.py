@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
@@ -56,6 +58,7 @@ class InProcess:
     def __init__(self, structure: Structure, config: Config, rows: Rows, state: Array, step: int = 0) -> None:
         assert config.shards is not None
         self._worker = Worker(structure, config, rows)
+        self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
         self._server = make_server(structure, config, state, step)
         self._order = Order(len(rows), config.batch_size, config.seed)
         self._shards = config.shards
@@ -71,8 +74,8 @@ class InProcess:
         while self._server.step < stop:
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
-            report, sums = self._worker.push(step, whole, self._server.weights)
-            yield self._server.update(step, [report], {whole: sums[0]}).check()
+            report = self._worker.push(step, whole, self._server.weights, [self._sum])
+            yield self._server.update(step, [report], {whole: self._sum.flat}).check()
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.nn.structure import Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Optimizer
 from distbp.parallel.records import Divergence, Report, StepRecord
 from distbp.parallel.shards import Addition, Span, additions
@@ -30,6 +30,7 @@ class ParameterServer:
         self._lr = lr
         self._states = np.empty((2, *state.shape), state.dtype)
         self._states[step % 2] = state
+        self._weights = [structure.parameters(version[0]) for version in self._states]
         self._scratch = np.empty((2, _BLOCK), state.dtype)
         self.step = step
 
@@ -40,10 +41,9 @@ class ParameterServer:
         return state
 
     @property
-    def weights(self) -> Array:
-        """The flat parameter vector after ``step`` steps."""
-        weights: Array = self.state[0]
-        return weights
+    def weights(self) -> Parameters:
+        """The weights after ``step`` steps; valid for two steps."""
+        return self._weights[self.step % 2]
 
     def update(self, step: int, reports: Sequence[Report], gradients: Mapping[Span, Array]) -> StepRecord:
         """Do step number ``step`` with the gradient sums of all its shards; return what is to be told about it.

@@ -2,80 +2,133 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
-from distbp.nn.structure import Layer, Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span, children, cut, subtrees
 
 
+class _Compute(NamedTuple):
+    """Put the gradient of the rows ``rows`` of those gathered into buffer number ``out``."""
+
+    rows: slice
+    out: int
+
+
+class _Add(NamedTuple):
+    """Add buffer number ``other`` to buffer number ``out``."""
+
+    out: int
+    other: int
+
+
+class _Plan(NamedTuple):
+    """What a worker does for the shards it holds, the same in every step with as many rows."""
+
+    rows: slice
+    """The held shards' places in the mini-batch."""
+    work: tuple[_Compute | _Add, ...]
+
+
 class Worker:
-    """Computes shard gradients; it knows a shard's rows from the step and the shard's number alone."""
+    """Computes shard gradients; it knows a shard's rows from the step and the shard's number alone.
+
+    Nothing of a mini-batch's or a parameter vector's size is allocated after the first steps.
+    """
 
     def __init__(self, structure: Structure, config: Config, rows: Rows) -> None:
         assert config.shards is not None
         self._structure = structure
         self._order = Order(len(rows), config.batch_size, config.seed)
         self._shards = config.shards
-        largest = cut(self._order.size(0), self._shards)[0].stop
-        self._gather = Gather(rows, largest, config.dtype)
-        self._backprop = Backprop(structure, largest, config.dtype)
-        self._buffers = np.empty((0, structure.parameter_count), config.dtype)
-        self._views: list[tuple[Layer, ...]] = []
-        self._report: list[tuple[int, float, int, Divergence | None]] = []
+        self._rows = rows
+        self._dtype = config.dtype
+        self._gather = Gather(rows, 0, config.dtype)
+        self._backprop = Backprop(structure, cut(self._order.size(0), self._shards)[0].stop, config.dtype)
+        self._scratch = [
+            structure.parameters(np.empty(structure.parameter_count, config.dtype))
+            for _ in range((self._shards - 1).bit_length())
+        ]
+        self._fetched: tuple[int, Span, tuple[Array, Array]] | None = None
+        self._plan = lru_cache(maxsize=64)(self._make_plan)
 
-    def push(self, step: int, held: Span, weights: Array) -> tuple[Report, Array]:
-        """Return the gradients of the shards ``held`` at this step, added up as far as the tree allows.
+    def push(self, step: int, held: Span, weights: Parameters, out: Sequence[Parameters]) -> Report:
+        """Compute the gradients of the shards ``held`` at this step and add them up as far as the tree allows.
 
-        Row i of the array, shape (len(subtrees), parameters), is the gradient's SUM over the examples of
-        ``subtrees(held, shards)[i]``; it is valid until the next call. ``weights`` is not changed.
+        ``out[i]`` receives the gradient's SUM over the examples of ``subtrees(held, shards)[i]``; ``weights`` is not
+        changed.
         """
-        mini_batch = self._order.rows(step)
-        parts = cut(len(mini_batch), self._shards)
-        spans = subtrees(held, len(parts))
-        self._reserve(len(spans) + (len(parts) - 1).bit_length())
-        self._report.clear()
-        layers = self._structure.layers(weights)
+        plan = self._plan(self._order.size(step), held)
+        x, y = self._fetch(step, held, plan)
+        buffers = [*out, *self._scratch]
+        costs, rows, right, divergence = [], 0, 0, None
         # A gradient that overflows is found by its sum of squares, not by NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore"):
-            for number, span in enumerate(spans):
-                self._sum(span, number, len(spans), mini_batch, parts, layers)
-        rows, costs, right, divergences = zip(*self._report, strict=True)
-        divergence = next((found for found in divergences if found is not None), None)
-        return Report(held, sum(rows), costs, sum(right), divergence), self._buffers[: len(spans)]
+            for task in plan.work:
+                target = buffers[task.out]
+                if isinstance(task, _Add):
+                    np.add(target.flat, buffers[task.other].flat, out=target.flat)
+                    continue
+                sums = self._backprop.gradient(weights.layers, x[task.rows], y[task.rows], target.layers)
+                costs.append(sums.cost)
+                rows += task.rows.stop - task.rows.start
+                right += sums.right
+                divergence = divergence or self._check(sums.cost, target, task.rows)
+        self._fetched = None
+        return Report(held, rows, tuple(costs), right, divergence)
 
-    def _reserve(self, count: int) -> None:
-        if count > len(self._buffers):
-            self._buffers = np.empty((count, self._structure.parameter_count), self._buffers.dtype)
-            self._views = [self._structure.layers(buffer) for buffer in self._buffers]
+    def prefetch(self, step: int, held: Span) -> None:
+        """Gather the rows that :meth:`push` will need if it is asked for these shards of this step next."""
+        self._fetched = (step, held, self._fetch(step, held, self._plan(self._order.size(step), held)))
 
-    def _sum(
-        self, node: Span, out: int, free: int, mini_batch: Array, parts: list[Span], layers: tuple[Layer, ...]
-    ) -> None:
-        """Put the sum over the tree's node into buffer ``out``, using the buffers from ``free`` on."""
-        if node.stop - node.first == 1:
-            self._shard(mini_batch[slice(*parts[node.first])], layers, out)
-            return
-        left, right = children(node)
-        self._sum(left, out, free, mini_batch, parts, layers)
-        self._sum(right, free, free + 1, mini_batch, parts, layers)
-        np.add(self._buffers[out], self._buffers[free], out=self._buffers[out])
+    def _fetch(self, step: int, held: Span, plan: _Plan) -> tuple[Array, Array]:
+        if self._fetched is not None and self._fetched[:2] == (step, held):
+            return self._fetched[2]
+        indices = self._order.rows(step)[plan.rows]
+        if len(indices) > self._gather.capacity:
+            self._gather = Gather(self._rows, len(indices), self._dtype)
+        return self._gather(indices)
 
-    def _shard(self, indices: Array, layers: tuple[Layer, ...], out: int) -> None:
-        """Put one shard's gradient into buffer ``out`` and note its sums."""
-        x, y = self._gather(indices)
-        sums = self._backprop.gradient(layers, x, y, self._views[out])
-        divergence = None
-        if not np.isfinite(sums.cost):
-            divergence = Divergence("the cost", self._backprop.first_bad_layer(len(x)))
-        else:
-            gradient = self._buffers[out]
-            # One pass that BLAS does in cache. It finds every infinity and NaN, and values too large to be squared,
-            # so that no later sum over shards can overflow.
-            if not np.isfinite(np.dot(gradient, gradient)):
-                divergence = Divergence("a gradient", first_bad_layer(self._views[out]))
-        self._report.append((len(indices), sums.cost, sums.right, divergence))
+    def _make_plan(self, mini_batch: int, held: Span) -> _Plan:
+        parts = cut(mini_batch, self._shards)
+        first = parts[held.first].first
+        spans = subtrees(held, len(parts))
+        work: list[_Compute | _Add] = []
+
+        def plan(node: Span, out: int, free: int) -> None:
+            if node.stop - node.first == 1:
+                part = parts[node.first]
+                work.append(_Compute(slice(part.first - first, part.stop - first), out))
+                return
+            left, right = children(node)
+            plan(left, out, free)
+            plan(right, free, free + 1)
+            work.append(_Add(out, free))
+
+        for number, span in enumerate(spans):
+            plan(span, number, len(spans))
+        return _Plan(slice(first, parts[held.stop - 1].stop), tuple(work))
+
+    def _check(self, cost: float, gradient: Parameters, rows: slice) -> Divergence | None:
+        if not np.isfinite(cost):
+            return Divergence("the cost", self._backprop.first_bad_layer(rows.stop - rows.start))
+        # One pass that BLAS does in cache. It finds every infinity and NaN, and values too large to be squared, so
+        # that no later sum over shards can overflow.
+        if not np.isfinite(np.dot(gradient.flat, gradient.flat)):
+            return Divergence("a gradient", first_bad_layer(gradient.layers))
+        return None
+
+
+def buffers_for(structure: Structure, config: Config, workers: int) -> int:
+    """Return how many sums one of ``workers`` workers may have to pass on in a step."""
+    assert config.shards is not None
+    return max(len(subtrees(held, config.shards)) for held in cut(config.shards, workers))
