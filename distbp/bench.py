@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from distbp.config import Config
 from distbp.data.dataset import DataSet
@@ -71,14 +70,12 @@ def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable
     with pin_threads(config.threads), pool:
         for _ in pool.steps(UNTIMED_STEPS):
             pass
-        times = [time.perf_counter()]
-        rows = 0
-        for record in pool.steps(UNTIMED_STEPS + steps):
-            times.append(time.perf_counter())
-            rows += record.rows
+        began = time.perf_counter()
+        records = list(pool.steps(UNTIMED_STEPS + steps))
+        seconds = time.perf_counter() - began
         network = Network.of(structure, pool.state()[0], data.classes)
         accuracy = evaluate(network, data.test).accuracy or 0.0
-    seconds = [after - before for before, after in pairwise(times)]
-    speed = rows / (times[-1] - times[0])
+    speed = sum(record.rows for record in records) / seconds
+    step_ms = 1000 * statistics.median(record.seconds for record in records)
     assert config.shards is not None
-    return Measurement(name, speed, 1000 * statistics.median(seconds), config.workers, config.shards, accuracy)
+    return Measurement(name, speed, step_ms, config.workers, config.shards, accuracy)

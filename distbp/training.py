@@ -179,7 +179,6 @@ class _Run:
         self.order = Order(len(data.train), config.batch_size, config.seed)
         self.history: list[dict[str, Any]] = []
         self.step_seconds: list[float] = []
-        self.steps_done = 0
 
     def close(self) -> None:
         if self.directory is not None:
@@ -211,18 +210,16 @@ class _Run:
 
     def _epoch(self, epoch: int, pool: Pool) -> None:
         rows, cost, right = 0, 0.0, 0
-        last = began = time.perf_counter()
-        for record in pool.steps((epoch + 1) * self.order.steps_per_epoch):
-            now = time.perf_counter()
-            self.step_seconds.append(now - last)
-            last = now
-            self.steps_done += 1
-            rows, cost, right = rows + record.rows, cost + record.cost * record.rows, right + record.right
-            asked = [callback.on_step(record) for callback in self.callbacks]
-            if any(asked):
-                raise Interrupted(f"interrupted after step {record.step}, in epoch {epoch + 1}")
-        seconds = last - began
-        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": self.steps_done, "train_cost": cost / rows}
+        began = time.perf_counter()
+        with closing(pool.steps((epoch + 1) * self.order.steps_per_epoch)) as records:
+            for record in records:
+                self.step_seconds.append(record.seconds)
+                rows, cost, right = rows + record.rows, cost + record.cost * record.rows, right + record.right
+                asked = [callback.on_step(record) for callback in self.callbacks]
+                if any(asked):
+                    raise Interrupted(f"interrupted in epoch {epoch + 1}")
+        seconds = time.perf_counter() - began
+        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": cost / rows}
         if self.data.classes:
             measured["train_accuracy"] = right / rows
         measured |= _test(evaluate(self._network(pool.state()[0]), self.data.test))
@@ -241,7 +238,7 @@ class _Run:
         if self.directory is None:
             return
         slots = make_optimizer(self.config.optimizer, self.config.momentum, self.config.nesterov).slots
-        write_checkpoint(self.directory.path / CHECKPOINTS, self.steps_done, pool.state(), slots, self.config.to_json())
+        write_checkpoint(self.directory.path / CHECKPOINTS, pool.step, pool.state(), slots, self.config.to_json())
 
     def finish(self, pool: Pool, started: float) -> Result:
         """Return the trained network and write what a finished run leaves behind."""
@@ -252,7 +249,7 @@ class _Run:
         summary = {
             **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
             "epochs": len(self.history),
-            "steps": self.steps_done,
+            "steps": pool.step,
             "workers": config.workers,
             "shards": config.shards,
             "threads": config.threads,

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from distbp.errors import ClusterError
+from distbp.parallel.folders import private_folder, temporary_folder
 
 _PROBE_SECONDS = 12.0
 _CONNECT_SECONDS = 3.0
-_LONGEST_TEMPORARY_FOLDER = 30
-"""Ray puts sockets some 70 characters below its folder, and a socket's path may have 107 (103 on macOS)."""
-
 _PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 
 
@@ -49,15 +45,12 @@ def ray_session(address: str | None, cpus: int, store_bytes: int) -> Iterator[No
     if ray.is_initialized():
         yield
         return
-    folder = None if address else Path(tempfile.mkdtemp(prefix="distbp-", dir=_short_temporary_folder()))
-    try:
+    with ExitStack() as stack:
+        folder = None if address else stack.enter_context(private_folder(temporary_folder()))
+        stack.callback(ray.shutdown)
         with _signal_handlers_kept():
             _connect(ray, address, cpus, store_bytes, folder)
         yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _connect(ray: object, address: str | None, cpus: int, store_bytes: int, folder: Path | None) -> None:
@@ -89,11 +82,6 @@ def _prepare_environment(private: bool) -> None:
         # A token of this process's own: nothing is read from or written to the user's ~/.ray.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-
-
-def _short_temporary_folder() -> str:
-    usual = tempfile.gettempdir()
-    return usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp"
 
 
 @contextmanager

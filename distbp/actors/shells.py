@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,12 @@ import ray
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.nn.structure import Structure
+from distbp.data.order import Order
+from distbp.nn.structure import Parameters, Structure
 from distbp.parallel.arithmetic import fingerprint, pin_threads
-from distbp.parallel.pool import make_server
+from distbp.parallel.exchange import Exchange, Shape
+from distbp.parallel.loops import Rounds, work
+from distbp.parallel.pool import make_server, two_versions
 from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.shards import Span, subtrees
 from distbp.parallel.worker import Worker, buffers_for
@@ -23,6 +27,8 @@ class Pulse(NamedTuple):
     """An actor's sign of life."""
 
     host: str
+    node: str
+    """Ray's name for the host."""
     pid: int
     arithmetic: dict[str, Any]
 
@@ -31,7 +37,7 @@ class _Alive:
     @ray.method(concurrency_group="pulse")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
     def pulse(self) -> Pulse:
         """Say where this actor is and what its bits depend on."""
-        return Pulse(socket.gethostname(), os.getpid(), fingerprint())
+        return Pulse(socket.gethostname(), ray.get_runtime_context().get_node_id(), os.getpid(), fingerprint())
 
 
 class _Worker(_Alive):
@@ -40,22 +46,48 @@ class _Worker(_Alive):
     def __init__(self, structure: Structure, config: Config, x: Array, y: Array, factor: float) -> None:
         pin_threads(config.threads)
         self._structure = structure
+        self._config = config
         self._worker = Worker(structure, config, Rows(x, y, factor))
-        sums = np.empty((buffers_for(structure, config, config.workers), structure.parameter_count), config.dtype)
-        self._sums, self._out = sums, [structure.parameters(row) for row in sums]
+        self._sums: tuple[Array, list[Parameters]] | None = None
+
+    def work(self, folder: Path, shape: Shape, number: int) -> None:
+        """Compute what the server asks for through shared memory, until it is gone."""
+        assert self._config.shards is not None
+        exchange = Exchange(folder, shape)
+        work(self._worker, self._structure, exchange, number, self._config.shards, self._config.timeout)
 
     def push(self, step: int, held: Span, weights: Array) -> tuple[Report, Array]:
         """Return a report and the gradient sums of these shards."""
-        report = self._worker.push(step, held, self._structure.parameters(weights), self._out)
-        return report, self._sums
+        if self._sums is None:
+            count = buffers_for(self._structure, self._config, self._config.workers)
+            sums = np.empty((count, self._structure.parameter_count), self._config.dtype)
+            self._sums = sums, [self._structure.parameters(row) for row in sums]
+        report = self._worker.push(step, held, self._structure.parameters(weights), self._sums[1])
+        return report, self._sums[0]
 
 
 class _Server(_Alive):
-    """A :class:`ParameterServer`."""
+    """A :class:`ParameterServer`, with its state in its own memory or in shared memory."""
 
     def __init__(self, structure: Structure, config: Config, state: Array, step: int) -> None:
         pin_threads(config.threads)
-        self._server = make_server(structure, config, state, step)
+        self._structure, self._config = structure, config
+        self._server = make_server(structure, config, two_versions(state, step), step)
+        self._rounds: Rounds | None = None
+
+    def share(self, folder: Path, shape: Shape) -> None:
+        """Move the state into shared memory and listen for workers and driver."""
+        assert self._config.shards is not None
+        exchange = Exchange(folder, shape)
+        step = self._server.step
+        exchange.states[step % 2] = self._server.state
+        self._server = make_server(self._structure, self._config, exchange.states, step)
+        self._rounds = Rounds(self._server, exchange, self._config.shards, self._config.timeout)
+
+    def serve(self, rows: int) -> None:
+        """Do the steps that the driver asks for, until it is gone."""
+        assert self._rounds is not None
+        self._rounds.serve(Order(rows, self._config.batch_size, self._config.seed))
 
     def pull(self) -> Array:
         """Return the weights."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Generator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -19,17 +20,18 @@ from distbp.parallel.shards import Span, cut
 from distbp.parallel.worker import Worker
 
 
-class Pool(Protocol):
-    """A parameter server and its workers, wherever they are. Leaving the ``with`` block stops them."""
+class Path(Protocol):
+    """A way to have steps done."""
 
-    def __enter__(self) -> Self:
-        """Return the pool, ready for its first step."""
+    @property
+    def step(self) -> int:
+        """The steps done so far."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Stop everything that the pool started."""
-
-    def steps(self, stop: int) -> Iterator[StepRecord]:
+    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied.
+
+        Some more steps may be done already when a record is seen; closing the generator ends the descent after the
+        step that is going on.
 
         Raises:
             DivergedError: a step's update would not have been finite; the state before it is kept.
@@ -40,11 +42,28 @@ class Pool(Protocol):
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
 
 
-def make_server(structure: Structure, config: Config, state: Array, step: int) -> ParameterServer:
-    """Return the parameter server that the settings describe."""
+class Pool(Path, Protocol):
+    """A parameter server and its workers, wherever they are. Leaving the ``with`` block stops them."""
+
+    def __enter__(self) -> Self:
+        """Return the pool, ready for its first step."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Stop everything that the pool started."""
+
+
+def make_server(structure: Structure, config: Config, states: Array, step: int) -> ParameterServer:
+    """Return the parameter server that the settings describe; it keeps its state in ``states`` (see there)."""
     assert config.lr is not None
     optimizer = make_optimizer(config.optimizer, config.momentum, config.nesterov)
-    return ParameterServer(structure, optimizer, config.lr, state, step)
+    return ParameterServer(structure, optimizer, config.lr, states, step)
+
+
+def two_versions(state: Array, step: int) -> Array:
+    """Return an array for :class:`ParameterServer` that holds ``state`` after ``step`` steps."""
+    states = np.empty((2, *state.shape), state.dtype)
+    states[step % 2] = state
+    return states
 
 
 def shards_of(order: Order, step: int, shards: int) -> Span:
@@ -59,7 +78,7 @@ class InProcess:
         assert config.shards is not None
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
-        self._server = make_server(structure, config, state, step)
+        self._server = make_server(structure, config, two_versions(state, step), step)
         self._order = Order(len(rows), config.batch_size, config.seed)
         self._shards = config.shards
 
@@ -69,13 +88,19 @@ class InProcess:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
 
-    def steps(self, stop: int) -> Iterator[StepRecord]:
+    @property
+    def step(self) -> int:
+        """The steps done so far."""
+        return self._server.step
+
+    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
         while self._server.step < stop:
+            began = time.perf_counter()
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
-            yield self._server.update(step, [report], {whole: self._sum.flat}).check()
+            yield self._server.update(step, [report], {whole: self._sum.flat}, began).check()
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

@@ -44,6 +44,8 @@ class StepRecord:
     """Mean of the examples' costs, before the update."""
     right: int
     """Examples whose class the network gave, before the update."""
+    seconds: float = 0.0
+    """From the step's begin to the end of its update."""
     divergence: Divergence | None = None
     """Set if the step's update was not applied."""
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,10 +15,13 @@ from distbp.data.dataset import Array
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Optimizer
 from distbp.parallel.records import Divergence, Report, StepRecord
-from distbp.parallel.shards import Addition, Span, additions
+from distbp.parallel.shards import Addition, Span, additions, cut
 
-_BLOCK = 16_384
-"""Parameters that are updated at a time: small enough that a block of every vector stays in a core's cache."""
+_BLOCK = 65_536
+"""Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""
+
+_PARAMETERS_PER_THREAD = 131_072
+"""Below that, waking a thread takes longer than what it would save."""
 
 
 class ParameterServer:
@@ -23,15 +31,16 @@ class ParameterServer:
     counted up; so a step that fails in the middle, or is found to have diverged, leaves the state before it whole.
     """
 
-    def __init__(self, structure: Structure, optimizer: Optimizer, lr: float, state: Array, step: int = 0) -> None:
-        """Start with ``state``, shape (1 + slots, parameters), which is copied, after ``step`` steps."""
+    def __init__(self, structure: Structure, optimizer: Optimizer, lr: float, states: Array, step: int = 0) -> None:
+        """Go on after ``step`` steps in ``states``, shape (2, 1 + slots, parameters), with the state in step % 2."""
         self._structure = structure
         self._optimizer = optimizer
         self._lr = lr
-        self._states = np.empty((2, *state.shape), state.dtype)
-        self._states[step % 2] = state
-        self._weights = [structure.parameters(version[0]) for version in self._states]
-        self._scratch = np.empty((2, _BLOCK), state.dtype)
+        self._states = states
+        self._weights = [structure.parameters(version[0]) for version in states]
+        self._ranges = _ranges(states.shape[2])
+        self._scratch: list[Array] = []
+        self._threads = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
         self.step = step
 
     @property
@@ -45,18 +54,22 @@ class ParameterServer:
         """The weights after ``step`` steps; valid for two steps."""
         return self._weights[self.step % 2]
 
-    def update(self, step: int, reports: Sequence[Report], gradients: Mapping[Span, Array]) -> StepRecord:
+    def update(
+        self, step: int, reports: Sequence[Report], gradients: Mapping[Span, Array], began: float | None = None
+    ) -> StepRecord:
         """Do step number ``step`` with the gradient sums of all its shards; return what is to be told about it.
 
         The total cost's gradient is the sum over all examples divided by their number, and this is the one place
-        that divides. Nothing is changed if the record shows a divergence.
+        that divides. Nothing is changed if the record shows a divergence. ``began`` is the ``time.perf_counter()``
+        of the step's begin.
 
         Raises:
             ValueError: it is another step's turn, or a shard is missing.
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
-        reports = sorted(reports, key=lambda report: report.held)
+        if len(reports) > 1:
+            reports = sorted(reports, key=lambda report: report.held)
         rows = sum(report.rows for report in reports)
         cost = sum(cost for report in reports for cost in report.costs) / rows
         right = sum(report.right for report in reports)
@@ -65,29 +78,61 @@ class ParameterServer:
             divergence = self._apply(gradients, reports[-1].held.stop, rows)
         if divergence is None:
             self.step += 1
-        return StepRecord(step, rows, cost, right, divergence)
+        return StepRecord(step, rows, cost, right, time.perf_counter() - began if began else 0.0, divergence)
 
     def _apply(self, gradients: Mapping[Span, Array], shards: int, rows: int) -> Divergence | None:
         """Write the state after this step beside the one before it."""
         root = Span(0, shards)
-        plan = additions(root, gradients)
+        plan = _plan(root, tuple(gradients))
+        buffers = 2 + max((addition.out for addition in plan), default=0)
+        if not self._scratch or len(self._scratch[0]) < buffers:
+            self._scratch = [np.empty((buffers, _BLOCK), self._states.dtype) for _ in self._ranges]
+
+        def update(part: slice, scratch: Array) -> bool:
+            return self._update(part, plan, gradients, root, rows, scratch)
+
+        if self._threads is None:
+            finite = update(self._ranges[0], self._scratch[0])
+        else:
+            finite = all(list(self._threads.map(update, self._ranges, self._scratch)))
+        if finite:
+            return None
+        return Divergence("a weight", first_bad_layer(self._weights[(self.step + 1) % 2].layers))
+
+    def _update(
+        self,
+        part: slice,
+        plan: Sequence[Addition],
+        gradients: Mapping[Span, Array],
+        root: Span,
+        rows: int,
+        scratch: Array,
+    ) -> bool:
+        """Add up, divide and update the parameters of ``part``, block by block; return whether they are finite."""
         old, new = self._states[self.step % 2], self._states[(self.step + 1) % 2]
-        scratch = self._reserve(2 + max((addition.out for addition in plan), default=0))
         finite = True
         with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, old.shape[1], _BLOCK):
-                block = slice(start, min(start + _BLOCK, old.shape[1]))
+            for start in range(part.start, part.stop, _BLOCK):
+                block = slice(start, min(start + _BLOCK, part.stop))
                 buffers = scratch[:, : block.stop - block.start]
                 total = _add_up(plan, gradients, root, block, buffers)
                 np.divide(total, rows, out=buffers[0])
                 self._optimizer.update(old[:, block], new[:, block], buffers[0], self.step, self._lr, buffers[1])
-                finite = finite and bool(np.isfinite(np.dot(new[0, block], new[0, block])))
-            return None if finite else Divergence("a weight", first_bad_layer(self._structure.layers(new[0])))
+                finite = finite and math.isfinite(np.dot(new[0, block], new[0, block]))
+        return finite
 
-    def _reserve(self, count: int) -> Array:
-        if count > len(self._scratch):
-            self._scratch = np.empty((count, _BLOCK), self._scratch.dtype)
-        return self._scratch
+
+def _ranges(parameters: int) -> list[slice]:
+    """Cut the parameters into one part per thread: nobody else computes while the server updates."""
+    threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
+    if parameters < _PARAMETERS_PER_THREAD * 2:
+        threads = 1
+    return [slice(*part) for part in cut(parameters, threads)]
+
+
+@lru_cache(maxsize=64)
+def _plan(root: Span, held: tuple[Span, ...]) -> tuple[Addition, ...]:
+    return tuple(additions(root, held))
 
 
 def _add_up(

@@ -1,0 +1,168 @@
+"""The two loops of a run on one host: the server's rounds and the worker's steps. The driver is in neither."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+
+from distbp.data.dataset import Array
+from distbp.data.order import Order
+from distbp.errors import PeerLostError
+from distbp.nn.structure import Structure
+from distbp.parallel.exchange import (
+    DRIVER,
+    GO,
+    HELLO,
+    RUN,
+    Channel,
+    Exchange,
+    connect,
+    listen,
+    pack_done,
+    pack_report,
+    report_size,
+    unpack_report,
+)
+from distbp.parallel.records import Report, StepRecord
+from distbp.parallel.server import ParameterServer
+from distbp.parallel.shards import Span, cut, subtrees
+from distbp.parallel.worker import Worker
+
+_LONGEST_WAIT = 1.0
+"""Seconds after which a waiting server looks whether everybody still shows life."""
+
+
+_LONGEST_START = 60.0
+"""Seconds within which workers that have been started must have connected."""
+
+
+def beat_seconds(timeout: float) -> float:
+    """Return how often a process shows life, so that several beats fall into a timeout."""
+    return min(1.0, timeout / 8)
+
+
+def work(worker: Worker, structure: Structure, exchange: Exchange, number: int, shards: int, timeout: float) -> None:
+    """Compute what the server asks for until it is gone or says that all is done."""
+    versions = [structure.parameters(version[0]) for version in exchange.states]
+    slab = [structure.parameters(row) for row in exchange.slabs[number]]
+    channel = connect(exchange.folder, number)
+    try:
+        with exchange.beating(number, beat_seconds(timeout)):
+            while (message := channel.receive(GO.size)) is not None:
+                step, first, stop = GO.unpack(message)
+                held = Span(first, stop)
+                report = worker.push(step, held, versions[step % 2], slab)
+                channel.send(pack_report(step, report, shards))
+                # While the server updates, the rows of the next step are brought along.
+                worker.prefetch(step + 1, held)
+    finally:
+        channel.close()
+
+
+class Rounds:
+    """The server's side: a round per step, in which every shard's gradient is collected and then applied."""
+
+    def __init__(self, server: ParameterServer, exchange: Exchange, shards: int, timeout: float) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._order: Order
+        self._shards = shards
+        self._timeout = timeout
+        self._listener = listen(exchange.folder)
+        self._workers: list[Channel] = []
+        self._poll = select.poll()
+        self._numbers: dict[int, int] = {}
+
+    def serve(self, order: Order) -> None:
+        """Wait for everybody, then do the steps that the driver asks for, until it is gone.
+
+        Raises:
+            PeerLostError: a worker died or fell silent.
+        """
+        self._order = order
+        with self._exchange.beating(self._exchange.shape.workers, beat_seconds(self._timeout)):
+            driver = self._accept()
+            try:
+                while (message := driver.receive(RUN.size)) is not None:
+                    last = self._run(RUN.unpack(message)[0])
+                    driver.send(pack_done(self._server.step, last))
+            finally:
+                for channel in (driver, *self._workers):
+                    channel.close()
+
+    def _accept(self) -> Channel:
+        """Return the driver's channel once it and every worker have connected."""
+        channels: dict[int, Channel] = {}
+        with self._listener:
+            self._listener.settimeout(_LONGEST_START)
+            while len(channels) < self._exchange.shape.workers + 1:
+                try:
+                    channel = Channel(self._listener.accept()[0])
+                except TimeoutError as error:
+                    raise PeerLostError(
+                        f"{len(channels)} of {self._exchange.shape.workers + 1} processes have connected to the "
+                        f"parameter server within {_LONGEST_START:g} s"
+                    ) from error
+                hello = channel.receive(HELLO.size)
+                if hello is not None:
+                    channels[HELLO.unpack(hello)[0]] = channel
+        driver = channels.pop(DRIVER)
+        self._workers = [channels[number] for number in sorted(channels)]
+        for number, channel in enumerate(self._workers):
+            self._numbers[channel.fileno()] = number
+            self._poll.register(channel, select.POLLIN)
+        return driver
+
+    def _run(self, stop: int) -> StepRecord | None:
+        """Do the steps up to before ``stop``, or to where the driver asks to stop; return the last record."""
+        record = None
+        while self._server.step < stop and not self._exchange.stop_asked[0]:
+            began = time.perf_counter()
+            record = self._round(self._server.step, began)
+            if record.divergence is not None:
+                break
+            self._exchange.write_record(record)
+        return record
+
+    def _round(self, step: int, began: float) -> StepRecord:
+        shards = min(self._shards, self._order.size(step))
+        for channel, held in zip(self._workers, cut(shards, len(self._workers)), strict=False):
+            channel.send(GO.pack(step, *held))
+        reports = self._collect(step, shards)
+        gradients: dict[Span, Array] = {}
+        for number, report in reports.items():
+            for span, row in zip(subtrees(report.held, shards), self._exchange.slabs[number], strict=False):
+                gradients[span] = row
+        return self._server.update(step, list(reports.values()), gradients, began)
+
+    def _collect(self, step: int, shards: int) -> dict[int, Report]:
+        """Wait until all shards of the step have been reported; return the reports by worker."""
+        expected = min(len(self._workers), shards)
+        reports: dict[int, Report] = {}
+        size = report_size(self._shards)
+        wait = 1000 * min(_LONGEST_WAIT, self._timeout / 4)
+        while len(reports) < expected:
+            ready = self._poll.poll(wait)
+            for descriptor, _ in ready:
+                number = self._numbers[descriptor]
+                message = self._workers[number].receive(size)
+                if message is None:
+                    raise PeerLostError(f"{_name(number)} died in step {step}")
+                reported, report = unpack_report(message)
+                if reported == step:  # a late answer to another step counts for nothing
+                    reports[number] = report
+            if not ready:
+                self._check_silence(step, reports)
+        return reports
+
+    def _check_silence(self, step: int, reports: dict[int, Report]) -> None:
+        for number in range(len(self._workers)):
+            if number not in reports and self._exchange.silence(number) > self._timeout:
+                raise PeerLostError(
+                    f"no answer from {_name(number)} for {self._timeout:g} s in step {step} (--timeout)"
+                )
+
+
+def _name(number: int) -> str:
+    return f"worker {number} on host {socket.gethostname()}"

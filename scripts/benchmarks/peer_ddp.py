@@ -1,0 +1,37 @@
+"""PyTorch's DistributedDataParallel over gloo: two processes of one thread each."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch.distributed as dist
+import torch.multiprocessing
+from torch.nn.parallel import DistributedDataParallel
+from torch_loop import DDP_OPTIONS, PROCESSES, run
+from work import Work, say
+
+
+def process(rank: int, work: Work, meeting: str) -> None:
+    """Be one of the processes; the first one reports."""
+    dist.init_process_group("gloo", init_method=Path(meeting).as_uri(), rank=rank, world_size=PROCESSES)
+    found = run(work, lambda model: DistributedDataParallel(model, **DDP_OPTIONS))
+    dist.destroy_process_group()
+    if rank == 0:
+        say(found)
+
+
+def main() -> None:
+    """Start the processes and wait for them."""
+    work = Work.from_command_line(__doc__)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if sys.platform == "linux":
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    with tempfile.TemporaryDirectory(prefix="distbp-bench-") as folder:
+        torch.multiprocessing.spawn(process, (work, str(Path(folder, "meeting"))), PROCESSES)
+
+
+if __name__ == "__main__":
+    main()

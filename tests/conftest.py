@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distbp.data import load
+
+
+@pytest.fixture
+def data_folder():
+    """The folder with the real data sets, which are too large to live in the repository."""
+    given = os.environ.get("DISTBP_TEST_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set DISTBP_TEST_DATA to the folder that holds mnist/ and others")
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load("digits")

@@ -1,0 +1,163 @@
+import numpy as np
+import pytest
+
+from distbp.data import load, load_rows
+from distbp.errors import DataError, UsageError
+
+
+@pytest.fixture
+def table(rng):
+    """Ten rows of three numbers with classes 0 and 1."""
+    return rng.random((10, 3)), np.arange(10) % 2
+
+
+def test_digits(digits):
+    assert (digits.name, digits.task, digits.features, digits.outputs) == ("digits", "classification", 64, 10)
+    assert digits.classes == tuple(range(10))
+    assert len(digits.train) + len(digits.test) == 1797
+    assert digits.train.x.dtype == np.uint8
+    assert (digits.train.x.max() * digits.train.factor, digits.train.x.min()) == (1, 0)
+
+
+def test_digits_are_sklearns():
+    from sklearn.datasets import load_digits
+
+    expected = load_digits()
+    x, y = load_rows("digits", dtype="float64")
+    assert (x * 16 == expected.data).all()
+    assert (y == expected.target).all()
+
+
+def test_mnist(data_folder):
+    data = load(data_folder / "mnist")
+    assert (data.train.x.shape, data.test.x.shape) == ((60_000, 784), (10_000, 784))
+    assert data.train.x.dtype == data.test.x.dtype == np.uint8
+    assert data.classes == tuple(range(10))
+    assert data.train.factor == 1 / 255
+    assert data.train.y[:5].tolist() == [5, 0, 4, 1, 9]
+    assert data.test.y[:5].tolist() == [7, 2, 1, 0, 4]
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_every_class_gives_its_share_to_the_test_part(fraction):
+    y = np.repeat(["a", "b", "c"], [100, 50, 30])
+    data = load((np.arange(180.0)[:, None], y), test_fraction=fraction)
+    assert np.abs(np.bincount(data.test.y) - fraction * np.array([100, 50, 30])).max() <= 1
+    assert len(data.test) == round(180 * fraction)
+
+
+def test_no_row_is_lost_or_in_both_parts():
+    data = load((np.arange(180.0)[:, None], np.arange(180) % 3))
+    assert sorted(np.concatenate([data.train.x, data.test.x])[:, 0].tolist()) == list(range(180))
+
+
+def test_held_out_rows_depend_on_the_seed(table):
+    first, again, other = (load(table, seed=seed).test.x.tobytes() for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "classes"),
+    [
+        (["no", "yes"] * 5, "classification", ("no", "yes")),
+        ([3, -1] * 5, "classification", (-1, 3)),
+        ([True, False] * 5, "classification", (False, True)),
+        ([0.5, 1.5] * 5, "regression", ()),
+        ([[1, 2]] * 10, "regression", ()),
+    ],
+)
+def test_task_is_guessed_from_the_targets(y, task, classes, table):
+    data = load((table[0], np.array(y)))
+    assert (data.task, data.classes) == (task, classes)
+
+
+def test_more_than_20_different_integers_are_values(rng):
+    x = rng.random((40, 2))
+    assert load((x, np.arange(40) % 20)).task == "classification"
+    assert load((x, np.arange(40) % 21)).task == "regression"
+    assert load((x, np.arange(40)), task="classification", test_fraction=0.1).task == "classification"
+
+
+def test_whole_floats_are_the_same_classes_as_integers(table):
+    data = load((table[0], table[1].astype(float)), task="classification")
+    assert data.classes == (0, 1)
+
+
+def test_byte_strings_are_the_classes_that_they_spell(table):
+    assert load((table[0], np.array([b"no", b"yes"] * 5))).classes == ("no", "yes")  # bytes are nothing JSON can keep
+
+
+def test_several_sources_are_taken_one_after_the_other(tmp_path, table):
+    x, y = table
+    np.savez(tmp_path / "one.npz", X=x[:6], y=y[:6])
+    np.savez(tmp_path / "two.npz", X=x[6:], y=y[6:])
+    joined = load(tmp_path / "one.npz", tmp_path / "two.npz")
+    assert joined.train.x.tobytes() == load(table).train.x.tobytes()
+    assert joined.name == "one"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"X": np.ones((4, 2)), "y": np.ones(4, int)}, r"x of .*two.npz has columns \(2,\)"),
+        ({"X": np.ones((4, 3), np.uint8), "y": np.ones(4, int)}, "x of .*two.npz has columns .* of uint8"),
+        ({"X": np.ones((4, 3))}, r"two.npz holds \['x'\], .*one.npz holds \['x', 'y'\]"),
+    ],
+)
+def test_sources_of_unequal_columns_are_refused(other, message, tmp_path, table):
+    np.savez(tmp_path / "one.npz", X=table[0], y=table[1])
+    np.savez(tmp_path / "two.npz", **other)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "one.npz", tmp_path / "two.npz")
+
+
+def test_digits_and_other_pixels_are_not_joined(tmp_path):
+    np.savez(tmp_path / "pixels.npz", X=np.zeros((4, 64), np.uint8), y=np.arange(4))
+    with pytest.raises(DataError, match="scale their pixels differently"):
+        load("digits", tmp_path / "pixels.npz")
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("digit", UsageError, "unknown data set .*'digit': did you mean 'digits'"),
+        ("nowhere.npz", DataError, "nowhere.npz does not exist"),
+        ("no/such/folder", DataError, "no/such/folder does not exist"),
+        ("x" * 5000 + ".npz", DataError, "is no usable path"),
+    ],
+)
+def test_unknown_source_is_refused(source, error, message):
+    with pytest.raises(error, match=message):
+        load(source)
+
+
+def test_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "a.xyz").write_text("1,2\n")
+    with pytest.raises(DataError, match=r"a.xyz is of no known kind"):
+        load(tmp_path / "a.xyz")
+
+
+def test_no_source_is_refused():
+    with pytest.raises(UsageError, match="no data given"):
+        load()
+
+
+def test_loaded_data_set_stands_for_itself(digits):
+    assert load(digits) is digits
+    with pytest.raises(UsageError, match="a loaded data set stands alone"):
+        load(digits, digits)
+
+
+def test_rows_to_predict_are_the_test_part_as_floats(digits):
+    x, y = load_rows(digits)
+    assert x.dtype == np.float32
+    assert (x == digits.test.x / np.float32(16)).all()
+    assert (y == digits.test.y).all()
+
+
+def test_rows_to_predict_need_no_targets(tmp_path, rng):
+    x = rng.random((3, 2))
+    np.savez(tmp_path / "new.npz", X=x)
+    found, y = load_rows(tmp_path / "new.npz", dtype="float64")
+    assert (found == x).all()
+    assert y is None

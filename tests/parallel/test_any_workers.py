@@ -1,0 +1,192 @@
+"""The number of workers is not a hyper-parameter: worker and server give the bits of one process."""
+
+import numpy as np
+import pytest
+
+from distbp.config import Config
+from distbp.data.order import Order
+from distbp.nn.backprop import Backprop
+from distbp.nn.initial import initial_weights
+from distbp.nn.structure import Structure
+from distbp.optim import make_optimizer
+from distbp.parallel.pool import InProcess, make_server, shards_of, two_versions
+from distbp.parallel.records import Report
+from distbp.parallel.shards import Span, cut, subtrees
+from distbp.parallel.worker import Worker, buffers_for
+
+STRUCTURE = Structure((64, 16, 10), ("relu", "softmax"), "cross-entropy")
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def rows(digits):
+    return digits.train[:103]  # with 20 rows a step: 5 steps, then one of 3 rows, fewer than most shards
+
+
+def start(config):
+    weights = initial_weights(STRUCTURE, "he", config.seed, config.dtype)
+    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+    return np.vstack([weights, np.zeros((len(slots), weights.size), weights.dtype)])
+
+
+def alone(config, rows, steps=STEPS):
+    pool = InProcess(STRUCTURE, config, rows, start(config))
+    records = list(pool.steps(steps))
+    return pool.state(), records
+
+
+def push(worker, step, held, shards, weights):
+    """Return a worker's report and its sums by the spans they are of."""
+    spans = subtrees(held, shards)
+    out = [STRUCTURE.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
+    report = worker.push(step, held, weights, out)
+    return report, {span: sums.flat for span, sums in zip(spans, out, strict=True)}
+
+
+def together(config, rows, workers, steps=STEPS):
+    """Do the steps with several workers, whose answers come in from the last to the first."""
+    staff = [Worker(STRUCTURE, config, rows) for _ in range(workers)]
+    server = make_server(STRUCTURE, config, two_versions(start(config), 0), 0)
+    order = Order(len(rows), config.batch_size, config.seed)
+    records = []
+    for step in range(steps):
+        shards = shards_of(order, step, config.shards).stop
+        held = cut(shards, workers)
+        answers = [
+            push(worker, step, span, shards, server.weights) for worker, span in zip(staff, held, strict=False)
+        ][::-1]
+        sums = {span: total for _, found in answers for span, total in found.items()}
+        records.append(server.update(step, [report for report, _ in answers], sums))
+    return server.state, records
+
+
+@pytest.mark.parametrize("workers", range(1, 6))
+@pytest.mark.parametrize("shards", [1, 2, 3, 4, 7])
+def test_state_is_bit_identical_for_any_number_of_workers(shards, workers, rows):
+    config = Config(batch_size=20, shards=shards)
+    state, records = together(config, rows, workers)
+    expected, expected_records = alone(config, rows)
+    assert state.tobytes() == expected.tobytes()
+    assert [(r.step, r.rows, r.right) for r in records] == [(r.step, r.rows, r.right) for r in expected_records]
+    assert [r.cost for r in records] == pytest.approx([r.cost for r in expected_records], rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "sgd", "momentum": 0.0},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "nesterov": True, "dtype": "float64"},
+        {"dtype": "float64"},
+    ],
+)
+def test_state_is_bit_identical_with_every_optimizer(settings, rows):
+    config = Config(batch_size=20, shards=5, **settings)
+    assert together(config, rows, 3)[0].tobytes() == alone(config, rows)[0].tobytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batch_size_larger_than_the_data_is_one_step_over_all_rows(workers, rows):
+    config = Config(batch_size=1000, shards=4)
+    state, records = together(config, rows, workers)
+    assert state.tobytes() == alone(config, rows)[0].tobytes()
+    assert {record.rows for record in records} == {103}
+
+
+def test_another_number_of_shards_gives_nearly_the_same_weights(rows):
+    settings = {"batch_size": 20, "dtype": "float64", "optimizer": "sgd"}
+    one, seven = (alone(Config(shards=shards, **settings), rows)[0][0] for shards in (1, 7))
+    assert one == pytest.approx(seven, rel=0, abs=1e-12)
+
+
+def test_seed_changes_the_weights(rows):
+    assert alone(Config(seed=0), rows)[0].tobytes() != alone(Config(seed=1), rows)[0].tobytes()
+
+
+@pytest.mark.parametrize("broken_off", [1, 4, 6, 9])
+def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
+    config = Config(batch_size=20, shards=3)
+    state, _ = alone(config, rows, broken_off)
+    pool = InProcess(STRUCTURE, config, rows, state, broken_off)
+    assert [record.step for record in pool.steps(STEPS)] == list(range(broken_off, STEPS))
+    assert pool.state().tobytes() == alone(config, rows)[0].tobytes()
+
+
+@pytest.mark.parametrize("asked", [(2, Span(1, 3)), (3, Span(1, 3)), (2, Span(0, 4))])
+def test_rows_fetched_ahead_change_no_bits(asked, rows):
+    config = Config(batch_size=20, shards=4)
+    weights = STRUCTURE.parameters(start(config)[0])
+    expected = push(Worker(STRUCTURE, config, rows), *asked, 4, weights)
+    worker = Worker(STRUCTURE, config, rows)
+    worker.prefetch(2, Span(1, 3))  # what is asked for may be something else
+    report, sums = push(worker, *asked, 4, weights)
+    assert report == expected[0]
+    assert [total.tobytes() for total in sums.values()] == [total.tobytes() for total in expected[1].values()]
+
+
+def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
+    config = Config(batch_size=20, shards=4)
+    weights = STRUCTURE.parameters(start(config)[0])
+    weights.flat.flags.writeable = False
+    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
+    places = Order(len(rows), 20, config.seed).rows(0)[5:15]
+    x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
+    gradient = np.empty_like(weights.flat)
+    expected = Backprop(STRUCTURE, 10, "float32").gradient(weights.layers, x, y, STRUCTURE.layers(gradient))
+    assert (report.held, report.rows, report.right, report.divergence) == (Span(1, 3), 10, expected.right, None)
+    assert len(report.costs) == 2
+    assert sum(report.costs) == pytest.approx(expected.cost, rel=1e-6)
+    assert list(sums) == [Span(1, 2), Span(2, 3)]
+    assert sum(sums.values()) == pytest.approx(gradient, rel=1e-4, abs=1e-5)
+
+
+def test_record_tells_the_mean_cost_before_the_update(rows):
+    config = Config(batch_size=1000, shards=4)
+    _, (first,) = alone(config, rows, 1)
+    x = rows.x * np.float32(rows.factor)
+    sums = Backprop(STRUCTURE, 103, "float32").sums(STRUCTURE.layers(start(config)[0]), x, rows.y)
+    assert first.cost == pytest.approx(sums.cost / 103, rel=1e-6)
+    assert (first.rows, first.right) == (103, sums.right)
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_server_refuses_a_step_out_of_turn(wrong, rows):
+    config = Config(batch_size=20, shards=2)
+    worker = Worker(STRUCTURE, config, rows)
+    server = make_server(STRUCTURE, config, two_versions(start(config), 1), 1)
+    before = server.state.tobytes()
+    report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
+    with pytest.raises(ValueError, match=f"step 1 is next, got the gradients of step {wrong}"):
+        server.update(wrong, [report], sums)
+    assert (server.step, server.state.tobytes()) == (1, before)
+
+
+def test_server_refuses_a_step_without_one_of_its_shards(rows):
+    config = Config(batch_size=20, shards=4)
+    server = make_server(STRUCTURE, config, two_versions(start(config), 0), 0)
+    before = server.state.tobytes()
+    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
+    with pytest.raises(ValueError, match="shard 0 is missing"):
+        server.update(0, [report], sums)
+    assert (server.step, server.state.tobytes()) == (0, before)
+
+
+@pytest.mark.parametrize(("shards", "workers"), [(2, 2), (7, 2), (8, 2), (11, 3), (12, 2), (16, 4)])
+def test_buffers_of_a_worker_suffice_also_for_a_short_mini_batch(shards, workers):
+    buffers = buffers_for(STRUCTURE, Config(shards=shards), workers)
+    for rows in range(1, shards + 1):
+        assert max(len(subtrees(held, rows)) for held in cut(rows, workers)) <= buffers
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_large_parameter_vector_is_updated_in_parts_with_the_same_bits(optimizer, rng):
+    structure = Structure((600, 501), ("identity",), "mse")  # several blocks, several threads, and a remainder
+    config = Config(optimizer=optimizer)
+    made = make_optimizer(optimizer, config.momentum, False)
+    state = rng.random((1 + len(made.slots), structure.parameter_count), dtype=np.float32)
+    left, right = rng.normal(size=(2, structure.parameter_count)).astype(np.float32)
+    server = make_server(structure, config, two_versions(state, 0), 0)
+    server.update(0, [Report(Span(0, 2), 7, (1.0, 1.0), 0)], {Span(0, 1): left, Span(1, 2): right})
+    expected = np.empty_like(state)
+    made.update(state, expected, (left + right) / np.float32(7), 0, config.lr, np.empty_like(left))
+    assert server.state.tobytes() == expected.tobytes()

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from distbp.parallel.shards import Span, additions, children, cut, subtrees
+
+COUNTS = range(1, 18)
+counts = pytest.mark.parametrize("shards", COUNTS)
+
+
+def held_ranges(shards):
+    return [Span(first, stop) for first in range(shards) for stop in range(first + 1, shards + 1)]
+
+
+def add_up(node, held):
+    """Return the sum of ``node`` from the sums of the spans in ``held``, as the plan says."""
+    plan, buffers = additions(node, held), {}
+    for out, left, right in plan:
+        operands = [held[part] if isinstance(part, Span) else buffers[part] for part in (left, right)]
+        buffers[out] = operands[0] + operands[1]
+    return buffers[0] if plan else held[node]
+
+
+@pytest.mark.parametrize("parts", range(1, 20))
+@counts
+def test_cut_covers_everything_once_in_nearly_equal_parts(shards, parts):
+    spans = cut(shards, parts)
+    assert [i for span in spans for i in range(*span)] == list(range(shards))
+    assert len(spans) == min(shards, parts)
+    lengths = [span.stop - span.first for span in spans]
+    assert max(lengths) - min(lengths) <= 1
+    assert min(lengths) >= 1
+
+
+def test_cut_of_nothing_has_no_parts():
+    assert cut(0, 3) == []
+
+
+@pytest.mark.parametrize("shards", COUNTS[1:])
+def test_children_are_neighbours_and_the_left_one_a_power_of_two(shards):
+    node = Span(3, 3 + shards)
+    left, right = children(node)
+    size = left.stop - left.first
+    assert (left.first, left.stop, right.stop) == (node.first, right.first, node.stop)
+    assert size & (size - 1) == 0
+    assert size >= right.stop - right.first > 0
+
+
+@counts
+def test_subtrees_hold_every_shard_of_the_range_once(shards):
+    for held in held_ranges(shards):
+        assert [i for span in subtrees(held, shards) for i in range(*span)] == list(range(*held))
+
+
+@counts
+def test_subtrees_are_nodes_of_the_tree_and_no_two_have_one_parent(shards):
+    parents, todo = {}, [Span(0, shards)]
+    while todo:
+        node = todo.pop()
+        if node.stop - node.first > 1:
+            for child in children(node):
+                parents[child] = node
+                todo.append(child)
+    for held in held_ranges(shards):
+        found = subtrees(held, shards)
+        assert all(span in parents or span == (0, shards) for span in found)
+        assert len({parents.get(span) for span in found}) == len(found)
+
+
+@counts
+def test_any_number_of_workers_adds_up_to_the_same_bits(shards, rng):
+    gradients = (rng.normal(size=(shards, 257)) * 10.0 ** rng.integers(-3, 4, (shards, 1))).astype(np.float32)
+    alone = {Span(i, i + 1): gradient for i, gradient in enumerate(gradients)}
+    root = Span(0, shards)
+    expected = add_up(root, alone).tobytes()
+    for workers in range(1, shards + 1):
+        sums = {}
+        for held in cut(shards, workers):
+            sums |= {span: add_up(span, alone) for span in subtrees(held, shards)}
+        assert add_up(root, sums).tobytes() == expected
+
+
+@counts
+def test_tree_uses_at_most_as_many_buffers_as_it_is_deep(shards):
+    plan = additions(Span(0, shards), [Span(i, i + 1) for i in range(shards)])
+    assert len(plan) == shards - 1
+    assert max((out for out, _, _ in plan), default=0) <= max((shards - 1).bit_length() - 1, 0)
+
+
+@counts
+def test_missing_shard_is_named(shards):
+    for missing in range(shards):
+        held = [Span(i, i + 1) for i in range(shards) if i != missing]
+        if shards == 1:
+            continue
+        with pytest.raises(ValueError, match=f"^shard {missing} is missing$"):
+            additions(Span(0, shards), held)
+
+
+def test_missing_only_shard_is_named():
+    with pytest.raises(ValueError, match="shard 0 is missing"):
+        additions(Span(0, 1), [])
