@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.network import Network, evaluate
-from distbp.parallel.arithmetic import pin_threads
-from distbp.training import make_pool, settle
+from distbp.parallel.arithmetic import cpu_count, pin_threads
+from distbp.pools import initial_state, make_pool, measure_here, median_step
+from distbp.training import settle
 
 UNTIMED_STEPS = 5
 
@@ -63,11 +64,25 @@ class Measurement:
     test_accuracy: float
 
 
+def quicker(case: Case, data: DataSet, note: Callable[[str], None], **settings: object) -> Config:
+    """Return the case's settings for this process or for a worker per core, whichever takes steps quicker."""
+    alone, structure = settle(case.config(0, **settings), data, None)
+    cores = cpu_count()
+    many, _ = settle(case.config(cores, **settings), data, None)
+    with pin_threads(alone.threads):
+        state = initial_state(structure, alone)
+        here = measure_here(structure, alone, data.train, state).step
+        if cores < 2 or measure_here(structure, many, data.train, state).with_workers(cores) > here:
+            return alone
+        with make_pool(structure, many, data.train, state, note) as pool:
+            return many if median_step(pool) < here else alone
+
+
 def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable[[str], None]) -> Measurement:
     """Do the untimed and then ``steps`` timed steps of a case."""
     config, structure = settle(config, data, None)
-    pool = make_pool(structure, config, data.train, note)
-    with pin_threads(config.threads), pool:
+    state = initial_state(structure, config)
+    with pin_threads(config.threads), make_pool(structure, config, data.train, state, note) as pool:
         for _ in pool.steps(UNTIMED_STEPS):
             pass
         began = time.perf_counter()
@@ -78,4 +93,4 @@ def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable
     speed = sum(record.rows for record in records) / seconds
     step_ms = 1000 * statistics.median(record.seconds for record in records)
     assert config.shards is not None
-    return Measurement(name, speed, step_ms, config.workers, config.shards, accuracy)
+    return Measurement(name, speed, step_ms, config.worker_count, config.shards, accuracy)

@@ -96,8 +96,9 @@ class Config:
     """Share of the rows held out where the data bring no test part of their own."""
 
     # who computes, what is computed
-    workers: int = 2
-    """Worker actors; 0 computes in the calling process, without Ray. Never changes the result."""
+    workers: int | Literal["auto"] = "auto"
+    """Worker actors; 0 computes in the calling process, without Ray; ``auto`` measures which is quicker. Never changes
+    the result."""
     shards: int | None = None
     """Parts of a mini-batch, the unit of gradient computation; part of the result (see default_shards)."""
     threads: int = 1
@@ -124,6 +125,13 @@ class Config:
         self._default("lr", _DEFAULT_LR[self.optimizer])
         self._default("momentum", 0.9 if self.optimizer == "sgd" else None)
         self._default("shards", default_shards(self.batch_size))
+
+    @property
+    def worker_count(self) -> int:
+        """The number of workers, once it is no longer open."""
+        if self.workers == "auto":
+            raise ValueError("the number of workers is still open")
+        return self.workers
 
     def _default(self, name: str, value: object) -> None:
         if getattr(self, name) is None:
@@ -170,10 +178,12 @@ def _check_names(config: Config) -> None:
 def _check_numbers(config: Config) -> None:
     for index, size in enumerate(config.hidden):
         _whole(f"hidden layer {index + 1}", size, least=1)
-    for name, least in {"batch_size": 1, "epochs": 1, "seed": 0, "workers": 0, "shards": 1, "threads": 1}.items():
+    for name, least in {"batch_size": 1, "epochs": 1, "seed": 0, "shards": 1, "threads": 1}.items():
         value = getattr(config, name)
         if value is not None:
             _whole(name, value, least)
+    if config.workers != "auto":
+        _whole("workers", config.workers, least=0)
     if config.seed >= 2**64:
         raise UsageError(f"seed must be below 2**64, found {config.seed}")
     for name in ("lr", "timeout", "wait"):
@@ -200,4 +210,5 @@ def _is_number(value: object) -> bool:
 
 def _whole(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}, found {value!r}")
+        or_auto = " or auto" if name == "workers" else ""
+        raise UsageError(f"{name} must be a whole number of at least {least}{or_auto}, found {value!r}")

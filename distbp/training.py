@@ -5,26 +5,24 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distbp.callbacks import Callback, RunRecord
 from distbp.config import Config
-from distbp.data.dataset import Array, DataSet, Rows
+from distbp.data.dataset import Array, DataSet
 from distbp.data.loading import Source, load
 from distbp.data.order import Order
 from distbp.errors import Interrupted, TrainingError, UsageError
-from distbp.network import Evaluation, Network, evaluate, fit_targets
-from distbp.nn.initial import initial_weights
+from distbp.network import Evaluation, Network, evaluate
 from distbp.nn.structure import Structure
 from distbp.optim import make_optimizer
 from distbp.parallel.arithmetic import fingerprint, pin_threads
-from distbp.parallel.pool import InProcess, Pool
+from distbp.parallel.pool import Pool
+from distbp.pools import initial_state, started_pool
 from distbp.runs.checkpoints import write_checkpoint
 from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused
 from distbp.runs.model import weights_sha256
@@ -88,38 +86,23 @@ def train(
         *sources, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype
     )
     config, structure = settle(config, data_set, network)
-    for note in _notes(config, data_set):
-        for callback in callbacks:
-            callback.on_note(note)
-    directory = None
-    if run_dir is not None:
-        described = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
-        directory = RunDirectory(Path(run_dir), {**described, **config.to_json(), "arithmetic": fingerprint()})
-    run = _Run(config, structure, data_set, directory, callbacks)
-    pool = make_pool(structure, config, data_set.train, run.note, network)
-    with closing(run), pin_threads(config.threads), pool:
+    run = _Run(structure, config, data_set, callbacks)
+    for text in _notes(config, data_set):
+        run.note(text)
+    train_rows, state = data_set.train, initial_state(structure, config, network)
+    # The workers' host keeps the training rows from here on; the run must not keep a second copy.
+    del data_set, data
+    with ExitStack() as stack:
+        stack.enter_context(pin_threads(config.threads))
+        pool = stack.enter_context(started_pool(structure, config, train_rows, state, run.note, run.steps))
+        config = run.config = pool.config
+        del train_rows, state
+        if run_dir is not None:
+            described: dict[str, Any] = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
+            described |= {**config.to_json(), "arithmetic": fingerprint()}
+            run.directory = stack.enter_context(closing(RunDirectory(Path(run_dir), described)))
         run.descend(pool)
         return run.finish(pool, started)
-
-
-def make_pool(
-    structure: Structure, config: Config, rows: Rows, note: Callable[[str], None], network: Network | None = None
-) -> Pool:
-    """Return who computes the steps, from the initial weights or those of ``network`` on."""
-    assert config.initial is not None
-    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
-    state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
-    if network is not None:
-        state[0] = network.weights
-    else:
-        state[0] = initial_weights(structure, config.initial, config.seed, config.dtype)
-    rows = fit_targets(rows, structure)
-    if config.workers == 0:
-        return InProcess(structure, config, rows, state)
-    # Imported here so that a run in this process never loads Ray.
-    from distbp.actors import ActorPool
-
-    return ActorPool(structure, config, rows, state, note)
 
 
 def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
@@ -152,7 +135,7 @@ def _notes(config: Config, data: DataSet) -> list[str]:
             f"--batch-size {config.batch_size} is more than the {len(data.train)} training rows: "
             "each epoch is one step over all of them"
         )
-    if config.workers > config.shards:
+    if config.workers != "auto" and config.workers > config.shards:
         notes.append(
             f"{config.workers - config.shards} of {config.workers} workers stay idle: a mini-batch has "
             f"{config.shards} shards; --shards {config.workers} would use them (and give other bits)"
@@ -163,26 +146,21 @@ def _notes(config: Config, data: DataSet) -> list[str]:
 class _Run:
     """One run: its records so far and where they are kept."""
 
-    def __init__(
-        self,
-        config: Config,
-        structure: Structure,
-        data: DataSet,
-        directory: RunDirectory | None,
-        callbacks: Sequence[Callback],
-    ) -> None:
-        self.config = config
+    def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
         self.structure = structure
-        self.data = data
-        self.directory = directory
+        self.config = config
+        self.test, self.classes = data.test, data.classes
+        self.train_rows = len(data.train)
+        self.directory: RunDirectory | None = None
         self.callbacks = callbacks
-        self.order = Order(len(data.train), config.batch_size, config.seed)
+        self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
         self.history: list[dict[str, Any]] = []
         self.step_seconds: list[float] = []
 
-    def close(self) -> None:
-        if self.directory is not None:
-            self.directory.close()
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.steps_per_epoch
 
     def note(self, text: str) -> None:
         """Tell the callbacks what the user should know."""
@@ -194,9 +172,9 @@ class _Run:
         begin = RunRecord(
             self.config,
             self.structure,
-            len(self.data.train),
-            len(self.data.test),
-            self.order.steps_per_epoch,
+            self.train_rows,
+            len(self.test),
+            self.steps_per_epoch,
             self.directory.path if self.directory else None,
         )
         for callback in self.callbacks:
@@ -211,7 +189,7 @@ class _Run:
     def _epoch(self, epoch: int, pool: Pool) -> None:
         rows, cost, right = 0, 0.0, 0
         began = time.perf_counter()
-        with closing(pool.steps((epoch + 1) * self.order.steps_per_epoch)) as records:
+        with closing(pool.steps((epoch + 1) * self.steps_per_epoch)) as records:
             for record in records:
                 self.step_seconds.append(record.seconds)
                 rows, cost, right = rows + record.rows, cost + record.cost * record.rows, right + record.right
@@ -220,9 +198,9 @@ class _Run:
                     raise Interrupted(f"interrupted in epoch {epoch + 1}")
         seconds = time.perf_counter() - began
         measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": cost / rows}
-        if self.data.classes:
+        if self.classes:
             measured["train_accuracy"] = right / rows
-        measured |= _test(evaluate(self._network(pool.state()[0]), self.data.test))
+        measured |= _test(evaluate(self._network(pool.state()[0]), self.test))
         measured |= {"seconds": seconds, "samples_per_second": rows / seconds, "lr": self.config.lr}
         self.history.append({name: _for_json(value) for name, value in measured.items()})
         if self.directory is not None:
@@ -231,7 +209,7 @@ class _Run:
             callback.on_epoch_end(self.history[-1])
 
     def _network(self, weights: Array) -> Network:
-        return Network.of(self.structure, weights, self.data.classes)
+        return Network.of(self.structure, weights, self.classes)
 
     def _checkpoint(self, pool: Pool) -> None:
         """Keep the newest state, if the pool still has it."""
@@ -254,7 +232,7 @@ class _Run:
             "shards": config.shards,
             "threads": config.threads,
             "seed": config.seed,
-            "samples_per_second": len(self.data.train) * len(self.history) / seconds,
+            "samples_per_second": self.train_rows * len(self.history) / seconds,
             "step_ms": 1000 * statistics.median(self.step_seconds),
             "wall_seconds": time.perf_counter() - started,
             "recoveries": 0,

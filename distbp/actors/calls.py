@@ -20,10 +20,11 @@ from distbp.parallel.shards import cut
 class CallPath:
     """Drives a crew step by step; weights and gradients lie in Ray's object store."""
 
-    def __init__(self, crew: Crew, order: Order, shards: int, step: int) -> None:
+    def __init__(self, crew: Crew, order: Order, step: int) -> None:
+        assert crew.config.shards is not None
         self._crew = crew
         self._order = order
-        self._shards = shards
+        self._shards = crew.config.shards
         self.step = step
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
@@ -43,6 +44,11 @@ class CallPath:
             record.check()
             self.step += 1
             yield replace(record, seconds=time.perf_counter() - began)
+
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+        self._crew.get([self._crew.server.restart.remote(state)], "while it went back to the start")
+        self.step = 0
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

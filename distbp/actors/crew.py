@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -99,24 +100,35 @@ class Crew:
         return PeerLostError(f"{' and '.join(gone) or 'an actor'} died {when}")
 
 
+def with_cluster_workers(config: Config) -> Config:
+    """Return the settings with a number of workers that the cluster has CPUs for; ``auto`` is one per shard at most.
+
+    Raises:
+        ClusterError: more workers are asked for than the cluster has CPUs.
+    """
+    assert config.shards is not None
+    there = int(ray.cluster_resources().get("CPU", 0))
+    if config.workers == "auto":
+        return replace(config, workers=max(1, min(there, config.shards)))
+    if config.workers > there:
+        raise ClusterError(
+            f"--workers {config.workers} needs as many CPUs, the cluster at {config.address} has {there}: "
+            f"use --workers {there} or fewer"
+        )
+    return config
+
+
 @contextmanager
 def crew_of(
     structure: Structure, config: Config, rows: Rows, state: Array, step: int, note: Callable[[str], None]
 ) -> Iterator[Crew]:
     """Start the actors, wait until all have answered; kill them at the end, which on a cluster nobody else would."""
-    if config.address is not None:
-        there = int(ray.cluster_resources().get("CPU", 0))
-        if config.workers > there:
-            raise ClusterError(
-                f"--workers {config.workers} needs as many CPUs, the cluster at {config.address} has {there}: "
-                f"use --workers {there} or fewer"
-            )
     # Put once and passed by reference: Ray keeps one copy per host, which its workers map read-only.
     x, y = ray.put(rows.x), ray.put(rows.y)
     actors: list[Any] = []
     try:
         actors.append(RemoteServer.options(num_cpus=0 if config.address else 1).remote(structure, config, state, step))
-        for _ in range(config.workers):
+        for _ in range(config.worker_count):
             actors.append(RemoteWorker.remote(structure, config, x, y, rows.factor))
         crew = Crew(config, actors[0], actors[1:])
         crew.wait_until_started()

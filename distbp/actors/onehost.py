@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from distbp.actors.crew import Crew
 from distbp.data.dataset import Array
@@ -24,17 +24,20 @@ _LOOK_SECONDS = 0.05
 class SharedPath:
     """Tells the server how far to go and reads its records; the steps need no driver."""
 
-    def __init__(self, crew: Crew, exchange: Exchange, channel: Channel, serving: Any, step: int) -> None:
+    def __init__(
+        self, crew: Crew, exchange: Exchange, channel: Channel, serving: Any, working: list[Any], step: int
+    ) -> None:
         self._crew = crew
         self._exchange = exchange
         self._channel = channel
         self._serving = serving
+        self._working = working
         self.step = step
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record some time after its update was applied."""
         self._exchange.stop_asked[0] = 0
-        self._channel.send(RUN.pack(stop))
+        self._channel.send(RUN.pack(self.step, stop))
         done = False
         try:
             while not done:
@@ -71,13 +74,23 @@ class SharedPath:
         """Read the server's answer: the steps done, and the record of one that diverged."""
         message = self._channel.receive(DONE.size)
         if message is None:
-            self._crew.get([self._serving], self._when())  # raises what ended the server
+            # A worker that ended by an error of its own says more than the server, which only misses it.
+            ended, _ = ray.wait(self._working, num_returns=len(self._working), timeout=1)
+            for worker in ended:
+                with suppress(RayActorError):
+                    ray.get(worker)
+            self._crew.get([self._serving], self._when())
             raise PeerLostError(f"the parameter server ended {self._when()}")
         self.step, diverged = unpack_done(message)
         return diverged
 
     def _when(self) -> str:
         return f"after step {self._exchange.last_step()}"
+
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+        self._exchange.states[0] = state
+        self.step = 0
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
@@ -95,7 +108,7 @@ def shared_path(crew: Crew, state: Array, rows: int, sums: int, step: int) -> It
         serving = crew.server.serve.remote(rows)
         working = [worker.work.remote(folder, shape, number) for number, worker in enumerate(crew.workers)]
         with closing(connect(folder, DRIVER)) as channel:
-            yield SharedPath(crew, exchange, channel, serving, step)
+            yield SharedPath(crew, exchange, channel, serving, working, step)
         # With the driver's channel closed the server ends, and with the server the workers; a lost one does not.
         with suppress(RayError):
             ray.wait([serving, *working], num_returns=len(working) + 1, timeout=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from types import TracebackType
@@ -13,6 +12,7 @@ from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
+from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
 from distbp.parallel.records import StepRecord
 from distbp.parallel.worker import buffers_for
@@ -35,7 +35,7 @@ class ActorPool:
         step: int = 0,
     ) -> None:
         self._structure = structure
-        self._config = config
+        self.config = config
         self._rows: Rows | None = rows
         self._initial = state
         self._note = note
@@ -45,29 +45,32 @@ class ActorPool:
         self._path: Path
 
     def __enter__(self) -> Self:
-        config, rows = self._config, self._rows
-        assert config.shards is not None and rows is not None
-        cores = os.cpu_count() or 1
-        if config.address is None and config.workers > cores:
+        config, rows = self.config, self._rows
+        assert rows is not None
+        cores = cpu_count()
+        if config.address is None and config.worker_count > cores:
             self._note(f"{config.workers} workers share the {cores} cores of this machine")
+        cpus = 1 if config.address else config.worker_count + 1
         payload = rows.x.nbytes + rows.y.nbytes + _VECTORS_IN_FLIGHT * self._initial[0].nbytes
         with ExitStack() as stack:
-            stack.enter_context(ray_session(config.address, config.workers + 1, _STORE_BYTES + payload))
+            stack.enter_context(ray_session(config.address, cpus, _STORE_BYTES + payload))
             # These import Ray, which must see the environment that the session prepares.
             from distbp.actors.calls import CallPath
-            from distbp.actors.crew import crew_of
+            from distbp.actors.crew import crew_of, with_cluster_workers
             from distbp.actors.onehost import shared_path
 
             step = self._first_step
+            if config.address:
+                config = self.config = with_cluster_workers(config)
             crew = stack.enter_context(crew_of(self._structure, config, rows, self._initial, step, self._note))
             # Ray's store has the rows now; nobody needs the driver's copy.
             self._rows = None
             if crew.on_this_host():
-                sums = buffers_for(self._structure, config, config.workers)
+                sums = buffers_for(self._structure, config, config.worker_count)
                 self._path = stack.enter_context(shared_path(crew, self._initial, len(rows), sums, step))
             else:
                 # Shared memory ends at the host, so between hosts the actor calls stay.
-                self._path = CallPath(crew, self._order, config.shards, step)
+                self._path = CallPath(crew, self._order, step)
             self._exit = stack.pop_all()
         return self
 
@@ -82,6 +85,10 @@ class ActorPool:
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
         return self._path.steps(stop)
+
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+        self._path.restart(state)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

@@ -59,7 +59,7 @@ class _Worker(_Alive):
     def push(self, step: int, held: Span, weights: Array) -> tuple[Report, Array]:
         """Return a report and the gradient sums of these shards."""
         if self._sums is None:
-            count = buffers_for(self._structure, self._config, self._config.workers)
+            count = buffers_for(self._structure, self._config, self._config.worker_count)
             sums = np.empty((count, self._structure.parameter_count), self._config.dtype)
             self._sums = sums, [self._structure.parameters(row) for row in sums]
         report = self._worker.push(step, held, self._structure.parameters(weights), self._sums[1])
@@ -92,6 +92,10 @@ class _Server(_Alive):
     def pull(self) -> Array:
         """Return the weights."""
         return self._server.weights.flat
+
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+        self._server = make_server(self._structure, self._config, two_versions(state, 0), 0)
 
     def state(self) -> Array:
         """Return weights and optimizer state."""

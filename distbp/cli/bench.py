@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from distbp.cli.options import WorkerCount
 from distbp.errors import DataError, unknown_name
 
 
@@ -16,28 +17,35 @@ from distbp.errors import DataError, unknown_name
 @click.option(
     "--data", required=True, metavar="DATA", help="What to train on, as in train: for the cases' names, MNIST."
 )
-@click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True, help="As in train.")
+@click.option("--workers", type=WorkerCount(), default="auto", show_default=True, help="As in train.")
 @click.option("--shards", type=click.IntRange(min=1), help="As in train.  [default: workers, at least 1]")
 @click.option("--steps", type=click.IntRange(min=1), help="Timed steps, after 5 untimed ones.  [default: some seconds]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(case: str, data: str, workers: int, shards: int | None, steps: int | None, as_json: bool) -> None:
+def bench(case: str, data: str, workers: int | str, shards: int | None, steps: int | None, as_json: bool) -> None:
     """Time the steps of CASE: tiny, small, mnist or wide.
 
     \b
     Example:
       distbp bench mnist --data path/to/mnist --workers 2 --json
     """
-    from distbp.bench import CASES, measure
+    from distbp.bench import CASES, measure, quicker
     from distbp.data import load
 
     if case not in CASES:
         raise unknown_name("case", case, CASES)
     chosen: dict[str, Any] = {} if shards is None else {"shards": shards}
-    config = CASES[case].config(workers, **chosen)
     data_set = load(data)
     if data_set.task != "classification":
         raise DataError(f"the cases are for classes, the targets of {data} are values")
-    found = measure(case, config, data_set, steps or CASES[case].steps, lambda text: click.echo(text, err=True))
+
+    def note(text: str) -> None:
+        click.echo(f"note: {text}", err=True)
+
+    if isinstance(workers, int):
+        config = CASES[case].config(workers, **chosen)
+    else:
+        config = quicker(CASES[case], data_set, note, **chosen)
+    found = measure(case, config, data_set, steps or CASES[case].steps, note)
     click.echo(
         json.dumps(asdict(found))
         if as_json

@@ -30,6 +30,24 @@ class LayerSizes(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is no list of layer sizes such as 512,512", param, ctx)
 
 
+class WorkerCount(click.ParamType[int | str]):
+    """``auto`` or a number of at least 0."""
+
+    name = "workers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number, or ``auto``."""
+        if value == "auto":
+            return "auto"
+        try:
+            count = int(value)
+        except (TypeError, ValueError):
+            count = -1
+        if count < 0:
+            self.fail(f"{value!r} is neither auto nor a number of at least 0", param, ctx)
+        return count
+
+
 def _named(setting: str) -> str:
     return "|".join(CHOICES[setting])
 
@@ -78,8 +96,9 @@ _SETTINGS = (
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
     click.option("--test-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,
                  show_default=True, help="Share of rows held out where the data have no test part."),
-    click.option("--workers", type=click.IntRange(min=0), default=2, show_default=True,
-                 help="Ray workers; 0 computes in this process, without Ray. Never changes the result."),
+    click.option("--workers", type=WorkerCount(), default="auto", show_default=True,
+                 help="Ray workers; 0 computes in this process, without Ray; auto measures which is quicker. Never "
+                      "changes the result."),
     click.option("--shards", type=_COUNT,
                  help="Parts of a mini-batch, the unit of computation; part of the result. More shards than workers "
                       "cost time: with 2 workers 4 shards about 8 %, 8 shards 23 %.  "

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
+
+
+def cpu_count() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pin_threads(threads: int) -> threadpool_limits:

@@ -205,8 +205,8 @@ HELLO = struct.Struct("<I")
 GO = struct.Struct("<qII")
 """Server to worker: compute the shards from first to before stop of this step."""
 
-RUN = struct.Struct("<q")
-"""Driver to server: go on up to before this step."""
+RUN = struct.Struct("<qq")
+"""Driver to server: go on from this step, whose state is in place, up to before that step."""
 
 DONE = struct.Struct("<qBIqd")
 """Server to driver: the steps done; if the last was not applied what diverged, in which layer, its rows and cost."""

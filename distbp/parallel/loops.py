@@ -85,7 +85,8 @@ class Rounds:
             driver = self._accept()
             try:
                 while (message := driver.receive(RUN.size)) is not None:
-                    last = self._run(RUN.unpack(message)[0])
+                    self._server.step, stop = RUN.unpack(message)
+                    last = self._run(stop)
                     driver.send(pack_done(self._server.step, last))
             finally:
                 for channel in (driver, *self._workers):

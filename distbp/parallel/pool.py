@@ -38,12 +38,18 @@ class Path(Protocol):
             PeerLostError: a worker or the server died or fell silent.
         """
 
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
 
 
 class Pool(Path, Protocol):
     """A parameter server and its workers, wherever they are. Leaving the ``with`` block stops them."""
+
+    config: Config
+    """The settings; once the pool is ready, with the number of workers it has."""
 
     def __enter__(self) -> Self:
         """Return the pool, ready for its first step."""
@@ -76,6 +82,7 @@ class InProcess:
 
     def __init__(self, structure: Structure, config: Config, rows: Rows, state: Array, step: int = 0) -> None:
         assert config.shards is not None
+        self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
         self._server = make_server(structure, config, two_versions(state, step), step)
@@ -101,6 +108,10 @@ class InProcess:
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
             yield self._server.update(step, [report], {whole: self._sum.flat}, began).check()
+
+    def restart(self, state: Array) -> None:
+        """Go back to before step 0, with this state."""
+        self._server = make_server(self._structure, self.config, two_versions(state, 0), 0)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +13,15 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Optimizer
+from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.records import Divergence, Report, StepRecord
 from distbp.parallel.shards import Addition, Span, additions, cut
 
 _BLOCK = 65_536
 """Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""
+
+_MOST_THREADS = 4
+"""Memory's speed, not arithmetic, bounds an update; more threads gain nothing."""
 
 _PARAMETERS_PER_THREAD = 131_072
 """Below that, waking a thread takes longer than what it would save."""
@@ -124,9 +127,7 @@ class ParameterServer:
 
 def _ranges(parameters: int) -> list[slice]:
     """Cut the parameters into one part per thread: nobody else computes while the server updates."""
-    threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 4)
-    if parameters < _PARAMETERS_PER_THREAD * 2:
-        threads = 1
+    threads = max(1, min(cpu_count(), _MOST_THREADS, parameters // _PARAMETERS_PER_THREAD))
     return [slice(*part) for part in cut(parameters, threads)]
 
 

@@ -88,6 +88,8 @@ class Worker:
 
     def prefetch(self, step: int, held: Span) -> None:
         """Gather the rows that :meth:`push` will need if it is asked for these shards of this step next."""
+        if held.stop > min(self._shards, self._order.size(step)):  # a short mini-batch has no such shards
+            return
         self._fetched = (step, held, self._fetch(step, held, self._plan(self._order.size(step), held)))
 
     def _fetch(self, step: int, held: Span, plan: _Plan) -> tuple[Array, Array]:

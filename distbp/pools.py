@@ -1,0 +1,144 @@
+"""Who computes a run's steps: the pool that was asked for, or the one that a short measurement finds to be quickest."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from distbp.config import Config
+from distbp.data.dataset import Array, Rows
+from distbp.network import Network, fit_targets
+from distbp.nn.initial import initial_weights
+from distbp.nn.structure import Structure
+from distbp.optim import make_optimizer
+from distbp.parallel.arithmetic import cpu_count
+from distbp.parallel.pool import InProcess, Path, Pool
+from distbp.parallel.shards import Span, cut
+from distbp.parallel.worker import Worker
+
+Note = Callable[[str], None]
+
+_MEASURED_SECONDS = 0.4
+_FEWEST_STEPS, _MOST_STEPS = 3, 400
+_EXCHANGE_SECONDS = 100e-6
+"""What a round costs beside its arithmetic: two wake-ups on one host."""
+_RAY_START_SECONDS = 6.0
+"""What starting a private Ray and its actors takes; a run that saves less is quicker without."""
+
+
+def initial_state(structure: Structure, config: Config, network: Network | None = None) -> Array:
+    """Return weights and optimizer state before the first step, shape (1 + slots, parameters)."""
+    assert config.initial is not None
+    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+    state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
+    if network is not None:
+        state[0] = network.weights
+    else:
+        state[0] = initial_weights(structure, config.initial, config.seed, config.dtype)
+    return state
+
+
+def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, note: Note) -> Pool:
+    """Return the pool of ``config.workers``, not yet started."""
+    rows = fit_targets(rows, structure)
+    if config.workers == 0:
+        return InProcess(structure, config, rows, state)
+    # Imported here so that a run in this process never loads Ray.
+    from distbp.actors import ActorPool
+
+    return ActorPool(structure, config, rows, state, note)
+
+
+@contextmanager
+def started_pool(
+    structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int
+) -> Iterator[Pool]:
+    """Start the pool for a run of ``steps`` steps; with ``--workers auto`` the one that promises to be done first.
+
+    This process is measured first, and Ray started only if workers could win by more than its start takes.
+    """
+    with ExitStack() as stack:
+
+        def start(workers: int) -> Pool:
+            return stack.enter_context(make_pool(structure, replace(config, workers=workers), rows, state, note))
+
+        if config.workers != "auto" or config.address is not None:
+            yield stack.enter_context(make_pool(structure, config, rows, state, note))
+            return
+        here = measure_here(structure, config, rows, state)
+        mini_batch = min(config.batch_size, len(rows))
+        speeds = [f"this process {mini_batch / here.step:,.0f} samples/s"]
+        workers = most_useful_workers(config)
+        hoped = here.with_workers(workers)
+        saved = steps * (here.step - hoped)
+        if workers > 1 and saved > _RAY_START_SECONDS:
+            pool = start(workers)
+            there = median_step(pool)
+            speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
+            if there < here.step:
+                pool.restart(state)
+                note(f"workers: {', '.join(speeds)}: {workers} workers")
+                yield pool
+                return
+            stack.close()
+        elif workers > 1:
+            why = f"would save {saved:.1f} s, Ray takes {_RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
+            speeds.append(f"{workers} workers at most {mini_batch / hoped:,.0f} ({why})")
+        note(f"workers: {', '.join(speeds)}: this process")
+        yield start(0)
+
+
+def most_useful_workers(config: Config) -> int:
+    """Return the number of workers that could be quickest: one per core and shard."""
+    assert config.shards is not None
+    return min(cpu_count(), config.shards)
+
+
+class Speed:
+    """How long a step takes in this process, and what would be left of it with workers."""
+
+    def __init__(self, step: float, shard: float, shards: int) -> None:
+        self.step = step
+        self._shard = shard
+        self._shards = shards
+
+    def with_workers(self, workers: int) -> float:
+        """Return the least seconds per step that so many workers could take."""
+        most = cut(self._shards, workers)[0].stop
+        update = max(0.0, self.step - self._shards * self._shard)
+        return most * self._shard + update + _EXCHANGE_SECONDS
+
+
+def measure_here(structure: Structure, config: Config, rows: Rows, state: Array) -> Speed:
+    """Measure steps in this process, on a copy of the state."""
+    assert config.shards is not None
+    rows = fit_targets(rows, structure)
+    alone = replace(config, workers=0)
+    step = median_step(InProcess(structure, alone, rows, state))
+    shards = min(config.shards, config.batch_size, len(rows))
+    worker = Worker(structure, alone, rows)
+    weights, out = (structure.parameters(vector) for vector in (state[0], np.empty_like(state[0])))
+    worker.push(0, Span(0, 1), weights, [out])
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        worker.push(0, Span(0, 1), weights, [out])
+        seconds.append(time.perf_counter() - began)
+    return Speed(step, min(statistics.median(seconds), step / shards), shards)
+
+
+def median_step(path: Path) -> float:
+    """Return the seconds of a step, as seen over a short time; the state moves on."""
+    seconds = []
+    deadline = time.perf_counter() + _MEASURED_SECONDS
+    with closing(path.steps(_MOST_STEPS)) as records:
+        for record in records:
+            seconds.append(record.seconds)
+            if len(seconds) >= _FEWEST_STEPS and time.perf_counter() > deadline:
+                break
+    return statistics.median(seconds)
