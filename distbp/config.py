@@ -27,6 +27,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 """The known names of each setting that is a name."""
 
+_OPEN = {"output", "cost", "initial", "lr", "momentum", "task", "shards", "address"}
+"""The settings that may be None: their defaults follow from others, or they are for some runs alone."""
+
 _DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}
 _ROWS_PER_SHARD = 64
 _MOST_SHARDS = 4
@@ -111,7 +114,14 @@ class Config:
     """Existing Ray cluster, HOST:PORT or auto; without it a private local one."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is None and field.name not in _OPEN:
+                raise UsageError(f"{field.name} must have a value, found None")
+        if not isinstance(self.hidden, list | tuple):
+            raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
         object.__setattr__(self, "hidden", tuple(self.hidden))
+        if not isinstance(self.nesterov, bool):
+            raise UsageError(f"nesterov must be true or false, found {self.nesterov!r}")
         _check_names(self)
         _check_numbers(self)
         if self.address is not None:
@@ -198,8 +208,8 @@ def _check_numbers(config: Config) -> None:
 
 def _check_address(address: str) -> None:
     """Check the form of a cluster's address; whether somebody answers there is found out later."""
-    host, _, port = address.rpartition(":")
-    well_formed = bool(host) and "://" not in address and port.isdigit() and 0 < int(port) < 65536
+    host, _, port = str(address).rpartition(":")
+    well_formed = bool(host) and "://" not in address and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
     if address != "auto" and not well_formed:
         raise UsageError(f"address must be HOST:PORT as seen from a node of the cluster, or auto; found {address!r}")
 

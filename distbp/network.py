@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from distbp.config import Config
 from distbp.data.checks import features, numbers
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
 from distbp.data.targets import class_numbers, values
-from distbp.errors import DataError
-from distbp.nn.backprop import Backprop
+from distbp.errors import DataError, RunError, UsageError
+from distbp.nn.activations import ACTIVATIONS
+from distbp.nn.backprop import Backprop, Workspace
+from distbp.nn.costs import chosen_classes
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
 from distbp.runs.model import load_model, save_model
@@ -69,11 +71,15 @@ class Network:
             dtype: ``float32`` or ``float64``.
             classes: what the outputs stand for; training fills them in. Empty for values.
         """
-        sizes = tuple(int(size) for size in sizes)
-        self.structure = Structure(sizes, (*[activation] * (len(sizes) - 2), output), cost)
-        scheme = initial or ("he" if activation == "relu" else "glorot")
-        self.weights: Array = initial_weights(self.structure, scheme, seed, dtype)
-        self.classes = tuple(classes)
+        # The settings' own checks, for names, seed and sizes.
+        config = Config(
+            hidden=tuple(sizes[1:-1]), activation=activation, output=output, cost=cost, initial=initial, seed=seed,
+            dtype=dtype,
+        )  # fmt: skip
+        assert config.initial is not None
+        self.structure = Structure(tuple(sizes), (*[activation] * (len(sizes) - 2), output), cost)
+        self.weights: Array = initial_weights(self.structure, config.initial, seed, dtype)
+        self.classes = check_classes(classes, self.structure)
 
     @classmethod
     def of(cls, structure: Structure, weights: Array, classes: Sequence[Any] = ()) -> Self:
@@ -95,16 +101,20 @@ class Network:
     def load(cls, folder: str | Path) -> Self:
         """Read a network that was saved, or the one that a run left in its directory."""
         structure, weights, meaning = load_model(Path(folder))
-        return cls.of(structure, weights, meaning.get("classes", ()))
+        try:
+            classes = check_classes(meaning["classes"], structure)
+        except (KeyError, TypeError, UsageError) as error:
+            raise RunError(f"model.json in {folder} names no usable classes: {error}") from error
+        return cls.of(structure, weights, classes)
 
     def outputs(self, x: Any) -> Array:
         """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
         table = self._features(x)
         result = np.empty((len(table), self.structure.sizes[-1]), table.dtype)
         start = 0
-        for _, a in self._forward(table):
-            result[start : start + len(a)] = a
-            start += len(a)
+        for work in self._forward(table):
+            result[start : start + len(work.a[-1])] = work.a[-1]
+            start += len(work.a[-1])
         return result
 
     def probabilities(self, x: Any) -> Array:
@@ -119,7 +129,9 @@ class Network:
         """
         if not self.classes:
             return self.outputs(x)
-        predicted: Array = np.asarray(self.classes)[self.probabilities(x).argmax(axis=1)]
+        activation = ACTIVATIONS[self.structure.activations[-1]]
+        chosen = [chosen_classes(activation, work.z[-1]) for work in self._forward(self._features(x))]
+        predicted: Array = np.asarray(self.classes)[np.concatenate(chosen)]
         return predicted
 
     def evaluate(self, x: Any, y: Any) -> Evaluation:
@@ -145,26 +157,25 @@ class Network:
             raise DataError(f"x has {table.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
         return table
 
-    def _forward(self, table: Array) -> Iterator[tuple[Array, Array]]:
-        """Yield z^L and a^L, block by block; the blocks' size is fixed, since the bits depend on it."""
+    def _forward(self, table: Array) -> Iterator[Workspace]:
+        """Yield z and a, block by block; the blocks' size is fixed, since the bits depend on it."""
         backprop = Backprop(self.structure, min(_ROWS_AT_ONCE, len(table)), self.weights.dtype.name)
         layers = self.structure.layers(self.weights)
         for start in range(0, len(table), _ROWS_AT_ONCE):
-            work = backprop.forward(layers, table[start : start + _ROWS_AT_ONCE])
-            yield work.z[-1], work.a[-1]
+            yield backprop.forward(layers, table[start : start + _ROWS_AT_ONCE])
 
 
-def fit_targets(rows: Rows, structure: Structure) -> Rows:
-    """Return the rows with targets as the cost compares them: for a single node, class 0 or 1 is a column of values."""
-    if rows.y.ndim == 1 and structure.sizes[-1] == 1:
-        return replace(rows, y=rows.y[:, np.newaxis].astype(np.float32))
-    return rows
+def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:
+    """Return the classes as a tuple; refuse a number of them that the output layer cannot stand for."""
+    outputs = structure.sizes[-1]
+    if len(classes) not in (0, 2 if outputs == 1 else outputs):
+        raise UsageError(f"an output layer of {outputs} nodes cannot stand for {len(classes)} classes")
+    return tuple(classes)
 
 
 def evaluate(network: Network, rows: Rows) -> Evaluation:
     """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time."""
     structure = network.structure
-    rows = fit_targets(rows, structure)
     dtype = network.weights.dtype.name
     block = min(_ROWS_AT_ONCE, len(rows))
     backprop, gather = Backprop(structure, block, dtype), Gather(rows, block, dtype)
@@ -183,5 +194,6 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
     spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     # values that do not vary at all cannot be explained: R2 is 1 where they are met, else 0
-    explained = np.where(spread > 0, 1 - squares / np.where(spread > 0, spread, 1), squares == 0)
+    varies = np.ptp(rows.y, axis=0) > 0
+    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
     return Evaluation(len(rows), mean_cost, None, float(np.sqrt(squares.sum() / rows.y.size)), float(explained.mean()))

@@ -12,7 +12,7 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.network import Network, fit_targets
+from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import make_optimizer
@@ -45,7 +45,6 @@ def initial_state(structure: Structure, config: Config, network: Network | None 
 
 def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, note: Note) -> Pool:
     """Return the pool of ``config.workers``, not yet started."""
-    rows = fit_targets(rows, structure)
     if config.workers == 0:
         return InProcess(structure, config, rows, state)
     # Imported here so that a run in this process never loads Ray.
@@ -117,7 +116,6 @@ class Speed:
 def measure_here(structure: Structure, config: Config, rows: Rows, state: Array) -> Speed:
     """Measure steps in this process, on a copy of the state."""
     assert config.shards is not None
-    rows = fit_targets(rows, structure)
     alone = replace(config, workers=0)
     step = median_step(InProcess(structure, alone, rows, state))
     shards = min(config.shards, config.batch_size, len(rows))

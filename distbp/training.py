@@ -71,7 +71,7 @@ def train(
         ClusterError: Ray cannot be reached, or has too little.
         TrainingError: the run diverged, lost a peer, or was ended by a callback.
 
-    >>> result = train("digits", workers=0, hidden=(32,), epochs=5)
+    >>> result = train("digits", workers=0, hidden=(32,), epochs=20)
     >>> result.summary["test_accuracy"] > 0.9
     True
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from distbp.config import CHOICES
 from distbp.data.checks import check_rows, check_same_columns, features, numbers
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.idx import read_idx_folder
@@ -46,6 +47,8 @@ def load(
     >>> len(data.train), len(data.test), data.features, data.task
     (1437, 360, 64, 'classification')
     """
+    if task is not None and task not in CHOICES["task"]:
+        raise unknown_name("task", task, CHOICES["task"])
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         return sources[0]
     parts, byte_factor = _read_all(sources)
@@ -117,25 +120,31 @@ def _read(source: Source) -> tuple[Mapping[str, Array], float]:
         raise UsageError("a loaded data set stands alone: join files or arrays before loading them")
     if isinstance(source, tuple):
         x, y = source
-        return {"x": np.asarray(x), "y": np.asarray(y)}, PIXEL_FACTOR
+        try:
+            return {"x": np.atleast_1d(x), "y": np.atleast_1d(y)}, PIXEL_FACTOR
+        except ValueError as error:
+            raise DataError(f"x and y must be tables of equally long rows: {error}") from error
     if source == "digits":
         with as_file(files("distbp.data") / "digits.npz") as path:
             return read_npz(path), _DIGITS_FACTOR
-    path = Path(source)
+    return _read_path(Path(source)), PIXEL_FACTOR
+
+
+def _read_path(path: Path) -> Mapping[str, Array]:
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        raise DataError(f"{str(source)[:80]!r} is no usable path: {error}") from error
+        raise DataError(f"{str(path)[:80]!r} is no usable path: {error}") from error
     if is_folder:
-        return read_idx_folder(path), PIXEL_FACTOR
+        return read_idx_folder(path)
     if is_file:
         if path.suffix.lower() != ".npz":
             raise DataError(f"{path} is of no known kind: expected an .npz file or a folder with the MNIST IDX files")
-        return read_npz(path), PIXEL_FACTOR
+        return read_npz(path)
     if path.exists():
         raise DataError(f"{path} is neither a file nor a folder")
-    if path.name == str(source) and not path.suffix:
-        raise unknown_name("data set (and no file or folder)", str(source), BUILT_IN)
+    if len(path.parts) == 1 and not path.suffix:
+        raise unknown_name("data set (and no file or folder)", str(path), BUILT_IN)
     raise DataError(f"{path} does not exist")
 
 

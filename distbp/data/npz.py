@@ -31,6 +31,8 @@ def read_npz(path: Path) -> dict[str, Array]:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "allow_pickle" in reason:
+        if "Object arrays" in reason:
             reason = "it holds Python objects, which are not loaded because they could run code"
+        elif "pickle" in reason:
+            reason = "it is none"
         raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error

@@ -70,6 +70,8 @@ def _labels(y: Array, name: str) -> Array:
     if flat.shape[1] != 1:
         raise DataError(f"{name} has {flat.shape[1]} columns: classes need one label per row")
     labels: Array = flat[:, 0]
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
     if labels.dtype.kind == "f":
         bad = ~np.isfinite(labels)
         if bad.any():
@@ -88,15 +90,18 @@ def held_out(y: Array, fraction: float, seed: int, by_class: bool) -> Array:
     >>> int(mask[:8].sum()), int(mask[8:].sum())
     (2, 1)
     """
-    shuffled = generator(seed, Purpose.TEST_SPLIT).permutation(len(y))
-    wanted = round(len(y) * fraction)
-    if not 0 < wanted < len(y):
-        raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}")
+    candidates = generator(seed, Purpose.TEST_SPLIT).permutation(len(y))
     if by_class:
-        # Sorting by class keeps the shuffled order within each; taking rows at even distances then gives every
-        # class its share to within one row.
-        shuffled = shuffled[np.argsort(_labels(y, "y")[shuffled], kind="stable")]
-    places = ((np.arange(wanted) + 0.5) * len(y) / wanted).astype(np.int64)
+        # Sorted by class, with the shuffled order kept within each; the first of each class must stay for training.
+        # Rows at even distances then give every class its share to within one row.
+        labels = _labels(y, "y")[candidates]
+        order = np.argsort(labels, kind="stable")
+        is_first = np.diff(np.searchsorted(np.unique(labels), labels[order]), prepend=-1) > 0
+        candidates = candidates[order][~is_first]
+    wanted = round(len(y) * fraction)
+    if not 0 < wanted < len(y) or wanted > len(candidates):
+        raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}")
+    places = ((np.arange(wanted) + 0.5) * len(candidates) / wanted).astype(np.int64)
     mask = np.zeros(len(y), dtype=bool)
-    mask[shuffled[places]] = True
+    mask[candidates[places]] = True
     return mask

@@ -7,6 +7,7 @@ sigma'(u) = sigma(u) (1 - sigma(u)).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ Array = NDArray[Any]
 class Activation(Protocol):
     """sigma and sigma' on arrays of shape (rows, m_l)."""
 
+    @property
+    def half(self) -> float:
+        """The z at which a = 1/2, where a single output node goes from the first of two classes to the second."""
+
     def apply(self, z: Array, out: Array) -> None:
         """Write a = sigma(z) into ``out``, which may be z."""
 
@@ -28,6 +33,8 @@ class Activation(Protocol):
 
 class Sigmoid:
     """sigma(u) = 1 / (1 + e^-u), accurate to the last bits also where it is nearly 0."""
+
+    half = 0.0
 
     def apply(self, z: Array, out: Array) -> None:
         """Write 1 / (1 + e^-z) into ``out``."""
@@ -48,6 +55,8 @@ class Sigmoid:
 class Tanh:
     """sigma(u) = tanh u."""
 
+    half = math.atanh(0.5)
+
     def apply(self, z: Array, out: Array) -> None:
         """Write tanh z into ``out``."""
         np.tanh(z, out=out)
@@ -62,6 +71,8 @@ class Tanh:
 class Relu:
     """sigma(u) = max(u, 0), with sigma'(0) = 0."""
 
+    half = 0.5
+
     def apply(self, z: Array, out: Array) -> None:
         """Write max(z, 0) into ``out``."""
         np.maximum(z, 0.0, out=out)
@@ -75,6 +86,8 @@ class Relu:
 class Identity:
     """sigma(u) = u."""
 
+    half = 0.5
+
     def apply(self, z: Array, out: Array) -> None:
         """Write z into ``out``."""
         if out is not z:
@@ -86,6 +99,8 @@ class Identity:
 
 class Softmax:
     """a_k = e^{z_k} / sum_i e^{z_i} over the nodes of the output layer, shifted by max z so that nothing overflows."""
+
+    half = 0.0
 
     def apply(self, z: Array, out: Array) -> None:
         """Write the softmax of each row into ``out``."""

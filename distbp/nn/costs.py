@@ -5,7 +5,7 @@ costs (the lecture's two assumptions). What is returned here is always the SUM o
 the number of examples happens where all shards have been added up.
 
 Targets y are either class numbers, shape (rows,), or values, shape (rows, m_L). A class number k stands for the
-vector that is 1 at node k and 0 elsewhere, which is never built.
+vector that is 1 at node k and 0 elsewhere, which is never built; with a single node, for the value k itself, 0 or 1.
 """
 
 from __future__ import annotations
@@ -53,13 +53,9 @@ class MeanSquaredError:
     def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
         """Write 2 (a - y) sigma'(z), the lecture's base case."""
         activation.apply(z, out=a)
-        if y.ndim == 1:
-            right = int(np.count_nonzero(z.argmax(axis=1) == y))
-            np.copyto(delta, a)
-            delta.reshape(-1)[_places(*z.shape) + y] -= 1.0
-        else:
-            right = 0
-            np.subtract(a, y, out=delta)
+        np.copyto(delta, a)
+        _subtract_target(delta, y)
+        right = count_right(activation, z, y)
         cost = float(np.einsum("rk,rk->", delta, delta, dtype=np.float64))
         np.multiply(delta, 2.0, out=delta)
         activation.times_derivative(delta, a, scratch)
@@ -106,21 +102,47 @@ class BinaryCrossEntropy:
     def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
         """Write a - y. A single node gives the second of two classes when a > 1/2."""
         activation.apply(z, out=delta)
-        if y.ndim == 1:
-            aim = _places(*z.shape) + y
-            on = z.reshape(-1)[aim].sum(dtype=np.float64)
-            delta.reshape(-1)[aim] -= 1.0
-            right = int(np.count_nonzero(z.argmax(axis=1) == y))
-        else:
-            on = np.einsum("rk,rk->", z, y, dtype=np.float64)
-            np.subtract(delta, y, out=delta)
-            right = int(np.count_nonzero((z > 0) == (y > 0.5))) if z.shape[1] == 1 else 0
+        _subtract_target(delta, y)
         np.abs(z, out=scratch)
         np.negative(scratch, out=scratch)
         np.exp(scratch, out=scratch)
         np.log1p(scratch, out=scratch)
         above = np.maximum(z, 0.0, out=a).sum(dtype=np.float64)
-        return Sums(float(scratch.sum(dtype=np.float64) + above - on), right)
+        cost = float(scratch.sum(dtype=np.float64) + above - _dot_target(z, y))
+        return Sums(cost, count_right(activation, z, y))
+
+
+def chosen_classes(activation: Activation, z: Array) -> Array:
+    """Return the class number that the network gives each row: the node with the largest z^L.
+
+    A single node stands for two classes, and gives the second one where a > 1/2.
+    """
+    chosen: Array = (z[:, 0] > activation.half).astype(np.intp) if z.shape[1] == 1 else z.argmax(axis=1)
+    return chosen
+
+
+def count_right(activation: Activation, z: Array, y: Array) -> int:
+    """Count the rows whose class the network gives; 0 where the targets are values."""
+    return int(np.count_nonzero(chosen_classes(activation, z) == y)) if y.ndim == 1 else 0
+
+
+def _subtract_target(values: Array, y: Array) -> None:
+    """Subtract the vectors that the targets stand for, in place."""
+    if y.ndim > 1:
+        np.subtract(values, y, out=values)
+    elif values.shape[1] == 1:
+        np.subtract(values[:, 0], y, out=values[:, 0], casting="unsafe")
+    else:
+        values.reshape(-1)[_places(*values.shape) + y] -= 1.0
+
+
+def _dot_target(values: Array, y: Array) -> float:
+    """Return the sum over rows and nodes of values times the vectors that the targets stand for."""
+    if y.ndim > 1:
+        return float(np.einsum("rk,rk->", values, y, dtype=np.float64))
+    if values.shape[1] == 1:
+        return float(np.dot(values[:, 0].astype(np.float64), y))
+    return float(values.reshape(-1)[_places(*values.shape) + y].sum(dtype=np.float64))
 
 
 @lru_cache(maxsize=64)

@@ -52,7 +52,7 @@ class Structure:
     cost: str
 
     def __post_init__(self) -> None:
-        if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):
+        if len(self.sizes) < 2 or any(type(size) is not int or size < 1 for size in self.sizes):
             raise UsageError(f"a network needs at least an input and an output of 1 node or more, found {self.sizes}")
         if len(self.activations) != len(self.sizes) - 1:
             raise UsageError(f"{len(self.sizes) - 1} layers need as many activations, found {len(self.activations)}")

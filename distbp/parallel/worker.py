@@ -131,6 +131,6 @@ class Worker:
 
 
 def buffers_for(structure: Structure, config: Config, workers: int) -> int:
-    """Return how many sums one of ``workers`` workers may have to pass on in a step."""
+    """Return how many sums one of ``workers`` workers may have to pass on in a step, also in a short mini-batch."""
     assert config.shards is not None
-    return max(len(subtrees(held, config.shards)) for held in cut(config.shards, workers))
+    return max(len(subtrees(held, shards)) for shards in range(1, config.shards + 1) for held in cut(shards, workers))

@@ -51,12 +51,16 @@ def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
         sizes, activations = tuple(described["sizes"]), tuple(described["activations"])
         structure = Structure(sizes, activations, described["cost"])
         dtype = tensors["w1"].dtype
-        weights = np.empty(structure.parameter_count, dtype)
-        for l, (w, b) in enumerate(structure.layers(weights), start=1):
-            for view, tensor in ((w, tensors[f"w{l}"]), (b, tensors[f"b{l}"])):
-                if view.shape != tensor.shape or tensor.dtype != dtype:
-                    raise RunError(f"layer {l} is {tensor.shape} of {tensor.dtype}, expected {view.shape} of {dtype}")
-                view[:] = tensor
+        if dtype not in (np.float32, np.float64):
+            raise RunError(f"the weights are {dtype}, expected float32 or float64")
+        parts = []
+        for l in range(1, structure.depth + 1):
+            w, b = tensors[f"w{l}"], tensors[f"b{l}"]
+            expected = (sizes[l], sizes[l - 1]), (sizes[l],)
+            if (w.shape, b.shape) != expected or w.dtype != dtype or b.dtype != dtype:
+                raise RunError(f"layer {l} is {w.shape}, {b.shape} of {w.dtype}, {b.dtype}; expected {expected}")
+            parts += [w.reshape(-1), b]
+        weights = np.concatenate(parts)
     except (KeyError, TypeError, UsageError, RunError) as error:
         raise RunError(f"the two model files in {folder} do not fit each other: {error}") from error
     return structure, weights, described

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from work import KNOWN, UNTIMED_STEPS, Work, report, say, timed
+from work import KNOWN, Work, report, say, timed
+
+from distbp.bench import UNTIMED_STEPS
 
 PROCESSES = 2
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
-from work import KNOWN, MOMENTUM, RATE, UNTIMED_STEPS, Prepared, Work, report, say, timed
+from work import KNOWN, MOMENTUM, RATE, Prepared, Work, report, say, timed
+
+from distbp.bench import UNTIMED_STEPS
 
 BLAS_THREADS = 2
 

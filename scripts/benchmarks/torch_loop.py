@@ -12,7 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import cross_entropy
-from work import MOMENTUM, RATE, UNTIMED_STEPS, Prepared, Work, report, timed
+from work import MOMENTUM, RATE, Prepared, Work, report, timed
+
+from distbp.bench import UNTIMED_STEPS
 
 PROCESSES = 2
 DDP_OPTIONS = {"gradient_as_bucket_view": True, "static_graph": True}
@@ -44,9 +46,7 @@ class Part:
 
     def rows(self, steps: range) -> list[torch.Tensor]:
         """Return this process's row numbers of each step."""
-        return [
-            torch.from_numpy(np.array_split(self._order.rows(step), self._processes)[self._rank]) for step in steps
-        ]
+        return [torch.from_numpy(np.array_split(self._order.rows(step), self._processes)[self._rank]) for step in steps]
 
     def step(self, rows: torch.Tensor) -> None:
         """Do one update."""
@@ -61,7 +61,8 @@ class Part:
         with torch.no_grad():
             counts = torch.tensor([(self._model(x).argmax(dim=1) == y).sum().item(), len(y)])
         dist.all_reduce(counts)
-        return counts[0].item() / counts[1].item()
+        right, rows = counts.tolist()
+        return float(right / rows)
 
 
 def run(work: Work, wrap: Callable[[nn.Module], nn.Module]) -> dict[str, Any]:

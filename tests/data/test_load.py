@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from distbp.data import load, load_rows
 from distbp.errors import DataError, UsageError
@@ -19,13 +20,13 @@ def test_digits(digits):
     assert (digits.train.x.max() * digits.train.factor, digits.train.x.min()) == (1, 0)
 
 
-def test_digits_are_sklearns():
-    from sklearn.datasets import load_digits
+def test_digits_are_sklearns(digits):
+    def row_set(x, y):
+        return sorted(map(tuple, np.column_stack([x, y]).astype(int).tolist()))
 
-    expected = load_digits()
-    x, y = load_rows("digits", dtype="float64")
-    assert (x * 16 == expected.data).all()
-    assert (y == expected.target).all()
+    theirs = load_digits()
+    ours = [row_set(part.x, part.y) for part in (digits.train, digits.test)]
+    assert sorted(ours[0] + ours[1]) == row_set(theirs.data, theirs.target)
 
 
 def test_mnist(data_folder):
@@ -72,10 +73,10 @@ def test_task_is_guessed_from_the_targets(y, task, classes, table):
 
 
 def test_more_than_20_different_integers_are_values(rng):
-    x = rng.random((40, 2))
-    assert load((x, np.arange(40) % 20)).task == "classification"
-    assert load((x, np.arange(40) % 21)).task == "regression"
-    assert load((x, np.arange(40)), task="classification", test_fraction=0.1).task == "classification"
+    x = rng.random((200, 2))
+    assert load((x, np.arange(200) % 20)).task == "classification"
+    assert load((x, np.arange(200) % 21)).task == "regression"
+    assert load((x, np.arange(200) % 21), task="classification").classes == tuple(range(21))
 
 
 def test_whole_floats_are_the_same_classes_as_integers(table):
@@ -112,7 +113,8 @@ def test_sources_of_unequal_columns_are_refused(other, message, tmp_path, table)
 
 
 def test_digits_and_other_pixels_are_not_joined(tmp_path):
-    np.savez(tmp_path / "pixels.npz", X=np.zeros((4, 64), np.uint8), y=np.arange(4))
+    x, y = np.zeros((4, 64), np.uint8), np.arange(4)
+    np.savez(tmp_path / "pixels.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(DataError, match="scale their pixels differently"):
         load("digits", tmp_path / "pixels.npz")
 
@@ -135,6 +137,11 @@ def test_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.xyz").write_text("1,2\n")
     with pytest.raises(DataError, match=r"a.xyz is of no known kind"):
         load(tmp_path / "a.xyz")
+
+
+def test_unknown_task_gets_the_nearest_known(table):
+    with pytest.raises(UsageError, match="unknown task 'regresion': did you mean 'regression'"):
+        load(table, task="regresion")
 
 
 def test_no_source_is_refused():

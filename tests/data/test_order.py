@@ -16,7 +16,9 @@ def test_each_row_comes_once_per_epoch(rows, batch_size):
         assert sorted(epoch_of(order, epoch).tolist()) == list(range(rows))
 
 
-@pytest.mark.parametrize(("rows", "batch_size", "sizes"), [(103, 20, [20] * 5 + [3]), (40, 20, [20, 20]), (5, 100, [5])])
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "sizes"), [(103, 20, [20] * 5 + [3]), (40, 20, [20, 20]), (5, 100, [5])]
+)
 def test_only_the_last_mini_batch_is_short(rows, batch_size, sizes):
     order = Order(rows, batch_size, seed=0)
     assert order.steps_per_epoch == len(sizes)

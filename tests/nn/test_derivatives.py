@@ -144,7 +144,7 @@ def test_right_counts_the_rows_whose_largest_output_is_their_class(cost, output)
 
 
 def test_right_of_one_binary_node_counts_a_above_one_half_as_the_second_class():
-    z, y = np.array([[2.0], [-2.0], [2.0], [-2.0]]), np.array([[1.0], [0.0], [0.0], [0.0]])
+    z, y = np.array([[2.0], [-2.0], [2.0], [-2.0]]), np.array([1, 0, 0, 0])
     a, delta, scratch = np.empty((3, *z.shape))
     assert COSTS["binary-cross-entropy"].base_case(ACTIVATIONS["sigmoid"], z, a, y, delta, scratch).right == 3
 

@@ -34,7 +34,9 @@ def test_float32_is_the_rounded_float64(scheme):
     assert single.tobytes() == double.astype(np.float32).tobytes()
 
 
-@pytest.mark.parametrize(("scheme", "factor"), [("he", lambda m_prev, m: 2 / m_prev), ("glorot", lambda *m: 2 / sum(m))])
+@pytest.mark.parametrize(
+    ("scheme", "factor"), [("he", lambda m_prev, m: 2 / m_prev), ("glorot", lambda *m: 2 / sum(m))]
+)
 def test_variance_is_the_schemes(scheme, factor):
     flat = initial_weights(STRUCTURE, scheme, 0, "float64")
     for l, (w, _) in enumerate(STRUCTURE.layers(flat)):

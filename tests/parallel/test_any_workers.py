@@ -52,9 +52,9 @@ def together(config, rows, workers, steps=STEPS):
     for step in range(steps):
         shards = shards_of(order, step, config.shards).stop
         held = cut(shards, workers)
-        answers = [
-            push(worker, step, span, shards, server.weights) for worker, span in zip(staff, held, strict=False)
-        ][::-1]
+        answers = [push(worker, step, span, shards, server.weights) for worker, span in zip(staff, held, strict=False)][
+            ::-1
+        ]
         sums = {span: total for _, found in answers for span, total in found.items()}
         records.append(server.update(step, [report for report, _ in answers], sums))
     return server.state, records

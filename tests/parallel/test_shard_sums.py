@@ -1,6 +1,7 @@
 """Why sums travel and not means: only a sum, divided once, is the whole mini-batch's gradient."""
 
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ sizes = pytest.mark.parametrize("sizes", [(2, 5), (1, 39), (5, 3, 1), (7, 7, 6, 
 
 def cut_by(sizes, shard_gradient):
     bounds = np.cumsum((0, *sizes))
-    return [shard_gradient(first, stop) for first, stop in zip(bounds, bounds[1:], strict=False)]
+    return [shard_gradient(first, stop) for first, stop in pairwise(bounds)]
 
 
 @sizes

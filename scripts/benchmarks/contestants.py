@@ -1,0 +1,94 @@
+"""Who takes part: the commands of distbp and of its peers, and what each of them reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import processes
+from processes import CommandError, Finished
+
+HERE = Path(__file__).resolve().parent
+BAD_USAGE = 2
+_LINES_OF_AN_ERROR = 15
+
+
+def default_data() -> Path:
+    """Return where MNIST lies unless somebody says otherwise."""
+    named = os.environ.get("DISTBP_TEST_DATA")
+    return Path(named, "mnist") if named else HERE.parents[2] / "shared" / "data" / "mnist"
+
+
+class Report(NamedTuple):
+    """What one measurement gave."""
+
+    samples_per_s: float
+    step_ms: float
+    test_accuracy: float | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Somebody who does a case's steps and reports how long they took."""
+
+    title: str
+    script: tuple[str, ...]
+    """What Python runs; case, data and steps follow."""
+    options: tuple[str, ...] = ()
+    may_be_missing: bool = False
+    """Bad usage means that this version does not have it."""
+
+    def measure(self, case: str, data: Path, steps: int) -> Report | None:
+        """Do the steps in a process of their own; None if this version does not have the contestant.
+
+        Raises:
+            CommandError: the process failed.
+        """
+        finished = self.run(case, "--data", str(data), "--steps", str(steps), *self.options)
+        if finished.code == BAD_USAGE and self.may_be_missing:
+            return None
+        found = self.result(finished)
+        return Report(**{name: found[name] for name in Report._fields if name in found})
+
+    def run(self, *arguments: str) -> Finished:
+        """Run the command."""
+        return processes.run([sys.executable, *self.script, *arguments])
+
+    def result(self, finished: Finished) -> dict[str, Any]:
+        """Return the JSON object on the last line that was printed.
+
+        Raises:
+            CommandError: the command failed.
+        """
+        if finished.code != 0:
+            said = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
+            raise CommandError(f"{self.title} ended with exit code {finished.code}:\n{said}")
+        found: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
+        return found
+
+
+def _distbp(workers: str, title: str) -> Contestant:
+    return Contestant(title, ("-m", "distbp", "bench"), ("--workers", workers, "--json"), workers == "auto")
+
+
+def _peer(name: str, title: str) -> Contestant:
+    return Contestant(title, (str(HERE / f"{name}.py"),))
+
+
+IN_PROCESS = _distbp("0", "distbp, in process")
+ONE = _distbp("1", "distbp, 1 worker")
+TWO = _distbp("2", "distbp, 2 workers")
+AUTO = _distbp("auto", "distbp, auto")
+DDP = _peer("peer_ddp", "PyTorch DDP")
+RAY_TRAIN = _peer("peer_ray_train", "Ray Train")
+SKLEARN = _peer("peer_sklearn", "scikit-learn")
+FLOOR = _peer("gemm_floor", "GEMM floor")
+
+OURS = (IN_PROCESS, ONE, TWO, AUTO)
+PEERS = {"ddp": DDP, "ray-train": RAY_TRAIN, "sklearn": SKLEARN, "floor": FLOOR}
+"""The peers by the names that options give them."""

@@ -1,0 +1,65 @@
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from distbp.errors import RunError, UsageError
+from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
+
+
+def test_new_run_directory_holds_the_settings(tmp_path):
+    with closing(RunDirectory(tmp_path / "runs" / "one", {"seed": 3})):
+        assert json.loads((tmp_path / "runs" / "one" / "config.json").read_text()) == {"seed": 3}
+        assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
+
+
+def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
+    with closing(RunDirectory(tmp_path / "one", {})) as directory:
+        for epoch in (1, 2):
+            directory.write_metrics({"epoch": epoch})
+            lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+            assert [json.loads(line) for line in lines] == [{"epoch": n} for n in range(1, epoch + 1)]
+
+
+def test_summary_is_written(tmp_path):
+    with closing(RunDirectory(tmp_path / "one", {})) as directory:
+        directory.write_summary({"steps": 5})
+    assert json.loads((tmp_path / "one" / "summary.json").read_text()) == {"steps": 5}
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
+    (tmp_path / name).write_text("theirs")
+    with pytest.raises(UsageError, match="already holds a run: choose another --run-dir"):
+        RunDirectory(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "theirs"
+
+
+def test_file_is_no_run_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file: --run-dir must be a folder"):
+        RunDirectory(tmp_path / "file", {})
+
+
+def test_directory_that_cannot_be_made_is_a_failure(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be made"):
+        RunDirectory(tmp_path / "file" / "below", {})
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_new_or_empty_folder_is_unused(exists, tmp_path):
+    check_unused(tmp_path if exists else tmp_path / "new")
+
+
+def test_default_run_directory_is_named_after_the_data_and_not_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for _ in range(3):
+        path = default_run_directory("digits")
+        path.mkdir(parents=True)
+        found.append(path)
+    assert len(set(found)) == 3
+    assert all(path.parent == Path("runs") and "-digits" in path.name for path in found)

@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+
+from distbp.errors import RunError
+from distbp.runs.checkpoints import write_checkpoint
+from distbp.runs.files import read_json, read_tensors, write_json, write_tensors, written_whole
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_file_is_there_when_the_block_ends(tmp_path):
+    with written_whole(tmp_path / "a") as beside:
+        beside.write_text("new")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a").read_text() == "new"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_block_that_raises_leaves_no_partial_file(error, tmp_path):
+    with pytest.raises(error), written_whole(tmp_path / "a") as beside:
+        beside.write_text("half")
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_block_that_raises_leaves_the_old_file(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(RunError, match="a cannot be written: full"), written_whole(tmp_path / "a") as beside:
+        beside.write_text("half")
+        raise OSError(28, "full")
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("parent", ["nowhere", "file"])
+def test_file_in_a_folder_that_is_none_cannot_be_written(parent, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"a\.json cannot be written"):
+        write_json(tmp_path / parent / "a.json", {})
+    with pytest.raises(RunError, match=r"a\.safetensors cannot be written"):
+        write_tensors(tmp_path / parent / "a.safetensors", {"w": np.ones(2)})
+
+
+def test_json_comes_back_as_it_went(tmp_path):
+    content = {"a": [1, 2.5, None], "b": {"ü": "é"}}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_has_no_number_that_is_none(number, tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"cost": number})
+    assert names(tmp_path) == []
+
+
+def test_tensors_and_texts_come_back_as_they_went(tmp_path, rng):
+    tensors = {"a": rng.random((3, 4)).T, "b": np.arange(5, dtype=np.float32)}
+    write_tensors(tmp_path / "a", tensors, {"step": "7"})
+    found, texts = read_tensors(tmp_path / "a")
+    assert texts == {"step": "7"}
+    assert found.keys() == tensors.keys()
+    assert all(found[name].tobytes() == tensors[name].tobytes() for name in tensors)
+
+
+@pytest.mark.parametrize("read", [read_json, read_tensors])
+@pytest.mark.parametrize("content", [None, b"", b"no such format \xff"])
+def test_missing_or_damaged_file_is_refused(read, content, tmp_path):
+    if content is not None:
+        (tmp_path / "a").write_bytes(content)
+    with pytest.raises(RunError, match=r"a (cannot be read|does not exist)"):
+        read(tmp_path / "a")
+
+
+def test_checkpoint_holds_the_state_and_only_the_newest_two_are_kept(tmp_path, rng):
+    state = rng.random((3, 10), dtype=np.float32)
+    for step in (9, 10, 200):
+        path = write_checkpoint(tmp_path, step, state + step, ["mean", "square"], {"seed": 0})
+    assert names(tmp_path) == ["step-0000000010.safetensors", "step-0000000200.safetensors"]
+    tensors, texts = read_tensors(path)
+    assert path.name == "step-0000000200.safetensors"
+    assert (texts["step"], json.loads(texts["settings"])) == ("200", {"seed": 0})
+    stacked = np.stack([tensors[name] for name in ("weights", "mean", "square")])
+    assert stacked.tobytes() == (state + 200).tobytes()

@@ -1,0 +1,190 @@
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from distbp.config import CHOICES, Config, default_shards
+from distbp.errors import UsageError
+from distbp.nn.activations import ACTIVATIONS
+from distbp.nn.costs import COSTS
+from distbp.nn.initial import SCHEMES
+
+
+def test_defaults():
+    expected = {
+        "hidden": (128,),
+        "activation": "relu",
+        "initial": "he",
+        "dtype": "float32",
+        "optimizer": "adam",
+        "lr": 0.001,
+        "momentum": None,
+        "nesterov": False,
+        "batch_size": 128,
+        "epochs": 20,
+        "seed": 0,
+        "test_fraction": 0.2,
+        "workers": "auto",
+        "shards": 2,
+        "threads": 1,
+        "timeout": 10,
+        "wait": 60,
+        "address": None,
+        "task": None,
+        "cost": None,
+        "output": None,
+    }
+    config = Config()
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_defaults_of_sgd():
+    config = Config(optimizer="sgd")
+    assert (config.lr, config.momentum, config.nesterov) == (0.1, 0.9, False)
+    assert Config(optimizer="sgd", momentum=0).momentum == 0
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "identity"])
+def test_default_scheme_of_all_but_relu_is_glorot(activation):
+    assert Config(activation=activation).initial == "glorot"
+    assert Config(activation=activation, initial="he").initial == "he"
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "shards"), [(1, 1), (127, 1), (128, 2), (255, 2), (256, 4), (511, 4), (512, 4), (10**6, 4)]
+)
+def test_default_shards_follow_from_the_mini_batch_alone(batch_size, shards):
+    assert default_shards(batch_size) == shards
+    for workers in (0, 1, 7):
+        assert Config(batch_size=batch_size, workers=workers).shards == shards
+
+
+@pytest.mark.parametrize(
+    ("settings", "task", "cost", "output"),
+    [
+        ({}, "classification", "cross-entropy", "softmax"),
+        ({}, "regression", "mse", "identity"),
+        ({"cost": "mse"}, "classification", "mse", "sigmoid"),
+        ({"cost": "mse", "output": "softmax"}, "classification", "mse", "softmax"),
+        ({"cost": "binary-cross-entropy"}, "classification", "binary-cross-entropy", "sigmoid"),
+        ({"output": "tanh"}, "regression", "mse", "tanh"),
+    ],
+)
+def test_task_fills_in_cost_and_output(settings, task, cost, output):
+    config = Config(**settings).for_task(task)
+    assert (config.task, config.cost, config.output) == (task, cost, output)
+
+
+@pytest.mark.parametrize("cost", ["cross-entropy", "binary-cross-entropy"])
+def test_cost_for_classes_is_refused_in_regression(cost):
+    with pytest.raises(UsageError, match=f"cost {cost} is for classes, the task is regression: use --cost mse"):
+        Config(cost=cost).for_task("regression")
+
+
+@pytest.mark.parametrize(
+    ("setting", "known"),
+    [
+        ("activation", set(ACTIVATIONS) - {"softmax"}),
+        ("output", set(ACTIVATIONS)),
+        ("cost", set(COSTS)),
+        ("initial", set(SCHEMES)),
+    ],
+)
+def test_choices_are_what_the_package_can_do(setting, known):
+    assert set(CHOICES[setting]) == known
+
+
+@pytest.mark.parametrize(("setting", "name"), [(setting, name) for setting in CHOICES for name in CHOICES[setting]])
+def test_every_choice_is_accepted(setting, name):
+    assert getattr(Config(**{setting: name}), setting) == name
+
+
+WHOLE = {"batch_size": 1, "epochs": 1, "seed": 0, "workers": 0, "shards": 1, "threads": 1}
+POSITIVE = ("lr", "timeout", "wait")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        *[(setting, value) for setting, least in WHOLE.items() for value in (least - 1, 1.5, "2", True)],
+        *[(setting, value) for setting in POSITIVE for value in (0, -1, float("inf"), float("nan"), "1", True)],
+        *[("momentum", value) for value in (-0.1, 1, 1.5, float("nan"), "0.9")],
+        *[("test_fraction", value) for value in (0, 1, -0.5, float("nan"), "0.5")],
+        *[(setting, name) for setting in CHOICES for name in ("", "unknown", 3)],
+        ("activation", "softmax"),
+        ("seed", 2**64),
+        ("hidden", (0,)),
+        ("hidden", (16, -1)),
+        ("hidden", (16.0,)),
+        ("hidden", ("16",)),
+        ("hidden", 128),
+        ("nesterov", "no"),
+        ("workers", "many"),
+        *[("address", value) for value in ("", "host", ":6379", "host:", "host:0", "host:65536", "host:²", 5)],
+        ("address", "ray://host:10001"),
+    ],
+)
+def test_bad_value_is_refused_and_its_setting_named(setting, value):
+    with pytest.raises(UsageError, match=setting.split("_")[0]):
+        Config(**({"optimizer": "sgd"} | {setting: value}))
+
+
+HAS_ITS_OWN_NONE = {"output", "cost", "initial", "lr", "momentum", "task", "shards", "address"}
+
+
+@pytest.mark.parametrize("setting", [field.name for field in fields(Config) if field.name not in HAS_ITS_OWN_NONE])
+def test_none_is_refused_where_it_means_nothing(setting):
+    with pytest.raises(UsageError, match=setting.split("_")[0]):
+        Config(**{setting: None})
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+def test_least_whole_number_is_accepted(setting):
+    assert getattr(Config(**{setting: WHOLE[setting]}), setting) == WHOLE[setting]
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "host:1", "[::1]:65535"])
+def test_address_of_a_cluster_is_accepted(address):
+    assert Config(address=address).address == address
+
+
+def test_number_of_workers_is_open_until_it_is_decided():
+    assert Config(workers=3).worker_count == 3
+    with pytest.raises(ValueError, match="the number of workers is still open"):
+        _ = Config().worker_count
+
+
+def test_largest_seed_is_accepted():
+    assert Config(seed=2**64 - 1).seed == 2**64 - 1
+
+
+@pytest.mark.parametrize("settings", [{"momentum": 0.9}, {"momentum": 0.0}, {"nesterov": True}])
+def test_momentum_and_nesterov_belong_to_sgd(settings):
+    (name,) = settings
+    with pytest.raises(UsageError, match=f"{name} belongs to sgd, the optimizer is adam: leave it out or choose sgd"):
+        Config(optimizer="adam", **settings)
+
+
+def test_nesterov_needs_momentum():
+    with pytest.raises(UsageError, match="nesterov needs a momentum above 0"):
+        Config(optimizer="sgd", nesterov=True, momentum=0)
+
+
+def test_unknown_setting_gets_the_nearest_known():
+    with pytest.raises(UsageError, match="unknown setting 'batchsize': did you mean 'batch_size'"):
+        Config.from_settings({"batchsize": 5})
+
+
+def test_unknown_name_gets_the_nearest_known():
+    with pytest.raises(UsageError, match="unknown optimizer 'admm': did you mean 'adam'"):
+        Config(optimizer="admm")
+
+
+def test_settings_come_back_from_json():
+    config = Config(hidden=(3, 4), optimizer="sgd", seed=5).for_task("regression")
+    assert Config.from_settings(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        Config().lr = 1.0
