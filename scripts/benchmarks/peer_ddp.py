@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 from torch_loop import DDP_OPTIONS, PROCESSES, run
-from work import Work, say
+from work import Work, pin_processes, say
 
 
 def process(rank: int, work: Work, meeting: str) -> None:
@@ -26,9 +24,7 @@ def process(rank: int, work: Work, meeting: str) -> None:
 def main() -> None:
     """Start the processes and wait for them."""
     work = Work.from_command_line(__doc__)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    pin_processes()
     with tempfile.TemporaryDirectory(prefix="distbp-bench-") as folder:
         torch.multiprocessing.spawn(process, (work, str(Path(folder, "meeting"))), PROCESSES)
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from work import Work, say
+from work import Work, pin_processes, say
 
 PROCESSES = 2
 
@@ -23,13 +23,13 @@ def loop(settings: dict[str, Any]) -> dict[str, Any]:
 
 def private_ray(folder: str) -> None:
     """Start a Ray that nobody else sees and that keeps everything in ``folder``."""
+    pin_processes()
     # Set before the import. A token of this process's own, so that none is looked for or left in the home folder.
     os.environ.update(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),
         RAY_worker_niceness="0",
         RAY_TRAIN_V2_ENABLED="1",
-        OMP_NUM_THREADS="1",
         # where the workers find the modules beside this one
         PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     )

@@ -68,6 +68,21 @@ def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path) -> None:
+    before = leftovers()
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 1, process)
+        everybody = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for victim in everybody:
+            victim.kill()
+        process.communicate()
+        psutil.wait_procs(everybody)
+        assert leftovers() - before, "the kill should have left something to clean"
+        after = start([*LONG, "--epochs", "1", "--workers", "1", "--run-dir", "next"], environment, tmp_path)
+        assert after.communicate() and after.returncode == 0
+
+
 @pytest.mark.parametrize("name", ["_Worker", "_Server"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_actor_ends_the_run_with_one_line_that_names_it(
