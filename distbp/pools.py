@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from distbp.config import Config
-from distbp.data.dataset import Array, Rows
+from distbp.data.dataset import Array, DataSet, Rows
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
@@ -24,6 +25,9 @@ from distbp.parallel.worker import Worker
 Note = Callable[[str], None]
 
 _MEASURED_SECONDS = 0.4
+_MOMENT_SECONDS = 0.3
+_CLEARLY = 1.1
+"""How many times slower a choice must be to be worth a word."""
 _FEWEST_STEPS, _MOST_STEPS = 3, 400
 _EXCHANGE_SECONDS = 100e-6
 """What a round costs beside its arithmetic: two wake-ups on one host."""
@@ -51,6 +55,22 @@ def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, no
     from distbp.actors import ActorPool
 
     return ActorPool(structure, config, rows, state, note)
+
+
+def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet]) -> DataSet:
+    """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
+
+    The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
+    """
+    if config.workers in ("auto", 0):
+        return read()
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(read)
+        if not wait([reading], timeout=_MOMENT_SECONDS).done:
+            from distbp.actors import cpus_for, ray_session
+
+            stack.enter_context(ray_session(config.address, cpus_for(config)))
+        return reading.result()
 
 
 @contextmanager
@@ -113,27 +133,54 @@ class Speed:
         return most * self._shard + update + _EXCHANGE_SECONDS
 
 
-def measure_here(structure: Structure, config: Config, rows: Rows, state: Array) -> Speed:
+def measure_here(
+    structure: Structure, config: Config, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
+) -> Speed:
     """Measure steps in this process, on a copy of the state."""
     assert config.shards is not None
     alone = replace(config, workers=0)
-    step = median_step(InProcess(structure, alone, rows, state))
+    step = median_step(InProcess(structure, alone, rows, state), seconds)
     shards = min(config.shards, config.batch_size, len(rows))
     worker = Worker(structure, alone, rows)
     weights, out = (structure.parameters(vector) for vector in (state[0], np.empty_like(state[0])))
     worker.push(0, Span(0, 1), weights, [out])
-    seconds = []
+    times = []
     for _ in range(3):
         began = time.perf_counter()
         worker.push(0, Span(0, 1), weights, [out])
-        seconds.append(time.perf_counter() - began)
-    return Speed(step, min(statistics.median(seconds), step / shards), shards)
+        times.append(time.perf_counter() - began)
+    return Speed(step, min(statistics.median(times), step / shards), shards)
 
 
-def median_step(path: Path) -> float:
+def slower_choice(config: Config, rows: int, here: float, step: float, steps_left: int) -> str | None:
+    """Return what to tell a person whose choice of workers turns out slower than another would be, None if it is not.
+
+    Args:
+        config: the settings, with the chosen workers.
+        rows: rows per mini-batch.
+        here: seconds per step in this process.
+        step: seconds per step as chosen.
+        steps_left: steps that are still to be done.
+    """
+    assert config.shards is not None
+    if config.workers:
+        if step < _CLEARLY * here:
+            return None
+        return (
+            f"{config.workers} workers do {rows / step:,.0f} samples/s, this process alone would do about "
+            f"{rows / here:,.0f}: --workers 0 or auto is quicker here"
+        )
+    workers = most_useful_workers(config)
+    hoped = Speed(here, here / config.shards, config.shards).with_workers(workers)
+    if steps_left * (here - hoped) < 2 * _RAY_START_SECONDS:
+        return None
+    return f"--workers {workers} could do up to {rows / hoped:,.0f} samples/s, this process does {rows / here:,.0f}"
+
+
+def median_step(path: Path, at_least: float = _MEASURED_SECONDS) -> float:
     """Return the seconds of a step, as seen over a short time; the state moves on."""
     seconds = []
-    deadline = time.perf_counter() + _MEASURED_SECONDS
+    deadline = time.perf_counter() + at_least
     with closing(path.steps(_MOST_STEPS)) as records:
         for record in records:
             seconds.append(record.seconds)

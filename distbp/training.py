@@ -22,7 +22,7 @@ from distbp.nn.structure import Structure
 from distbp.optim import make_optimizer
 from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.pool import Pool
-from distbp.pools import initial_state, started_pool
+from distbp.pools import initial_state, measure_here, read_while_ray_starts, slower_choice, started_pool
 from distbp.runs.checkpoints import write_checkpoint
 from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused
 from distbp.runs.model import weights_sha256
@@ -78,28 +78,34 @@ def train(
     started = time.perf_counter() if started is None else started
     if config is not None and settings:
         raise UsageError(f"give a config or settings by name, not both: found {', '.join(settings)}")
-    config = config or Config.from_settings(settings)
+    wanted = config or Config.from_settings(settings)
     if run_dir is not None:
         check_unused(Path(run_dir))
     sources = data if isinstance(data, list) else [data]
-    data_set = load(
-        *sources, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype
-    )
-    config, structure = settle(config, data_set, network)
-    run = _Run(structure, config, data_set, callbacks)
-    for text in _notes(config, data_set):
-        run.note(text)
-    train_rows, state = data_set.train, initial_state(structure, config, network)
-    # The workers' host keeps the training rows from here on; the run must not keep a second copy.
-    del data_set, data
+
+    def read() -> DataSet:
+        return load(
+            *sources, task=wanted.task, test_fraction=wanted.test_fraction, seed=wanted.seed, dtype=wanted.dtype
+        )
+
     with ExitStack() as stack:
+        data_set = read_while_ray_starts(stack, wanted, read)
+        config, structure = settle(wanted, data_set, network)
+        run = _Run(structure, config, data_set, callbacks)
+        for text in _notes(config, data_set):
+            run.note(text)
+        train_rows, state = data_set.train, initial_state(structure, config, network)
+        # The workers' host keeps the training rows from here on; the run must not keep a second copy.
+        del data_set, data
         stack.enter_context(pin_threads(config.threads))
+        if config.workers not in ("auto", 0) and config.address is None:
+            run.step_here = measure_here(structure, config, train_rows, state, seconds=0.15).step
         pool = stack.enter_context(started_pool(structure, config, train_rows, state, run.note, run.steps))
-        config = run.config = pool.config
         del train_rows, state
+        run.config = pool.config
         if run_dir is not None:
             described: dict[str, Any] = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
-            described |= {**config.to_json(), "arithmetic": fingerprint()}
+            described |= {**run.config.to_json(), "arithmetic": fingerprint()}
             run.directory = stack.enter_context(closing(RunDirectory(Path(run_dir), described)))
         run.descend(pool)
         return run.finish(pool, started)
@@ -156,6 +162,9 @@ class _Run:
         self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
         self.history: list[dict[str, Any]] = []
         self.step_seconds: list[float] = []
+        self.chosen = config.workers != "auto"
+        self.step_here: float | None = None
+        """Seconds per step in this process, where workers compute though nobody measured whether they should."""
 
     @property
     def steps(self) -> int:
@@ -197,6 +206,8 @@ class _Run:
                 if any(asked):
                     raise Interrupted(f"interrupted in epoch {epoch + 1}")
         seconds = time.perf_counter() - began
+        if epoch == 0 and self.chosen:
+            self._tell_slower_choice(rows / len(self.step_seconds))
         measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": cost / rows}
         if self.classes:
             measured["train_accuracy"] = right / rows
@@ -207,6 +218,16 @@ class _Run:
             self.directory.write_metrics(self.history[-1])
         for callback in self.callbacks:
             callback.on_epoch_end(self.history[-1])
+
+    def _tell_slower_choice(self, rows: float) -> None:
+        """After the first epoch it is known what the choice of workers costs."""
+        step = statistics.median(self.step_seconds)
+        here = self.step_here if self.config.workers else step
+        if here is not None:
+            left = self.steps - self.steps_per_epoch
+            text = slower_choice(self.config, round(rows), here, step, left)
+            if text is not None:
+                self.note(text)
 
     def _network(self, weights: Array) -> Network:
         return Network.of(self.structure, weights, self.classes)

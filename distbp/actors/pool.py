@@ -17,9 +17,10 @@ from distbp.parallel.pool import Path
 from distbp.parallel.records import StepRecord
 from distbp.parallel.worker import buffers_for
 
-_STORE_BYTES = 128 * 2**20
-_VECTORS_IN_FLIGHT = 16
-"""Gradients and weights that may lie in Ray's store at a time: it frees them some steps late."""
+
+def cpus_for(config: Config) -> int:
+    """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
+    return 0 if config.workers == "auto" else config.worker_count + 1
 
 
 class ActorPool:
@@ -50,10 +51,8 @@ class ActorPool:
         cores = cpu_count()
         if config.address is None and config.worker_count > cores:
             self._note(f"{config.workers} workers share the {cores} cores of this machine")
-        cpus = 1 if config.address else config.worker_count + 1
-        payload = rows.x.nbytes + rows.y.nbytes + _VECTORS_IN_FLIGHT * self._initial[0].nbytes
         with ExitStack() as stack:
-            stack.enter_context(ray_session(config.address, cpus, _STORE_BYTES + payload))
+            stack.enter_context(ray_session(config.address, cpus_for(config)))
             # These import Ray, which must see the environment that the session prepares.
             from distbp.actors.calls import CallPath
             from distbp.actors.crew import crew_of, with_cluster_workers

@@ -22,7 +22,7 @@ _PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.a
 
 
 @contextmanager
-def ray_session(address: str | None, cpus: int, store_bytes: int) -> Iterator[None]:
+def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     """Connect to Ray for the length of the ``with`` block.
 
     Args:
@@ -30,7 +30,6 @@ def ray_session(address: str | None, cpus: int, store_bytes: int) -> Iterator[No
             CPUs as are asked for whether the machine has them or not. If this process is connected already, that
             connection is used and left as it is.
         cpus: CPUs of the private Ray.
-        store_bytes: size of the private Ray's object store.
 
     Raises:
         ClusterError: the platform has no Ray, nobody answers at the address, or Ray does not start.
@@ -49,15 +48,14 @@ def ray_session(address: str | None, cpus: int, store_bytes: int) -> Iterator[No
         folder = None if address else stack.enter_context(private_folder(temporary_folder()))
         stack.callback(ray.shutdown)
         with _signal_handlers_kept():
-            _connect(ray, address, cpus, store_bytes, folder)
+            _connect(ray, address, cpus, folder)
         yield
 
 
-def _connect(ray: object, address: str | None, cpus: int, store_bytes: int, folder: Path | None) -> None:
+def _connect(ray: object, address: str | None, cpus: int, folder: Path | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     private = {
         "num_cpus": cpus,
-        "object_store_memory": store_bytes,
         "include_dashboard": False,
         "_temp_dir": str(folder),
     }

@@ -68,7 +68,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         deadline = time.monotonic() + _SECONDS_TO_END
         while (process.poll() is None or _members(process.pid)) and time.monotonic() < deadline:
             time.sleep(0.05)
