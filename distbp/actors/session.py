@@ -80,6 +80,11 @@ def _prepare_environment(private: bool) -> None:
         # A token of this process's own: nothing is read from or written to the user's ~/.ray.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        if "ray" in sys.modules:
+            # Ray read its settings when somebody imported it, and must read them again to know of the token.
+            from ray._raylet import Config
+
+            Config.initialize("")
 
 
 @contextmanager
