@@ -101,9 +101,22 @@ def test_gradient_of_every_cost_and_output(cost, output, targets, rng):
     check_whole_gradient(structure, y, rng)
 
 
-def test_gradient_of_binary_cross_entropy_with_one_node(rng):
-    structure = Structure((4, 5, 1), ("tanh", "sigmoid"), "binary-cross-entropy")
-    check_whole_gradient(structure, rng.integers(0, 2, (ROWS, 1)).astype(np.float64), rng)
+@pytest.mark.parametrize("targets", ["class numbers", "values"])
+@pytest.mark.parametrize("cost", ["mse", "binary-cross-entropy"])
+def test_gradient_of_one_node(cost, targets, rng):
+    y = rng.integers(0, 2, ROWS) if targets == "class numbers" else rng.random((ROWS, 1))
+    check_whole_gradient(Structure((4, 5, 1), ("tanh", "sigmoid"), cost), y, rng)
+
+
+@pytest.mark.parametrize("cost", ["mse", "binary-cross-entropy"])
+def test_class_number_of_one_node_is_its_value(cost, rng):
+    structure = Structure((4, 1), ("sigmoid",), cost)
+    flat, x, y = rng.normal(size=5), rng.normal(size=(ROWS, 4)), rng.integers(0, 2, ROWS)
+    backprop, gradients = Backprop(structure, ROWS, "float64"), np.empty((2, 5))
+    by_number = backprop.gradient(structure.layers(flat), x, y, structure.layers(gradients[0]))
+    by_value = backprop.gradient(structure.layers(flat), x, y[:, None] * 1.0, structure.layers(gradients[1]))
+    assert gradients[0].tobytes() == gradients[1].tobytes()
+    assert by_number.cost == pytest.approx(by_value.cost, rel=1e-14)
 
 
 @pytest.mark.parametrize(("cost", "output"), [("mse", "sigmoid"), ("binary-cross-entropy", "sigmoid")])
