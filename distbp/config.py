@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
@@ -117,6 +118,9 @@ class Config:
         for field in fields(self):
             if getattr(self, field.name) is None and field.name not in _OPEN:
                 raise UsageError(f"{field.name} must have a value, found None")
+        for name, value in vars(self).copy().items():
+            if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+                object.__setattr__(self, name, value.item())  # a NumPy number, as pipelines have them
         if not isinstance(self.hidden, list | tuple):
             raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -215,7 +219,7 @@ def _check_address(address: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 def _whole(name: str, value: object, least: int) -> None:

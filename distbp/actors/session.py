@@ -82,7 +82,7 @@ def _prepare_environment(private: bool) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         if "ray" in sys.modules:
             # Ray read its settings when somebody imported it, and must read them again to know of the token.
-            from ray._raylet import Config
+            from ray._raylet import Config  # type: ignore[attr-defined]  # of Ray's compiled part
 
             Config.initialize("")
 

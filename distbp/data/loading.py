@@ -119,6 +119,8 @@ def _read(source: Source) -> tuple[Mapping[str, Array], float]:
     if isinstance(source, DataSet):
         raise UsageError("a loaded data set stands alone: join files or arrays before loading them")
     if isinstance(source, tuple):
+        if len(source) != 2:
+            raise UsageError(f"data must be a pair (x, y), found a tuple of {len(source)}")
         x, y = source
         try:
             return {"x": np.atleast_1d(x), "y": np.atleast_1d(y)}, PIXEL_FACTOR
@@ -127,7 +129,11 @@ def _read(source: Source) -> tuple[Mapping[str, Array], float]:
     if source == "digits":
         with as_file(files("distbp.data") / "digits.npz") as path:
             return read_npz(path), _DIGITS_FACTOR
-    return _read_path(Path(source)), PIXEL_FACTOR
+    try:
+        path = Path(source)
+    except TypeError as error:
+        raise UsageError(f"data must be a name, a path or a pair (x, y), found {type(source).__name__}") from error
+    return _read_path(path), PIXEL_FACTOR
 
 
 def _read_path(path: Path) -> Mapping[str, Array]:

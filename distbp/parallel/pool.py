@@ -16,7 +16,7 @@ from distbp.nn.structure import Structure
 from distbp.optim import make_optimizer
 from distbp.parallel.records import StepRecord
 from distbp.parallel.server import ParameterServer
-from distbp.parallel.shards import Span, cut
+from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
 
 
@@ -74,7 +74,7 @@ def two_versions(state: Array, step: int) -> Array:
 
 def shards_of(order: Order, step: int, shards: int) -> Span:
     """Return the span of all shards of a step: fewer than ``shards`` only where the mini-batch has fewer rows."""
-    return Span(0, len(cut(order.size(step), shards)))
+    return Span(0, min(order.size(step), shards))
 
 
 class InProcess:

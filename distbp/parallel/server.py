@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,9 +42,10 @@ class ParameterServer:
         self._lr = lr
         self._states = states
         self._weights = [structure.parameters(version[0]) for version in states]
-        self._ranges = _ranges(states.shape[2])
+        self._parts = [
+            [_Block(slice(*block), states[:, :, slice(*block)]) for block in part] for part in _parts(states.shape[2])
+        ]
         self._scratch: list[Array] = []
-        self._threads = ThreadPoolExecutor(len(self._ranges)) if len(self._ranges) > 1 else None
         self.step = step
 
     @property
@@ -73,9 +75,9 @@ class ParameterServer:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
         if len(reports) > 1:
             reports = sorted(reports, key=lambda report: report.held)
-        rows = sum(report.rows for report in reports)
-        cost = sum(cost for report in reports for cost in report.costs) / rows
-        right = sum(report.right for report in reports)
+        rows = sum([report.rows for report in reports])
+        cost = sum([cost for report in reports for cost in report.costs]) / rows
+        right = sum([report.right for report in reports])
         divergence = next((report.divergence for report in reports if report.divergence is not None), None)
         if divergence is None:
             divergence = self._apply(gradients, reports[-1].held.stop, rows)
@@ -87,48 +89,59 @@ class ParameterServer:
         """Write the state after this step beside the one before it."""
         root = Span(0, shards)
         plan = _plan(root, tuple(gradients))
-        buffers = 2 + max((addition.out for addition in plan), default=0)
+        buffers = 2 + max([addition.out for addition in plan], default=0)
         if not self._scratch or len(self._scratch[0]) < buffers:
-            self._scratch = [np.empty((buffers, _BLOCK), self._states.dtype) for _ in self._ranges]
+            self._scratch = [np.empty((buffers, _BLOCK), self._states.dtype) for _ in self._parts]
 
-        def update(part: slice, scratch: Array) -> bool:
-            return self._update(part, plan, gradients, root, rows, scratch)
+        def update(part: list[_Block], scratch: Array) -> bool:
+            # NumPy's error state belongs to a thread
+            with np.errstate(over="ignore", invalid="ignore"):
+                return all(self._update(block, plan, gradients, root, rows, scratch) for block in part)
 
-        if self._threads is None:
-            finite = update(self._ranges[0], self._scratch[0])
+        if len(self._parts) == 1:
+            finite = update(self._parts[0], self._scratch[0])
         else:
-            finite = all(list(self._threads.map(update, self._ranges, self._scratch)))
+            finite = all(list(_threads().map(update, self._parts, self._scratch)))
         if finite:
             return None
         return Divergence("a weight", first_bad_layer(self._weights[(self.step + 1) % 2].layers))
 
     def _update(
         self,
-        part: slice,
+        block: _Block,
         plan: Sequence[Addition],
         gradients: Mapping[Span, Array],
         root: Span,
         rows: int,
         scratch: Array,
     ) -> bool:
-        """Add up, divide and update the parameters of ``part``, block by block; return whether they are finite."""
-        old, new = self._states[self.step % 2], self._states[(self.step + 1) % 2]
-        finite = True
-        with np.errstate(over="ignore", invalid="ignore"):
-            for start in range(part.start, part.stop, _BLOCK):
-                block = slice(start, min(start + _BLOCK, part.stop))
-                buffers = scratch[:, : block.stop - block.start]
-                total = _add_up(plan, gradients, root, block, buffers)
-                np.divide(total, rows, out=buffers[0])
-                self._optimizer.update(old[:, block], new[:, block], buffers[0], self.step, self._lr, buffers[1])
-                finite = finite and math.isfinite(np.dot(new[0, block], new[0, block]))
-        return finite
+        """Add up, divide and update the parameters of one block; return whether they are finite."""
+        old, new = block.states[self.step % 2], block.states[(self.step + 1) % 2]
+        buffers = scratch[:, : block.place.stop - block.place.start]
+        mean, spare = buffers[0], buffers[1]
+        np.divide(_add_up(plan, gradients, root, block.place, buffers), rows, out=mean)
+        self._optimizer.update(old, new, mean, self.step, self._lr, spare)
+        return math.isfinite(np.dot(new[0], new[0]))
 
 
-def _ranges(parameters: int) -> list[slice]:
-    """Cut the parameters into one part per thread: nobody else computes while the server updates."""
+class _Block(NamedTuple):
+    """Some neighbouring parameters and both versions of their state."""
+
+    place: slice
+    states: Array
+
+
+def _parts(parameters: int) -> list[list[Span]]:
+    """Cut the parameters into blocks, and those into a part per thread: nobody else computes while the server does."""
     threads = max(1, min(cpu_count(), _MOST_THREADS, parameters // _PARAMETERS_PER_THREAD))
-    return [slice(*part) for part in cut(parameters, threads)]
+    blocks = cut(parameters, -(-parameters // _BLOCK))
+    return [blocks[first:stop] for first, stop in cut(len(blocks), threads)]
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads that all servers of this process share."""
+    return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="distbp-update")
 
 
 @lru_cache(maxsize=64)

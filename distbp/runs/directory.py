@@ -48,15 +48,15 @@ class RunDirectory:
         self.path = path
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            write_json(path / CONFIG, settings)
             self._metrics = (path / METRICS).open("a", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error
-        write_json(path / CONFIG, settings)
 
     def write_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one epoch's record and flush it to the disk."""
         try:
-            self._metrics.write(json.dumps(record) + "\n")
+            self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
         except OSError as error:

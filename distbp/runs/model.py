@@ -33,6 +33,7 @@ def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict
     for l, (w, b) in enumerate(structure.layers(weights), start=1):
         tensors[f"w{l}"], tensors[f"b{l}"] = w, b
     write_tensors(folder / "model.safetensors", tensors)
+    meaning = {"weights_sha256": weights_sha256(weights), **meaning}
     described = {"sizes": structure.sizes, "activations": structure.activations, "cost": structure.cost}
     write_json(folder / "model.json", {"format": _FORMAT, **described, **meaning})
 
@@ -61,6 +62,8 @@ def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
                 raise RunError(f"layer {l} is {w.shape}, {b.shape} of {w.dtype}, {b.dtype}; expected {expected}")
             parts += [w.reshape(-1), b]
         weights = np.concatenate(parts)
+        if weights_sha256(weights) != described["weights_sha256"]:
+            raise RunError("the weights are not those that were saved (another SHA-256)")
     except (KeyError, TypeError, UsageError, RunError) as error:
         raise RunError(f"the two model files in {folder} do not fit each other: {error}") from error
     return structure, weights, described
