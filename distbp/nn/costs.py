@@ -74,18 +74,18 @@ class CrossEntropy:
         """Write a - y; the softmax is made here, once, for a and for the cost."""
         places = _places(*z.shape)
         best = z.argmax(axis=1)
-        np.subtract(z, z.reshape(-1)[places + best][:, np.newaxis], out=delta)
+        np.subtract(z, z.reshape(-1).take(places + best)[:, np.newaxis], out=delta)
         flat = delta.reshape(-1)
         aim = places + y if y.ndim == 1 else None
         if aim is not None:
-            aimed, right = flat[aim], int(np.count_nonzero(best == y))
+            aimed, right = flat.take(aim), int(np.count_nonzero(best == y))
         else:
             aimed, right = np.einsum("rk,rk->r", delta, y, dtype=np.float64), 0
         np.exp(delta, out=delta)
         total = np.add.reduce(delta, axis=1)
         np.divide(delta, total[:, np.newaxis], out=delta)
         if aim is not None:
-            flat[aim] -= 1.0
+            flat[aim] = flat.take(aim) - 1.0
         else:
             np.subtract(delta, y, out=delta)
         return Sums(float((np.log(total) - aimed).sum(dtype=np.float64)), right)

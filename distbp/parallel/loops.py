@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import socket
 import time
+from functools import lru_cache
+from typing import NamedTuple
 
 from distbp.data.dataset import Array
 from distbp.data.order import Order
@@ -19,6 +21,7 @@ from distbp.parallel.exchange import (
     Exchange,
     connect,
     listen,
+    look_before_sleeping,
     pack_done,
     pack_report,
     report_size,
@@ -56,8 +59,17 @@ def work(worker: Worker, structure: Structure, exchange: Exchange, number: int, 
                 channel.send(pack_report(step, report, shards))
                 # While the server updates, the rows of the next step are brought along.
                 worker.prefetch(step + 1, held)
+                look_before_sleeping(channel.look)
     finally:
         channel.close()
+
+
+class _Assignment(NamedTuple):
+    """Who computes which shards of a step; the same in every step with as many shards."""
+
+    held: list[tuple[Channel, Span]]
+    gradients: dict[Span, Array]
+    """The slabs' rows by the span whose sum they will hold."""
 
 
 class Rounds:
@@ -71,6 +83,7 @@ class Rounds:
         self._timeout = timeout
         self._listener = listen(exchange.folder)
         self._workers: list[Channel] = []
+        self._assign = lru_cache(maxsize=64)(self._make_assignment)
         self._poll = select.poll()
         self._numbers: dict[int, int] = {}
 
@@ -117,33 +130,41 @@ class Rounds:
 
     def _run(self, stop: int) -> StepRecord | None:
         """Do the steps up to before ``stop``, or to where the driver asks to stop; return the last record."""
-        record = None
+        done = None
         while self._server.step < stop and not self._exchange.stop_asked[0]:
             began = time.perf_counter()
-            record = self._round(self._server.step, began)
-            if record.divergence is not None:
-                break
-            self._exchange.write_record(record)
-        return record
+            step = self._server.step
+            assignment = self._assign(min(self._shards, self._order.size(step)))
+            for channel, (first, held_stop) in assignment.held:
+                channel.send(GO.pack(step, first, held_stop))
+            if done is not None:  # the books are kept while the workers compute
+                self._exchange.write_record(done)
+            reports = self._collect(step, assignment)
+            done = self._server.update(step, reports, assignment.gradients, began)
+            if done.divergence is not None:
+                return done
+        if done is not None:
+            self._exchange.write_record(done)
+        return done
 
-    def _round(self, step: int, began: float) -> StepRecord:
-        shards = min(self._shards, self._order.size(step))
-        for channel, held in zip(self._workers, cut(shards, len(self._workers)), strict=False):
-            channel.send(GO.pack(step, *held))
-        reports = self._collect(step, shards)
-        gradients: dict[Span, Array] = {}
-        for number, report in reports.items():
-            for span, row in zip(subtrees(report.held, shards), self._exchange.slabs[number], strict=False):
-                gradients[span] = row
-        return self._server.update(step, list(reports.values()), gradients, began)
+    def _make_assignment(self, shards: int) -> _Assignment:
+        """Return who computes which of so many shards, and where their sums will lie."""
+        held = list(zip(self._workers, cut(shards, len(self._workers)), strict=False))
+        gradients = {
+            span: row
+            for number, (_, part) in enumerate(held)
+            for span, row in zip(subtrees(part, shards), self._exchange.slabs[number], strict=False)
+        }
+        return _Assignment(held, gradients)
 
-    def _collect(self, step: int, shards: int) -> dict[int, Report]:
-        """Wait until all shards of the step have been reported; return the reports by worker."""
-        expected = min(len(self._workers), shards)
+    def _collect(self, step: int, assignment: _Assignment) -> list[Report]:
+        """Wait until all shards of the step have been reported."""
         reports: dict[int, Report] = {}
         size = report_size(self._shards)
         wait = 1000 * min(_LONGEST_WAIT, self._timeout / 4)
-        while len(reports) < expected:
+        while len(reports) < len(assignment.held):
+            if reports:  # the others will not be long
+                look_before_sleeping(lambda: bool(self._poll.poll(0)))
             ready = self._poll.poll(wait)
             for descriptor, _ in ready:
                 number = self._numbers[descriptor]
@@ -155,7 +176,7 @@ class Rounds:
                     reports[number] = report
             if not ready:
                 self._check_silence(step, reports)
-        return reports
+        return list(reports.values())
 
     def _check_silence(self, step: int, reports: dict[int, Report]) -> None:
         for number in range(len(self._workers)):
