@@ -28,7 +28,10 @@ class Activation(Protocol):
         """Write a = sigma(z) into ``out``, which may be z."""
 
     def times_derivative(self, delta: Array, a: Array, scratch: Array) -> None:
-        """Multiply dC/da, given in ``delta``, by sigma'(z) in place; ``scratch`` has delta's shape and type."""
+        """Multiply dC/da, given in ``delta``, by sigma'(z) in place.
+
+        ``scratch`` has delta's shape and type; in a hidden layer it may be ``a`` itself.
+        """
 
 
 class Sigmoid:

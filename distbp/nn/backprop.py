@@ -37,7 +37,7 @@ class Backprop:
     """Forward and backward pass over up to ``rows`` examples at a time, in arrays that are made once.
 
     With ``keep_z`` every z^l is kept beside its a^l; else a hidden layer's a^l overwrites its z^l, which the
-    derivatives do not need. The results are the same bits.
+    derivatives do not need, and is overwritten itself on the way back. The results are the same bits.
     """
 
     def __init__(self, structure: Structure, rows: int, dtype: str, keep_z: bool = False) -> None:
@@ -52,7 +52,9 @@ class Backprop:
 
         z = buffers()
         a = buffers() if keep_z else (*z[:-1], np.empty_like(z[-1]))
-        self._whole = Workspace(z, a, buffers(), buffers())
+        # Once delta^l has come down to a hidden layer nobody needs its a^l, which makes room for the derivative.
+        scratch = buffers() if keep_z else (*a[:-1], np.empty_like(z[-1]))
+        self._whole = Workspace(z, a, buffers(), scratch)
         self._ones = np.ones(rows, self.dtype)
         self.workspace = lru_cache(maxsize=8)(self._cut)
 
@@ -107,9 +109,9 @@ class Backprop:
     def _base_case(self, work: Workspace, y: Array) -> Sums:
         return self._cost.base_case(self._activations[-1], work.z[-1], work.a[-1], y, work.delta[-1], work.scratch[-1])
 
-    def first_bad_layer(self, rows: int) -> int:
-        """Return the first layer of the last pass, over ``rows`` rows, whose output is not finite; L if none is."""
-        work = self.workspace(rows)
+    def first_bad_layer(self, layers: Sequence[Layer], x: Array) -> int:
+        """Return the first layer whose output is not finite for these rows; L if none is."""
+        work = self._logits(layers, x)
         for l, a in enumerate((*work.a[:-1], work.z[-1]), start=1):
             if not np.isfinite(a).all():
                 return l

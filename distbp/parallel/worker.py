@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -82,7 +83,7 @@ class Worker:
                 costs.append(sums.cost)
                 rows += task.rows.stop - task.rows.start
                 right += sums.right
-                divergence = divergence or self._check(sums.cost, target, task.rows)
+                divergence = divergence or self._check(sums.cost, target, weights, x[task.rows])
         self._fetched = None
         return Report(held, rows, tuple(costs), right, divergence)
 
@@ -120,12 +121,12 @@ class Worker:
             plan(span, number, len(spans))
         return _Plan(slice(first, parts[held.stop - 1].stop), tuple(work))
 
-    def _check(self, cost: float, gradient: Parameters, rows: slice) -> Divergence | None:
-        if not np.isfinite(cost):
-            return Divergence("the cost", self._backprop.first_bad_layer(rows.stop - rows.start))
+    def _check(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence | None:
+        if not math.isfinite(cost):
+            return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
         # One pass that BLAS does in cache. It finds every infinity and NaN, and values too large to be squared, so
         # that no later sum over shards can overflow.
-        if not np.isfinite(np.dot(gradient.flat, gradient.flat)):
+        if not math.isfinite(np.dot(gradient.flat, gradient.flat)):
             return Divergence("a gradient", first_bad_layer(gradient.layers))
         return None
 
