@@ -77,39 +77,44 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
 def started_pool(
     structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int
 ) -> Iterator[Pool]:
-    """Start the pool for a run of ``steps`` steps; with ``--workers auto`` the one that promises to be done first.
-
-    This process is measured first, and Ray started only if workers could win by more than its start takes.
-    """
+    """Start the pool for a run of ``steps`` steps; with ``--workers auto`` the one that promises to be done first."""
     with ExitStack() as stack:
-
-        def start(workers: int) -> Pool:
-            return stack.enter_context(make_pool(structure, replace(config, workers=workers), rows, state, note))
-
         if config.workers != "auto" or config.address is not None:
-            yield stack.enter_context(make_pool(structure, config, rows, state, note))
-            return
-        here = measure_here(structure, config, rows, state)
-        mini_batch = min(config.batch_size, len(rows))
-        speeds = [f"this process {mini_batch / here.step:,.0f} samples/s"]
-        workers = most_useful_workers(config)
-        hoped = here.with_workers(workers)
-        saved = steps * (here.step - hoped)
-        if workers > 1 and saved > _RAY_START_SECONDS:
-            pool = start(workers)
-            there = median_step(pool)
-            speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
-            if there < here.step:
-                pool.restart(state)
-                note(f"workers: {', '.join(speeds)}: {workers} workers")
-                yield pool
-                return
-            stack.close()
-        elif workers > 1:
-            why = f"would save {saved:.1f} s, Ray takes {_RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
-            speeds.append(f"{workers} workers at most {mini_batch / hoped:,.0f} ({why})")
-        note(f"workers: {', '.join(speeds)}: this process")
-        yield start(0)
+            pool = stack.enter_context(make_pool(structure, config, rows, state, note))
+        else:
+            pool = _quickest_pool(stack, structure, config, rows, state, note, steps)
+        del rows  # this frame lives as long as the run; the pool has the rows where they are needed
+        yield pool
+
+
+def _quickest_pool(
+    stack: ExitStack, structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int
+) -> Pool:
+    """Measure this process first, and start Ray only if workers could win by more than its start takes."""
+
+    def start(workers: int) -> Pool:
+        return stack.enter_context(make_pool(structure, replace(config, workers=workers), rows, state, note))
+
+    here = measure_here(structure, config, rows, state)
+    mini_batch = min(config.batch_size, len(rows))
+    speeds = [f"this process {mini_batch / here.step:,.0f} samples/s"]
+    workers = most_useful_workers(config)
+    hoped = here.with_workers(workers)
+    saved = steps * (here.step - hoped)
+    if workers > 1 and saved > _RAY_START_SECONDS:
+        pool = start(workers)
+        there = median_step(pool)
+        speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
+        if there < here.step:
+            pool.restart(state)
+            note(f"workers: {', '.join(speeds)}: {workers} workers")
+            return pool
+        stack.close()
+    elif workers > 1:
+        why = f"would save {saved:.1f} s, Ray takes {_RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
+        speeds.append(f"{workers} workers at most {mini_batch / hoped:,.0f} ({why})")
+    note(f"workers: {', '.join(speeds)}: this process")
+    return start(0)
 
 
 def most_useful_workers(config: Config) -> int:

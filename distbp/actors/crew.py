@@ -124,12 +124,13 @@ def crew_of(
 ) -> Iterator[Crew]:
     """Start the actors, wait until all have answered; kill them at the end, which on a cluster nobody else would."""
     # Put once and passed by reference: Ray keeps one copy per host, which its workers map read-only.
-    x, y = ray.put(rows.x), ray.put(rows.y)
+    x, y, factor = ray.put(rows.x), ray.put(rows.y), rows.factor
+    del rows  # this frame lives as long as the run, and the driver needs no copy of its own
     actors: list[Any] = []
     try:
         actors.append(RemoteServer.options(num_cpus=0 if config.address else 1).remote(structure, config, state, step))
         for _ in range(config.worker_count):
-            actors.append(RemoteWorker.remote(structure, config, x, y, rows.factor))
+            actors.append(RemoteWorker.remote(structure, config, x, y, factor))
         crew = Crew(config, actors[0], actors[1:])
         crew.wait_until_started()
         for text in crew.other_arithmetic():

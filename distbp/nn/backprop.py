@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -56,14 +55,16 @@ class Backprop:
         scratch = buffers() if keep_z else (*a[:-1], np.empty_like(z[-1]))
         self._whole = Workspace(z, a, buffers(), scratch)
         self._ones = np.ones(rows, self.dtype)
-        self.workspace = lru_cache(maxsize=8)(self._cut)
+        self._cuts: dict[int, Workspace] = {}
 
-    def _cut(self, rows: int) -> Workspace:
-        """Return the arrays cut to exactly ``rows`` examples."""
-        if rows > self._rows:
-            raise ValueError(f"built for {self._rows} rows, got {rows}")
-        whole = self._whole
-        return Workspace(*(tuple(x[:rows] for x in part) for part in (whole.z, whole.a, whole.delta, whole.scratch)))
+    def workspace(self, rows: int) -> Workspace:
+        """Return the arrays cut to exactly ``rows`` examples; a run has few sizes."""
+        if rows not in self._cuts:
+            if rows > self._rows:
+                raise ValueError(f"built for {self._rows} rows, got {rows}")
+            whole = (self._whole.z, self._whole.a, self._whole.delta, self._whole.scratch)
+            self._cuts[rows] = Workspace(*(tuple(x[:rows] for x in part) for part in whole))
+        return self._cuts[rows]
 
     def forward(self, layers: Sequence[Layer], x: Array) -> Workspace:
         """Run the network from left to right; return z and a of every layer (valid until the next call)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 import time
-from functools import lru_cache
 from typing import NamedTuple
 
 from distbp.data.dataset import Array
@@ -83,7 +82,7 @@ class Rounds:
         self._timeout = timeout
         self._listener = listen(exchange.folder)
         self._workers: list[Channel] = []
-        self._assign = lru_cache(maxsize=64)(self._make_assignment)
+        self._assignments: dict[int, _Assignment] = {}
         self._poll = select.poll()
         self._numbers: dict[int, int] = {}
 
@@ -147,8 +146,13 @@ class Rounds:
             self._exchange.write_record(done)
         return done
 
-    def _make_assignment(self, shards: int) -> _Assignment:
+    def _assign(self, shards: int) -> _Assignment:
         """Return who computes which of so many shards, and where their sums will lie."""
+        if shards not in self._assignments:
+            self._assignments[shards] = self._make_assignment(shards)
+        return self._assignments[shards]
+
+    def _make_assignment(self, shards: int) -> _Assignment:
         held = list(zip(self._workers, cut(shards, len(self._workers)), strict=False))
         gradients = {
             span: row

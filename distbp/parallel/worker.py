@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +59,7 @@ class Worker:
             for _ in range((self._shards - 1).bit_length())
         ]
         self._fetched: tuple[int, Span, tuple[Array, Array]] | None = None
-        self._plan = lru_cache(maxsize=64)(self._make_plan)
+        self._plans: dict[tuple[int, Span], _Plan] = {}
 
     def push(self, step: int, held: Span, weights: Parameters, out: Sequence[Parameters]) -> Report:
         """Compute the gradients of the shards ``held`` at this step and add them up as far as the tree allows.
@@ -100,6 +99,11 @@ class Worker:
         if len(indices) > self._gather.capacity:
             self._gather = Gather(self._rows, len(indices), self._dtype)
         return self._gather(indices)
+
+    def _plan(self, mini_batch: int, held: Span) -> _Plan:
+        if (mini_batch, held) not in self._plans:
+            self._plans[mini_batch, held] = self._make_plan(mini_batch, held)
+        return self._plans[mini_batch, held]
 
     def _make_plan(self, mini_batch: int, held: Span) -> _Plan:
         parts = cut(mini_batch, self._shards)

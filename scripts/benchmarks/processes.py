@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PINNED_BY_THE_CONTESTANT = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_SECONDS_TO_END = 10.0
+_SECONDS_TO_END = 30.0
+"""Ray Train may need 20."""
 
 
 class Finished(NamedTuple):
