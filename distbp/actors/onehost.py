@@ -13,8 +13,9 @@ from ray.exceptions import RayActorError, RayError
 from distbp.actors.crew import Crew
 from distbp.data.dataset import Array
 from distbp.errors import PeerLostError
-from distbp.parallel.exchange import DONE, DRIVER, RUN, Channel, Exchange, Shape, connect, unpack_done
+from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
+from distbp.parallel.messages import DONE, DRIVER, RUN, Channel, connect, unpack_done
 from distbp.parallel.records import StepRecord
 
 _LOOK_SECONDS = 0.05

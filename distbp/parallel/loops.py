@@ -11,13 +11,13 @@ from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import PeerLostError
 from distbp.nn.structure import Structure
-from distbp.parallel.exchange import (
+from distbp.parallel.exchange import Exchange
+from distbp.parallel.messages import (
     DRIVER,
     GO,
     HELLO,
     RUN,
     Channel,
-    Exchange,
     connect,
     listen,
     look_before_sleeping,

@@ -13,12 +13,12 @@ from distbp.data.dataset import Rows
 from distbp.data.order import Order
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
-from distbp.parallel.exchange import (
+from distbp.parallel.exchange import Exchange, Shape
+from distbp.parallel.loops import Rounds, work
+from distbp.parallel.messages import (
     DONE,
     DRIVER,
     RUN,
-    Exchange,
-    Shape,
     connect,
     pack_done,
     pack_report,
@@ -26,7 +26,6 @@ from distbp.parallel.exchange import (
     unpack_done,
     unpack_report,
 )
-from distbp.parallel.loops import Rounds, work
 from distbp.parallel.pool import InProcess, make_server
 from distbp.parallel.records import Divergence, Report, StepRecord
 from distbp.parallel.shards import Span
