@@ -28,6 +28,8 @@ _MEASURED_SECONDS = 0.4
 _MOMENT_SECONDS = 0.3
 _CLEARLY = 1.1
 """How many times slower a choice must be to be worth a word."""
+_WARM_UP = 2
+"""Steps that touch every array for the first time, which takes longer than it ever will again."""
 _FEWEST_STEPS, _MOST_STEPS = 3, 400
 _EXCHANGE_SECONDS = 100e-6
 """What a round costs beside its arithmetic: two wake-ups on one host."""
@@ -189,6 +191,6 @@ def median_step(path: Path, at_least: float = _MEASURED_SECONDS) -> float:
     with closing(path.steps(_MOST_STEPS)) as records:
         for record in records:
             seconds.append(record.seconds)
-            if len(seconds) >= _FEWEST_STEPS and time.perf_counter() > deadline:
+            if len(seconds) >= _WARM_UP + _FEWEST_STEPS and time.perf_counter() > deadline:
                 break
-    return statistics.median(seconds)
+    return statistics.median(seconds[_WARM_UP:] or seconds)
