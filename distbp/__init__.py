@@ -2,7 +2,7 @@
 
     >>> import distbp
     >>> result = distbp.train("digits", workers=0, epochs=3)
-    >>> bool(result.network.predict(distbp.load("digits").test.x[:1] / 16).shape == (1,))
+    >>> bool(result.network.predict(distbp.load("digits").test.x[:1]).shape == (1,))
     True
 
 The number of workers never changes the result; see the README for what else is promised.

@@ -10,9 +10,12 @@ STARTED = time.perf_counter()
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from distbp.cli import run
+    try:
+        from distbp.cli import run
 
-    sys.exit(run(sys.argv[1:], STARTED))
+        sys.exit(run(sys.argv[1:], STARTED))
+    except KeyboardInterrupt:  # before the commands were there to handle it, or once more while they ended
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from distbp.data.dataset import DataSet
 from distbp.network import Network, evaluate
 from distbp.parallel.arithmetic import cpu_count, pin_threads
 from distbp.pools import initial_state, make_pool, measure_here, median_step
-from distbp.training import settle
+from distbp.problem import settle
 
 UNTIMED_STEPS = 5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,6 +31,7 @@ _OPEN = {"output", "cost", "initial", "lr", "momentum", "task", "shards", "addre
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
 _DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}
+_MOST_SECONDS = 1_000_000
 _ROWS_PER_SHARD = 64
 _MOST_SHARDS = 4
 
@@ -119,11 +119,10 @@ class Config:
             if getattr(self, field.name) is None and field.name not in _OPEN:
                 raise UsageError(f"{field.name} must have a value, found None")
         for name, value in vars(self).copy().items():
-            if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-                object.__setattr__(self, name, value.item())  # a NumPy number, as pipelines have them
+            object.__setattr__(self, name, _plain(value))
         if not isinstance(self.hidden, list | tuple):
             raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", tuple(_plain(size) for size in self.hidden))
         if not isinstance(self.nesterov, bool):
             raise UsageError(f"nesterov must be true or false, found {self.nesterov!r}")
         _check_names(self)
@@ -200,10 +199,10 @@ def _check_numbers(config: Config) -> None:
         _whole("workers", config.workers, least=0)
     if config.seed >= 2**64:
         raise UsageError(f"seed must be below 2**64, found {config.seed}")
-    for name in ("lr", "timeout", "wait"):
+    for name, most in {"lr": sys.float_info.max, "timeout": _MOST_SECONDS, "wait": _MOST_SECONDS}.items():
         value = getattr(config, name)
-        if value is not None and not (_is_number(value) and 0 < value < math.inf):
-            raise UsageError(f"{name} must be a finite number above 0, found {value!r}")
+        if value is not None and not (_is_number(value) and 0 < value < most):
+            raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {value!r}")
     if config.momentum is not None and not (_is_number(config.momentum) and 0 <= config.momentum < 1):
         raise UsageError(f"momentum must be at least 0 and below 1, found {config.momentum!r}")
     if not (_is_number(config.test_fraction) and 0 < config.test_fraction < 1):
@@ -216,6 +215,11 @@ def _check_address(address: str) -> None:
     well_formed = bool(host) and "://" not in address and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
     if address != "auto" and not well_formed:
         raise UsageError(f"address must be HOST:PORT as seen from a node of the cluster, or auto; found {address!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number, as pipelines have them, as Python's own."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _is_number(value: object) -> bool:

@@ -80,11 +80,15 @@ class Network:
         self.structure = Structure(tuple(sizes), (*[activation] * (len(sizes) - 2), output), cost)
         self.weights: Array = initial_weights(self.structure, config.initial, seed, dtype)
         self.classes = check_classes(classes, self.structure)
+        self.byte_factor = PIXEL_FACTOR
 
     @classmethod
-    def of(cls, structure: Structure, weights: Array, classes: Sequence[Any] = ()) -> Self:
-        """Return the network of this structure and flat parameter vector."""
+    def of(
+        cls, structure: Structure, weights: Array, classes: Sequence[Any] = (), byte_factor: float = PIXEL_FACTOR
+    ) -> Self:
+        """Return the network of this structure and flat parameter vector; unsigned bytes count ``byte_factor``."""
         network = cls.__new__(cls)
+        network.byte_factor = byte_factor
         network.structure, network.weights, network.classes = structure, weights, tuple(classes)
         return network
 
@@ -95,17 +99,19 @@ class Network:
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``."""
-        save_model(Path(folder), self.structure, self.weights, {"classes": list(self.classes)})
+        save_model(
+            Path(folder), self.structure, self.weights, {"classes": list(self.classes), "byte_factor": self.byte_factor}
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Read a network that was saved, or the one that a run left in its directory."""
         structure, weights, meaning = load_model(Path(folder))
         try:
-            classes = check_classes(meaning["classes"], structure)
-        except (KeyError, TypeError, UsageError) as error:
+            classes, byte_factor = check_classes(meaning["classes"], structure), float(meaning["byte_factor"])
+        except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"model.json in {folder} names no usable classes: {error}") from error
-        return cls.of(structure, weights, classes)
+        return cls.of(structure, weights, classes, byte_factor)
 
     def outputs(self, x: Any) -> Array:
         """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
@@ -125,7 +131,8 @@ class Network:
     def predict(self, x: Any) -> Array:
         """Return the class of each row, or its values where the outputs are no classes.
 
-        ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that are scaled from 0..255 to 0..1.
+        ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that are scaled as in training, without
+        training from 0..255 to 0..1.
         """
         if not self.classes:
             return self.outputs(x)
@@ -152,7 +159,7 @@ class Network:
 
     def _features(self, x: Any) -> Array:
         dtype = self.weights.dtype.name
-        table = numbers(features(np.asarray(x), "x", dtype), dtype, PIXEL_FACTOR)
+        table = numbers(features(np.asarray(x), "x", dtype), dtype, self.byte_factor)
         if table.shape[1] != self.structure.sizes[0]:
             raise DataError(f"x has {table.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
         return table

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
+from distbp.errors import DivergedError
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
@@ -188,9 +190,10 @@ def median_step(path: Path, at_least: float = _MEASURED_SECONDS) -> float:
     """Return the seconds of a step, as seen over a short time; the state moves on."""
     seconds = []
     deadline = time.perf_counter() + at_least
-    with closing(path.steps(_MOST_STEPS)) as records:
+    # A rate that makes the run diverge is for the run to say, if it comes so far.
+    with suppress(DivergedError), closing(path.steps(_MOST_STEPS)) as records:
         for record in records:
             seconds.append(record.seconds)
             if len(seconds) >= _WARM_UP + _FEWEST_STEPS and time.perf_counter() > deadline:
                 break
-    return statistics.median(seconds[_WARM_UP:] or seconds)
+    return statistics.median(seconds[_WARM_UP:] or seconds or [math.inf])

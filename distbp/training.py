@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distbp.callbacks import Callback, RunRecord
 from distbp.config import Config
-from distbp.data.dataset import Array, DataSet
-from distbp.data.loading import Source, load
+from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
+from distbp.data.loading import Source, load, name_of
 from distbp.data.order import Order
 from distbp.errors import Interrupted, TrainingError, UsageError
 from distbp.network import Evaluation, Network, evaluate
@@ -23,8 +25,9 @@ from distbp.optim import make_optimizer
 from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.pool import Pool
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, slower_choice, started_pool
+from distbp.problem import notes, settle, with_network
 from distbp.runs.checkpoints import write_checkpoint
-from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused
+from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused, made
 from distbp.runs.model import weights_sha256
 
 
@@ -76,12 +79,16 @@ def train(
     True
     """
     started = time.perf_counter() if started is None else started
+    if config is not None and not isinstance(config, Config):
+        raise UsageError(f"config must be a distbp.Config, found {type(config).__name__}")
     if config is not None and settings:
         raise UsageError(f"give a config or settings by name, not both: found {', '.join(settings)}")
     wanted = config or Config.from_settings(settings)
+    if network is not None:
+        wanted = with_network(wanted, network)
     if run_dir is not None:
         check_unused(Path(run_dir))
-    sources = data if isinstance(data, list) else [data]
+    sources: Sequence[Source] = data if isinstance(data, list) else [data]  # type: ignore[list-item]
 
     def read() -> DataSet:
         return load(
@@ -92,11 +99,13 @@ def train(
         data_set = read_while_ray_starts(stack, wanted, read)
         config, structure = settle(wanted, data_set, network)
         run = _Run(structure, config, data_set, callbacks)
-        for text in _notes(config, data_set):
+        for text in notes(config, data_set):
             run.note(text)
         train_rows, state = data_set.train, initial_state(structure, config, network)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.
         del data_set, data
+        if run_dir is not None:
+            stack.enter_context(made(Path(run_dir)))
         stack.enter_context(pin_threads(config.threads))
         if config.workers not in ("auto", 0) and config.address is None:
             run.step_here = measure_here(structure, config, train_rows, state, seconds=0.15).step
@@ -104,49 +113,11 @@ def train(
         del train_rows, state
         run.config = pool.config
         if run_dir is not None:
-            described: dict[str, Any] = {"data": [str(source) for source in sources if not isinstance(source, tuple)]}
+            described: dict[str, Any] = {"data": [name_of(source) for source in sources]}
             described |= {**run.config.to_json(), "arithmetic": fingerprint()}
             run.directory = stack.enter_context(closing(RunDirectory(Path(run_dir), described)))
         run.descend(pool)
         return run.finish(pool, started)
-
-
-def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
-    """Return the settings with nothing left open, and the structure they make with these data."""
-    config = config.for_task(data.task)
-    if network is not None:
-        structure = network.structure
-        expected = (data.features, _outputs(structure.cost, data))
-        if (structure.sizes[0], structure.sizes[-1]) != expected:
-            raise UsageError(
-                f"the network has inputs and outputs {structure.sizes[0]}, {structure.sizes[-1]}, "
-                f"the data need {expected[0]}, {expected[1]}"
-            )
-        return config, structure
-    assert config.output is not None and config.cost is not None
-    sizes = (data.features, *config.hidden, _outputs(config.cost, data))
-    return config, Structure(sizes, (*[config.activation] * len(config.hidden), config.output), config.cost)
-
-
-def _outputs(cost: str, data: DataSet) -> int:
-    """Return m_L: a node per class or value; two classes under binary cross-entropy need only one."""
-    return 1 if cost == "binary-cross-entropy" and data.outputs == 2 else data.outputs
-
-
-def _notes(config: Config, data: DataSet) -> list[str]:
-    notes = []
-    assert config.shards is not None
-    if config.batch_size > len(data.train):
-        notes.append(
-            f"--batch-size {config.batch_size} is more than the {len(data.train)} training rows: "
-            "each epoch is one step over all of them"
-        )
-    if config.workers != "auto" and config.workers > config.shards:
-        notes.append(
-            f"{config.workers - config.shards} of {config.workers} workers stay idle: a mini-batch has "
-            f"{config.shards} shards; --shards {config.workers} would use them (and give other bits)"
-        )
-    return notes
 
 
 class _Run:
@@ -156,6 +127,7 @@ class _Run:
         self.structure = structure
         self.config = config
         self.test, self.classes = data.test, data.classes
+        self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
         self.train_rows = len(data.train)
         self.directory: RunDirectory | None = None
         self.callbacks = callbacks
@@ -230,7 +202,7 @@ class _Run:
                 self.note(text)
 
     def _network(self, weights: Array) -> Network:
-        return Network.of(self.structure, weights, self.classes)
+        return Network.of(self.structure, weights, self.classes, self.byte_factor)
 
     def _checkpoint(self, pool: Pool) -> None:
         """Keep the newest state, if the pool still has it."""

@@ -18,7 +18,7 @@ from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DONE, DRIVER, RUN, Channel, connect, unpack_done
 from distbp.parallel.records import StepRecord
 
-_LOOK_SECONDS = 0.05
+_LOOK_MILLISECONDS = 50
 """How often the driver reads the records of the steps."""
 
 
@@ -33,6 +33,8 @@ class SharedPath:
         self._channel = channel
         self._serving = serving
         self._working = working
+        self._poll = select.poll()  # unlike select, for any number of open files
+        self._poll.register(channel, select.POLLIN)
         self.step = step
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
@@ -52,6 +54,11 @@ class SharedPath:
             list(self._exchange.read_records())
             self._finish()
             raise
+        except PeerLostError:
+            # A server that is only silent must not go on writing while its last whole state is read.
+            ray.kill(self._crew.server)
+            self.step = self._exchange.step
+            raise
         if diverged is not None:
             diverged.check()
 
@@ -61,7 +68,7 @@ class SharedPath:
         Raises:
             PeerLostError: the server shows no life.
         """
-        if select.select([self._channel], [], [], _LOOK_SECONDS)[0]:
+        if self._poll.poll(_LOOK_MILLISECONDS):
             return True
         timeout = self._crew.config.timeout
         if self._exchange.silence(self._exchange.shape.workers) > timeout:
@@ -86,7 +93,7 @@ class SharedPath:
         return diverged
 
     def _when(self) -> str:
-        return f"after step {self._exchange.last_step()}"
+        return f"in step {self._exchange.step}"
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from distbp.actors.session import ray_session
+from distbp.actors.session import ray_session, signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
@@ -51,30 +51,38 @@ class ActorPool:
         cores = cpu_count()
         if config.address is None and config.worker_count > cores:
             self._note(f"{config.workers} workers share the {cores} cores of this machine")
-        with ExitStack() as stack:
-            stack.enter_context(ray_session(config.address, cpus_for(config)))
-            # These import Ray, which must see the environment that the session prepares.
-            from distbp.actors.calls import CallPath
-            from distbp.actors.crew import crew_of, with_cluster_workers
-            from distbp.actors.onehost import shared_path
-
-            step = self._first_step
-            if config.address:
-                config = self.config = with_cluster_workers(config)
-            crew = stack.enter_context(crew_of(self._structure, config, rows, self._initial, step, self._note))
-            # Ray's store has the rows now; nobody needs the driver's copy.
-            self._rows = None
-            if crew.on_this_host():
-                sums = buffers_for(self._structure, config, config.worker_count)
-                self._path = stack.enter_context(shared_path(crew, self._initial, len(rows), sums, step))
-            else:
-                # Shared memory ends at the host, so between hosts the actor calls stay.
-                self._path = CallPath(crew, self._order, step)
-            self._exit = stack.pop_all()
+        try:
+            self._enter()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
+    def _enter(self) -> None:
+        config, rows = self.config, self._rows
+        assert rows is not None
+        self._exit.enter_context(ray_session(config.address, cpus_for(config)))
+        # These import Ray, which must see the environment that the session prepares.
+        from distbp.actors.calls import CallPath
+        from distbp.actors.crew import crew_of, with_cluster_workers
+        from distbp.actors.onehost import shared_path
+
+        step = self._first_step
+        if config.address:
+            config = self.config = with_cluster_workers(config)
+        crew = self._exit.enter_context(crew_of(self._structure, config, rows, self._initial, step, self._note))
+        # Ray's store has the rows now; nobody needs the driver's copy.
+        self._rows = None
+        if crew.on_this_host():
+            sums = buffers_for(self._structure, config, config.worker_count)
+            self._path = self._exit.enter_context(shared_path(crew, self._initial, len(rows), sums, step))
+        else:
+            # Shared memory ends at the host, so between hosts the actor calls stay.
+            self._path = CallPath(crew, self._order, step)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._exit.close()
+        with signals_deferred():
+            self._exit.close()
 
     @property
     def step(self) -> int:

@@ -18,7 +18,12 @@ from distbp.parallel.folders import private_folder, temporary_folder
 
 _PROBE_SECONDS = 12.0
 _CONNECT_SECONDS = 3.0
-_PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
+_PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+
+
+_private = threading.Lock()
+"""Held by the run that started this process's Ray, of which there can be one; its thread is the owner."""
+_owner = [0]
 
 
 @contextmanager
@@ -41,15 +46,24 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     _prepare_environment(private=address is None)
     import ray
 
+    if _private.locked() and _owner[0] != threading.get_ident():
+        raise ClusterError("another thread of this process trains on Ray: one after the other, or a process for each")
     if ray.is_initialized():
         yield
         return
-    with ExitStack() as stack:
+    stack = ExitStack()
+    try:
+        _private.acquire()
+        stack.callback(_private.release)
+        _owner[0] = threading.get_ident()
         folder = None if address else stack.enter_context(private_folder(temporary_folder()))
         stack.callback(ray.shutdown)
         with _signal_handlers_kept():
             _connect(ray, address, cpus, folder)
         yield
+    finally:
+        with signals_deferred():
+            stack.close()
 
 
 def _connect(ray: object, address: str | None, cpus: int, folder: Path | None) -> None:
@@ -59,8 +73,11 @@ def _connect(ray: object, address: str | None, cpus: int, folder: Path | None) -
         "include_dashboard": False,
         "_temp_dir": str(folder),
     }
+    # Ray ends the process on SIGTERM while it starts, where we end the run.
     try:
         ray.init(address=address or "local", **quiet, **({} if address else private))  # type: ignore[attr-defined]
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         where = f"Ray at {address}" if address else "a private Ray on this machine"
         raise ClusterError(f"{where} could not be used: {str(error).strip().splitlines()[0]}") from error
@@ -88,6 +105,16 @@ def _prepare_environment(private: bool) -> None:
 
 
 @contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until the block ends: a clean-up that is cut short leaves things behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _signal_handlers_kept() -> Iterator[None]:
     """Put back the SIGTERM handler that ``ray.init`` replaces."""
     if threading.current_thread() is not threading.main_thread():
@@ -106,12 +133,20 @@ def _check_address(address: str) -> None:
     Ray itself would wait for minutes, and then end the whole process from its C++ part; so another process asks first.
     """
     if address == "auto":
+        _probe(address)
         return
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise ClusterError(f"nobody answers at {address}: {error.strerror or error}; is the Ray cluster up?") from error
+    except (OSError, UnicodeError) as error:
+        raise ClusterError(
+            f"nobody answers at {address}: {getattr(error, 'strerror', None) or error}; is the Ray cluster up?"
+        ) from error
+    _probe(address)
+
+
+def _probe(address: str) -> None:
+    """Connect in a process of its own, which Ray may end."""
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE, address],

@@ -48,14 +48,15 @@ def run(arguments: Sequence[str], started: float) -> int:
     """Run one command and return its exit code; errors that are the user's become one line on stderr."""
     try:
         commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
         click.echo(f"Error: {error.format_message()}", err=True)
         return error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except DistbpError as error:
@@ -66,5 +67,8 @@ def run(arguments: Sequence[str], started: float) -> int:
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say, also not at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (OSError, MemoryError) as error:
+        click.echo(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", err=True)
         return FAILED
     return 0

@@ -59,10 +59,10 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None) -> None:
     x, _ = load_rows(*data, dtype=network.weights.dtype.name)
     if network.classes:
         probabilities = network.probabilities(x)
-        best = probabilities.argmax(axis=1)
+        classes = network.predict(x).tolist()
         header = ["class", *(f"probability_{name}" for name in network.classes)]
         rows: Iterable[list[Any]] = (
-            [network.classes[k], *(f"{p:.6g}" for p in row)] for k, row in zip(best, probabilities, strict=True)
+            [name, *(f"{p:.6g}" for p in row)] for name, row in zip(classes, probabilities, strict=True)
         )
     else:
         values = network.outputs(x)

@@ -62,13 +62,29 @@ def read_settings(ctx: click.Context, param: click.Parameter, path: Path | None)
         raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
-    known = [option.name for option in ctx.command.params if isinstance(option, click.Option) and option.name]
-    known.remove("config_file")
+    known = {option.name: option for option in ctx.command.params if isinstance(option, click.Option) and option.name}
+    known.pop("config_file")
     ctx.default_map = {}
     for name, value in settings.items():
-        if name.replace("-", "_") not in known:
+        option = known.get(name.replace("-", "_"))
+        if option is None or option.name is None:
             raise unknown_name(f"setting in {path}", name, known)
-        ctx.default_map[name.replace("-", "_")] = value
+        if type(value) not in _toml_types(option):
+            raise UsageError(f"{name} in {path} cannot be {value!r}")
+        ctx.default_map[option.name] = value
+
+
+def _toml_types(option: click.Option) -> tuple[type, ...]:
+    """Return the types that a setting may have in a file, where click would convert almost anything."""
+    if option.is_flag:
+        return (bool,)
+    if isinstance(option.type, LayerSizes):
+        return list, str
+    if isinstance(option.type, click.FloatRange):
+        return int, float
+    if isinstance(option.type, WorkerCount):
+        return int, str
+    return (int,) if isinstance(option.type, click.IntRange) else (str,)
 
 
 _COUNT = click.IntRange(min=1)

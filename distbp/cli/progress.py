@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -16,6 +16,12 @@ from distbp.parallel.records import StepRecord
 _SECONDS_BETWEEN_UPDATES = 0.1
 
 
+def say(text: str) -> None:
+    """Print on stderr; a reader that has gone away must not end a run."""
+    with suppress(OSError, ValueError):
+        click.echo(text, err=True)
+
+
 class _Lines(Callback):
     """Notes as they come, and one line per epoch."""
 
@@ -23,20 +29,19 @@ class _Lines(Callback):
         self._epochs = 0
 
     def on_note(self, text: str) -> None:
-        click.echo(f"note: {text}", err=True)
+        say(f"note: {text}")
 
     def on_start(self, run: RunRecord) -> None:
         self._epochs = run.config.epochs
         sizes = "-".join(str(size) for size in run.structure.sizes)
         where = f"{run.config.workers} workers" if run.config.workers else "this process"
-        click.echo(
+        say(
             f"{run.train_rows} rows to train on, {run.test_rows} to test; {sizes} network of "
-            f"{run.structure.parameter_count:,} parameters; {run.config.shards} shards on {where}",
-            err=True,
+            f"{run.structure.parameter_count:,} parameters; {run.config.shards} shards on {where}"
         )
 
     def on_epoch_end(self, record: Mapping[str, Any]) -> None:
-        click.echo(epoch_line(record, self._epochs), err=True)
+        say(epoch_line(record, self._epochs))
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
@@ -124,7 +129,7 @@ class _Bar(_Lines):
 @contextmanager
 def make_progress() -> Iterator[Callback]:
     """Return what shows a run's progress on this stderr."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield _Lines()
         return
     bar = _Bar()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-import click
 
 from distbp.callbacks import Callback, RunRecord
 from distbp.parallel.records import StepRecord
@@ -25,7 +24,8 @@ class StopRequest(Callback):
         if not self._running or self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        click.echo("\nfinishing the step and keeping a checkpoint; once more to stop at once", err=True)
+        # not through Python's streams, which this signal may have interrupted
+        os.write(2, b"\nending after this step with a checkpoint; once more to stop at once\n")
 
     def on_start(self, run: RunRecord) -> None:
         """From now on there is something to save."""

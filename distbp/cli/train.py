@@ -26,7 +26,7 @@ def train(started: float, /, data: tuple[str, ...], run_dir: Path | None, **sett
     Example:
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
     """
-    from distbp.cli.progress import make_progress
+    from distbp.cli.progress import make_progress, say
     from distbp.cli.signals import stop_on_signals
     from distbp.config import Config
     from distbp.runs.directory import default_run_directory
@@ -36,7 +36,7 @@ def train(started: float, /, data: tuple[str, ...], run_dir: Path | None, **sett
     run_dir = run_dir or default_run_directory(Path(data[0]).stem)
     with stop_on_signals() as stop, make_progress() as progress:
         result = train_network(list(data), config, run_dir=run_dir, callbacks=[stop, progress], started=started)
-    click.echo(f"run kept in {run_dir}", err=True)
+    say(f"run kept in {run_dir}")
     for name in ("test_accuracy", "test_rmse", "test_r2"):
         if name in result.summary:
             click.echo(f"{name.replace('_', ' ')} {result.summary[name]:.4f}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distbp.config import CHOICES
-from distbp.data.checks import check_rows, check_same_columns, features, numbers
+from distbp.data.checks import check_rows, check_same_columns, features
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.idx import read_idx_folder
 from distbp.data.npz import read_npz
@@ -73,15 +73,15 @@ def load(
 
 
 def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | None]:
-    """Return the rows to predict or evaluate on, as floats, and their targets as they stand in the source.
+    """Return the rows to predict or evaluate on, floats or unsigned bytes, and their targets as they stand there.
 
     Where the sources bring a test part it is that, else all rows. Targets may be missing (None).
     """
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         rows = sources[0].test
         targets = np.asarray(sources[0].classes)[rows.y] if sources[0].classes else rows.y
-        return numbers(rows.x, dtype, rows.factor), targets
-    parts, byte_factor = _read_all(sources)
+        return rows.x, targets
+    parts, _ = _read_all(sources)
     end = "_test" if "x_test" in parts else ""
     if "x" + end not in parts:
         raise DataError(f"{_name(sources)} holds neither x_test nor X: no rows to predict")
@@ -89,7 +89,7 @@ def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | 
     y = parts.get("y" + end)
     if y is not None:
         check_rows(x, y, end.strip("_") or "given")
-    return numbers(x, dtype, byte_factor), y
+    return x, y
 
 
 def _read_all(sources: Sequence[Source]) -> tuple[dict[str, Array], float]:
@@ -126,7 +126,7 @@ def _read(source: Source) -> tuple[Mapping[str, Array], float]:
             return {"x": np.atleast_1d(x), "y": np.atleast_1d(y)}, PIXEL_FACTOR
         except ValueError as error:
             raise DataError(f"x and y must be tables of equally long rows: {error}") from error
-    if source == "digits":
+    if isinstance(source, str) and source == "digits":
         with as_file(files("distbp.data") / "digits.npz") as path:
             return read_npz(path), _DIGITS_FACTOR
     try:
@@ -154,13 +154,16 @@ def _read_path(path: Path) -> Mapping[str, Array]:
     raise DataError(f"{path} does not exist")
 
 
+def name_of(source: Source) -> str:
+    """Return what the settings of a run call this source."""
+    if isinstance(source, DataSet):
+        return source.name
+    return "arrays" if isinstance(source, tuple) else str(source)
+
+
 def _name(sources: Sequence[Source]) -> str:
     first = sources[0]
-    if isinstance(first, DataSet):
-        return first.name
-    if isinstance(first, tuple):
-        return "arrays"
-    return Path(first).resolve().stem or "data"
+    return name_of(first) if isinstance(first, DataSet | tuple) else Path(first).resolve().stem or "data"
 
 
 def _with_test_part(

@@ -29,7 +29,16 @@ def read_npz(path: Path) -> dict[str, Array]:
             return {part: archive[names[part]] for part in _PARTS if part in names}
     except DataError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if "Object arrays" in reason:
             reason = "it holds Python objects, which are not loaded because they could run code"

@@ -16,6 +16,9 @@ from distbp.nn.costs import COSTS
 Array = NDArray[Any]
 
 
+_MOST_PARAMETERS = 2**40
+
+
 class Layer(NamedTuple):
     """The parameters of one layer, or their gradient: views into a flat vector."""
 
@@ -54,6 +57,8 @@ class Structure:
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or any(type(size) is not int or size < 1 for size in self.sizes):
             raise UsageError(f"a network needs at least an input and an output of 1 node or more, found {self.sizes}")
+        if self.parameter_count > _MOST_PARAMETERS:
+            raise UsageError(f"{self.sizes} has {self.parameter_count:,} parameters, more than any memory holds")
         if len(self.activations) != len(self.sizes) - 1:
             raise UsageError(f"{len(self.sizes) - 1} layers need as many activations, found {len(self.activations)}")
         for name in self.activations:

@@ -63,7 +63,7 @@ class Exchange:
             ((shape.workers, shape.sums, shape.parameters), dtype),
             ((shape.workers + 1,), np.dtype("<f8")),
             ((1,), np.dtype("<i8")),
-            ((2,), np.dtype("<i8")),
+            ((3,), np.dtype("<i8")),
             ((_RECORDS,), _RECORD),
         ]
         sizes = [int(np.prod(dimensions)) * kind.itemsize for dimensions, kind in plan]
@@ -77,7 +77,7 @@ class Exchange:
 
     def write_record(self, record: StepRecord) -> None:
         """Append a step's record for the driver; wait while it has not read thousands of earlier ones."""
-        written, read = self._counts.tolist()
+        written, read, _ = self._counts.tolist()
         while written - read >= _RECORDS:
             time.sleep(0.001)
             read = int(self._counts[1])
@@ -111,10 +111,14 @@ class Exchange:
             ended.set()
             thread.join()
 
-    def last_step(self) -> int:
-        """Return the newest step that was done, -1 if none was."""
-        written = int(self._counts[0])
-        return int(self._records[(written - 1) % _RECORDS]["step"]) if written else -1
+    @property
+    def step(self) -> int:
+        """The steps done; the server counts it up when the state in version ``step % 2`` is whole."""
+        return int(self._counts[2])
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._counts[2] = step
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""

@@ -10,12 +10,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "distbp-"
 _LOCK = "owner"
+_NEW_SECONDS = 60
 _LONGEST_TEMPORARY_FOLDER = 30
 """Ray puts sockets some 70 characters below its folder, and a socket's path may have 107 (103 on macOS)."""
 
@@ -37,7 +39,7 @@ def private_folder(base: Path) -> Iterator[Path]:
     """Make a folder below ``base`` for this user alone and remove it at the end; those of dead owners go now."""
     remove_leftovers(base)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    # Locked before it gets its name: a folder with this name but no lock has no living owner.
+    # Locked before it gets its name, so that nobody finds a lock that is not held yet.
     handle = os.open(folder / f".{_LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -54,6 +56,12 @@ def remove_leftovers(base: Path) -> list[Path]:
     for folder in base.glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if folder.stat().st_uid != os.getuid():
+                continue
+            if not (folder / _LOCK).exists():
+                # not named yet, or what Ray wrote again after its folder had gone
+                if time.time() - folder.stat().st_mtime > _NEW_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed.append(folder)
                 continue
             handle = os.open(folder / _LOCK, os.O_RDWR)
             try:

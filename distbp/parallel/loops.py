@@ -35,10 +35,6 @@ _LONGEST_WAIT = 1.0
 """Seconds after which a waiting server looks whether everybody still shows life."""
 
 
-_LONGEST_START = 60.0
-"""Seconds within which workers that have been started must have connected."""
-
-
 def beat_seconds(timeout: float) -> float:
     """Return how often a process shows life, so that several beats fall into a timeout."""
     return min(1.0, timeout / 8)
@@ -98,6 +94,7 @@ class Rounds:
             try:
                 while (message := driver.receive(RUN.size)) is not None:
                     self._server.step, stop = RUN.unpack(message)
+                    self._exchange.step = self._server.step
                     last = self._run(stop)
                     driver.send(pack_done(self._server.step, last))
             finally:
@@ -108,23 +105,28 @@ class Rounds:
         """Return the driver's channel once it and every worker have connected."""
         channels: dict[int, Channel] = {}
         with self._listener:
-            self._listener.settimeout(_LONGEST_START)
+            self._listener.settimeout(self._timeout)
             while len(channels) < self._exchange.shape.workers + 1:
                 try:
-                    channel = Channel(self._listener.accept()[0])
+                    connection = self._listener.accept()[0]
+                    connection.settimeout(self._timeout)
+                    hello = Channel(connection).receive(HELLO.size)
+                    connection.settimeout(None)
                 except TimeoutError as error:
+                    missing = [n for n in range(self._exchange.shape.workers) if n not in channels]
+                    who = " and ".join(_name(number) for number in missing) or "the driver"
                     raise PeerLostError(
-                        f"{len(channels)} of {self._exchange.shape.workers + 1} processes have connected to the "
-                        f"parameter server within {_LONGEST_START:g} s"
+                        f"no answer from {who} for {self._timeout:g} s at the start (--timeout)"
                     ) from error
-                hello = channel.receive(HELLO.size)
                 if hello is not None:
-                    channels[HELLO.unpack(hello)[0]] = channel
+                    channels[HELLO.unpack(hello)[0]] = Channel(connection)
         driver = channels.pop(DRIVER)
         self._workers = [channels[number] for number in sorted(channels)]
         for number, channel in enumerate(self._workers):
             self._numbers[channel.fileno()] = number
             self._poll.register(channel, select.POLLIN)
+        # The driver says nothing during the steps; what poll sees of it then is its end.
+        self._poll.register(driver, select.POLLIN)
         return driver
 
     def _run(self, stop: int) -> StepRecord | None:
@@ -142,6 +144,7 @@ class Rounds:
             done = self._server.update(step, reports, assignment.gradients, began)
             if done.divergence is not None:
                 return done
+            self._exchange.step = self._server.step
         if done is not None:
             self._exchange.write_record(done)
         return done
@@ -171,6 +174,8 @@ class Rounds:
                 look_before_sleeping(lambda: bool(self._poll.poll(0)))
             ready = self._poll.poll(wait)
             for descriptor, _ in ready:
+                if descriptor not in self._numbers:
+                    raise PeerLostError(f"the driver died in step {step}")
                 number = self._numbers[descriptor]
                 message = self._workers[number].receive(size)
                 if message is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,36 @@ def default_run_directory(data_name: str) -> Path:
 
 
 def check_unused(path: Path) -> None:
-    """Refuse a run directory that already holds a run, or anything else that is not ours to write into.
+    """Refuse a run directory that already holds a run, or that is no folder.
 
     Raises:
         UsageError: it does.
     """
-    if (path / CONFIG).exists() or (path / SUMMARY).exists():
+    try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file: --run-dir must be a folder that can be made")
+        taken = (path / CONFIG).exists() or (path / SUMMARY).exists()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--run-dir {str(path)[:80]!r} cannot be used: {error}") from error
+    if taken:
         raise UsageError(f"{path} already holds a run: choose another --run-dir, or remove it")
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file: --run-dir must be a folder that can be made")
+
+
+@contextmanager
+def made(path: Path) -> Iterator[None]:
+    """Make the folder before anything starts; if the block fails before something was written, take it away again."""
+    is_new = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # it holds something by now
+                path.rmdir()
+        raise
 
 
 class RunDirectory:

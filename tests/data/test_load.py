@@ -155,10 +155,10 @@ def test_loaded_data_set_stands_for_itself(digits):
         load(digits, digits)
 
 
-def test_rows_to_predict_are_the_test_part_as_floats(digits):
+def test_rows_to_predict_are_the_test_part_as_it_is_stored(digits):
     x, y = load_rows(digits)
-    assert x.dtype == np.float32
-    assert (x == digits.test.x / np.float32(16)).all()
+    assert x.dtype == np.uint8  # the network knows what its bytes stand for
+    assert (x == digits.test.x).all()
     assert (y == digits.test.y).all()
 
 

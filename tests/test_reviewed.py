@@ -1,0 +1,95 @@
+"""What once went wrong, each as its user saw it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distbp
+from distbp.cli import run
+from distbp.errors import UsageError
+
+
+def regression_rows():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    return x, x @ [1.0, 2.0, 3.0]
+
+
+def test_a_rate_that_would_diverge_later_does_not_fail_the_calibration():
+    settings = {"epochs": 1, "optimizer": "sgd", "momentum": 0.0, "lr": 1.2, "hidden": (), "task": "regression"}
+    alone = distbp.train(regression_rows(), workers=0, **settings)
+    auto = distbp.train(regression_rows(), workers="auto", **settings)
+    assert auto.summary["weights_sha256"] == alone.summary["weights_sha256"]
+
+
+def test_the_command_predicts_the_classes_that_python_predicts(tmp_path, capsys):
+    result = distbp.train("digits", workers=0, epochs=3, output="relu", cost="mse", run_dir=tmp_path / "run")
+    assert run(["predict", str(tmp_path / "run"), "digits"], 0.0) == 0
+    told = [int(line.split(",")[0]) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert told == result.network.predict(distbp.load("digits").test.x).tolist()
+
+
+def test_the_meaning_of_bytes_goes_with_the_model(tmp_path, capsys):
+    result = distbp.train("digits", workers=0, epochs=5, run_dir=tmp_path / "run")
+    digits = distbp.load("digits")
+    np.savez(tmp_path / "same.npz", x_test=digits.test.x, y_test=digits.test.y)
+    assert run(["evaluate", str(tmp_path / "run"), str(tmp_path / "same.npz")], 0.0) == 0
+    assert f"accuracy {result.summary['test_accuracy']:.6f}" in capsys.readouterr().out
+
+
+def test_a_given_networks_settings_are_the_runs(tmp_path):
+    x, y = regression_rows()
+    network = distbp.Network((3, 6, 5, 2), "tanh", output="sigmoid", cost="mse", dtype="float64")
+    result = distbp.train((x, y > 0), network=network, workers=0, epochs=1, run_dir=tmp_path / "run")
+    settings = (tmp_path / "run" / "config.json").read_text()
+    assert result.network.weights.dtype == np.float64
+    for told in ('"activation": "tanh"', '"output": "sigmoid"', '"cost": "mse"', '"dtype": "float64"'):
+        assert told in settings
+
+
+def test_a_network_for_classes_is_refused_for_values():
+    with pytest.raises(UsageError, match="cost cross-entropy is for classes"):
+        distbp.train(regression_rows(), network=distbp.Network((3, 4, 2)), workers=0)
+
+
+@pytest.mark.parametrize("data", [[np.ones((3, 2)), np.ones(3)], np.ones((3, 2)), None, (1, 2, 3), 7])
+def test_data_of_another_form_is_a_usage_error(data):
+    with pytest.raises(UsageError, match="data must be"):
+        distbp.train(data, workers=0)
+
+
+def test_numbers_of_numpy_are_numbers():
+    config = distbp.Config(batch_size=np.int64(8), lr=np.float64(0.1), hidden=(np.int64(5),))
+    assert (config.batch_size, config.lr, config.hidden) == (8, 0.1, (5,))
+
+
+@pytest.mark.parametrize("line", ["epochs = 2.7", "lr = true", "workers = 1.5", "run-dir = 5", "seed = 1979-05-27"])
+def test_a_settings_file_with_a_wrong_type_is_refused(tmp_path, capsys, line):
+    (tmp_path / "s.toml").write_text(line + "\n")
+    assert run(["train", "digits", "--config", str(tmp_path / "s.toml")], 0.0) == 2
+    assert "cannot be" in capsys.readouterr().err
+
+
+def test_a_reader_of_progress_that_goes_away_does_not_end_the_run(tmp_path):
+    command = f"{sys.executable} -m distbp train digits --workers 0 --epochs 30 --run-dir run 2> >(head -n 1)"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert "\ntest accuracy" in done.stdout  # behind the one line that the reader took
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_one_line(tmp_path):
+    distbp.train("digits", workers=0, epochs=1, run_dir=tmp_path / "run")
+    command = f"{sys.executable} -m distbp predict run digits > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_directory_that_cannot_be_made_is_said_before_anything_starts(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
+        with pytest.raises(distbp.DistbpError):
+            distbp.train("digits", workers=0, run_dir=folder)
