@@ -1,5 +1,6 @@
 """Running the command as a user does, and finding what it left behind."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,10 +13,26 @@ from pathlib import Path
 import psutil
 
 
-def leftovers() -> set[str]:
-    """Return the names of the folders and shared-memory segments that a run could have left on this machine."""
+def folders() -> set[str]:
+    """Return the folders for sockets and shared memory that runs have on this machine."""
     places = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")}
     return {str(path) for place in places if place.is_dir() for path in place.glob("*distbp*")}
+
+
+def leftovers() -> set[str]:
+    """Return those of them that have no living owner: other runs on this machine are no concern of a test."""
+    return {folder for folder in folders() if not _is_owned(Path(folder) / "owner")}
+
+
+def _is_owned(lock: Path) -> bool:
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def marked(mark: str) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import leftovers, nothing_left, start, wait_until
+from processes import folders, leftovers, nothing_left, start, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -58,10 +58,10 @@ def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, n
 
 
 def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
-    before = leftovers()
+    before = folders()
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
-        wait_until(lambda: bool(leftovers() - before), process)
+        wait_until(lambda: bool(folders() - before), process)
         process.send_signal(signal.SIGINT)
         err = process.communicate()[1]
     assert process.returncode == 130, err

@@ -21,8 +21,8 @@ class KillAt(distbp.Callback):
 
     def on_step(self, record):
         if record.step == self.step:
-            for process in psutil.process_iter(["cmdline"]):
-                if process.info["cmdline"] and process.info["cmdline"][0].startswith(f"ray::{self.name}."):
+            for process in psutil.Process().children(recursive=True):
+                if " ".join(process.cmdline()).startswith(f"ray::{self.name}."):
                     process.kill()
                     return
 
