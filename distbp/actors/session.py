@@ -20,7 +20,6 @@ _PROBE_SECONDS = 12.0
 _CONNECT_SECONDS = 3.0
 _PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 
-
 _private = threading.Lock()
 """Held by the run that started this process's Ray, of which there can be one; its thread is the owner."""
 _owner = [0]
@@ -41,8 +40,6 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     """
     if sys.platform not in ("linux", "darwin"):
         raise ClusterError(f"Ray workers need Linux or macOS, this is {sys.platform}: use --workers 0")
-    if address is not None:
-        _check_address(address)
     _prepare_environment(private=address is None)
     import ray
 
@@ -51,6 +48,8 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address is not None:
+        _check_address(address)
     stack = ExitStack()
     try:
         _private.acquire()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,6 @@ class Pulse(NamedTuple):
     host: str
     node: str
     """Ray's name for the host."""
-    pid: int
     arithmetic: dict[str, Any]
 
 
@@ -37,7 +35,7 @@ class _Alive:
     @ray.method(concurrency_group="pulse")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
     def pulse(self) -> Pulse:
         """Say where this actor is and what its bits depend on."""
-        return Pulse(socket.gethostname(), ray.get_runtime_context().get_node_id(), os.getpid(), fingerprint())
+        return Pulse(socket.gethostname(), ray.get_runtime_context().get_node_id(), fingerprint())
 
 
 class _Worker(_Alive):
