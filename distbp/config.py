@@ -100,9 +100,9 @@ class Config:
     """Share of the rows held out where the data bring no test part of their own."""
 
     # who computes, what is computed
-    workers: int | Literal["auto"] = "auto"
-    """Worker actors; 0 computes in the calling process, without Ray; ``auto`` measures which is quicker. Never changes
-    the result."""
+    workers: int | str = "auto"
+    """Worker actors; 0 computes in the calling process, without Ray; ``auto`` measures which is quicker; ``A..B``
+    begins with A and takes up to B as they come. Never changes the result."""
     shards: int | None = None
     """Parts of a mini-batch, the unit of gradient computation; part of the result (see default_shards)."""
     threads: int = 1
@@ -141,10 +141,21 @@ class Config:
 
     @property
     def worker_count(self) -> int:
-        """The number of workers, once it is no longer open."""
+        """The largest number of workers, once it is no longer open."""
+        return self._worker_range()[1]
+
+    @property
+    def least_workers(self) -> int:
+        """The number of workers with which the run may begin."""
+        return self._worker_range()[0]
+
+    def _worker_range(self) -> tuple[int, int]:
+        if isinstance(self.workers, int):
+            return self.workers, self.workers
         if self.workers == "auto":
             raise ValueError("the number of workers is still open")
-        return self.workers
+        least, _, most = self.workers.partition("..")
+        return int(least), int(most)
 
     def _default(self, name: str, value: object) -> None:
         if getattr(self, name) is None:
@@ -195,8 +206,7 @@ def _check_numbers(config: Config) -> None:
         value = getattr(config, name)
         if value is not None:
             _whole(name, value, least)
-    if config.workers != "auto":
-        _whole("workers", config.workers, least=0)
+    _check_workers(config.workers)
     if config.seed >= 2**64:
         raise UsageError(f"seed must be below 2**64, found {config.seed}")
     for name, most in {"lr": sys.float_info.max, "timeout": _MOST_SECONDS, "wait": _MOST_SECONDS}.items():
@@ -207,6 +217,16 @@ def _check_numbers(config: Config) -> None:
         raise UsageError(f"momentum must be at least 0 and below 1, found {config.momentum!r}")
     if not (_is_number(config.test_fraction) and 0 < config.test_fraction < 1):
         raise UsageError(f"test_fraction must lie between 0 and 1, found {config.test_fraction!r}")
+
+
+def _check_workers(workers: int | str) -> None:
+    least, dots, most = str(workers).partition("..")
+    if workers == "auto" or (dots and least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+        return
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+        raise UsageError(
+            f"workers must be a whole number of at least 0, auto, or a range such as 2..6; found {workers!r}"
+        )
 
 
 def _check_address(address: str) -> None:
@@ -228,5 +248,4 @@ def _is_number(value: object) -> bool:
 
 def _whole(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        or_auto = " or auto" if name == "workers" else ""
-        raise UsageError(f"{name} must be a whole number of at least {least}{or_auto}, found {value!r}")
+        raise UsageError(f"{name} must be a whole number of at least {least}, found {value!r}")

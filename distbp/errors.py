@@ -8,7 +8,8 @@ DistbpError
 `-- TrainingError   the run began and could not go on
     |-- Interrupted     a callback or the user ended it; the state was kept
     |-- DivergedError   a cost, a gradient or a weight is no longer a finite number
-    `-- PeerLostError   a worker or the parameter server died or fell silent
+    |-- CorruptError    two computations of the same thing gave different bits
+    `-- PeerLostError   a worker or the parameter server was lost, and nobody could take its place
 """
 
 from __future__ import annotations
@@ -62,8 +63,12 @@ class DivergedError(TrainingError):
         self.layer = layer
 
 
+class CorruptError(TrainingError):
+    """Two computations of the same thing gave different bits, so the memory or a CPU cannot be trusted."""
+
+
 class PeerLostError(TrainingError):
-    """A worker or the parameter server died or fell silent."""
+    """A worker or the parameter server was lost, and nobody could take its place."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -56,9 +56,9 @@ def notes(config: Config, data: DataSet) -> list[str]:
             f"--batch-size {config.batch_size} is more than the {len(data.train)} training rows: "
             "each epoch is one step over all of them"
         )
-    if config.workers != "auto" and config.workers > config.shards:
+    if config.workers != "auto" and config.worker_count > config.shards:
         told.append(
-            f"{config.workers - config.shards} of {config.workers} workers stay idle: a mini-batch has "
-            f"{config.shards} shards; --shards {config.workers} would use them (and give other bits)"
+            f"{config.worker_count - config.shards} of {config.worker_count} workers stay idle: a mini-batch has "
+            f"{config.shards} shards; --shards {config.worker_count} would use them (and give other bits)"
         )
     return told

@@ -228,7 +228,7 @@ class _Run:
             "samples_per_second": self.train_rows * len(self.history) / seconds,
             "step_ms": 1000 * statistics.median(self.step_seconds),
             "wall_seconds": time.perf_counter() - started,
-            "recoveries": 0,
+            "recoveries": pool.recoveries,
             "weights_sha256": weights_sha256(network.weights),
         }
         path = None

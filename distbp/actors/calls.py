@@ -8,48 +8,175 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import ray
+from ray.exceptions import RayActorError, RayTaskError
 
-from distbp.actors.crew import Crew
+from distbp.actors.crew import Crew, raise_cause
 from distbp.data.dataset import Array
 from distbp.data.order import Order
+from distbp.errors import PeerLostError
 from distbp.parallel.pool import shards_of
 from distbp.parallel.records import StepRecord
-from distbp.parallel.shards import cut
+from distbp.parallel.shards import Span, cut
 
 
 class CallPath:
-    """Drives a crew step by step; weights and gradients lie in Ray's object store."""
+    """Drives a crew step by step; weights and gradients lie in Ray's object store.
 
-    def __init__(self, crew: Crew, order: Order, step: int) -> None:
+    A lost worker's shards are computed by the others, and somebody new is started in its place. A lost server begins
+    again from the state that the driver asked for last, and the steps since are done once more.
+    """
+
+    def __init__(self, crew: Crew, order: Order, state: Array, step: int) -> None:
         assert crew.config.shards is not None
-        self._crew = crew
-        self._order = order
-        self._shards = crew.config.shards
+        self._crew, self._order, self._shards = crew, order, crew.config.shards
+        self._kept = step, state
+        self._weights: Any = None
+        self._halted = False
+        self._starting: dict[Any, int] = {}
         self.step = step
+        self.recoveries = 0
+        for number in crew.workers.keys() - crew.pulses.keys():
+            self._starting[crew.workers[number].pulse.remote()] = number
+        self._load()
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
-        server: Any = self._crew.server
-        weights = server.pull.remote()
-        while self.step < stop:
+        self._halted = False
+        seen = self.step
+        while self.step < stop and not (self._halted and self.step >= seen):
             began = time.perf_counter()
-            whole = shards_of(self._order, self.step, self._shards)
-            pushed = [
-                worker.push.options(num_returns=2).remote(self.step, held, weights)
-                for worker, held in zip(self._crew.workers, cut(whole.stop, len(self._crew.workers)), strict=False)
-            ]
-            reports, sums = zip(*pushed, strict=True)
-            done, weights = server.update.options(num_returns=2).remote(self.step, *reports, *sums)
-            record: StepRecord = self._crew.get([done], f"in step {self.step}")[0]
+            self._take_in()
+            try:
+                record = self._do_step()
+            except _ServerLost:
+                self._replace_server()
+                continue
             record.check()
             self.step += 1
-            yield replace(record, seconds=time.perf_counter() - began)
+            if self.step > seen:
+                seen = self.step
+                yield replace(record, seconds=time.perf_counter() - began)
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._halted = True
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""
-        self._crew.get([self._crew.server.restart.remote(state)], "while it went back to the start")
-        self.step = 0
+        self._kept, self.step = (0, state), 0
+        self._load()
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
-        return np.array(self._crew.get([self._crew.server.state.remote()], f"after step {self.step - 1}")[0])
+        state = np.array(self._crew.get([self._crew.server.state.remote()], f"after step {self.step - 1}")[0])
+        self._kept = self.step, state
+        return state
+
+    def _load(self) -> None:
+        step, state = self._kept
+        self._crew.get([self._crew.server.load.remote(state, step)], "while the parameter server started")
+        self._weights = self._crew.server.pull.remote()
+        self.step = step
+
+    def _do_step(self) -> StepRecord:
+        """Have every shard of the step computed by somebody, then the update."""
+        whole = shards_of(self._order, self.step, self._shards)
+        waiting = cut(whole.stop, len(self._present())) or [whole]
+        done: dict[Span, tuple[Any, Any]] = {}
+        pushed: dict[Any, tuple[int, Span, Any]] = {}
+        deadline = time.monotonic() + self._crew.config.wait
+        while waiting or pushed:
+            idle = [number for number in self._present() if number not in {entry[0] for entry in pushed.values()}]
+            for number, held in zip(idle, list(waiting), strict=False):
+                waiting.remove(held)
+                report, sums = (
+                    self._crew.workers[number].push.options(num_returns=2).remote(self.step, held, self._weights)
+                )
+                pushed[report] = number, held, sums
+            if not pushed:
+                self._wait_for_anybody(deadline)
+                continue
+            ready, _ = ray.wait(list(pushed), timeout=self._crew.config.timeout / 2)
+            for report in ready:
+                number, held, sums = pushed.pop(report)
+                if self._answered(report, number):
+                    done[held] = report, sums
+                else:
+                    waiting.append(held)
+            if not ready:
+                for silent in self._crew.silent(self._crew.config.timeout / 2):
+                    self._lose(silent, f"gave no answer for {self._crew.config.timeout:g} s (--timeout)")
+        reports, sums = zip(*done.values(), strict=True)
+        answer, self._weights = self._crew.server.update.options(num_returns=2).remote(self.step, *reports, *sums)
+        return self._updated(answer)
+
+    def _present(self) -> list[int]:
+        return sorted(number for number in self._crew.pulses if number is not None)
+
+    def _answered(self, report: Any, number: int) -> bool:
+        """Return whether a worker has computed its shards; if it was lost, or what it had to read, say so."""
+        try:
+            ray.get(report)
+        except RayTaskError as error:
+            raise_cause(error)
+            raise _ServerLost from error  # the weights that it was to read were the server's
+        except RayActorError:
+            if number in self._crew.pulses:
+                self._lose(number, "died")
+            return False
+        return True
+
+    def _updated(self, answer: Any) -> StepRecord:
+        timeout = self._crew.config.timeout
+        try:
+            while not ray.wait([answer], timeout=timeout / 2)[0]:
+                if None in self._crew.silent(timeout / 2):
+                    raise _ServerLost
+            record: StepRecord = ray.get(answer)
+        except RayTaskError as error:
+            raise_cause(error)
+            raise _ServerLost from error  # sums that it was to read were lost with their worker
+        except RayActorError as error:
+            raise _ServerLost from error
+        return record
+
+    def _lose(self, number: int | None, why: str) -> None:
+        """Go on without a worker, and start somebody new in its place."""
+        if number is None:
+            raise _ServerLost
+        self.recoveries += 1
+        self._crew.note(f"{self._crew.name(number)} {why} in step {self.step}: others compute its shards")
+        del self._crew.pulses[number]
+        self._starting[self._crew.start_worker(number).pulse.remote()] = number
+
+    def _take_in(self) -> None:
+        """Let those work who have come since."""
+        ready = ray.wait(list(self._starting), num_returns=len(self._starting), timeout=0)[0] if self._starting else []
+        for ref in ready:
+            number = self._starting.pop(ref)
+            try:
+                self._crew.pulses[number] = ray.get(ref)
+            except RayActorError:
+                self._starting[self._crew.start_worker(number).pulse.remote()] = number
+
+    def _wait_for_anybody(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            wait = self._crew.config.wait
+            raise PeerLostError(f"no worker is left and none came for {wait:g} s in step {self.step} (--wait)")
+        if self._starting:
+            ray.wait(list(self._starting), timeout=1)
+        self._take_in()
+
+    def _replace_server(self) -> None:
+        self.recoveries += 1
+        step = self._kept[0]
+        self._crew.note(
+            f"{self._crew.name(None)} was lost in step {self.step}: another one does the steps from {step} on again"
+        )
+        self._crew.start_server()
+        self._load()
+
+
+class _ServerLost(Exception):
+    """The server, or what it held, is gone."""

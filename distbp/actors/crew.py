@@ -1,103 +1,184 @@
-"""The actors of one run: one parameter server and the workers, started, watched and always stopped together."""
+"""The actors of one run: one parameter server and the workers, started, watched, replaced and always stopped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
-from distbp.data.dataset import Array, Rows
-from distbp.errors import ClusterError, PeerLostError
+from distbp.data.dataset import Rows
+from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
 
 
 class Crew:
-    """Actors that have answered at least once."""
+    """The server and the workers by their numbers; whoever is lost can be started again."""
 
-    def __init__(self, config: Config, server: Any, workers: list[Any]) -> None:
+    def __init__(self, structure: Structure, config: Config, rows: Rows, note: Callable[[str], None]) -> None:
+        # Put once and passed by reference: Ray keeps one copy per host, which its workers map read-only.
+        self._rows = ray.put(rows.x), ray.put(rows.y), rows.factor
+        self._structure = structure
         self.config = config
-        self.server = server
-        self.workers = workers
-        self._names = {"the parameter server": server} | {f"worker {i}": worker for i, worker in enumerate(workers)}
-        self.pulses: list[Pulse] = []
+        self.note = note
+        self._strategy: Any = None
+        self.server: Any = None
+        self.workers: dict[int, Any] = {}
+        self.pulses: dict[int | None, Pulse] = {}
+        """The first signs of life, of workers by number and of the server under None."""
 
-    def wait_until_started(self) -> None:
-        """Wait for everybody's first sign of life.
+    def start(self) -> None:
+        """Start the server and all workers; wait until the server and the least number of workers have answered.
 
         Raises:
-            ClusterError: the cluster has no room for all of them within --wait.
+            ClusterError: the cluster has no room for them within --wait.
         """
-        refs = [actor.pulse.remote() for actor in self._names.values()]
-        ready, late = ray.wait(refs, num_returns=len(refs), timeout=self.config.wait)
-        if late:
-            raise ClusterError(
-                f"{len(ready)} of {len(refs)} actors started within {self.config.wait:g} s (--wait): "
-                "the cluster has no room for the others"
-            )
-        self.pulses = self.get(refs, "while the actors started")
-        actors = list(self._names.items())
-        self._names = {
-            f"{name} on host {pulse.host}": actor for (name, actor), pulse in zip(actors, self.pulses, strict=True)
-        }
+        self.start_server()
+        for number in range(self.config.worker_count):
+            self.start_worker(number)
+        deadline = time.monotonic() + self.config.wait
+        refs: dict[Any, int | None] = {worker.pulse.remote(): number for number, worker in self.workers.items()}
+        refs[self.server.pulse.remote()] = None
+        waiting = list(refs)
+        needed = 1 + self.config.least_workers
+        while waiting and (None not in self.pulses or len(self.pulses) < needed):
+            ready, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise ClusterError(
+                    f"{len(self.pulses)} of {needed} actors started within {self.config.wait:g} s (--wait): "
+                    "the cluster has no room for the others"
+                )
+            for ref, pulse in zip(ready, self.get(ready, "while the actors started"), strict=True):
+                self.pulses[refs[ref]] = pulse
+        for text in self._other_arithmetic():
+            self.note(text)
 
-    def on_this_host(self) -> bool:
-        """Return whether all actors are on the driver's host, as Ray sees it."""
+    def start_server(self) -> None:
+        """Start a parameter server in the place of the one before, if there was one."""
+        if self.server is not None:
+            ray.kill(self.server)
+        # On a cluster the workers' CPUs are what counts; the server needs one only while they have none.
+        cpus = 0 if self.config.address else 1
+        self.server = self._options(RemoteServer, num_cpus=cpus).remote(self._structure, self.config)
+
+    def start_worker(self, number: int) -> Any:
+        """Start a worker in the place ``number``, and end the one that was there; return it."""
+        if number in self.workers:
+            ray.kill(self.workers[number])
+        x, y, factor = self._rows
+        self.workers[number] = self._options(RemoteWorker).remote(self._structure, self.config, x, y, factor)
+        return self.workers[number]
+
+    def _options(self, shell: Any, **options: Any) -> Any:
+        return shell.options(**options, **({"scheduling_strategy": self._strategy} if self._strategy else {}))
+
+    def stay_on_this_host(self) -> None:
+        """Start whoever is to come on this host."""
+        node = ray.get_runtime_context().get_node_id()
+        self._strategy = NodeAffinitySchedulingStrategy(node, soft=False)
+
+    def is_on_this_host(self) -> bool:
+        """Return whether all who have answered are on the driver's host, as Ray sees it."""
         here = ray.get_runtime_context().get_node_id()
-        return all(pulse.node == here for pulse in self.pulses)
+        return all(pulse.node == here for pulse in self.pulses.values())
 
-    def other_arithmetic(self) -> Iterator[str]:
+    def name(self, number: int | None) -> str:
+        """Return the name of a worker, or of the server, with its host if that is known."""
+        who = "the parameter server" if number is None else f"worker {number}"
+        return f"{who} on host {self.pulses[number].host}" if number in self.pulses else who
+
+    def _other_arithmetic(self) -> Iterator[str]:
         """Say which hosts may compute other bits than this one."""
         here = fingerprint()
-        for host, there in {pulse.host: pulse.arithmetic for pulse in self.pulses}.items():
+        for host, there in {pulse.host: pulse.arithmetic for pulse in self.pulses.values()}.items():
             changed = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
             if changed:
                 yield f"host {host} computes with {', '.join(changed)}: its bits may differ"
 
-    def get(self, refs: list[Any], when: str) -> list[Any]:
+    def get(self, refs: Sequence[Any], when: str) -> list[Any]:
         """Wait for answers; whoever does not even answer a pulse within --timeout is named and counts as lost."""
         half = self.config.timeout / 2
         try:
-            while len(ray.wait(refs, num_returns=len(refs), timeout=half)[0]) < len(refs):
-                self._check_pulses(when, half)
-            return list(ray.get(refs))
+            while len(ray.wait(list(refs), num_returns=len(refs), timeout=half)[0]) < len(refs):
+                silent = self.silent(half)
+                if silent:
+                    names = ", ".join(map(self.name, silent))
+                    raise PeerLostError(f"no answer from {names} for {self.config.timeout:g} s {when} (--timeout)")
+            return list(ray.get(list(refs)))
         except RayTaskError as error:
-            if isinstance(error.cause, PeerLostError):
-                raise PeerLostError(str(error.cause)) from error
+            raise_cause(error)
             # An actor lost while its answer was on the way to another shows as that call's cause.
             if isinstance(error.cause, RayActorError):
-                raise self.died(when) from error
+                raise self._died(when) from error
             raise
         except RayActorError as error:
-            raise self.died(when) from error
+            raise self._died(when) from error
 
-    def _check_pulses(self, when: str, seconds: float) -> None:
-        pulses = {actor.pulse.remote(): name for name, actor in self._names.items()}
-        _, silent = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
-        if silent:
-            names = ", ".join(pulses[pulse] for pulse in silent)
-            raise PeerLostError(f"no answer from {names} for {self.config.timeout:g} s {when} (--timeout)")
+    def silent(self, seconds: float) -> list[int | None]:
+        """Return who of those that had answered before does not answer, or is dead; None is the server."""
+        pulses = {self._actor(number).pulse.remote(): number for number in self.pulses}
+        _, waiting = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
+        return [pulses[ref] for ref in waiting]
 
-    def died(self, when: str) -> PeerLostError:
+    def dead(self) -> list[int | None]:
+        """Return who of those that had answered before is dead; None is the server."""
+        gone: list[int | None] = []
+        for number in self.pulses:
+            try:
+                ray.get(self._actor(number).pulse.remote(), timeout=1)
+            except RayActorError:
+                gone.append(number)
+            except GetTimeoutError:
+                pass
+        return gone
+
+    def _actor(self, number: int | None) -> Any:
+        return self.server if number is None else self.workers[number]
+
+    def _died(self, when: str) -> PeerLostError:
         """Return the error that names the actors that are gone; Ray needs a moment to know."""
         deadline = time.monotonic() + self.config.timeout
-        gone: list[str] = []
+        gone: list[int | None] = []
         while not gone and time.monotonic() < deadline:
-            for name, actor in self._names.items():
-                try:
-                    ray.get(actor.pulse.remote(), timeout=1)
-                except RayActorError:
-                    gone.append(name)
-                except GetTimeoutError:
-                    pass
-        return PeerLostError(f"{' and '.join(gone) or 'an actor'} died {when}")
+            gone = self.dead()
+        return PeerLostError(f"{' and '.join(map(self.name, gone)) or 'an actor'} died {when}")
+
+    def stop(self) -> None:
+        """Kill everybody, which on a cluster nobody else would."""
+        for actor in (self.server, *self.workers.values()):
+            if actor is not None:
+                ray.kill(actor)
+
+
+def raise_cause(error: RayTaskError) -> None:
+    """Raise the error of ours that an actor's call ended with, if it was one."""
+    if isinstance(error.cause, TrainingError | ClusterError):
+        raise type(error.cause)(str(error.cause)) from error
+
+
+def ended(ref: Any) -> bool:
+    """Return whether an actor's call has ended, by itself or with its process.
+
+    Raises:
+        TrainingError: it ended with an error of ours.
+    """
+    if not ray.wait([ref], timeout=0)[0]:
+        return False
+    with suppress(RayActorError):
+        try:
+            ray.get(ref)
+        except RayTaskError as error:
+            raise_cause(error)
+            raise
+    return True
 
 
 def with_cluster_workers(config: Config) -> Config:
@@ -110,32 +191,21 @@ def with_cluster_workers(config: Config) -> Config:
     there = int(ray.cluster_resources().get("CPU", 0))
     if config.workers == "auto":
         return replace(config, workers=max(1, min(there, config.shards)))
-    if config.workers > there:
+    if config.least_workers > there:
         raise ClusterError(
-            f"--workers {config.workers} needs as many CPUs, the cluster at {config.address} has {there}: "
-            f"use --workers {there} or fewer"
+            f"--workers {config.workers} needs {config.least_workers} CPUs, the cluster at {config.address} has "
+            f"{there}: use --workers {there} or fewer"
         )
     return config
 
 
 @contextmanager
-def crew_of(
-    structure: Structure, config: Config, rows: Rows, state: Array, step: int, note: Callable[[str], None]
-) -> Iterator[Crew]:
-    """Start the actors, wait until all have answered; kill them at the end, which on a cluster nobody else would."""
-    # Put once and passed by reference: Ray keeps one copy per host, which its workers map read-only.
-    x, y, factor = ray.put(rows.x), ray.put(rows.y), rows.factor
+def crew_of(structure: Structure, config: Config, rows: Rows, note: Callable[[str], None]) -> Iterator[Crew]:
+    """Start the actors and wait until they have answered; kill them at the end."""
+    crew = Crew(structure, config, rows, note)
     del rows  # this frame lives as long as the run, and the driver needs no copy of its own
-    actors: list[Any] = []
     try:
-        actors.append(RemoteServer.options(num_cpus=0 if config.address else 1).remote(structure, config, state, step))
-        for _ in range(config.worker_count):
-            actors.append(RemoteWorker.remote(structure, config, x, y, factor))
-        crew = Crew(config, actors[0], actors[1:])
-        crew.wait_until_started()
-        for text in crew.other_arithmetic():
-            note(text)
+        crew.start()
         yield crew
     finally:
-        for actor in actors:
-            ray.kill(actor)
+        crew.stop()

@@ -1,103 +1,111 @@
-"""Steps of actors that share a host: arrays in shared memory, and the driver only looks on."""
+"""Steps of actors that share a host: arrays in shared memory; the driver only looks on, and replaces who is lost."""
 
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 
-from distbp.actors.crew import Crew
+from distbp.actors.crew import Crew, ended
 from distbp.data.dataset import Array
-from distbp.errors import PeerLostError
+from distbp.errors import ClusterError, PeerLostError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
-from distbp.parallel.messages import DONE, DRIVER, RUN, Channel, connect, unpack_done
+from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
 from distbp.parallel.records import StepRecord
+from distbp.parallel.roster import Roster
+from distbp.parallel.worker import buffers_for
 
 _LOOK_MILLISECONDS = 50
 """How often the driver reads the records of the steps."""
+_CARE_SECONDS = 0.25
+"""How often it looks after those who are to come."""
+_DEATH_SECONDS = 5.0
+"""How long the end of a killed process may take."""
+_MOST_SERVERS = 3
+"""Servers that may be lost one after the other without a step done between."""
 
 
 class SharedPath:
     """Tells the server how far to go and reads its records; the steps need no driver."""
 
-    def __init__(
-        self, crew: Crew, exchange: Exchange, channel: Channel, serving: Any, working: list[Any], step: int
-    ) -> None:
-        self._crew = crew
-        self._exchange = exchange
-        self._channel = channel
-        self._serving = serving
-        self._working = working
-        self._poll = select.poll()  # unlike select, for any number of open files
-        self._poll.register(channel, select.POLLIN)
-        self.step = step
+    def __init__(self, crew: Crew, exchange: Exchange, rows: int) -> None:
+        self._crew, self._exchange, self._rows = crew, exchange, rows
+        self._config = crew.config
+        self._roster = Roster(self._config.worker_count)
+        self._working: dict[int, Any] = {}
+        self._unheard: set[int] = set()
+        self._serving: Any = None
+        self._channel: Channel
+        self._poll: select.poll  # unlike select, for any number of open files
+        self._servers_lost_at: list[int] = []
+        self._next_care = 0.0
+        self.step = exchange.step
+        self.recoveries = 0
+
+    def start(self) -> None:
+        """Start the server's and the workers' loops, and wait until enough workers are there.
+
+        Raises:
+            ClusterError: they do not come within --wait.
+        """
+        for number, worker in list(self._crew.workers.items()):
+            if number in self._crew.pulses:
+                self._start_work(number, worker)
+            else:
+                # It waits for room and might find it on another host, so it is started again, for this one.
+                ray.kill(self._crew.workers.pop(number))
+        self._crew.stay_on_this_host()
+        self._serve([])
+        deadline = time.monotonic() + self._config.wait
+        while self._roster.present < self._config.least_workers:
+            self._look()
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{self._roster.present} of {self._config.least_workers} workers came within "
+                    f"{self._config.wait:g} s (--wait)"
+                )
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record some time after its update was applied."""
         self._exchange.stop_asked[0] = 0
         self._channel.send(RUN.pack(self.step, stop))
-        done = False
+        done: dict[str, Any] | None = None
         try:
-            while not done:
-                done = self._wait()
+            while done is None:
+                done = self._look(stop)
                 yield from self._exchange.read_records()
-            diverged = self._finish()
-        except GeneratorExit:
-            self._exchange.stop_asked[0] = 1
-            while not done:
-                done = self._wait()
-            list(self._exchange.read_records())
-            self._finish()
-            raise
         except PeerLostError:
-            # A server that is only silent must not go on writing while its last whole state is read.
-            ray.kill(self._crew.server)
+            # Nobody may go on writing while the last whole state is read.
+            self._end_server()
+            yield from self._exchange.read_records()
             self.step = self._exchange.step
             raise
+        except GeneratorExit:
+            self.halt()
+            while done is None:
+                done = self._look(stop)
+            list(self._exchange.read_records())
+            self.step = done["done"]
+            raise
+        self.step = done["done"]
+        diverged = diverged_record(done)
         if diverged is not None:
             diverged.check()
 
-    def _wait(self) -> bool:
-        """Wait a moment; return whether the server has answered or is gone.
-
-        Raises:
-            PeerLostError: the server shows no life.
-        """
-        if self._poll.poll(_LOOK_MILLISECONDS):
-            return True
-        timeout = self._crew.config.timeout
-        if self._exchange.silence(self._exchange.shape.workers) > timeout:
-            host = self._crew.pulses[0].host
-            raise PeerLostError(
-                f"no answer from the parameter server on host {host} for {timeout:g} s {self._when()} (--timeout)"
-            )
-        return False
-
-    def _finish(self) -> StepRecord | None:
-        """Read the server's answer: the steps done, and the record of one that diverged."""
-        message = self._channel.receive(DONE.size)
-        if message is None:
-            # A worker that ended by an error of its own says more than the server, which only misses it.
-            ended, _ = ray.wait(self._working, num_returns=len(self._working), timeout=1)
-            for worker in ended:
-                with suppress(RayActorError):
-                    ray.get(worker)
-            self._crew.get([self._serving], self._when())
-            raise PeerLostError(f"the parameter server ended {self._when()}")
-        self.step, diverged = unpack_done(message)
-        return diverged
-
-    def _when(self) -> str:
-        return f"in step {self._exchange.step}"
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._exchange.stop_asked[0] = 1
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""
         self._exchange.states[0] = state
+        self._exchange.go_to(0)
         self.step = 0
 
     def state(self) -> Array:
@@ -105,18 +113,117 @@ class SharedPath:
         state: Array = self._exchange.states[self.step % 2].copy()
         return state
 
+    def _look(self, stop: int | None = None) -> dict[str, Any] | None:
+        """Wait a moment and see to what has happened; return the server's answer to RUN once it is there."""
+        news: dict[str, Any] | None = None
+        if self._poll.poll(_LOOK_MILLISECONDS):
+            news = receive_news(self._channel)
+            if news is None:
+                self._replace_server("died", stop)
+            elif "done" not in news:
+                self._hear(news)
+        elif self._exchange.silence(self._exchange.shape.workers) > self._config.timeout:
+            self._end_server()
+            self._replace_server(f"gave no answer for {self._config.timeout:g} s (--timeout)", stop)
+        if time.monotonic() > self._next_care:
+            self._next_care = time.monotonic() + _CARE_SECONDS
+            self._care()
+        return news if news is not None and "done" in news else None
+
+    def _hear(self, news: dict[str, Any]) -> None:
+        """Take in what the server says about a worker."""
+        if "joined" in news:
+            self._roster.joined(news["joined"])
+            self._unheard.discard(news["joined"])
+            return
+        number = news["lost"] if "lost" in news else news["left"]
+        if "why" in news:
+            self.recoveries += 1
+            self._crew.note(f"{self._crew.name(number)}: {news['why']}; others compute its shards")
+        if "left" in news:
+            self._roster.ended(number, time.monotonic())
+
+    def _care(self) -> None:
+        """Start workers in empty places, and look whether those who are to come are still alive."""
+        timeout, now = self._config.timeout, time.monotonic()
+        for number in self._roster.starting:
+            if number in self._unheard and self._exchange.silence(number) > timeout:
+                self._exchange.end_process(number)
+            if ended(self._working[number]):
+                self._unheard.discard(number)
+                self._roster.ended(number, now)
+        for number in self._roster.due(now):
+            self._start_work(number, self._crew.start_worker(number))
+
+    def _start_work(self, number: int, worker: Any) -> None:
+        self._roster.started(number)
+        self._exchange.doing[number] = -1
+        self._working[number] = worker.work.remote(self._exchange.folder, self._exchange.shape, number)
+
+    def _serve(self, unheard: list[int]) -> None:
+        """Start the server's loop and connect to it."""
+        exchange, wait = self._exchange, self._config.wait
+        exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # it has so long to show its first life
+        self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
+        channel = None
+        deadline = time.monotonic() + wait
+        while channel is None:
+            channel = connect(exchange.folder, DRIVER, _CARE_SECONDS)
+            if channel is None and (time.monotonic() > deadline or ended(self._serving)):
+                raise PeerLostError(f"the parameter server did not start within {wait:g} s (--wait)")
+        self._channel = channel
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+
+    def _replace_server(self, why: str, stop: int | None) -> None:
+        """Start a new server, which goes on from the newest whole state; what the old one half wrote is not read.
+
+        Raises:
+            PeerLostError: the server ended by itself with an error, or none does a step.
+        """
+        self._channel.close()
+        step = self._exchange.step
+        ray.wait([self._serving], timeout=_DEATH_SECONDS)
+        ended(self._serving)  # raises what the server itself had to say
+        if self._servers_lost_at[-_MOST_SERVERS:] == [step] * _MOST_SERVERS:
+            raise PeerLostError(f"{_MOST_SERVERS + 1} parameter servers were lost one after the other in step {step}")
+        self._servers_lost_at.append(step)
+        self.recoveries += 1
+        self._crew.note(f"{self._crew.name(None)} {why} in step {step}: another one goes on from its newest state")
+        self._unheard = set(self._roster.filled) | self._unheard
+        self._roster.unheard()
+        self._crew.start_server()
+        self._serve(sorted(self._unheard))
+        if stop is not None:
+            self._channel.send(RUN.pack(step, stop))
+
+    def _end_server(self) -> None:
+        """Make sure that the server writes nothing any more."""
+        self._exchange.end_process(self._exchange.shape.workers)
+        with suppress(OSError):  # closed already
+            self._channel.wait_for_end(_DEATH_SECONDS)
+
+    def close(self) -> None:
+        """Let server and workers end by themselves: the server when the driver's channel closes, then the workers."""
+        self._channel.close()
+        with suppress(RayError):
+            calls = [self._serving, *(self._working[number] for number in self._roster.filled)]
+            ray.wait(calls, num_returns=len(calls), timeout=1)
+
 
 @contextmanager
-def shared_path(crew: Crew, state: Array, rows: int, sums: int, step: int) -> Iterator[SharedPath]:
+def shared_path(crew: Crew, state: Array, rows: int, step: int, layers: int) -> Iterator[SharedPath]:
     """Make the shared memory, let the actors into it, and take it away at the end."""
-    shape = Shape(state.shape[0], state.shape[1], state.dtype.name, len(crew.workers), sums)
+    config = crew.config
+    assert config.shards is not None
+    sums = buffers_for(config.shards, config.worker_count)
+    slots, parameters = state.shape
+    shape = Shape(slots, parameters, state.dtype.name, config.worker_count, sums, config.shards, layers)
     with private_folder(memory_folder()) as folder:
         exchange = Exchange(folder, shape, create=True)
-        crew.get([crew.server.share.remote(folder, shape)], "while it set up shared memory")
-        serving = crew.server.serve.remote(rows)
-        working = [worker.work.remote(folder, shape, number) for number, worker in enumerate(crew.workers)]
-        with closing(connect(folder, DRIVER)) as channel:
-            yield SharedPath(crew, exchange, channel, serving, working, step)
-        # With the driver's channel closed the server ends, and with the server the workers; a lost one does not.
-        with suppress(RayError):
-            ray.wait([serving, *working], num_returns=len(working) + 1, timeout=1)
+        exchange.states[step % 2] = state
+        exchange.go_to(step)
+        path = SharedPath(crew, exchange, rows)
+        path.start()
+        yield path
+        path.close()

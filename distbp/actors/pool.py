@@ -15,7 +15,6 @@ from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
 from distbp.parallel.records import StepRecord
-from distbp.parallel.worker import buffers_for
 
 
 def cpus_for(config: Config) -> int:
@@ -50,7 +49,7 @@ class ActorPool:
         assert rows is not None
         cores = cpu_count()
         if config.address is None and config.worker_count > cores:
-            self._note(f"{config.workers} workers share the {cores} cores of this machine")
+            self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
         try:
             self._enter()
         except BaseException:
@@ -70,15 +69,15 @@ class ActorPool:
         step = self._first_step
         if config.address:
             config = self.config = with_cluster_workers(config)
-        crew = self._exit.enter_context(crew_of(self._structure, config, rows, self._initial, step, self._note))
+        crew = self._exit.enter_context(crew_of(self._structure, config, rows, self._note))
         # Ray's store has the rows now; nobody needs the driver's copy.
         self._rows = None
-        if crew.on_this_host():
-            sums = buffers_for(self._structure, config, config.worker_count)
-            self._path = self._exit.enter_context(shared_path(crew, self._initial, len(rows), sums, step))
+        if crew.is_on_this_host():
+            layers = self._structure.depth
+            self._path = self._exit.enter_context(shared_path(crew, self._initial, len(rows), step, layers))
         else:
             # Shared memory ends at the host, so between hosts the actor calls stay.
-            self._path = CallPath(crew, self._order, step)
+            self._path = CallPath(crew, self._order, self._initial, step)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred():
@@ -92,6 +91,15 @@ class ActorPool:
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
         return self._path.steps(stop)
+
+    @property
+    def recoveries(self) -> int:
+        """Workers and servers that were lost so far, each without consequence for the result."""
+        return self._path.recoveries
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._path.halt()
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""

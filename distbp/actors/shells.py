@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,11 @@ from distbp.data.order import Order
 from distbp.nn.structure import Parameters, Structure
 from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.exchange import Exchange, Shape
-from distbp.parallel.loops import Rounds, work
+from distbp.parallel.loops import work
 from distbp.parallel.pool import make_server, two_versions
 from distbp.parallel.records import Report, StepRecord
+from distbp.parallel.rounds import Rounds
+from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span, subtrees
 from distbp.parallel.worker import Worker, buffers_for
 
@@ -49,15 +52,15 @@ class _Worker(_Alive):
         self._sums: tuple[Array, list[Parameters]] | None = None
 
     def work(self, folder: Path, shape: Shape, number: int) -> None:
-        """Compute what the server asks for through shared memory, until it is gone."""
-        assert self._config.shards is not None
-        exchange = Exchange(folder, shape)
-        work(self._worker, self._structure, exchange, number, self._config.shards, self._config.timeout)
+        """Compute what the server asks for through shared memory, until all is done."""
+        config = self._config
+        work(self._worker, self._structure, Exchange(folder, shape), number, config.timeout, config.wait)
 
     def push(self, step: int, held: Span, weights: Array) -> tuple[Report, Array]:
         """Return a report and the gradient sums of these shards."""
         if self._sums is None:
-            count = buffers_for(self._structure, self._config, self._config.worker_count)
+            assert self._config.shards is not None
+            count = buffers_for(self._config.shards, self._config.worker_count)
             sums = np.empty((count, self._structure.parameter_count), self._config.dtype)
             self._sums = sums, [self._structure.parameters(row) for row in sums]
         report = self._worker.push(step, held, self._structure.parameters(weights), self._sums[1])
@@ -67,33 +70,25 @@ class _Worker(_Alive):
 class _Server(_Alive):
     """A :class:`ParameterServer`, with its state in its own memory or in shared memory."""
 
-    def __init__(self, structure: Structure, config: Config, state: Array, step: int) -> None:
+    def __init__(self, structure: Structure, config: Config) -> None:
         pin_threads(config.threads)
         self._structure, self._config = structure, config
-        self._server = make_server(structure, config, two_versions(state, step), step)
-        self._rounds: Rounds | None = None
+        self._server: ParameterServer
 
-    def share(self, folder: Path, shape: Shape) -> None:
-        """Move the state into shared memory and listen for workers and driver."""
-        assert self._config.shards is not None
-        exchange = Exchange(folder, shape)
-        step = self._server.step
-        exchange.states[step % 2] = self._server.state
-        self._server = make_server(self._structure, self._config, exchange.states, step)
-        self._rounds = Rounds(self._server, exchange, self._config.shards, self._config.timeout)
+    def serve(self, folder: Path, shape: Shape, rows: int, unheard: Sequence[int]) -> None:
+        """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
+        config, exchange = self._config, Exchange(folder, shape)
+        server = make_server(self._structure, config, exchange.states, exchange.step)
+        order = Order(rows, config.batch_size, config.seed)
+        Rounds(server, exchange, order, config.timeout, config.wait, unheard).serve()
 
-    def serve(self, rows: int) -> None:
-        """Do the steps that the driver asks for, until it is gone."""
-        assert self._rounds is not None
-        self._rounds.serve(Order(rows, self._config.batch_size, self._config.seed))
+    def load(self, state: Array, step: int) -> None:
+        """Go on from this state after ``step`` steps, in this actor's own memory."""
+        self._server = make_server(self._structure, self._config, two_versions(state, step), step)
 
     def pull(self) -> Array:
         """Return the weights."""
         return self._server.weights.flat
-
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
-        self._server = make_server(self._structure, self._config, two_versions(state, 0), 0)
 
     def state(self) -> Array:
         """Return weights and optimizer state."""

@@ -1,17 +1,19 @@
 """What the processes of one host share while they train: arrays in shared memory.
 
 Arrays never travel. The server keeps its state in shared memory, where workers read the weights; each worker writes its
-gradient sums into a slab of its own. Messages (see :mod:`distbp.parallel.messages`) say when they may be read.
+gradient sums into rows that are its own. Messages (see :mod:`distbp.parallel.messages`) say when they may be read.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import signal
+import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,9 @@ from distbp.data.dataset import Array
 from distbp.errors import ClusterError
 from distbp.parallel.records import StepRecord
 
-_RECORD = np.dtype([("step", "<i8"), ("rows", "<i8"), ("right", "<i8"), ("cost", "<f8"), ("seconds", "<f8")])
 _RECORDS = 4096
 _ALIGNMENT = 4096
+_COUNT = struct.Struct("<q")
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,18 @@ class Shape:
     parameters: int
     dtype: str
     workers: int
+    """Places for workers."""
     sums: int
     """Gradient sums that a worker may have to pass on in one step."""
+    shards: int
+    """Shards of a mini-batch: as many spare rows are there for what has to be computed again."""
+    layers: int
+    """L, the number of layers."""
+
+    @property
+    def spare(self) -> int:
+        """The number of the first spare row."""
+        return self.workers * self.sums
 
 
 class Exchange:
@@ -44,7 +56,10 @@ class Exchange:
 
     Attributes:
         states: two versions of weights and optimizer state, shape (2, 1 + slots, parameters).
-        slabs: each worker's gradient sums, shape (workers, sums, parameters).
+        slabs: gradient sums, shape (rows, parameters): each worker's own rows, one worker after the other, then spare
+            ones, which take memory only once :meth:`reserve_spare` was called.
+        doing: the shard that each worker is computing, -1 for none.
+        processes: the process of each worker, then of the server.
         beats: when each process last showed life, in seconds of the monotonic clock; workers, then the server.
         stop_asked: not 0 when the driver wants the server to stop after this step.
     """
@@ -58,39 +73,74 @@ class Exchange:
         self.folder = folder
         self.shape = shape
         dtype = np.dtype(shape.dtype)
+        self._pack = struct.Struct(f"<qqqdd{shape.layers}Q")
         plan: list[tuple[tuple[int, ...], np.dtype[np.generic]]] = [
             ((2, shape.rows, shape.parameters), dtype),
-            ((shape.workers, shape.sums, shape.parameters), dtype),
             ((shape.workers + 1,), np.dtype("<f8")),
+            ((shape.workers + 1,), np.dtype("<i8")),
+            ((shape.workers,), np.dtype("<i8")),
             ((1,), np.dtype("<i8")),
-            ((3,), np.dtype("<i8")),
-            ((_RECORDS,), _RECORD),
+            ((2,), np.dtype("<i8")),
+            ((_RECORDS, self._pack.size), np.dtype("u1")),
+            ((shape.spare + shape.shards, shape.parameters), dtype),
         ]
         sizes = [int(np.prod(dimensions)) * kind.itemsize for dimensions, kind in plan]
-        places = np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)])
-        memory = _map(folder / "arrays", int(places[-1]), create)
+        places = [int(place) for place in np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)])]
+        self._spare_size = shape.shards * shape.parameters * dtype.itemsize
+        self._whole = places[-2] + sizes[-1]
+        self._memory = _map(folder / "arrays", self._whole, self._whole - self._spare_size, create)
         arrays: list[Array] = [
-            np.frombuffer(memory, kind, int(np.prod(dimensions)), int(place)).reshape(dimensions)
+            np.frombuffer(self._memory, kind, int(np.prod(dimensions)), place).reshape(dimensions)
             for (dimensions, kind), place in zip(plan, places[:-1], strict=True)
         ]
-        self.states, self.slabs, self.beats, self.stop_asked, self._counts, self._records = arrays
+        self.states, self.beats, self.processes, self.doing, self.stop_asked, self._counts, _, self.slabs = arrays
+        self._counts_at, self._records_at = places[5], places[6]
+        if create:
+            self.doing[:] = -1
 
-    def write_record(self, record: StepRecord) -> None:
-        """Append a step's record for the driver; wait while it has not read thousands of earlier ones."""
-        written, read, _ = self._counts.tolist()
-        while written - read >= _RECORDS:
-            time.sleep(0.001)
-            read = int(self._counts[1])
-        self._records[written % _RECORDS] = (record.step, record.rows, record.right, record.cost, record.seconds)
-        self._counts[0] = written + 1
+    def reserve_spare(self) -> None:
+        """Make sure that the spare rows can be written.
+
+        Raises:
+            ClusterError: there is too little shared memory.
+        """
+        handle = os.open(self.folder / "arrays", os.O_RDWR)
+        try:
+            _reserve(handle, self._whole - self._spare_size, self._spare_size, self.folder)
+        finally:
+            os.close(handle)
+
+    def go_to(self, step: int) -> None:
+        """Say that ``step`` steps are done and that all their records were read; for the driver, while nobody runs."""
+        self._counts[:] = step
+
+    @property
+    def step(self) -> int:
+        """The steps done: the state in version ``step % 2`` is whole, and the records up to the last step are there."""
+        return int(_COUNT.unpack_from(self._memory, self._counts_at)[0])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the driver has thousands of records to read before another one finds room."""
+        return int(self._counts[0] - self._counts[1]) >= _RECORDS
+
+    def publish(self, record: StepRecord) -> None:
+        """Make a step's record and the state after it true, both at once."""
+        step = record.step
+        at = self._records_at + step % _RECORDS * self._pack.size
+        self._pack.pack_into(
+            self._memory, at, step, record.rows, record.right, record.cost, record.seconds, *(record.layers or (0,) * self.shape.layers)
+        )
+        _COUNT.pack_into(self._memory, self._counts_at, step + 1)
 
     def read_records(self) -> Iterator[StepRecord]:
         """Yield the records that were not read yet."""
         while self._counts[1] < self._counts[0]:
             read = int(self._counts[1])
-            step, rows, right, cost, seconds = self._records[read % _RECORDS].item()
+            at = self._records_at + read % _RECORDS * self._pack.size
+            step, rows, right, cost, seconds, *layers = self._pack.unpack_from(self._memory, at)
             self._counts[1] = read + 1
-            yield StepRecord(step, rows, cost, right, seconds)
+            yield StepRecord(step, rows, cost, right, seconds, layers=tuple(layers))
 
     @contextmanager
     def beating(self, number: int, seconds: float) -> Iterator[None]:
@@ -103,6 +153,7 @@ class Exchange:
                 ended.wait(seconds)
 
         self.beats[number] = time.monotonic()
+        self.processes[number] = os.getpid()
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
@@ -111,32 +162,38 @@ class Exchange:
             ended.set()
             thread.join()
 
-    @property
-    def step(self) -> int:
-        """The steps done; the server counts it up when the state in version ``step % 2`` is whole."""
-        return int(self._counts[2])
-
-    @step.setter
-    def step(self, step: int) -> None:
-        self._counts[2] = step
+    def end_process(self, number: int) -> None:
+        """Kill a process that shows no life; the kernel closes its channels once it cannot write any more."""
+        with suppress(ProcessLookupError):
+            os.kill(int(self.processes[number]), signal.SIGKILL)
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""
         return time.monotonic() - float(self.beats[number])
 
 
-def _map(path: Path, size: int, create: bool) -> mmap.mmap:
+def _map(path: Path, size: int, reserved: int, create: bool) -> mmap.mmap:
     handle = os.open(path, os.O_RDWR | (os.O_CREAT | os.O_EXCL if create else 0), 0o600)
     try:
         if create:
-            # Reserved at once: memory that turns out to be missing later would end the process with SIGBUS.
-            reserve = getattr(os, "posix_fallocate", None)
-            if reserve is not None:
-                reserve(handle, 0, size)
-            else:
-                os.truncate(handle, size)
+            os.truncate(handle, size)
+            _reserve(handle, 0, reserved, path.parent)
         return mmap.mmap(handle, size)
     except OSError as error:
-        raise ClusterError(f"{size / 2**20:,.0f} MB of shared memory are not free in {path.parent.parent}") from error
+        raise _too_little(size, path.parent) from error
     finally:
         os.close(handle)
+
+
+def _reserve(handle: int, offset: int, size: int, folder: Path) -> None:
+    """Take memory at once: what turns out to be missing later would end the process with SIGBUS."""
+    reserve = getattr(os, "posix_fallocate", None)  # macOS has none
+    if reserve is not None and size:
+        try:
+            reserve(handle, offset, size)
+        except OSError as error:
+            raise _too_little(size, folder) from error
+
+
+def _too_little(size: int, folder: Path) -> ClusterError:
+    return ClusterError(f"{size / 2**20:,.0f} MB of shared memory are not free in {folder.parent}")

@@ -6,12 +6,15 @@ after the last byte of the new weights. So what a dead or late process half wrot
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from distbp.parallel.records import Divergence, Report, StepRecord
 from distbp.parallel.shards import Span
@@ -21,6 +24,7 @@ DRIVER = 0xFFFFFFFF
 
 _WHATS = ("", "the cost", "a gradient", "a weight")
 _LOOK_SECONDS = 150e-6
+_BETWEEN_TRIES = 0.02
 
 
 def look_before_sleeping(look: Callable[[], bool]) -> None:
@@ -75,23 +79,40 @@ class Channel:
             parts += part
         return parts
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until the other end is gone, whatever it may still have said."""
+        self._socket.settimeout(seconds)
+        with suppress(TimeoutError, ConnectionResetError):
+            while self._socket.recv(4096):
+                pass
+
     def close(self) -> None:
         """Close this end, which the other end sees at once."""
         self._socket.close()
 
 
 def listen(folder: Path) -> socket.socket:
-    """Return the server's listening socket."""
+    """Return the server's listening socket; that of a server before it gives way."""
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    (folder / "server").unlink(missing_ok=True)
     server.bind(str(folder / "server"))
     server.listen(128)
     return server
 
 
-def connect(folder: Path, number: int) -> Channel:
-    """Connect to the server as worker ``number`` or as the driver."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(str(folder / "server"))
+def connect(folder: Path, number: int, patience: float) -> Channel | None:
+    """Connect to the server as worker ``number`` or as the driver; None if there was none for ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(folder / "server"))
+            break
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+            connection.close()
+            if time.monotonic() > deadline or not folder.exists():
+                return None
+            time.sleep(_BETWEEN_TRIES)
     channel = Channel(connection)
     channel.send(HELLO.pack(number))
     return channel
@@ -100,14 +121,31 @@ def connect(folder: Path, number: int) -> Channel:
 HELLO = struct.Struct("<I")
 """Anybody to the server: a worker's number, or DRIVER."""
 
-GO = struct.Struct("<qII")
-"""Server to worker: compute the shards from first to before stop of this step."""
+GO = struct.Struct("<qIII")
+"""Server to worker: compute the shards from first to before stop of this step, into the rows from this one on."""
+
+NO_STEP = -1
+"""The step of a GO that says that all is done."""
 
 RUN = struct.Struct("<qq")
 """Driver to server: go on from this step, whose state is in place, up to before that step."""
 
-DONE = struct.Struct("<qBIqd")
-"""Server to driver: the steps done; if the last was not applied what diverged, in which layer, its rows and cost."""
+_SIZE = struct.Struct("<I")
+
+
+def send_news(channel: Channel, news: Mapping[str, Any]) -> None:
+    """Tell the driver something that happens seldom."""
+    text = json.dumps(news).encode()
+    channel.send(_SIZE.pack(len(text)) + text)
+
+
+def receive_news(channel: Channel) -> dict[str, Any] | None:
+    """Wait for something that the server tells; return None if it is gone."""
+    size = channel.receive(_SIZE.size)
+    text = channel.receive(_SIZE.unpack(size)[0]) if size is not None else None
+    news: dict[str, Any] | None = json.loads(text) if text is not None else None
+    return news
+
 
 _REPORT = struct.Struct("<qIIqqBI")
 
@@ -133,14 +171,16 @@ def unpack_report(message: bytes) -> tuple[int, Report]:
     return step, Report(Span(first, stop), rows, costs, right, Divergence(_WHATS[what], layer) if what else None)
 
 
-def pack_done(steps: int, last: StepRecord | None) -> bytes:
-    """Return the server's answer to the driver."""
+def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:
+    """Return the server's answer to RUN: the steps done; if the next one diverged what, where, its rows and cost."""
     if last is None or last.divergence is None:
-        return DONE.pack(steps, 0, 0, 0, 0.0)
-    return DONE.pack(steps, _WHATS.index(last.divergence.what), last.divergence.layer, last.rows, last.cost)
+        return {"done": steps}
+    return {"done": steps, "what": last.divergence.what, "layer": last.divergence.layer, "rows": last.rows,
+            "cost": last.cost}  # fmt: skip
 
 
-def unpack_done(message: bytes) -> tuple[int, StepRecord | None]:
-    """Return the steps done and, if the next one diverged, its record."""
-    steps, what, layer, rows, cost = DONE.unpack(message)
-    return steps, StepRecord(steps, rows, cost, 0, 0.0, Divergence(_WHATS[what], layer)) if what else None
+def diverged_record(news: Mapping[str, Any]) -> StepRecord | None:
+    """Return the record of the step that diverged, if one did."""
+    if "what" not in news:
+        return None
+    return StepRecord(news["done"], news["rows"], news["cost"], 0, 0.0, Divergence(news["what"], news["layer"]))

@@ -35,8 +35,15 @@ class Path(Protocol):
 
         Raises:
             DivergedError: a step's update would not have been finite; the state before it is kept.
-            PeerLostError: a worker or the server died or fell silent.
+            PeerLostError: a worker or the server was lost, and nobody could take its place.
         """
+
+    @property
+    def recoveries(self) -> int:
+        """Workers and servers that were lost so far, each without consequence for the result."""
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""
@@ -88,6 +95,8 @@ class InProcess:
         self._server = make_server(structure, config, two_versions(state, step), step)
         self._order = Order(len(rows), config.batch_size, config.seed)
         self._shards = config.shards
+        self._halted = False
+        self.recoveries = 0
 
     def __enter__(self) -> Self:
         return self
@@ -102,12 +111,17 @@ class InProcess:
 
     def steps(self, stop: int) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
-        while self._server.step < stop:
+        self._halted = False
+        while self._server.step < stop and not self._halted:
             began = time.perf_counter()
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
             yield self._server.update(step, [report], {whole: self._sum.flat}, began).check()
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._halted = True
 
     def restart(self, state: Array) -> None:
         """Go back to before step 0, with this state."""

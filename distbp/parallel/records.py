@@ -48,6 +48,8 @@ class StepRecord:
     """From the step's begin to the end of its update."""
     divergence: Divergence | None = None
     """Set if the step's update was not applied."""
+    layers: tuple[int, ...] = ()
+    """A 64-bit hash of each layer's parameters after the update."""
 
     def check(self) -> StepRecord:
         """Return this record; raise DivergedError if the update was not applied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +17,14 @@ from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span, children, cut, subtrees
 
 
-class _Compute(NamedTuple):
-    """Put the gradient of the rows ``rows`` of those gathered into buffer number ``out``."""
+def _nobody_asks(shard: int) -> None:
+    pass
 
+
+class _Compute(NamedTuple):
+    """Put the gradient of a shard, the rows ``rows`` of those gathered, into buffer number ``out``."""
+
+    shard: int
     rows: slice
     out: int
 
@@ -36,6 +41,8 @@ class _Plan(NamedTuple):
 
     rows: slice
     """The held shards' places in the mini-batch."""
+    sums: int
+    """How many sums are passed on."""
     work: tuple[_Compute | _Add, ...]
 
 
@@ -61,15 +68,22 @@ class Worker:
         self._fetched: tuple[int, Span, tuple[Array, Array]] | None = None
         self._plans: dict[tuple[int, Span], _Plan] = {}
 
-    def push(self, step: int, held: Span, weights: Parameters, out: Sequence[Parameters]) -> Report:
+    def push(
+        self,
+        step: int,
+        held: Span,
+        weights: Parameters,
+        out: Sequence[Parameters],
+        begin: Callable[[int], None] = _nobody_asks,
+    ) -> Report:
         """Compute the gradients of the shards ``held`` at this step and add them up as far as the tree allows.
 
         ``out[i]`` receives the gradient's SUM over the examples of ``subtrees(held, shards)[i]``; ``weights`` is not
-        changed.
+        changed. ``begin`` is called with a shard's number before it is computed.
         """
         plan = self._plan(self._order.size(step), held)
         x, y = self._fetch(step, held, plan)
-        buffers = [*out, *self._scratch]
+        buffers = [*out[: plan.sums], *self._scratch]
         costs, rows, right, divergence = [], 0, 0, None
         # A gradient that overflows is found by its sum of squares, not by NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -78,6 +92,7 @@ class Worker:
                 if isinstance(task, _Add):
                     np.add(target.flat, buffers[task.other].flat, out=target.flat)
                     continue
+                begin(task.shard)
                 sums = self._backprop.gradient(weights.layers, x[task.rows], y[task.rows], target.layers)
                 costs.append(sums.cost)
                 rows += task.rows.stop - task.rows.start
@@ -114,7 +129,7 @@ class Worker:
         def plan(node: Span, out: int, free: int) -> None:
             if node.stop - node.first == 1:
                 part = parts[node.first]
-                work.append(_Compute(slice(part.first - first, part.stop - first), out))
+                work.append(_Compute(node.first, slice(part.first - first, part.stop - first), out))
                 return
             left, right = children(node)
             plan(left, out, free)
@@ -123,7 +138,7 @@ class Worker:
 
         for number, span in enumerate(spans):
             plan(span, number, len(spans))
-        return _Plan(slice(first, parts[held.stop - 1].stop), tuple(work))
+        return _Plan(slice(first, parts[held.stop - 1].stop), len(spans), tuple(work))
 
     def _check(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence | None:
         if not math.isfinite(cost):
@@ -135,7 +150,11 @@ class Worker:
         return None
 
 
-def buffers_for(structure: Structure, config: Config, workers: int) -> int:
-    """Return how many sums one of ``workers`` workers may have to pass on in a step, also in a short mini-batch."""
-    assert config.shards is not None
-    return max(len(subtrees(held, shards)) for shards in range(1, config.shards + 1) for held in cut(shards, workers))
+def buffers_for(shards: int, most_workers: int) -> int:
+    """Return how many sums one of up to so many workers may have to pass on in a step, also in a short mini-batch."""
+    return max(
+        len(subtrees(held, of))
+        for of in range(1, shards + 1)
+        for workers in range(1, min(of, most_workers) + 1)
+        for held in cut(of, workers)
+    )

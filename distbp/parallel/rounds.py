@@ -1,0 +1,264 @@
+"""The server's loop on one host: a round per step, whoever comes and goes meanwhile. The driver is not in it."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.data.order import Order
+from distbp.errors import CorruptError, PeerLostError
+from distbp.parallel.exchange import Exchange
+from distbp.parallel.loops import beat_seconds
+from distbp.parallel.messages import (
+    DRIVER,
+    GO,
+    HELLO,
+    NO_STEP,
+    RUN,
+    Channel,
+    done_news,
+    listen,
+    look_before_sleeping,
+    report_size,
+    send_news,
+    unpack_report,
+)
+from distbp.parallel.records import Report, StepRecord
+from distbp.parallel.server import ParameterServer
+from distbp.parallel.shards import Span, subtrees
+from distbp.parallel.supervisor import Compare, Compute, Decision, Lose, Stop, Supervisor, Use
+
+_HELLO_SECONDS = 1.0
+_LONGEST_LOOK = 1.0
+_LOOK_FOR_LATE = 0.05
+
+
+class _DriverGone(Exception):
+    """The driver has closed its channel: all is done, or it was killed."""
+
+
+class Rounds:
+    """The server's side: every shard of a step is collected from whoever has computed it, then applied."""
+
+    def __init__(
+        self,
+        server: ParameterServer,
+        exchange: Exchange,
+        order: Order,
+        timeout: float,
+        wait: float,
+        unheard: Iterable[int] = (),
+    ) -> None:
+        """Serve the workers of ``exchange``; ``unheard`` are those that a server before this one had."""
+        shape = exchange.shape
+        self._server, self._exchange, self._order, self._shards = server, exchange, order, shape.shards
+        self._timeout, self._wait = timeout, wait
+        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, unheard)
+        self._listener = listen(exchange.folder)
+        self._driver: Channel | None = None
+        self._workers: dict[int, Channel] = {}
+        self._numbers: dict[int, int] = {}
+        self._poll = select.poll()
+        self._poll.register(self._listener, select.POLLIN)
+        self._reports: list[Report] = []
+        self._kept: dict[tuple[int, Span], Array] = {}
+        self._gradients: dict[tuple[tuple[Span, int], ...], dict[Span, Array]] = {}
+        self._goal: int | None = None
+        self._next_tick = 0.0
+        self._report_size = report_size(shape.shards)
+        self._has_spare = False
+        self._lost: set[int] = set()
+
+    def serve(self) -> None:
+        """Do the steps that the driver asks for, until it is gone.
+
+        Raises:
+            PeerLostError: the driver did not come, or no worker is left, or a shard brings down every worker.
+            CorruptError: two workers gave different bits for the same shards.
+        """
+        shape = self._exchange.shape
+        with self._listener, self._exchange.beating(shape.workers, beat_seconds(self._timeout)), suppress(_DriverGone):
+            try:
+                deadline = time.monotonic() + self._wait
+                while True:
+                    self._attend(_LONGEST_LOOK)
+                    self._look_around()
+                    if self._driver is None and time.monotonic() > deadline:
+                        raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
+                    if self._goal is not None:
+                        last = self._run(self._goal)
+                        self._goal = None
+                        self._tell_driver(**done_news(self._server.step, last))
+            finally:
+                for channel in self._workers.values():
+                    channel.send(GO.pack(NO_STEP, 0, 0, 0))
+                    channel.close()
+                if self._driver is not None:
+                    self._driver.close()
+
+    def _run(self, stop: int) -> StepRecord | None:
+        """Do the steps up to before ``stop``, or to where the driver asks to stop; return the last record."""
+        record = None
+        exchange, server = self._exchange, self._server
+        while server.step < stop and not exchange.stop_asked[0]:
+            began = time.perf_counter()
+            step = server.step
+            self._reports = []
+            shards = min(self._shards, self._order.size(step))
+            self._do(self._supervisor.begin(step, shards, time.monotonic()))
+            while not self._supervisor.is_complete:
+                if self._reports:  # the others will not be long
+                    look_before_sleeping(lambda: bool(self._poll.poll(0)))
+                self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
+                self._look_around()
+            record = server.update(step, self._reports, self._sums(shards), began)
+            if record.divergence is not None:
+                return record
+            while exchange.is_full:
+                self._attend(_LOOK_FOR_LATE)
+            exchange.publish(record)
+        return record
+
+    def _sums(self, shards: int) -> Mapping[Span, Array]:
+        """Return the rows of this step's sums by their spans."""
+        done = self._supervisor.done
+        key = tuple(sorted((held, task.row) for held, task in done.items()))
+        if key not in self._gradients:
+            slabs = self._exchange.slabs
+            self._gradients[key] = {
+                span: slabs[row + i] for held, row in key for i, span in enumerate(subtrees(held, shards))
+            }
+        return self._gradients[key]
+
+    def _attend(self, seconds: float) -> None:
+        """Wait for whatever comes next, and see to it."""
+        for descriptor, _ in self._poll.poll(1000 * seconds):
+            number = self._numbers.get(descriptor)
+            if number is not None:
+                self._hear_worker(number)
+            elif descriptor == self._listener.fileno():
+                self._accept()
+            else:
+                self._hear_driver()
+
+    def _look_around(self) -> None:
+        """Now and then look whether everybody still shows life and nobody is late."""
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + _LOOK_FOR_LATE
+            silent = {number: self._exchange.silence(number) for number in self._workers}
+            self._do(self._supervisor.tick(now, silent))
+
+    def _accept(self) -> None:
+        connection = self._listener.accept()[0]
+        connection.settimeout(_HELLO_SECONDS)
+        try:
+            hello = Channel(connection).receive(HELLO.size)
+        except TimeoutError:
+            hello = None
+        if hello is None:
+            connection.close()
+            return
+        connection.settimeout(None)
+        (number,) = HELLO.unpack(hello)
+        channel = Channel(connection)
+        self._poll.register(channel, select.POLLIN)
+        if number == DRIVER:
+            self._driver = channel
+            for present in self._workers:
+                self._tell_driver(joined=present)
+            return
+        if number in self._workers:  # its end was not heard yet
+            self._left(number)
+        self._workers[number] = channel
+        self._numbers[channel.fileno()] = number
+        self._do(self._supervisor.joined(number, time.monotonic()))
+        self._tell_driver(joined=number)
+
+    def _hear_driver(self) -> None:
+        assert self._driver is not None
+        message = self._driver.receive(RUN.size)
+        if message is None:
+            raise _DriverGone
+        self._server.step, self._goal = RUN.unpack(message)
+
+    def _hear_worker(self, number: int) -> None:
+        message = self._workers[number].receive(self._report_size)
+        if message is None:
+            self._left(number)
+            return
+        step, report = unpack_report(message)
+        decisions = self._supervisor.reported(number, step, report.held, time.monotonic())
+        if decisions:
+            if isinstance(decisions[0], Use):
+                self._reports.append(report)
+            self._do(decisions)
+
+    def _left(self, number: int) -> None:
+        """See to a worker whose process has ended, which the kernel says by closing its channel."""
+        channel = self._workers.pop(number)
+        del self._numbers[channel.fileno()]
+        self._poll.unregister(channel)
+        channel.close()
+        if number in self._lost:
+            self._lost.discard(number)
+            self._tell_driver(left=number)
+        else:
+            self._tell_driver(left=number, why=f"died in step {self._server.step}")
+        self._do(self._supervisor.left(number, int(self._exchange.doing[number]), time.monotonic()))
+        self._exchange.doing[number] = -1
+        self._kept = {key: rows for key, rows in self._kept.items() if key in self._supervisor.contested}
+
+    def _tell_driver(self, **news: object) -> None:
+        if self._driver is not None:
+            send_news(self._driver, news)
+
+    def _do(self, decisions: Iterable[Decision]) -> None:
+        """Do what the supervisor has decided."""
+        for decision in decisions:
+            if isinstance(decision, Compute):
+                self._send(decision)
+            elif isinstance(decision, Use):
+                if decision.keep:
+                    self._kept[decision.task.step, decision.task.held] = self._rows(decision.task).copy()
+            elif isinstance(decision, Compare):
+                self._compare(decision)
+            elif isinstance(decision, Lose):
+                self._lose(decision)
+            elif isinstance(decision, Stop):
+                raise PeerLostError(decision.why)
+
+    def _send(self, task: Compute) -> None:
+        if task.row >= self._exchange.shape.spare and not self._has_spare:
+            self._exchange.reserve_spare()
+            self._has_spare = True
+        # A worker that is gone is heard of at the next poll.
+        self._workers[task.worker].send(GO.pack(task.step, *task.held, task.row))
+
+    def _lose(self, decision: Lose) -> None:
+        """End a worker that is only silent, so that it writes nothing any more; its channel's end will say when."""
+        self._lost.add(decision.worker)
+        self._tell_driver(lost=decision.worker, why=decision.why)
+        self._exchange.end_process(decision.worker)
+
+    def _rows(self, task: Compute) -> Array:
+        shards = min(self._shards, self._order.size(task.step))
+        rows: Array = self._exchange.slabs[task.row : task.row + len(subtrees(task.held, shards))]
+        return rows
+
+    def _compare(self, decision: Compare) -> None:
+        task = decision.task
+        kept = self._kept.pop((task.step, task.held))
+        if not np.array_equal(kept.view(np.uint8), self._rows(task).view(np.uint8)):
+            host = socket.gethostname()
+            raise CorruptError(
+                f"worker {decision.first} on host {host} and worker {task.worker} on host {host} computed different "
+                f"sums for shards {task.held.first} to {task.held.stop - 1} of step {task.step}: the memory or the "
+                "CPU of one of them cannot be trusted"
+            )
