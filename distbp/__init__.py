@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
     from distbp.data import load as load
+    from distbp.descent import Result as Result
     from distbp.errors import DataError as DataError
     from distbp.errors import DistbpError as DistbpError
     from distbp.errors import TrainingError as TrainingError
     from distbp.errors import UsageError as UsageError
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
-    from distbp.training import Result as Result
+    from distbp.training import resume as resume
     from distbp.training import train as train
 
 _HOMES = {
@@ -36,10 +37,11 @@ _HOMES = {
     "DistbpError": "distbp.errors",
     "Evaluation": "distbp.network",
     "Network": "distbp.network",
-    "Result": "distbp.training",
+    "Result": "distbp.descent",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
     "load": "distbp.data",
+    "resume": "distbp.training",
     "train": "distbp.training",
 }
 

@@ -22,6 +22,8 @@ class RunRecord:
     test_rows: int
     steps_per_epoch: int
     run_directory: Path | None
+    step: int = 0
+    """Steps that were done before."""
 
 
 class Callback:

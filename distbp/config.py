@@ -30,6 +30,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 _OPEN = {"output", "cost", "initial", "lr", "momentum", "task", "shards", "address"}
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
+NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "checkpoint_seconds"})
+"""The settings that say who computes and how it is watched."""
+
 _DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}
 _MOST_SECONDS = 1_000_000
 _ROWS_PER_SHARD = 64
@@ -113,6 +116,9 @@ class Config:
     """Seconds to wait for the cluster's resources."""
     address: str | None = None
     """Existing Ray cluster, HOST:PORT or auto; without it a private local one."""
+
+    checkpoint_seconds: float = 30.0
+    """Seconds between checkpoints within an epoch; there is one at the end of each epoch in any case."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -209,7 +215,8 @@ def _check_numbers(config: Config) -> None:
     _check_workers(config.workers)
     if config.seed >= 2**64:
         raise UsageError(f"seed must be below 2**64, found {config.seed}")
-    for name, most in {"lr": sys.float_info.max, "timeout": _MOST_SECONDS, "wait": _MOST_SECONDS}.items():
+    seconds = dict.fromkeys(("timeout", "wait", "checkpoint_seconds"), _MOST_SECONDS)
+    for name, most in {"lr": sys.float_info.max, **seconds}.items():
         value = getattr(config, name)
         if value is not None and not (_is_number(value) and 0 < value < most):
             raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {value!r}")

@@ -51,14 +51,14 @@ def initial_state(structure: Structure, config: Config, network: Network | None 
     return state
 
 
-def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, note: Note) -> Pool:
-    """Return the pool of ``config.workers``, not yet started."""
+def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, note: Note, step: int = 0) -> Pool:
+    """Return the pool of ``config.workers``, not yet started, with the state after ``step`` steps."""
     if config.workers == 0:
-        return InProcess(structure, config, rows, state)
+        return InProcess(structure, config, rows, state, step)
     # Imported here so that a run in this process never loads Ray.
     from distbp.actors import ActorPool
 
-    return ActorPool(structure, config, rows, state, note)
+    return ActorPool(structure, config, rows, state, note, step)
 
 
 def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet]) -> DataSet:
@@ -79,25 +79,25 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
 
 @contextmanager
 def started_pool(
-    structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int
+    structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int, step: int
 ) -> Iterator[Pool]:
-    """Start the pool for a run of ``steps`` steps; with ``--workers auto`` the one that promises to be done first."""
+    """Start the pool for ``steps`` steps after ``step``; with ``auto`` the one that promises to be done first."""
     with ExitStack() as stack:
         if config.workers != "auto" or config.address is not None:
-            pool = stack.enter_context(make_pool(structure, config, rows, state, note))
+            pool = stack.enter_context(make_pool(structure, config, rows, state, note, step))
         else:
-            pool = _quickest_pool(stack, structure, config, rows, state, note, steps)
+            pool = _quickest_pool(stack, structure, config, rows, state, note, steps, step)
         del rows  # this frame lives as long as the run; the pool has the rows where they are needed
         yield pool
 
 
 def _quickest_pool(
-    stack: ExitStack, structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int
+    stack: ExitStack, structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int, step: int
 ) -> Pool:
     """Measure this process first, and start Ray only if workers could win by more than its start takes."""
 
     def start(workers: int) -> Pool:
-        return stack.enter_context(make_pool(structure, replace(config, workers=workers), rows, state, note))
+        return stack.enter_context(make_pool(structure, replace(config, workers=workers), rows, state, note, step))
 
     here = measure_here(structure, config, rows, state)
     mini_batch = min(config.batch_size, len(rows))
@@ -110,7 +110,7 @@ def _quickest_pool(
         there = median_step(pool)
         speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
         if there < here.step:
-            pool.restart(state)
+            pool.restart(state, step)
             note(f"workers: {', '.join(speeds)}: {workers} workers")
             return pool
         stack.close()
@@ -191,7 +191,7 @@ def median_step(path: Path, at_least: float = _MEASURED_SECONDS) -> float:
     seconds = []
     deadline = time.perf_counter() + at_least
     # A rate that makes the run diverge is for the run to say, if it comes so far.
-    with suppress(DivergedError), closing(path.steps(_MOST_STEPS)) as records:
+    with suppress(DivergedError), closing(path.steps(path.step + _MOST_STEPS)) as records:
         for record in records:
             seconds.append(record.seconds)
             if len(seconds) >= _WARM_UP + _FEWEST_STEPS and time.perf_counter() > deadline:

@@ -1,51 +1,28 @@
-"""Training: the algorithm from the settings and the data to a trained network, on one page."""
+"""Training: from settings and data to a trained network, from the beginning or from where a run was left."""
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from distbp.callbacks import Callback, RunRecord
+from distbp.callbacks import Callback
 from distbp.config import Config
-from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
-from distbp.data.loading import Source, load, name_of
-from distbp.data.order import Order
-from distbp.errors import Interrupted, TrainingError, UsageError
-from distbp.network import Evaluation, Network, evaluate
-from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.data.dataset import DataSet
+from distbp.data.fingerprint import data_fingerprint
+from distbp.data.loading import Source, address_of, load
+from distbp.descent import Descent, Result
+from distbp.errors import RunError, UsageError
+from distbp.keeping import Keeper, Past, read_past
+from distbp.network import Network
 from distbp.parallel.arithmetic import fingerprint, pin_threads
-from distbp.parallel.pool import Pool
-from distbp.pools import initial_state, measure_here, read_while_ray_starts, slower_choice, started_pool
+from distbp.parallel.digest import layer_hashes
+from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network
-from distbp.runs.checkpoints import write_checkpoint
-from distbp.runs.directory import CHECKPOINTS, RunDirectory, check_unused, made
-from distbp.runs.model import weights_sha256
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run gives.
-
-    Attributes:
-        network: the trained network.
-        summary: what ``summary.json`` holds.
-        history: what ``metrics.jsonl`` holds, one record per epoch.
-        run_directory: where the run was kept, None if it was not.
-    """
-
-    network: Network
-    summary: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
-    run_directory: Path | None
+from distbp.runs.directory import check_unused, made
 
 
 def train(
@@ -72,13 +49,12 @@ def train(
         UsageError: a setting is wrong, or the run directory is taken.
         DataError: the data cannot be used.
         ClusterError: Ray cannot be reached, or has too little.
-        TrainingError: the run diverged, lost a peer, or was ended by a callback.
+        TrainingError: the run diverged, lost its last peer, or was ended by a callback.
 
     >>> result = train("digits", workers=0, hidden=(32,), epochs=20)
     >>> result.summary["test_accuracy"] > 0.9
     True
     """
-    started = time.perf_counter() if started is None else started
     if config is not None and not isinstance(config, Config):
         raise UsageError(f"config must be a distbp.Config, found {type(config).__name__}")
     if config is not None and settings:
@@ -88,7 +64,66 @@ def train(
         wanted = with_network(wanted, network)
     if run_dir is not None:
         check_unused(Path(run_dir))
-    sources: Sequence[Source] = data if isinstance(data, list) else [data]  # type: ignore[list-item]
+    sources = _listed(data)
+    del data  # see below: the run must not keep a second copy
+    return _train(sources, wanted, network, Path(run_dir) if run_dir is not None else None, callbacks, started)
+
+
+def resume(
+    run: str | Path,
+    data: Source | Sequence[Source] | None = None,
+    config: Config | None = None,
+    *,
+    workers: int | str | None = None,
+    force: bool = False,
+    callbacks: Sequence[Callback] = (),
+    started: float | None = None,
+) -> Result:
+    """Go on with a run that was left, from its newest good checkpoint: the result is that of a run without a break.
+
+    Args:
+        run: its directory.
+        data: where the data are now, if not where they were; arrays must be given again.
+        config: the settings; None for those of the run. Only those that never change the result may differ.
+        workers: compute with so many workers from now on; None for as many as before.
+        force: go on with other data, settings or arithmetic all the same; the result is another one then.
+        callbacks: told about the run while it goes on.
+        started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
+
+    Raises:
+        UsageError: there is no run.
+        RunError: it cannot go on, or not as it began.
+        DataError, ClusterError, TrainingError: as in :func:`train`.
+    """
+    noted: list[str] = []
+    past = read_past(Path(run), noted.append)
+    sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
+    if "arrays" in [source for source in sources if isinstance(source, str)]:
+        raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
+    del data
+    wanted = config or past.config
+    if workers is not None:
+        wanted = replace(wanted, workers=workers)
+    return _train(sources, wanted, past.network, past.path, callbacks, started, past, force, noted)
+
+
+def _listed(data: Source | Sequence[Source]) -> list[Source]:
+    return list(data) if isinstance(data, list) else [data]  # type: ignore[list-item]
+
+
+def _train(
+    sources: list[Source],
+    wanted: Config,
+    network: Network | None,
+    run_dir: Path | None,
+    callbacks: Sequence[Callback],
+    started: float | None,
+    past: Past | None = None,
+    force: bool = False,
+    noted: Sequence[str] = (),
+) -> Result:
+    started = time.perf_counter() if started is None else started
+    names = [address_of(source) for source in sources]
 
     def read() -> DataSet:
         return load(
@@ -98,154 +133,32 @@ def train(
     with ExitStack() as stack:
         data_set = read_while_ray_starts(stack, wanted, read)
         config, structure = settle(wanted, data_set, network)
-        run = _Run(structure, config, data_set, callbacks)
-        for text in notes(config, data_set):
+        run = Descent(structure, config, data_set, callbacks)
+        for text in (*noted, *notes(config, data_set)):
             run.note(text)
-        train_rows, state = data_set.train, initial_state(structure, config, network)
-        # The workers' host keeps the training rows from here on; the run must not keep a second copy.
-        del data_set, data
+        found: dict[str, Any] = {"arithmetic": fingerprint()}
         if run_dir is not None:
-            stack.enter_context(made(Path(run_dir)))
+            found |= {"data": names, "data_sha256": data_fingerprint(data_set)}
+            stack.enter_context(made(run_dir))
         stack.enter_context(pin_threads(config.threads))
+        train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
+        # The workers' host keeps the training rows from here on; the run must not keep a second copy.
+        sources.clear()
+        del data_set
+        if past is not None:
+            past.check(config, found, force)
+            step, state = past.checkpoint.step, past.state_for(state)
+            run.go_on(past)
         if config.workers not in ("auto", 0) and config.address is None:
             run.step_here = measure_here(structure, config, train_rows, state, seconds=0.15).step
-        pool = stack.enter_context(started_pool(structure, config, train_rows, state, run.note, run.steps))
+        initial = layer_hashes(structure, state[0])
+        steps_left = run.steps - step
+        pool = stack.enter_context(started_pool(structure, config, train_rows, state, run.note, steps_left, step))
         del train_rows, state
         run.config = pool.config
         if run_dir is not None:
-            described: dict[str, Any] = {"data": [name_of(source) for source in sources]}
-            described |= {**run.config.to_json(), "arithmetic": fingerprint()}
-            run.directory = stack.enter_context(closing(RunDirectory(Path(run_dir), described)))
+            described = {**found, **run.config.to_json()}
+            keeper = Keeper(run_dir, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
+            run.keeper = stack.enter_context(closing(keeper))
         run.descend(pool)
         return run.finish(pool, started)
-
-
-class _Run:
-    """One run: its records so far and where they are kept."""
-
-    def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
-        self.structure = structure
-        self.config = config
-        self.test, self.classes = data.test, data.classes
-        self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
-        self.train_rows = len(data.train)
-        self.directory: RunDirectory | None = None
-        self.callbacks = callbacks
-        self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
-        self.history: list[dict[str, Any]] = []
-        self.step_seconds: list[float] = []
-        self.chosen = config.workers != "auto"
-        self.step_here: float | None = None
-        """Seconds per step in this process, where workers compute though nobody measured whether they should."""
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole run."""
-        return self.config.epochs * self.steps_per_epoch
-
-    def note(self, text: str) -> None:
-        """Tell the callbacks what the user should know."""
-        for callback in self.callbacks:
-            callback.on_note(text)
-
-    def descend(self, pool: Pool) -> None:
-        """Do all steps of all epochs."""
-        begin = RunRecord(
-            self.config,
-            self.structure,
-            self.train_rows,
-            len(self.test),
-            self.steps_per_epoch,
-            self.directory.path if self.directory else None,
-        )
-        for callback in self.callbacks:
-            callback.on_start(begin)
-        try:
-            for epoch in range(self.config.epochs):
-                self._epoch(epoch, pool)
-        except TrainingError:
-            self._checkpoint(pool)
-            raise
-
-    def _epoch(self, epoch: int, pool: Pool) -> None:
-        rows, cost, right = 0, 0.0, 0
-        began = time.perf_counter()
-        with closing(pool.steps((epoch + 1) * self.steps_per_epoch)) as records:
-            for record in records:
-                self.step_seconds.append(record.seconds)
-                rows, cost, right = rows + record.rows, cost + record.cost * record.rows, right + record.right
-                asked = [callback.on_step(record) for callback in self.callbacks]
-                if any(asked):
-                    raise Interrupted(f"interrupted in epoch {epoch + 1}")
-        seconds = time.perf_counter() - began
-        if epoch == 0 and self.chosen:
-            self._tell_slower_choice(rows / len(self.step_seconds))
-        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": cost / rows}
-        if self.classes:
-            measured["train_accuracy"] = right / rows
-        measured |= _test(evaluate(self._network(pool.state()[0]), self.test))
-        measured |= {"seconds": seconds, "samples_per_second": rows / seconds, "lr": self.config.lr}
-        self.history.append({name: _for_json(value) for name, value in measured.items()})
-        if self.directory is not None:
-            self.directory.write_metrics(self.history[-1])
-        for callback in self.callbacks:
-            callback.on_epoch_end(self.history[-1])
-
-    def _tell_slower_choice(self, rows: float) -> None:
-        """After the first epoch it is known what the choice of workers costs."""
-        step = statistics.median(self.step_seconds)
-        here = self.step_here if self.config.workers else step
-        if here is not None:
-            left = self.steps - self.steps_per_epoch
-            text = slower_choice(self.config, round(rows), here, step, left)
-            if text is not None:
-                self.note(text)
-
-    def _network(self, weights: Array) -> Network:
-        return Network.of(self.structure, weights, self.classes, self.byte_factor)
-
-    def _checkpoint(self, pool: Pool) -> None:
-        """Keep the newest state, if the pool still has it."""
-        if self.directory is None:
-            return
-        slots = make_optimizer(self.config.optimizer, self.config.momentum, self.config.nesterov).slots
-        write_checkpoint(self.directory.path / CHECKPOINTS, pool.step, pool.state(), slots, self.config.to_json())
-
-    def finish(self, pool: Pool, started: float) -> Result:
-        """Return the trained network and write what a finished run leaves behind."""
-        network = self._network(pool.state()[0])
-        config = self.config
-        seconds = sum(record["seconds"] for record in self.history)
-        last = self.history[-1]
-        summary = {
-            **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
-            "epochs": len(self.history),
-            "steps": pool.step,
-            "workers": config.workers,
-            "shards": config.shards,
-            "threads": config.threads,
-            "seed": config.seed,
-            "samples_per_second": self.train_rows * len(self.history) / seconds,
-            "step_ms": 1000 * statistics.median(self.step_seconds),
-            "wall_seconds": time.perf_counter() - started,
-            "recoveries": pool.recoveries,
-            "weights_sha256": weights_sha256(network.weights),
-        }
-        path = None
-        if self.directory is not None:
-            path = self.directory.path
-            self._checkpoint(pool)
-            network.save(path)
-            self.directory.write_summary(summary)
-        return Result(network, summary, self.history, path)
-
-
-def _test(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what applies to the task of an evaluation, by the names of the summary."""
-    found = evaluation._asdict()
-    return {f"test_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
-
-
-def _for_json(value: Any) -> Any:
-    """Return None for a number that JSON cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

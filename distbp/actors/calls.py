@@ -62,9 +62,9 @@ class CallPath:
         """Let :meth:`steps` end after the step that is going on."""
         self._halted = True
 
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
-        self._kept, self.step = (0, state), 0
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._kept = step, state
         self._load()
 
     def state(self) -> Array:

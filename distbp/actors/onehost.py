@@ -102,11 +102,11 @@ class SharedPath:
         """Let :meth:`steps` end after the step that is going on."""
         self._exchange.stop_asked[0] = 1
 
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
-        self._exchange.states[0] = state
-        self._exchange.go_to(0)
-        self.step = 0
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._exchange.states[step % 2] = state
+        self._exchange.go_to(step)
+        self.step = step
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

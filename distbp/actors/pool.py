@@ -101,9 +101,9 @@ class ActorPool:
         """Let :meth:`steps` end after the step that is going on."""
         self._path.halt()
 
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
-        self._path.restart(state)
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._path.restart(state, step)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

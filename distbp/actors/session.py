@@ -88,6 +88,8 @@ def _prepare_environment(private: bool) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     # Under `uv run` Ray would upload the current folder as every worker's working directory.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    # Ray prints on stdout, where results go, that a process of its died; the run says so itself.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
     if not private:
         return
     # Where Ray believes that it cannot make a cluster of several hosts, it listens on 127.0.0.1 alone.

@@ -13,6 +13,7 @@ import click
 
 from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
+from distbp.cli.resume import resume
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
 from distbp.version import __version__
@@ -40,7 +41,7 @@ def commands() -> None:
     """
 
 
-for command in (train, evaluate, predict, bench):
+for command in (train, resume, evaluate, predict, bench):
     commands.add_command(command)
 
 

@@ -125,6 +125,8 @@ _SETTINGS = (
                  help="When a silent peer counts as lost."),
     click.option("--wait", type=_ABOVE_0, default=60.0, show_default=True, metavar="SECONDS",
                  help="How long to wait for the cluster's resources."),
+    click.option("--checkpoint-seconds", type=_ABOVE_0, default=30.0, show_default=True, metavar="SECONDS",
+                 help="Between checkpoints within an epoch; each epoch ends with one in any case."),
     click.option("--address", metavar="HOST:PORT",
                  help="An existing Ray cluster, or auto.  [default: a private one on this machine]"),
 )  # fmt: skip

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from distbp.cli.options import settings_options
+from distbp.errors import UsageError
+
+if TYPE_CHECKING:
+    from distbp.callbacks import Callback
 
 
 @click.command()
@@ -15,8 +21,13 @@ from distbp.cli.options import settings_options
 @settings_options
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR",
               help="Where the run goes.  [default: runs/<time>-<data>]")  # fmt: skip
+@click.option("--resume", "resume", type=click.Choice(["auto"]), help="Go on if the run directory holds a run, else "
+              "start; for commands that are run again by themselves.")  # fmt: skip
+@click.option("--force", is_flag=True, help="With --resume: go on with other data or settings all the same.")
 @click.pass_obj
-def train(started: float, /, data: tuple[str, ...], run_dir: Path | None, **settings: Any) -> None:
+def train(
+    started: float, /, data: tuple[str, ...], run_dir: Path | None, resume: str | None, force: bool, **settings: Any
+) -> None:
     """Train a network on DATA and keep the run in a directory.
 
     DATA is a built-in name (digits), an .npz file or a folder with the MNIST IDX files; several files of equal
@@ -26,17 +37,54 @@ def train(started: float, /, data: tuple[str, ...], run_dir: Path | None, **sett
     Example:
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
     """
-    from distbp.cli.progress import make_progress, say
-    from distbp.cli.signals import stop_on_signals
     from distbp.config import Config
+    from distbp.keeping import is_begun, is_finished
     from distbp.runs.directory import default_run_directory
+    from distbp.training import resume as resume_run
     from distbp.training import train as train_network
 
     config = Config.from_settings(settings)
+    if resume and run_dir is None:
+        raise UsageError("--resume auto needs the --run-dir that may hold a run")
+    if force and not resume:
+        raise UsageError("--force belongs to --resume auto")
     run_dir = run_dir or default_run_directory(Path(data[0]).stem)
+    if resume and is_finished(run_dir):
+        say_already_done(run_dir)
+        return
+    with shown() as callbacks:
+        if resume and is_begun(run_dir):
+            result = resume_run(run_dir, list(data), config, force=force, callbacks=callbacks, started=started)
+        else:
+            result = train_network(list(data), config, run_dir=run_dir, callbacks=callbacks, started=started)
+    finished(run_dir, result.summary)
+
+
+@contextmanager
+def shown() -> Iterator[list[Callback]]:
+    """Return what shows a run's progress and ends it on signals."""
+    from distbp.cli.progress import make_progress
+    from distbp.cli.signals import stop_on_signals
+
     with stop_on_signals() as stop, make_progress() as progress:
-        result = train_network(list(data), config, run_dir=run_dir, callbacks=[stop, progress], started=started)
+        yield [stop, progress]
+
+
+def finished(run_dir: Path, summary: Mapping[str, Any]) -> None:
+    """Say what came out of a run and where it is."""
+    from distbp.cli.progress import say
+
     say(f"run kept in {run_dir}")
     for name in ("test_accuracy", "test_rmse", "test_r2"):
-        if name in result.summary:
-            click.echo(f"{name.replace('_', ' ')} {result.summary[name]:.4f}")
+        if name in summary:
+            click.echo(f"{name.replace('_', ' ')} {summary[name]:.4f}")
+
+
+def say_already_done(run_dir: Path) -> None:
+    """Say that a run has come to its end before, and what came out of it."""
+    from distbp.cli.progress import say
+    from distbp.runs.directory import SUMMARY
+    from distbp.runs.files import read_json
+
+    say(f"{run_dir} is finished already")
+    finished(run_dir, read_json(run_dir / SUMMARY))

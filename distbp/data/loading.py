@@ -154,16 +154,18 @@ def _read_path(path: Path) -> Mapping[str, Array]:
     raise DataError(f"{path} does not exist")
 
 
-def name_of(source: Source) -> str:
-    """Return what the settings of a run call this source."""
-    if isinstance(source, DataSet):
-        return source.name
-    return "arrays" if isinstance(source, tuple) else str(source)
+def address_of(source: Source) -> str:
+    """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
+    if isinstance(source, DataSet | tuple):
+        return "arrays"
+    return str(source) if str(source) in BUILT_IN else str(Path(source).absolute())
 
 
 def _name(sources: Sequence[Source]) -> str:
     first = sources[0]
-    return name_of(first) if isinstance(first, DataSet | tuple) else Path(first).resolve().stem or "data"
+    if isinstance(first, DataSet):
+        return first.name
+    return "arrays" if isinstance(first, tuple) else Path(first).resolve().stem or "data"
 
 
 def _with_test_part(

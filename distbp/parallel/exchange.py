@@ -129,7 +129,7 @@ class Exchange:
         step = record.step
         at = self._records_at + step % _RECORDS * self._pack.size
         self._pack.pack_into(
-            self._memory, at, step, record.rows, record.right, record.cost, record.seconds, *(record.layers or (0,) * self.shape.layers)
+            self._memory, at, step, record.rows, record.right, record.cost, record.seconds, *record.layers
         )
         _COUNT.pack_into(self._memory, self._counts_at, step + 1)
 

@@ -45,8 +45,8 @@ class Path(Protocol):
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
 
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
@@ -123,9 +123,9 @@ class InProcess:
         """Let :meth:`steps` end after the step that is going on."""
         self._halted = True
 
-    def restart(self, state: Array) -> None:
-        """Go back to before step 0, with this state."""
-        self._server = make_server(self._structure, self.config, two_versions(state, 0), 0)
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._server = make_server(self._structure, self.config, two_versions(state, step), step)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

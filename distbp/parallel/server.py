@@ -15,6 +15,7 @@ from distbp.data.dataset import Array
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Optimizer
 from distbp.parallel.arithmetic import cpu_count
+from distbp.parallel.digest import hashes, words_of
 from distbp.parallel.records import Divergence, Report, StepRecord
 from distbp.parallel.shards import Addition, Span, additions, cut
 
@@ -42,6 +43,7 @@ class ParameterServer:
         self._lr = lr
         self._states = states
         self._weights = [structure.parameters(version[0]) for version in states]
+        self._words = [words_of(structure, version[0]) for version in states]
         self._parts = [
             [_Block(slice(*block), states[:, :, slice(*block)]) for block in part] for part in _parts(states.shape[2])
         ]
@@ -81,9 +83,11 @@ class ParameterServer:
         divergence = next((report.divergence for report in reports if report.divergence is not None), None)
         if divergence is None:
             divergence = self._apply(gradients, reports[-1].held.stop, rows)
+        layers: tuple[int, ...] = ()
         if divergence is None:
             self.step += 1
-        return StepRecord(step, rows, cost, right, time.perf_counter() - began if began else 0.0, divergence)
+            layers = hashes(self._words[self.step % 2])
+        return StepRecord(step, rows, cost, right, time.perf_counter() - began if began else 0.0, divergence, layers)
 
     def _apply(self, gradients: Mapping[Span, Array], shards: int, rows: int) -> Divergence | None:
         """Write the state after this step beside the one before it."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
-from distbp.runs.files import write_json
+from distbp.runs.files import write_json, written_whole
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -42,7 +42,7 @@ def check_unused(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(f"--run-dir {str(path)[:80]!r} cannot be used: {error}") from error
     if taken:
-        raise UsageError(f"{path} already holds a run: choose another --run-dir, or remove it")
+        raise UsageError(f"{path} already holds a run: choose another --run-dir, or go on with distbp resume {path}")
 
 
 @contextmanager
@@ -62,32 +62,74 @@ def made(path: Path) -> Iterator[None]:
         raise
 
 
-class RunDirectory:
-    """A new run's directory, made with its settings in it."""
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out."""
+    records: list[dict[str, Any]] = []
+    try:
+        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path / METRICS} cannot be read: {error}") from error
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+
+class RunDirectory:
+    """A run's directory with its settings in it, open for the records of its epochs."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], note: Callable[[str], None]) -> None:
         check_unused(path)
+        self._open(path, settings, [], note)
+
+    @classmethod
+    def again(cls, path: Path, settings: Mapping[str, Any], epochs: int, note: Callable[[str], None]) -> Self:
+        """Go on with a run's directory, cut back to its first ``epochs`` epochs."""
+        directory = cls.__new__(cls)
+        directory._open(path, settings, read_metrics(path)[:epochs], note)
+        return directory
+
+    def _open(
+        self, path: Path, settings: Mapping[str, Any], records: list[dict[str, Any]], note: Callable[[str], None]
+    ) -> None:
         self.path = path
+        self._note = note
+        self._unwritten: list[str] = []
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             write_json(path / CONFIG, settings)
-            self._metrics = (path / METRICS).open("a", encoding="utf-8")
+            with written_whole(path / METRICS) as beside:
+                beside.write_text("".join(map(_line, records)), encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error
 
     def write_metrics(self, record: Mapping[str, Any]) -> None:
-        """Append one epoch's record and flush it to the disk."""
+        """Append one epoch's record and flush it to the disk; if that fails, try again with the next one."""
+        self._unwritten.append(_line(record))
+        path = self.path / METRICS
         try:
-            self._metrics.write(json.dumps(record, allow_nan=False) + "\n")
-            self._metrics.flush()
-            os.fsync(self._metrics.fileno())
+            with path.open("r+b") as file:
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    file.write("".join(self._unwritten).encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:
+                    with suppress(OSError):
+                        os.truncate(path, end)
+                    raise
         except OSError as error:
-            raise RunError(f"{self.path / METRICS} cannot be written: {error.strerror}") from error
+            if len(self._unwritten) == 1:
+                self._note(f"{path} cannot be written: {error.strerror}; the run goes on")
+            return
+        self._unwritten.clear()
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, which marks the run as finished."""
         write_json(self.path / SUMMARY, summary)
 
-    def close(self) -> None:
-        """Close the metrics file."""
-        self._metrics.close()
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"

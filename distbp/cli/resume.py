@@ -1,0 +1,36 @@
+"""``distbp resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from distbp.cli.options import WorkerCount
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--workers", type=WorkerCount(), help="As in train; never changes the result.  [default: as before]")
+@click.option("--data", multiple=True, metavar="DATA", help="Where the data are now.  [default: where they were]")
+@click.option("--force", is_flag=True, help="Go on with other data or arithmetic all the same; changes the result.")
+@click.pass_obj
+def resume(started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], force: bool) -> None:
+    """Go on with a RUN that was interrupted or killed, from its newest good checkpoint.
+
+    The result is, bit for bit, that of a run without a break, with any number of workers.
+
+    \b
+    Example:
+      distbp resume runs/20261123-181500-digits --workers 2
+    """
+    from distbp.cli.train import finished, say_already_done, shown
+    from distbp.keeping import is_finished
+    from distbp.training import resume as resume_run
+
+    if is_finished(run):
+        say_already_done(run)
+        return
+    with shown() as callbacks:
+        result = resume_run(run, list(data) or None, workers=workers, force=force, callbacks=callbacks, started=started)
+    finished(run, result.summary)

@@ -1,0 +1,203 @@
+"""The descent: the algorithm on one page, whoever computes the steps and wherever the run is kept."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.callbacks import Callback, RunRecord
+from distbp.config import Config
+from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
+from distbp.data.order import Order
+from distbp.errors import DivergedError, Interrupted, TrainingError
+from distbp.keeping import Keeper, Past, Sums
+from distbp.network import Evaluation, Network, evaluate
+from distbp.nn.structure import Structure
+from distbp.parallel.pool import Pool
+from distbp.pools import slower_choice
+from distbp.runs.model import weights_sha256
+
+_STEPS_FOR_THE_MEDIAN = 10_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run gives.
+
+    Attributes:
+        network: the trained network.
+        summary: what ``summary.json`` holds.
+        history: what ``metrics.jsonl`` holds, one record per epoch.
+        run_directory: where the run was kept, None if it was not.
+    """
+
+    network: Network
+    summary: Mapping[str, Any]
+    history: Sequence[Mapping[str, Any]]
+    run_directory: Path | None
+
+
+class Descent:
+    """One run: its steps, its records so far, and where they are kept."""
+
+    def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
+        self.structure = structure
+        self.config = config
+        self.test, self.classes = data.test, data.classes
+        self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
+        self.train_rows = len(data.train)
+        self.keeper: Keeper | None = None
+        self.callbacks = callbacks
+        self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
+        self.history: list[Mapping[str, Any]] = []
+        self.recoveries = 0
+        """Of the processes that did this run's steps before."""
+        self.sums = Sums()
+        self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
+        self.chosen = config.workers != "auto"
+        self.step_here: float | None = None
+        """Seconds per step in this process, where workers compute though nobody measured whether they should."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.config.epochs * self.steps_per_epoch
+
+    def note(self, text: str) -> None:
+        """Tell the callbacks what the user should know."""
+        for callback in self.callbacks:
+            callback.on_note(text)
+
+    def go_on(self, past: Past) -> None:
+        """Begin where a run was left."""
+        step, described = past.checkpoint.step, past.checkpoint.described
+        self.recoveries = described["recoveries"] + 1
+        self.sums = Sums(**described["epoch"])
+        self.history = past.history(step // self.steps_per_epoch)
+        self.note(f"{past.path} goes on after step {step} of {self.steps}")
+
+    def descend(self, pool: Pool) -> None:
+        """Do all steps that are left of all epochs."""
+        where = self.keeper.path if self.keeper else None
+        begin = RunRecord(
+            self.config, self.structure, self.train_rows, len(self.test), self.steps_per_epoch, where, pool.step
+        )
+        for callback in self.callbacks:
+            callback.on_start(begin)
+        try:
+            if pool.step == 0:
+                self._checkpoint(pool.step, pool.state())
+            for epoch in range(pool.step // self.steps_per_epoch, self.config.epochs):
+                self._epoch(epoch, pool)
+        except TrainingError as error:
+            self._checkpoint(pool.step, pool.state())
+            if self.keeper is not None and not isinstance(error, DivergedError):
+                self.note(f"to go on from step {pool.step}: distbp resume {self.keeper.path}")
+            raise
+
+    def _epoch(self, epoch: int, pool: Pool) -> None:
+        stop = (epoch + 1) * self.steps_per_epoch
+        while pool.step < stop:
+            if self._steps(stop, pool):
+                raise Interrupted(f"interrupted in epoch {epoch + 1}")
+            if pool.step < stop:
+                self._checkpoint(pool.step, pool.state())
+        sums, self.sums = self.sums, Sums()
+        if epoch == 0 and self.chosen and self.step_seconds:
+            self._tell_slower_choice(sums.rows / self.steps_per_epoch)
+        state = pool.state()
+        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.cost / sums.rows}
+        if self.classes:
+            measured["train_accuracy"] = sums.right / sums.rows
+        measured |= _test(evaluate(self._network(state[0]), self.test))
+        measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": self.config.lr}
+        record = {name: _for_json(value) for name, value in measured.items()}
+        self.history.append(record)
+        if self.keeper is not None:
+            self.keeper.epoch(record)
+        self._checkpoint(pool.step, state)
+        for callback in self.callbacks:
+            callback.on_epoch_end(record)
+
+    def _steps(self, stop: int, pool: Pool) -> bool:
+        """Do steps until ``stop``, or until a checkpoint is due; return whether a callback wants the run to end."""
+        began = time.perf_counter()
+        wants_end = False
+        try:
+            with closing(pool.steps(stop)) as records:
+                for record in records:
+                    self.step_seconds.append(record.seconds)
+                    self.sums.add(record)
+                    if self.keeper is not None:
+                        self.keeper.step(record)
+                    for callback in self.callbacks:
+                        wants_end = bool(callback.on_step(record)) or wants_end
+                    if wants_end or (self.keeper is not None and self.keeper.is_due):
+                        pool.halt()
+        finally:
+            self.sums.seconds += time.perf_counter() - began
+        return wants_end
+
+    def _tell_slower_choice(self, rows: float) -> None:
+        """Tell a person who chose the number of workers if another one would be clearly quicker."""
+        step = statistics.median(self.step_seconds)
+        here = self.step_here if self.config.workers else step
+        if here is not None:
+            left = self.steps - self.steps_per_epoch
+            text = slower_choice(self.config, round(rows), here, step, left)
+            if text is not None:
+                self.note(text)
+
+    def _network(self, weights: Array) -> Network:
+        return Network.of(self.structure, weights, self.classes, self.byte_factor)
+
+    def _checkpoint(self, step: int, state: Array) -> None:
+        if self.keeper is not None:
+            self.keeper.checkpoint(step, state, self.sums, self.recoveries)
+
+    def finish(self, pool: Pool, started: float) -> Result:
+        """Return the trained network and write what a finished run leaves behind."""
+        network = self._network(pool.state()[0])
+        config = self.config
+        seconds = sum(record["seconds"] for record in self.history)
+        last = self.history[-1]
+        summary = {
+            **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
+            "epochs": len(self.history),
+            "steps": pool.step,
+            "workers": config.worker_count,
+            "shards": config.shards,
+            "threads": config.threads,
+            "seed": config.seed,
+            "samples_per_second": self.train_rows * len(self.history) / seconds,
+            "step_ms": 1000 * statistics.median(self.step_seconds or [math.nan]),
+            "wall_seconds": time.perf_counter() - started,
+            "recoveries": self.recoveries + pool.recoveries,
+            "weights_sha256": weights_sha256(network.weights),
+        }
+        path = None
+        if self.keeper is not None:
+            path = self.keeper.path
+            network.save(path)
+            self.keeper.summary({name: _for_json(value) for name, value in summary.items()})
+        return Result(network, summary, self.history, path)
+
+
+def _test(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what applies to the task of an evaluation, by the names of the summary."""
+    found = evaluation._asdict()
+    return {f"test_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
+
+
+def _for_json(value: Any) -> Any:
+    """Return None for a number that JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

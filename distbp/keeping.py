@@ -1,0 +1,198 @@
+"""What a run leaves on the disk while it goes on, and what it finds there when it goes on after a break."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distbp.config import NEVER_CHANGES_THE_RESULT, Config
+from distbp.data.dataset import Array
+from distbp.errors import RunError, UsageError
+from distbp.network import Network
+from distbp.nn.structure import Structure
+from distbp.optim import make_optimizer
+from distbp.parallel.records import StepRecord
+from distbp.runs.checkpoint_writer import CheckpointWriter
+from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
+from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, RunDirectory, read_metrics
+from distbp.runs.files import read_json
+from distbp.runs.steplog import StepLog
+
+Note = Callable[[str], None]
+
+
+@dataclass
+class Sums:
+    """What the steps of an unfinished epoch add up to."""
+
+    rows: int = 0
+    cost: float = 0.0
+    """Sum of the examples' costs."""
+    right: int = 0
+    seconds: float = 0.0
+
+    def add(self, record: StepRecord) -> None:
+        """Add a step."""
+        self.rows += record.rows
+        self.cost += record.cost * record.rows
+        self.right += record.right
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run as it was left: its settings and its newest good checkpoint."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    """What config.json holds."""
+    checkpoint: Checkpoint
+
+    @property
+    def config(self) -> Config:
+        """The settings of the run."""
+        return config_of(self.settings)
+
+    @property
+    def network(self) -> Network:
+        """The network as it was."""
+        described = self.checkpoint.described["structure"]
+        structure = Structure(tuple(described["sizes"]), tuple(described["activations"]), described["cost"])
+        return Network.of(structure, self.checkpoint.state[0])
+
+    def history(self, epochs: int) -> list[Mapping[str, Any]]:
+        """Return the records of the first ``epochs`` epochs."""
+        records = read_metrics(self.path)[:epochs]
+        if len(records) < epochs:
+            raise RunError(f"{self.path / METRICS} holds {len(records)} records, the checkpoint comes after {epochs}")
+        return list(records)
+
+    def state_for(self, initial: Array) -> Array:
+        """Return the state to go on from; where another optimizer was forced on the run, with its initial vectors."""
+        if initial.shape == self.checkpoint.state.shape and initial.dtype == self.checkpoint.state.dtype:
+            return self.checkpoint.state
+        initial[0] = self.checkpoint.state[0]
+        return initial
+
+    def check(self, config: Config, found: Mapping[str, Any], force: bool) -> None:
+        """Refuse to go on with something else than before.
+
+        Raises:
+            RunError: the data, a setting that changes the result, or the arithmetic is another one.
+        """
+        now, then = config.to_json(), self.config.to_json()
+        names = [name for name in now if name not in NEVER_CHANGES_THE_RESULT and now[name] != then[name]]
+        changed = [f"{name} is {now[name]}, was {then[name]}" for name in names]
+        if found["data_sha256"] != self.settings.get("data_sha256"):
+            changed.insert(0, "the data are not the same")
+        before, here = self.settings.get("arithmetic", {}), found["arithmetic"]
+        changed += [
+            f"{name} is {here[name]}, was {before.get(name)}" for name in here if here[name] != before.get(name)
+        ]
+        another = [name for name in names if name in _THE_NETWORK]
+        if changed and (another or not force):
+            what = f"{self.path} cannot go on as it began: {'; '.join(changed)}"
+            if another:
+                raise RunError(f"{what}; that would be another network: start a new run")
+            raise RunError(f"{what}; --force goes on all the same, with another result")
+
+
+def config_of(settings: Mapping[str, Any]) -> Config:
+    """Return the settings that a config.json holds beside what it says of data and machine."""
+    return Config.from_settings({name: value for name, value in settings.items() if name not in _DESCRIBED})
+
+
+_DESCRIBED = {"data", "data_sha256", "arithmetic"}
+_THE_NETWORK = {"hidden", "activation", "output", "cost", "dtype"}
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether the run in this directory came to its end."""
+    return (path / SUMMARY).exists()
+
+
+def is_begun(path: Path) -> bool:
+    """Return whether this directory holds a run that has come as far as its first checkpoint."""
+    return (path / CONFIG).exists() and any((path / CHECKPOINTS).glob("step-*.safetensors"))
+
+
+def read_past(path: Path, note: Note) -> Past:
+    """Read the run that was left in this directory.
+
+    Raises:
+        UsageError: there is none.
+        RunError: it cannot be read, or it has no good checkpoint.
+    """
+    if not (path / CONFIG).exists():
+        raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
+    settings = read_json(path / CONFIG)
+    checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
+    if checkpoint is None:
+        raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
+    return Past(path, settings, checkpoint)
+
+
+class Keeper:
+    """Keeps a run in its directory: settings, the log of its steps, a record per epoch, checkpoints."""
+
+    def __init__(
+        self,
+        path: Path,
+        described: Mapping[str, Any],
+        structure: Structure,
+        config: Config,
+        steps_per_epoch: int,
+        initial: tuple[int, ...],
+        note: Note,
+        past: Past | None,
+    ) -> None:
+        """Begin a run's directory, or go on with that of ``past``.
+
+        ``described`` goes to config.json; ``initial`` are the hashes of the layers' initial parameters.
+        """
+        self.path = path
+        self._described = {"structure": asdict(structure)}
+        self._slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+        self._seconds = config.checkpoint_seconds
+        self._last = time.monotonic()
+        if past is None:
+            self._directory = RunDirectory(path, described, note)
+            self._log = StepLog(path, initial, note)
+        else:
+            step = past.checkpoint.step
+            self._directory = RunDirectory.again(path, described, step // steps_per_epoch, note)
+            self._log = StepLog.again(path, step, note)
+        self._writer = CheckpointWriter(path / CHECKPOINTS, note)
+
+    def step(self, record: StepRecord) -> None:
+        """Log a step."""
+        self._log.append(record)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is so long ago that the next one should not wait for the epoch's end."""
+        return time.monotonic() - self._last > self._seconds
+
+    def checkpoint(self, step: int, state: Array, sums: Sums, recoveries: int) -> None:
+        """Keep the state after ``step`` steps; the disk is written to meanwhile, not now."""
+        self._log.flush()
+        self._last = time.monotonic()
+        described = {**self._described, "epoch": asdict(sums), "recoveries": recoveries}
+        self._writer.offer(Checkpoint(step, state, self._slots, described))
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Keep an epoch's record."""
+        self._directory.write_metrics(record)
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, which marks the run as finished."""
+        self._writer.close()
+        self._log.flush()
+        self._directory.write_summary(summary)
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._writer.close()
+        self._log.flush()

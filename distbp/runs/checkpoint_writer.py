@@ -1,0 +1,71 @@
+"""Writes checkpoints in a thread of its own, so that no step waits for the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from distbp.errors import RunError
+from distbp.runs.checkpoints import KEPT, Checkpoint, write_checkpoint
+
+
+class CheckpointWriter:
+    """Writes what it is offered, the newest first; a disk that is full costs a warning, not the run.
+
+    ``note`` is called by whoever calls :meth:`offer` or :meth:`close`, never from the thread.
+    """
+
+    def __init__(self, folder: Path, note: Callable[[str], None], keep: int = KEPT) -> None:
+        self._folder, self._note, self._keep = folder, note, keep
+        self._changed = threading.Condition()
+        self._waiting: Checkpoint | None = None
+        self._closing = False
+        self._failure: str | None = None
+        self._told = False
+        self._good: int | None = None
+        self._thread = threading.Thread(target=self._run, name="distbp-checkpoints", daemon=True)
+        self._thread.start()
+
+    def offer(self, checkpoint: Checkpoint) -> None:
+        """Have this checkpoint written soon; one that still waits is given up for it. Its state must not change."""
+        with self._changed:
+            self._waiting = checkpoint
+            self._changed.notify()
+        self._tell()
+
+    def close(self) -> None:
+        """Write what waits, and end the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._tell()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._waiting is None and not self._closing:
+                    self._changed.wait()
+                checkpoint, self._waiting = self._waiting, None
+            if checkpoint is None:
+                return
+            failure = None
+            try:
+                write_checkpoint(self._folder, checkpoint, self._keep)
+                self._good = checkpoint.step
+            except RunError as error:
+                failure = str(error)
+            with self._changed:
+                self._failure = failure
+
+    def _tell(self) -> None:
+        """Say once that checkpoints fail, and again only if they have worked since."""
+        with self._changed:
+            failure = self._failure
+        if failure is None:
+            self._told = False
+        elif not self._told:
+            self._told = True
+            last = "there is none yet" if self._good is None else f"the last good one is of step {self._good}"
+            self._note(f"no checkpoint: {failure}; {last}; the run goes on")

@@ -1,0 +1,246 @@
+"""The supervisor's decisions, tested as lists of events; times are numbers that the tests choose."""
+
+import random
+
+import pytest
+
+from distbp.parallel.shards import Span
+from distbp.parallel.supervisor import Compare, Compute, Lose, Stop, Supervisor, Use
+
+SUMS, SPARE, SHARDS = 2, 100, 4
+
+
+def supervisor(workers, **settings):
+    made = Supervisor(SUMS, SPARE, SHARDS, **{"timeout": 10.0, "wait": 60.0, **settings})
+    for number in range(workers):
+        assert made.joined(number, 0.0) == []
+    return made
+
+
+def test_a_step_is_cut_among_those_who_are_there():
+    made = supervisor(2)
+    assert made.begin(0, 4, 0.0) == [Compute(0, 0, Span(0, 2), 0), Compute(1, 0, Span(2, 4), 2)]
+    assert not made.is_complete
+    (first,) = made.reported(1, 0, Span(2, 4), 0.1)
+    assert first == Use(Compute(1, 0, Span(2, 4), 2), keep=False)
+    made.reported(0, 0, Span(0, 2), 0.1)
+    assert made.is_complete
+    assert sorted(made.done) == [Span(0, 2), Span(2, 4)]
+
+
+def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    assert made.left(0, 0, 0.1) == []  # nobody is idle
+    use, again = made.reported(1, 0, Span(2, 4), 0.2)
+    assert isinstance(use, Use)
+    # its own rows hold what it has computed already
+    assert again == Compute(1, 0, Span(0, 2), SPARE)
+    made.reported(1, 0, Span(0, 2), 0.3)
+    assert made.is_complete
+
+
+def test_the_shards_of_a_lost_worker_go_to_its_replacement_if_nobody_else_is_there():
+    made = supervisor(1)
+    made.begin(0, 4, 0.0)
+    assert made.left(0, -1, 0.1) == []
+    assert made.joined(0, 2.0) == [Compute(0, 0, Span(0, 4), 0)]
+
+
+def test_a_worker_that_comes_in_the_middle_of_a_step_computes_from_the_next_step_on():
+    made = supervisor(1)
+    made.begin(0, 4, 0.0)
+    assert made.joined(1, 0.1) == []
+    made.reported(0, 0, Span(0, 4), 0.2)
+    assert [task.worker for task in made.begin(1, 4, 0.3)] == [0, 1]
+
+
+def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    made.reported(1, 0, Span(2, 4), 0.1)
+    decisions = made.tick(10.2, {0: 10.1, 1: 0.1})
+    assert isinstance(decisions[0], Lose)
+    assert decisions[0].worker == 0
+    assert "no answer for 10 s in step 0" in decisions[0].why
+    assert Compute(1, 0, Span(0, 2), SPARE) in decisions
+    assert made.reported(0, 0, Span(0, 2), 10.3) == []
+    assert not made.is_complete
+    made.reported(1, 0, Span(0, 2), 10.4)
+    assert made.is_complete
+    assert made.done[Span(0, 2)].worker == 1
+    assert made.left(0, 0, 10.5) == []
+    assert made.tick(10.6, {1: 0.1}) == []
+
+
+def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    made.reported(1, 0, Span(2, 4), 0.1)
+    assert made.tick(0.2, {}) == []
+    (again,) = made.tick(0.5, {})
+    assert again == Compute(1, 0, Span(0, 2), SPARE)
+    assert made.tick(0.6, {}) == []  # once is enough
+    (use,) = made.reported(1, 0, Span(0, 2), 0.7)
+    assert use == Use(again, keep=True)
+    assert made.is_complete
+    # the late one stays busy with the old step and gets nothing new
+    assert [task.worker for task in made.begin(1, 4, 0.8)] == [1]
+    (compare,) = made.reported(0, 0, Span(0, 2), 0.9)
+    assert compare == Compare(Compute(0, 0, Span(0, 2), 0), first=1)
+    assert made.contested == {}
+
+
+def test_the_late_one_may_still_be_the_first():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    made.reported(1, 0, Span(2, 4), 0.1)
+    made.tick(0.5, {})
+    (use,) = made.reported(0, 0, Span(0, 2), 0.6)
+    assert use.task.worker == 0
+    assert use.keep
+    assert made.is_complete
+    assert isinstance(made.reported(1, 0, Span(0, 2), 0.7)[0], Compare)
+
+
+def test_spare_rows_that_somebody_may_still_write_are_not_given_away():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    made.reported(1, 0, Span(2, 4), 0.1)
+    made.tick(0.5, {})  # worker 1 computes 0..1 in the spare rows
+    made.tick(20.0, {1: 20.0})  # and falls silent
+    assert made.left(0, 0, 20.1) == []
+    # 0's place is filled again: its own rows are free, the spare ones are not
+    assert made.joined(0, 21.0) == [Compute(0, 0, Span(0, 2), 0)]
+
+
+def test_workers_unheard_of_may_still_write_spare_rows():
+    made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, unheard=[0, 1])
+    made.joined(0, 0.0)
+    made.joined(2, 0.0)
+    made.begin(5, 4, 0.0)
+    made.left(2, 2, 0.1)
+    assert len(made.reported(0, 5, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
+    assert made.joined(1, 0.3) == [Compute(1, 5, Span(2, 4), 2)]
+
+
+def test_a_poisoned_shard_stops_the_run_after_three_workers():
+    made = supervisor(2)
+    made.begin(7, 4, 0.0)
+    made.reported(1, 7, Span(2, 4), 0.1)
+    made.left(0, 1, 0.2)  # worker 1 takes over
+    assert made.left(1, 1, 0.3) == []
+    assert made.joined(0, 1.0) == [Compute(0, 7, Span(0, 2), 0)]
+    (stop,) = made.left(0, 1, 1.1)
+    assert isinstance(stop, Stop)
+    assert "shard 1 of step 7 brought down 3 workers" in stop.why
+
+
+@pytest.mark.parametrize("doing", [-1, 3])
+def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing):
+    made = supervisor(1)
+    made.begin(7, 4, 0.0)
+    for death in range(10):
+        assert made.left(0, doing if death < 2 else -1, death) == []
+        assert made.joined(0, death + 0.5) == [Compute(0, 7, Span(0, 4), 0)]
+
+
+def test_deaths_without_any_other_shard_of_the_step_computed_point_at_the_machine():
+    made = supervisor(1)
+    made.begin(7, 4, 0.0)
+    for death in range(5):
+        assert made.left(0, 0, death) == []
+        made.joined(0, death + 0.5)
+
+
+def test_deaths_of_an_earlier_step_are_forgotten():
+    made = supervisor(1)
+    for step in range(5):
+        made.begin(step, 4, step)
+        assert made.left(0, 2, step) == []
+        made.joined(0, step)
+        made.reported(0, step, Span(0, 4), step)
+        assert made.is_complete
+
+
+def test_without_any_worker_the_run_ends_after_the_wait():
+    made = supervisor(1)
+    made.begin(3, 4, 0.0)
+    made.left(0, 0, 5.0)
+    assert made.tick(64.0, {}) == []
+    (stop,) = made.tick(66.0, {})
+    assert isinstance(stop, Stop)
+    assert "none came for 60 s in step 3" in stop.why
+
+
+def test_a_worker_that_beats_but_never_ends_is_lost():
+    made = supervisor(2)
+    made.begin(0, 4, 0.0)
+    made.reported(1, 0, Span(2, 4), 0.1)
+    assert not any(isinstance(decision, Lose) for decision in made.tick(10.0, {0: 0.0, 1: 0.0}))
+    decisions = made.tick(10.2, {0: 0.0, 1: 0.0})
+    assert [decision.worker for decision in decisions if isinstance(decision, Lose)] == [0]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
+    """Random courses of events: deaths, silences, joins, answers in any order."""
+    chance = random.Random(seed)
+    places, shards = chance.randint(1, 4), chance.randint(1, 6)
+    made = Supervisor(SUMS, SPARE, shards, timeout=10.0, wait=1e9)
+    tasks: dict[int, Compute] = {}  # what each living process is computing, also those that are to be ended
+    alive: set[int] = set()
+    lost: set[int] = set()
+    now = 0.0
+
+    def do(decisions):
+        for decision in decisions:
+            if isinstance(decision, Compute):
+                assert decision.worker in alive - lost
+                own = decision.worker * SUMS
+                for worker, other in tasks.items():
+                    if worker != decision.worker and max(other.row, decision.row) >= SPARE:
+                        first, stop = decision.row, decision.row + decision.held.stop - decision.held.first
+                        assert other.row >= stop or other.row + other.held.stop - other.held.first <= first
+                for held, used in made.done.items():
+                    if used.step == decision.step == made.step:
+                        size = held.stop - held.first
+                        assert decision.row != used.row
+                        assert (
+                            used.row < SPARE
+                            or decision.row < SPARE
+                            or decision.row not in range(used.row, used.row + size)
+                        )
+                assert decision.row == own or decision.row >= SPARE
+                tasks[decision.worker] = decision
+            elif isinstance(decision, Lose):
+                lost.add(decision.worker)
+            else:
+                assert not isinstance(decision, Stop) or "brought down" in decision.why
+
+    for step in range(6):
+        do(made.begin(step, shards, now))
+        for _ in range(500):
+            if made.is_complete:
+                break
+            now += chance.random()
+            event = chance.random()
+            if event < 0.3 and len(alive) < places:
+                number = chance.choice(sorted(set(range(places)) - alive))
+                alive.add(number)
+                do(made.joined(number, now))
+            elif event < 0.75 and tasks:
+                number = chance.choice(sorted(tasks))
+                task = tasks.pop(number)
+                do(made.reported(number, task.step, task.held, now))
+            elif event < 0.82 and alive:
+                number = chance.choice(sorted(alive))
+                alive.discard(number)
+                tasks.pop(number, None)
+                lost.discard(number)
+                do(made.left(number, -1, now))
+            elif event < 0.9:
+                do(made.tick(now, {number: chance.choice([0.0, 0.0, 11.0]) for number in alive - lost}))
+        assert made.is_complete, "the step never ended"
+        covered = sorted(shard for held in made.done for shard in range(*held))
+        assert covered == list(range(shards))
