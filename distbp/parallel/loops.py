@@ -50,8 +50,7 @@ def _answer(channel: Channel, worker: Worker, structure: Structure, exchange: Ex
         held = Span(first, stop)
         report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin)
         doing[number] = -1
-        if not channel.send(pack_report(step, report, shards)):
-            break
+        channel.send(pack_report(step, report, shards))
         # While the server updates, the rows of the next step are brought along.
         worker.prefetch(step + 1, held)
         look_before_sleeping(channel.look)

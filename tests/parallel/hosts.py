@@ -1,0 +1,184 @@
+"""A host without Ray: the server and the workers as processes or threads of this test, the test as the driver."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from multiprocessing import get_context
+
+import numpy as np
+
+from distbp.config import Config
+from distbp.data.dataset import Rows
+from distbp.data.order import Order
+from distbp.errors import TrainingError
+from distbp.nn.structure import Structure
+from distbp.parallel.exchange import Exchange, Shape
+from distbp.parallel.loops import work
+from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
+from distbp.parallel.pool import InProcess, make_server
+from distbp.parallel.rounds import Rounds
+from distbp.parallel.worker import Worker, buffers_for
+from distbp.pools import initial_state
+
+STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
+WAIT = 20.0
+
+
+def table():
+    """50 rows of 6 numbers in 3 classes."""
+    random = np.random.default_rng(0)
+    return Rows(random.random((50, 6), dtype=np.float32), random.integers(0, 3, 50))
+
+
+class Faulty(Worker):
+    """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard."""
+
+    def __init__(self, config, rows, faults):
+        super().__init__(STRUCTURE, config, rows)
+        self._faults = dict(faults)
+
+    def push(self, step, held, weights, out, begin=lambda shard: None):
+        def begin_or_fail(shard):
+            begin(shard)
+            what = self._faults.pop((step, shard), None)
+            if what in (signal.SIGKILL, signal.SIGSTOP):
+                os.kill(os.getpid(), what)
+            elif what == "slow":
+                time.sleep(1.0)
+            elif what == "slow and wrong":
+                time.sleep(1.0)
+                wrong.append(True)
+
+        wrong = []
+        report = super().push(step, held, weights, out, begin_or_fail)
+        if wrong:
+            out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
+        return report
+
+
+def worker_process(folder, shape, number, config, faults, timeout):
+    """Be a worker."""
+    with contextlib.suppress(TrainingError):
+        work(Faulty(config, table(), faults), STRUCTURE, Exchange(folder, shape), number, timeout, WAIT)
+
+
+def server_process(folder, shape, config, timeout, unheard, dies_in):
+    """Be the server, which dies in the middle of the update of step ``dies_in``."""
+    exchange = Exchange(folder, shape)
+    server = make_server(STRUCTURE, config, exchange.states, exchange.step)
+    if dies_in is not None:
+        update = server._optimizer.update
+
+        def update_half(old, new, gradient, step, *rest):
+            if step == dies_in:
+                new[:] = np.nan
+                os.kill(os.getpid(), signal.SIGKILL)
+            update(old, new, gradient, step, *rest)
+
+        server._optimizer = type("Dying", (), {"update": staticmethod(update_half)})()
+    Rounds(server, exchange, Order(50, config.batch_size, config.seed), timeout, WAIT, unheard).serve()
+
+
+class Host:
+    """Shared memory with a server in a thread or a process, and places for workers."""
+
+    def __init__(self, folder, places, config, timeout=WAIT):
+        self.config, self.timeout, self.folder = config, timeout, folder
+        self.initial = initial_state(STRUCTURE, config)
+        sums = buffers_for(config.shards, places)
+        self.shape = Shape(*self.initial.shape, "float32", places, sums, config.shards, STRUCTURE.depth)
+        self.exchange = Exchange(folder, self.shape, create=True)
+        self.exchange.states[0] = self.initial
+        self.driver = None
+        self.error = None
+        self.news = []
+        self._processes = []
+        self._threads = []
+
+    def serve_in_thread(self):
+        """Let the server run here, so that its error can be seen."""
+
+        def serve():
+            server = make_server(STRUCTURE, self.config, self.exchange.states, self.exchange.step)
+            order = Order(50, self.config.batch_size, self.config.seed)
+            try:
+                Rounds(server, self.exchange, order, self.timeout, WAIT).serve()
+            except TrainingError as error:
+                self.error = error
+
+        self._threads.append(threading.Thread(target=serve))
+        self._threads[-1].start()
+        self.driver = connect(self.folder, DRIVER, WAIT)
+
+    def serve_in_process(self, dies_in=None, unheard=()):
+        """Let the server be a process that may die."""
+        if self.driver is not None:
+            self.driver.close()
+        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, unheard, dies_in)
+        self.driver = connect(self.folder, DRIVER, WAIT)
+        return process
+
+    def work(self, number, faults=()):
+        """Start a worker process."""
+        return self._start(worker_process, self.folder, self.shape, number, self.config, dict(faults), self.timeout)
+
+    def work_in_thread(self, number):
+        """Start a worker in a thread."""
+        arguments = (Worker(STRUCTURE, self.config, table()), STRUCTURE, self.exchange, number, self.timeout, WAIT)
+        self._threads.append(threading.Thread(target=work, args=arguments))
+        self._threads[-1].start()
+
+    def _start(self, target, *arguments):
+        process = get_context("spawn").Process(target=target, args=arguments)
+        process.start()
+        self._processes.append(process)
+        return process
+
+    def until(self, condition):
+        """Take in news until one meets the condition; return it."""
+        while True:
+            news = receive_news(self.driver)
+            assert news is not None, f"the server is gone; before: {self.news}"
+            self.news.append(news)
+            if condition(news):
+                return news
+
+    def wait_for(self, workers):
+        """Wait until so many workers have joined."""
+        for _ in range(workers):
+            self.until(lambda news: "joined" in news)
+
+    def run(self, stop):
+        """Have the steps done up to before ``stop``."""
+        self.driver.send(RUN.pack(self.exchange.step, stop))
+        return self.until(lambda news: "done" in news)
+
+    def close(self):
+        """End everybody."""
+        self.driver.close()
+        for thread in self._threads:
+            thread.join()
+        for process in self._processes:
+            process.join(1)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def check(self, steps):
+        """Compare state and records with those of one process."""
+        alone = InProcess(STRUCTURE, self.config, table(), self.initial)
+        expected = list(alone.steps(steps))
+        assert self.exchange.step == steps
+        assert self.exchange.states[steps % 2].tobytes() == alone.state().tobytes()
+
+        def told(records):
+            return [(record.step, record.rows, record.cost, record.right, record.layers) for record in records]
+
+        assert told(self.exchange.read_records()) == told(expected)
+
+
+def config(shards=4, **settings):
+    """Return settings for 4 steps per epoch, the last one short."""
+    return Config(batch_size=16, shards=shards, **settings)

@@ -1,0 +1,205 @@
+"""Rounds of a server with workers that die, fall silent, are late, come and go, as planned by (worker, step, shard)."""
+
+import signal
+import socket
+import struct
+
+import pytest
+from parallel.hosts import Host, config
+
+from distbp.errors import CorruptError, PeerLostError
+from distbp.parallel.messages import GO, RUN, pack_report, receive_news
+from distbp.parallel.records import Report
+from distbp.parallel.shards import Span
+
+STEPS = 11
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = []
+
+    def make(places, settings, timeout=20.0):
+        made.append(Host(tmp_path, places, settings, timeout))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_rounds_give_the_bits_of_one_process(host, workers, shards):
+    here = host(workers, config(shards, optimizer="sgd"))
+    here.serve_in_thread()
+    for number in range(workers):
+        here.work_in_thread(number)
+    here.wait_for(workers)
+    assert here.run(STEPS) == {"done": STEPS}
+    here.check(STEPS)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (2, 1), (7, 0)], ids=str)
+def test_a_killed_worker_changes_nothing(host, at):
+    here = host(2, config())
+    here.serve_in_thread()
+    here.work(0, {at: signal.SIGKILL})
+    here.work(1)
+    here.wait_for(2)
+    assert here.run(STEPS) == {"done": STEPS}
+    here.check(STEPS)
+    assert [news for news in here.news if "left" in news] == [{"left": 0, "why": f"died in step {at[0]}"}]
+
+
+def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(host):
+    here = host(1, config())
+    here.serve_in_thread()
+    here.work(0, {(2, 2): signal.SIGKILL})
+    here.wait_for(1)
+    here.driver.send(RUN.pack(0, STEPS))
+    here.until(lambda news: "left" in news)
+    here.work(0)
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
+
+
+def test_a_frozen_worker_is_named_ended_and_replaced(host):
+    here = host(2, config(), timeout=1.0)
+    here.serve_in_thread()
+    frozen = here.work(0, {(2, 0): signal.SIGSTOP})
+    here.work(1)
+    here.wait_for(2)
+    here.run(4)
+    lost = here.until(lambda news: "lost" in news)
+    assert lost["lost"] == 0
+    assert "no answer for 1 s" in lost["why"]
+    assert here.until(lambda news: "left" in news) == {"left": 0}
+    frozen.join()
+    assert frozen.exitcode == -signal.SIGKILL
+    here.work(0)
+    here.until(lambda news: "joined" in news)
+    here.run(STEPS)
+    here.check(STEPS)
+
+
+def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host):
+    here = host(2, config())
+    here.serve_in_thread()
+    here.work(0, {(2, 0): "slow"})
+    here.work(1)
+    here.wait_for(2)
+    here.run(4)
+    here.run(STEPS)
+    here.check(STEPS)
+    assert not [news for news in here.news if "left" in news or "lost" in news]
+    assert here.error is None
+
+
+def test_two_answers_that_differ_stop_the_run_and_name_both(host):
+    here = host(2, config())
+    here.serve_in_thread()
+    here.work(0, {(2, 0): "slow and wrong"})
+    here.work(1)
+    here.wait_for(2)
+    here.run(4)
+    assert receive_news(here.driver) is None
+    here.close()
+    assert isinstance(here.error, CorruptError)
+    host_name = socket.gethostname()
+    assert f"worker 1 on host {host_name} and worker 0 on host {host_name}" in str(here.error)
+    assert "shards 0 to 1 of step 2" in str(here.error)
+
+
+def test_a_poisoned_shard_stops_the_run_and_is_named(host):
+    here = host(2, config())
+    here.serve_in_thread()
+    poison = {(5, 1): signal.SIGKILL}
+    here.work(0, poison)
+    here.work(1, poison)
+    here.wait_for(2)
+    here.driver.send(RUN.pack(0, STEPS))
+    here.until(lambda news: "left" in news)
+    here.until(lambda news: "left" in news)
+    here.work(0, poison)
+    here.until(lambda news: "left" in news)
+    assert receive_news(here.driver) is None
+    here.close()
+    assert isinstance(here.error, PeerLostError)
+    assert "shard 1 of step 5 brought down 3 workers" in str(here.error)
+
+
+@pytest.mark.parametrize("step", [0, 6])
+def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(host, step):
+    here = host(2, config())
+    server = here.serve_in_process(dies_in=step)
+    here.work(0)
+    here.work(1)
+    here.wait_for(2)
+    here.driver.send(RUN.pack(0, STEPS))
+    while receive_news(here.driver) is not None:
+        pass
+    server.join()
+    assert here.exchange.step == step
+    here.serve_in_process(unheard=[0, 1])
+    here.wait_for(2)
+    here.run(STEPS)
+    here.check(STEPS)
+
+
+def test_workers_that_come_and_go_all_the_time_change_nothing(host):
+    here = host(3, config())
+    here.serve_in_thread()
+    deaths = {0: [1, 5], 1: [2, 6], 2: [2, 9]}
+
+    def start(number):
+        step = deaths[number].pop(0) if deaths[number] else STEPS
+        here.work(number, {(step, shard): signal.SIGKILL for shard in range(4)})
+
+    for number in deaths:
+        start(number)
+    here.wait_for(3)
+    here.driver.send(RUN.pack(0, STEPS))
+
+    def done(news):
+        if "left" in news:
+            start(news["left"])
+        return "done" in news
+
+    here.until(done)
+    here.check(STEPS)
+    assert sum("left" in news for news in here.news) >= 3
+
+
+def hello(folder, number):
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    channel.connect(str(folder / "server"))
+    channel.sendall(struct.pack("<I", number))
+    return channel
+
+
+def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
+    here = host(1, config(shards=1))
+    here.serve_in_thread()
+    worker = hello(tmp_path, 0)
+    here.exchange.slabs[:] = 0
+    here.wait_for(1)
+    here.driver.send(RUN.pack(0, 1))
+    assert GO.unpack(worker.recv(GO.size)) == (0, 0, 1, 0)
+    report = Report(Span(0, 1), 16, (1.0,), 0)
+    worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
+    assert here.until(lambda news: "done" in news) == {"done": 1}
+    (record,) = here.exchange.read_records()
+    assert record.step == 0
+    worker.close()
+
+
+def test_who_connects_and_says_nothing_holds_nobody_up(host, tmp_path):
+    here = host(1, config())
+    here.serve_in_thread()
+    silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    silent.connect(str(tmp_path / "server"))
+    here.work_in_thread(0)
+    here.wait_for(1)
+    assert here.run(2) == {"done": 2}
+    silent.close()
