@@ -158,7 +158,9 @@ def address_of(source: Source) -> str:
     """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
     if isinstance(source, DataSet | tuple):
         return "arrays"
-    return str(source) if str(source) in BUILT_IN else str(Path(source).absolute())
+    if not isinstance(source, str | Path) or str(source) in BUILT_IN:
+        return str(source)  # what cannot be read is for load to refuse
+    return str(Path(source).absolute())
 
 
 def _name(sources: Sequence[Source]) -> str:

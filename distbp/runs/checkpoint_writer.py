@@ -20,7 +20,7 @@ class CheckpointWriter:
         self._folder, self._note, self._keep = folder, note, keep
         self._changed = threading.Condition()
         self._waiting: Checkpoint | None = None
-        self._closing = False
+        self._writing = self._closing = False
         self._failure: str | None = None
         self._told = False
         self._good: int | None = None
@@ -31,14 +31,19 @@ class CheckpointWriter:
         """Have this checkpoint written soon; one that still waits is given up for it. Its state must not change."""
         with self._changed:
             self._waiting = checkpoint
-            self._changed.notify()
+            self._changed.notify_all()
         self._tell()
+
+    def wait(self) -> None:
+        """Wait until nothing waits to be written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is None and not self._writing)
 
     def close(self) -> None:
         """Write what waits, and end the thread."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
         self._tell()
 
@@ -48,6 +53,7 @@ class CheckpointWriter:
                 while self._waiting is None and not self._closing:
                     self._changed.wait()
                 checkpoint, self._waiting = self._waiting, None
+                self._writing = checkpoint is not None
             if checkpoint is None:
                 return
             failure = None
@@ -57,7 +63,8 @@ class CheckpointWriter:
             except RunError as error:
                 failure = str(error)
             with self._changed:
-                self._failure = failure
+                self._failure, self._writing = failure, False
+                self._changed.notify_all()
 
     def _tell(self) -> None:
         """Say once that checkpoints fail, and again only if they have worked since."""

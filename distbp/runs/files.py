@@ -20,6 +20,9 @@ from distbp.errors import RunError
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``."""
+    if path.exists() and not path.is_file():  # a pipe or a device, which a rename would take away
+        yield path
+        return
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield beside

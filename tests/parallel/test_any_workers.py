@@ -173,7 +173,7 @@ def test_server_refuses_a_step_without_one_of_its_shards(rows):
 
 @pytest.mark.parametrize(("shards", "workers"), [(2, 2), (7, 2), (8, 2), (11, 3), (12, 2), (16, 4)])
 def test_buffers_of_a_worker_suffice_also_for_a_short_mini_batch(shards, workers):
-    buffers = buffers_for(STRUCTURE, Config(shards=shards), workers)
+    buffers = buffers_for(shards, workers)
     for rows in range(1, shards + 1):
         assert max(len(subtrees(held, rows)) for held in cut(rows, workers)) <= buffers
 

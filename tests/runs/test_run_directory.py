@@ -1,30 +1,54 @@
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from distbp.errors import RunError, UsageError
-from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
+from distbp.runs.directory import RunDirectory, check_unused, default_run_directory, read_metrics
 
 
 def test_new_run_directory_holds_the_settings(tmp_path):
-    with closing(RunDirectory(tmp_path / "runs" / "one", {"seed": 3})):
-        assert json.loads((tmp_path / "runs" / "one" / "config.json").read_text()) == {"seed": 3}
-        assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
+    RunDirectory(tmp_path / "runs" / "one", {"seed": 3}, print)
+    assert json.loads((tmp_path / "runs" / "one" / "config.json").read_text()) == {"seed": 3}
+    assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
 
 
 def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
-    with closing(RunDirectory(tmp_path / "one", {})) as directory:
-        for epoch in (1, 2):
-            directory.write_metrics({"epoch": epoch})
-            lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
-            assert [json.loads(line) for line in lines] == [{"epoch": n} for n in range(1, epoch + 1)]
+    directory = RunDirectory(tmp_path / "one", {}, print)
+    for epoch in (1, 2):
+        directory.write_metrics({"epoch": epoch})
+        lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [{"epoch": n} for n in range(1, epoch + 1)]
+
+
+def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
+    directory = RunDirectory(tmp_path, {"workers": 0}, print)
+    for epoch in (1, 2, 3):
+        directory.write_metrics({"epoch": epoch})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "tor')
+    assert read_metrics(tmp_path) == [{"epoch": n} for n in (1, 2, 3)]
+    again = RunDirectory.again(tmp_path, {"workers": 2}, 2, print)
+    again.write_metrics({"epoch": 3, "again": True})
+    assert read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
+    assert json.loads((tmp_path / "config.json").read_text()) == {"workers": 2}
+
+
+def test_records_that_cannot_be_written_are_said_once_and_written_when_they_can(tmp_path):
+    told = []
+    directory = RunDirectory(tmp_path, {}, told.append)
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "away")
+    for epoch in (1, 2):
+        directory.write_metrics({"epoch": epoch})
+    assert len(told) == 1
+    assert "metrics.jsonl cannot be written" in told[0]
+    (tmp_path / "away").rename(tmp_path / "metrics.jsonl")
+    directory.write_metrics({"epoch": 3})
+    assert read_metrics(tmp_path) == [{"epoch": n} for n in (1, 2, 3)]
 
 
 def test_summary_is_written(tmp_path):
-    with closing(RunDirectory(tmp_path / "one", {})) as directory:
-        directory.write_summary({"steps": 5})
+    RunDirectory(tmp_path / "one", {}, print).write_summary({"steps": 5})
     assert json.loads((tmp_path / "one" / "summary.json").read_text()) == {"steps": 5}
 
 
@@ -32,7 +56,7 @@ def test_summary_is_written(tmp_path):
 def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
     (tmp_path / name).write_text("theirs")
     with pytest.raises(UsageError, match="already holds a run: choose another --run-dir"):
-        RunDirectory(tmp_path, {})
+        RunDirectory(tmp_path, {}, print)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "theirs"
 
@@ -40,13 +64,13 @@ def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
 def test_file_is_no_run_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file: --run-dir must be a folder"):
-        RunDirectory(tmp_path / "file", {})
+        RunDirectory(tmp_path / "file", {}, print)
 
 
 def test_directory_that_cannot_be_made_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
-        RunDirectory(tmp_path / "file" / "below", {})
+        RunDirectory(tmp_path / "file" / "below", {}, print)
 
 
 @pytest.mark.parametrize("exists", [False, True])

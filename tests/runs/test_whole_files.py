@@ -1,10 +1,10 @@
+import os
 import json
 
 import numpy as np
 import pytest
 
 from distbp.errors import RunError
-from distbp.runs.checkpoints import write_checkpoint
 from distbp.runs.files import read_json, read_tensors, write_json, write_tensors, written_whole
 
 
@@ -77,13 +77,11 @@ def test_missing_or_damaged_file_is_refused(read, content, tmp_path):
         read(tmp_path / "a")
 
 
-def test_checkpoint_holds_the_state_and_only_the_newest_two_are_kept(tmp_path, rng):
-    state = rng.random((3, 10), dtype=np.float32)
-    for step in (9, 10, 200):
-        path = write_checkpoint(tmp_path, step, state + step, ["mean", "square"], {"seed": 0})
-    assert names(tmp_path) == ["step-0000000010.safetensors", "step-0000000200.safetensors"]
-    tensors, texts = read_tensors(path)
-    assert path.name == "step-0000000200.safetensors"
-    assert (texts["step"], json.loads(texts["settings"])) == ("200", {"seed": 0})
-    stacked = np.stack([tensors[name] for name in ("weights", "mean", "square")])
-    assert stacked.tobytes() == (state + 200).tobytes()
+def test_what_is_no_file_is_written_to_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with written_whole(tmp_path / "pipe") as place, place.open("w") as file:
+        file.write("through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert names(tmp_path) == ["pipe"]

@@ -1,0 +1,188 @@
+"""Checkpoints that are cut, flipped, killed while they are written, or find no room."""
+
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from distbp.errors import RunError
+from distbp.runs.checkpoint_writer import CheckpointWriter
+from distbp.runs.checkpoints import Checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
+
+
+def checkpoint(step=7, parameters=5, dtype="float32"):
+    state = np.random.default_rng(step).random((3, parameters)).astype(dtype)
+    return Checkpoint(step, state, ("mean", "square"), {"epoch": {"rows": 3, "cost": 0.1}, "recoveries": 0})
+
+
+def same(one, other):
+    assert one.step == other.step
+    assert one.state.tobytes() == other.state.tobytes()
+    assert one.state.dtype == other.state.dtype
+    assert tuple(one.slots) == tuple(other.slots)
+    assert one.described["epoch"] == other.described["epoch"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, dtype):
+    written = checkpoint(dtype=dtype)
+    same(read_checkpoint(write_checkpoint(tmp_path, written)), written)
+
+
+def test_the_newest_three_are_kept(tmp_path):
+    for step in (1, 2, 10, 300):
+        write_checkpoint(tmp_path, checkpoint(step))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-{step:010d}.safetensors" for step in (2, 10, 300)
+    ]
+
+
+def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
+    written = checkpoint()
+    path = write_checkpoint(tmp_path, written)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        try:
+            found = read_checkpoint(path)
+        except RunError as error:
+            assert str(path) in str(error)
+        else:
+            same(found, written)
+
+
+def test_every_cut_is_noticed(tmp_path):
+    path = write_checkpoint(tmp_path, checkpoint())
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(RunError):
+            read_checkpoint(path)
+
+
+def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
+    paths = [write_checkpoint(tmp_path, checkpoint(step)) for step in (1, 2, 3)]
+    paths[2].write_bytes(paths[2].read_bytes()[:-1])
+    paths[1].write_bytes(b"")
+    told = []
+    same(newest_checkpoint(tmp_path, told.append), checkpoint(1))
+    assert [str(path) in text for path, text in zip(paths[:0:-1], told, strict=True)] == [True, True]
+    paths[0].unlink()
+    assert newest_checkpoint(tmp_path, told.append) is None
+
+
+def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
+    writer = CheckpointWriter(tmp_path, pytest.fail)
+    for step in range(50):
+        writer.offer(checkpoint(step))
+    writer.close()
+    writer.close()
+    same(newest_checkpoint(tmp_path, pytest.fail), checkpoint(49))
+
+
+def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
+    folder, told = tmp_path / "checkpoints", []
+    folder.mkdir()
+
+    def offer(step):
+        writer.offer(checkpoint(step))
+        writer.wait()
+        writer.offer(replace(checkpoint(step)))  # tells how the one before went
+        writer.wait()
+
+    writer = CheckpointWriter(folder, told.append)
+    offer(1)
+    folder.rename(tmp_path / "away")
+    offer(2)
+    offer(3)
+    assert len(told) == 1
+    assert "the last good one is of step 1; the run goes on" in told[0]
+    (tmp_path / "away").rename(folder)
+    offer(4)
+    folder.rename(tmp_path / "away")
+    offer(5)
+    assert len(told) == 2
+    (tmp_path / "away").rename(folder)
+    writer.close()
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from distbp.runs.checkpoint_writer import CheckpointWriter
+from distbp.runs.checkpoints import Checkpoint
+writer = CheckpointWriter(Path(sys.argv[1]), print)
+writer.offer(Checkpoint(1, np.zeros((1, 10), np.float32), (), {}))
+writer.wait()
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+writer.offer(Checkpoint(2, np.zeros((1, 100_000), np.float32), (), {}))
+writer.close()
+"""
+
+
+def test_no_room_for_a_file_costs_a_warning_and_leaves_no_half_of_it(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the last good one is of step 1" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001.safetensors"]
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A disk of 64 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
+    told = []
+    writer = CheckpointWriter(tiny_disk, told.append)
+    for step in range(10):
+        writer.offer(checkpoint(step, parameters=1500))
+        writer.wait()
+    writer.close()
+    assert len(told) == 1
+    assert "No space left" in told[0]
+    told.clear()
+    assert newest_checkpoint(tiny_disk, told.append).step >= 2
+    assert told == []
+    assert not list(tiny_disk.glob(".*"))
+
+
+WRITING = """
+import sys
+from pathlib import Path
+import numpy as np
+from distbp.runs.checkpoints import Checkpoint, write_checkpoint
+for step in range(10**6):
+    write_checkpoint(Path(sys.argv[1]), Checkpoint(step, np.full((1, 200_000), step, np.float32), (), {}))
+    if step == 3:
+        print(flush=True)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        process.kill()
+        process.communicate()
+        for path in tmp_path.glob("step-*"):
+            assert read_checkpoint(path).state[0, 0] == int(path.stem[5:])
+    (tmp_path / ".step-0000000001.safetensors.1").write_bytes(b"half")
+    write_checkpoint(tmp_path, checkpoint(10**7))
+    assert not list(tmp_path.glob(".*"))
+    assert not psutil.pid_exists(process.pid)
+    assert os.path.getsize(tmp_path / "step-0010000000.safetensors")
