@@ -13,6 +13,7 @@ import click
 
 from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
+from distbp.cli.compare import diff, verify
 from distbp.cli.resume import resume
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
@@ -41,16 +42,17 @@ def commands() -> None:
     """
 
 
-for command in (train, resume, evaluate, predict, bench):
+for command in (train, resume, verify, diff, evaluate, predict, bench):
     commands.add_command(command)
 
 
 def run(arguments: Sequence[str], started: float) -> int:
     """Run one command and return its exit code; errors that are the user's become one line on stderr."""
     try:
-        commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
+        code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
         if sys.stdout is not None:
             sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
@@ -72,4 +74,3 @@ def run(arguments: Sequence[str], started: float) -> int:
     except (OSError, MemoryError) as error:
         click.echo(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", err=True)
         return FAILED
-    return 0

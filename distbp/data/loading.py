@@ -158,9 +158,12 @@ def address_of(source: Source) -> str:
     """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
     if isinstance(source, DataSet | tuple):
         return "arrays"
-    if not isinstance(source, str | Path) or str(source) in BUILT_IN:
-        return str(source)  # what cannot be read is for load to refuse
-    return str(Path(source).absolute())
+    if str(source) in BUILT_IN:
+        return str(source)
+    try:
+        return str(Path(source).absolute())
+    except TypeError:  # what is no source at all is for load to refuse
+        return str(source)
 
 
 def _name(sources: Sequence[Source]) -> str:

@@ -37,6 +37,7 @@ def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.json",
         "metrics.jsonl",
+        "steps.bin",
         "checkpoints",
         "model.json",
         "model.safetensors",
@@ -85,17 +86,21 @@ def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["_Worker", "_Server"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_actor_ends_the_run_with_one_line_that_names_it(
+def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
     tmp_path: Path, name: str, number: signal.Signals
 ) -> None:
     with nothing_left() as environment:
-        process = start(LONG, environment, tmp_path)
+        process = start([*LONG, "--timeout", "2"], environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 2, process)
         actors(process.pid, name)[0].send_signal(number)
-        err = process.communicate()[1]
-    assert process.returncode == 1, err
-    (line,) = [line for line in err.splitlines() if line.startswith("Error")]
+        before = epochs_done(tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) > before + 300, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("note: ") and "in step" in line]
     assert ("worker " if name == "_Worker" else "the parameter server") in line
     assert ("died" if number == signal.SIGKILL else "no answer") in line
-    assert "step" in line
+    assert "to go on from step" in err
     assert "Traceback" not in err

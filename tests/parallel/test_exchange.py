@@ -3,7 +3,6 @@
 import os
 import threading
 
-import numpy as np
 import pytest
 
 from distbp.errors import ClusterError

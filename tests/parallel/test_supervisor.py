@@ -182,65 +182,67 @@ def test_a_worker_that_beats_but_never_ends_is_lost():
     assert [decision.worker for decision in decisions if isinstance(decision, Lose)] == [0]
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
-    """Random courses of events: deaths, silences, joins, answers in any order."""
-    chance = random.Random(seed)
-    places, shards = chance.randint(1, 4), chance.randint(1, 6)
-    made = Supervisor(SUMS, SPARE, shards, timeout=10.0, wait=1e9)
-    tasks: dict[int, Compute] = {}  # what each living process is computing, also those that are to be ended
-    alive: set[int] = set()
-    lost: set[int] = set()
-    now = 0.0
+class Course:
+    """A random course of events, and what every decision must keep to."""
 
-    def do(decisions):
+    def __init__(self, seed):
+        self.chance = random.Random(seed)
+        self.places, self.shards = self.chance.randint(1, 4), self.chance.randint(1, 6)
+        self.made = Supervisor(SUMS, SPARE, self.shards, timeout=10.0, wait=1e9)
+        self.tasks: dict[int, Compute] = {}  # what each living process is computing, also those that are to be ended
+        self.alive: set[int] = set()
+        self.lost: set[int] = set()
+        self.now = 0.0
+
+    def do(self, decisions):
         for decision in decisions:
             if isinstance(decision, Compute):
-                assert decision.worker in alive - lost
-                own = decision.worker * SUMS
-                for worker, other in tasks.items():
-                    if worker != decision.worker and max(other.row, decision.row) >= SPARE:
-                        first, stop = decision.row, decision.row + decision.held.stop - decision.held.first
-                        assert other.row >= stop or other.row + other.held.stop - other.held.first <= first
-                for held, used in made.done.items():
-                    if used.step == decision.step == made.step:
-                        size = held.stop - held.first
-                        assert decision.row != used.row
-                        assert (
-                            used.row < SPARE
-                            or decision.row < SPARE
-                            or decision.row not in range(used.row, used.row + size)
-                        )
-                assert decision.row == own or decision.row >= SPARE
-                tasks[decision.worker] = decision
+                self.check_rows(decision)
+                self.tasks[decision.worker] = decision
             elif isinstance(decision, Lose):
-                lost.add(decision.worker)
+                self.lost.add(decision.worker)
             else:
-                assert not isinstance(decision, Stop) or "brought down" in decision.why
+                assert not isinstance(decision, Stop)
 
+    def check_rows(self, task):
+        """Nobody else writes the rows of a task, and nothing that is still needed lies there."""
+        assert task.worker in self.alive - self.lost
+        assert task.row == task.worker * SUMS or task.row >= SPARE
+        rows = set(range(task.row, task.row + task.held.stop - task.held.first)) if task.row >= SPARE else {task.row}
+        others = [other for worker, other in self.tasks.items() if worker != task.worker]
+        for other in [*others, *(used for used in self.made.done.values() if used.step == self.made.step)]:
+            size = other.held.stop - other.held.first if other.row >= SPARE else 1
+            assert rows.isdisjoint(range(other.row, other.row + size))
+
+    def event(self):
+        self.now += self.chance.random()
+        number = self.chance.randrange(self.places)
+        kind = self.chance.choices(["join", "report", "leave", "tick"], [0.3, 0.45, 0.07, 0.1])[0]
+        if kind == "join" and number not in self.alive:
+            self.alive.add(number)
+            self.do(self.made.joined(number, self.now))
+        elif kind == "report" and number in self.tasks:
+            task = self.tasks.pop(number)
+            self.do(self.made.reported(number, task.step, task.held, self.now))
+        elif kind == "leave" and number in self.alive:
+            self.alive.discard(number)
+            self.lost.discard(number)
+            self.tasks.pop(number, None)
+            self.do(self.made.left(number, -1, self.now))
+        elif kind == "tick":
+            silent = {each: self.chance.choice([0.0, 0.0, 11.0]) for each in self.alive - self.lost}
+            self.do(self.made.tick(self.now, silent))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
+    course = Course(seed)
     for step in range(6):
-        do(made.begin(step, shards, now))
-        for _ in range(500):
-            if made.is_complete:
+        course.do(course.made.begin(step, course.shards, course.now))
+        for _ in range(2000):
+            if course.made.is_complete:
                 break
-            now += chance.random()
-            event = chance.random()
-            if event < 0.3 and len(alive) < places:
-                number = chance.choice(sorted(set(range(places)) - alive))
-                alive.add(number)
-                do(made.joined(number, now))
-            elif event < 0.75 and tasks:
-                number = chance.choice(sorted(tasks))
-                task = tasks.pop(number)
-                do(made.reported(number, task.step, task.held, now))
-            elif event < 0.82 and alive:
-                number = chance.choice(sorted(alive))
-                alive.discard(number)
-                tasks.pop(number, None)
-                lost.discard(number)
-                do(made.left(number, -1, now))
-            elif event < 0.9:
-                do(made.tick(now, {number: chance.choice([0.0, 0.0, 11.0]) for number in alive - lost}))
-        assert made.is_complete, "the step never ended"
-        covered = sorted(shard for held in made.done for shard in range(*held))
-        assert covered == list(range(shards))
+            course.event()
+        assert course.made.is_complete, "the step never ended"
+        covered = sorted(shard for held in course.made.done for shard in range(*held))
+        assert covered == list(range(course.shards))

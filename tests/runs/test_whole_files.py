@@ -1,5 +1,4 @@
 import os
-import json
 
 import numpy as np
 import pytest
