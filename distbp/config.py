@@ -35,6 +35,7 @@ NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "
 
 _DEFAULT_LR = {"sgd": 0.1, "adam": 0.001}
 _MOST_SECONDS = 1_000_000
+_MOST_DROPOUT = 0.99
 _ROWS_PER_SHARD = 64
 _MOST_SHARDS = 4
 
@@ -93,6 +94,8 @@ class Config:
     """Rows per mini-batch."""
     epochs: int = 20
     """Passes over the training data."""
+    dropout: float = 0.0
+    """Share of the hidden nodes that each step leaves out."""
     seed: int = 0
     """Fixes everything random."""
 
@@ -222,6 +225,8 @@ def _check_numbers(config: Config) -> None:
             raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {value!r}")
     if config.momentum is not None and not (_is_number(config.momentum) and 0 <= config.momentum < 1):
         raise UsageError(f"momentum must be at least 0 and below 1, found {config.momentum!r}")
+    if not (_is_number(config.dropout) and 0 <= config.dropout <= _MOST_DROPOUT):
+        raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {config.dropout!r}")
     if not (_is_number(config.test_fraction) and 0 < config.test_fraction < 1):
         raise UsageError(f"test_fraction must lie between 0 and 1, found {config.test_fraction!r}")
 

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     INITIAL_WEIGHTS = 1
     ORDER_OF_EXAMPLES = 2
     TEST_SPLIT = 3
+    DROPOUT = 4
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -108,6 +108,8 @@ _SETTINGS = (
     click.option("--nesterov", is_flag=True, help="Look ahead along the momentum, for sgd."),
     click.option("--batch-size", type=_COUNT, default=128, show_default=True, help="Rows per mini-batch."),
     click.option("--epochs", type=_COUNT, default=20, show_default=True, help="Passes over the training data."),
+    click.option("--dropout", type=click.FloatRange(0, 0.99), default=0.0, show_default=True,
+                 help="Share of the hidden nodes that each step leaves out."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
     click.option("--test-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,

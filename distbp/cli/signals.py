@@ -21,14 +21,16 @@ class StopRequest(Callback):
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        if not self._running or self._asked:
+        before, self._asked = self._asked, True
+        if not self._running or before:
             raise KeyboardInterrupt
-        self._asked = True
         # not through Python's streams, which this signal may have interrupted
         os.write(2, b"\nending after this step with a checkpoint; once more to stop at once\n")
 
     def on_start(self, run: RunRecord) -> None:
         """From now on there is something to save."""
+        if self._asked:  # what was raised then got lost in a library's callback
+            raise KeyboardInterrupt
         self._running = True
 
     def on_step(self, record: StepRecord) -> bool:

@@ -30,6 +30,8 @@ class Workspace:
     a: tuple[Array, ...]
     delta: tuple[Array, ...]
     scratch: tuple[Array, ...]
+    kept: tuple[Array, ...] = ()
+    """Each hidden a^l with what was dropped taken out; only made for dropout."""
 
 
 class Backprop:
@@ -39,7 +41,9 @@ class Backprop:
     derivatives do not need, and is overwritten itself on the way back. The results are the same bits.
     """
 
-    def __init__(self, structure: Structure, rows: int, dtype: str, keep_z: bool = False) -> None:
+    def __init__(
+        self, structure: Structure, rows: int, dtype: str, keep_z: bool = False, dropout: bool = False
+    ) -> None:
         self.structure = structure
         self.dtype = np.dtype(dtype)
         self._rows = rows
@@ -53,7 +57,7 @@ class Backprop:
         a = buffers() if keep_z else (*z[:-1], np.empty_like(z[-1]))
         # Once delta^l has come down to a hidden layer nobody needs its a^l, which makes room for the derivative.
         scratch = buffers() if keep_z else (*a[:-1], np.empty_like(z[-1]))
-        self._whole = Workspace(z, a, buffers(), scratch)
+        self._whole = Workspace(z, a, buffers(), scratch, buffers()[:-1] if dropout else ())
         self._ones = np.ones(rows, self.dtype)
         self._cuts: dict[int, Workspace] = {}
 
@@ -62,7 +66,7 @@ class Backprop:
         if rows not in self._cuts:
             if rows > self._rows:
                 raise ValueError(f"built for {self._rows} rows, got {rows}")
-            whole = (self._whole.z, self._whole.a, self._whole.delta, self._whole.scratch)
+            whole = (self._whole.z, self._whole.a, self._whole.delta, self._whole.scratch, self._whole.kept)
             self._cuts[rows] = Workspace(*(tuple(x[:rows] for x in part) for part in whole))
         return self._cuts[rows]
 
@@ -72,8 +76,8 @@ class Backprop:
         self._activations[-1].apply(work.z[-1], out=work.a[-1])
         return work
 
-    def _logits(self, layers: Sequence[Layer], x: Array) -> Workspace:
-        """Run the network up to z^L."""
+    def _logits(self, layers: Sequence[Layer], x: Array, masks: Sequence[Array] = ()) -> Workspace:
+        """Run the network up to z^L; each hidden a^l goes on times its mask, if there are masks."""
         work = self.workspace(len(x))
         a_prev = x
         last = self.structure.depth - 1
@@ -84,22 +88,30 @@ class Backprop:
             if l < last:
                 a_prev = work.a[l]
                 self._activations[l].apply(z, out=a_prev)
+                if masks:
+                    a_prev = np.multiply(a_prev, masks[l], out=work.kept[l])
         return work
 
-    def gradient(self, layers: Sequence[Layer], x: Array, y: Array, out: Sequence[Layer]) -> Sums:
+    def gradient(
+        self, layers: Sequence[Layer], x: Array, y: Array, out: Sequence[Layer], masks: Sequence[Array] = ()
+    ) -> Sums:
         """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
 
-        ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0).
+        ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). With
+        dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l).
         """
-        work = self._logits(layers, x)
+        work = self._logits(layers, x, masks)
         sums = self._base_case(work, y)
+        inputs = work.kept if masks else work.a
         ones = self._ones[: len(x)]
         for l in reversed(range(self.structure.depth)):
             delta = work.delta[l]
-            np.matmul(delta.T, work.a[l - 1] if l else x, out=out[l].w)
+            np.matmul(delta.T, inputs[l - 1] if l else x, out=out[l].w)
             np.matmul(ones, delta, out=out[l].b)
             if l:
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
+                if masks:
+                    np.multiply(work.delta[l - 1], masks[l - 1], out=work.delta[l - 1])
                 self._activations[l - 1].times_derivative(work.delta[l - 1], work.a[l - 1], work.scratch[l - 1])
         return sums
 

@@ -12,6 +12,7 @@ from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
+from distbp.nn.dropout import Dropout
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span, children, cut, subtrees
@@ -60,7 +61,11 @@ class Worker:
         self._rows = rows
         self._dtype = config.dtype
         self._gather = Gather(rows, 0, config.dtype)
-        self._backprop = Backprop(structure, cut(self._order.size(0), self._shards)[0].stop, config.dtype)
+        rows_per_shard = cut(self._order.size(0), self._shards)[0].stop
+        self._backprop = Backprop(structure, rows_per_shard, config.dtype, dropout=config.dropout > 0)
+        self._dropout = None
+        if config.dropout:
+            self._dropout = Dropout(structure, rows_per_shard, config.dtype, config.dropout, config.seed)
         self._scratch = [
             structure.parameters(np.empty(structure.parameter_count, config.dtype))
             for _ in range((self._shards - 1).bit_length())
@@ -93,13 +98,18 @@ class Worker:
                     np.add(target.flat, buffers[task.other].flat, out=target.flat)
                     continue
                 begin(task.shard)
-                sums = self._backprop.gradient(weights.layers, x[task.rows], y[task.rows], target.layers)
+                masks = self._masks(step, plan.rows.start + task.rows.start, task.rows)
+                sums = self._backprop.gradient(weights.layers, x[task.rows], y[task.rows], target.layers, masks)
                 costs.append(sums.cost)
                 rows += task.rows.stop - task.rows.start
                 right += sums.right
                 divergence = divergence or self._check(sums.cost, target, weights, x[task.rows])
         self._fetched = None
         return Report(held, rows, tuple(costs), right, divergence)
+
+    def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
+        """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
+        return self._dropout.masks(step, first, rows.stop - rows.start) if self._dropout is not None else ()
 
     def prefetch(self, step: int, held: Span) -> None:
         """Gather the rows that :meth:`push` will need if it is asked for these shards of this step next."""

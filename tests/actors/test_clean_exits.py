@@ -92,9 +92,11 @@ def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
     with nothing_left() as environment:
         process = start([*LONG, "--timeout", "2"], environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 2, process)
-        actors(process.pid, name)[0].send_signal(number)
+        victim = actors(process.pid, name)[0]
+        victim.send_signal(number)
+        wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, process)
         before = epochs_done(tmp_path)
-        wait_until(lambda: epochs_done(tmp_path) > before + 300, process)
+        wait_until(lambda: epochs_done(tmp_path) > before + 50, process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130, err
