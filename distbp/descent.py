@@ -95,11 +95,11 @@ class Descent:
             callback.on_start(begin)
         try:
             if pool.step == 0:
-                self._checkpoint(pool.step, pool.state())
+                self._checkpoint(pool, pool.state())
             for epoch in range(pool.step // self.steps_per_epoch, self.config.epochs):
                 self._epoch(epoch, pool)
         except TrainingError as error:
-            self._checkpoint(pool.step, pool.state())
+            self._checkpoint(pool, pool.state())
             if self.keeper is not None and not isinstance(error, DivergedError):
                 self.note(f"to go on from step {pool.step}: distbp resume {self.keeper.path}")
             raise
@@ -110,7 +110,7 @@ class Descent:
             if self._steps(stop, pool):
                 raise Interrupted(f"interrupted in epoch {epoch + 1}")
             if pool.step < stop:
-                self._checkpoint(pool.step, pool.state())
+                self._checkpoint(pool, pool.state())
         sums, self.sums = self.sums, Sums()
         if epoch == 0 and self.chosen and self.step_seconds:
             self._tell_slower_choice(sums.rows / self.steps_per_epoch)
@@ -124,7 +124,7 @@ class Descent:
         self.history.append(record)
         if self.keeper is not None:
             self.keeper.epoch(record)
-        self._checkpoint(pool.step, state)
+        self._checkpoint(pool, state)
         for callback in self.callbacks:
             callback.on_epoch_end(record)
 
@@ -160,9 +160,9 @@ class Descent:
     def _network(self, weights: Array) -> Network:
         return Network.of(self.structure, weights, self.classes, self.byte_factor)
 
-    def _checkpoint(self, step: int, state: Array) -> None:
+    def _checkpoint(self, pool: Pool, state: Array) -> None:
         if self.keeper is not None:
-            self.keeper.checkpoint(step, state, self.sums, self.recoveries)
+            self.keeper.checkpoint(pool.step, state, self.sums, self.recoveries + pool.recoveries)
 
     def finish(self, pool: Pool, started: float) -> Result:
         """Return the trained network and write what a finished run leaves behind."""

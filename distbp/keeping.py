@@ -63,10 +63,10 @@ class Past:
         return Network.of(structure, self.checkpoint.state[0])
 
     def history(self, epochs: int) -> list[Mapping[str, Any]]:
-        """Return the records of the first ``epochs`` epochs."""
+        """Return the records of the first ``epochs`` epochs, or as many of them as found room on the disk."""
         records = read_metrics(self.path)[:epochs]
-        if len(records) < epochs:
-            raise RunError(f"{self.path / METRICS} holds {len(records)} records, the checkpoint comes after {epochs}")
+        if epochs and not records:
+            raise RunError(f"{self.path / METRICS} holds no record, though {epochs} epochs were done")
         return list(records)
 
     def state_for(self, initial: Array) -> Array:
@@ -116,6 +116,12 @@ def is_finished(path: Path) -> bool:
 def is_begun(path: Path) -> bool:
     """Return whether this directory holds a run that has come as far as its first checkpoint."""
     return (path / CONFIG).exists() and any((path / CHECKPOINTS).glob("step-*.safetensors"))
+
+
+def forget_unbegun(path: Path) -> None:
+    """Make room for a run where one was killed before it had anything to go on from."""
+    if not is_begun(path) and not is_finished(path):
+        (path / CONFIG).unlink(missing_ok=True)
 
 
 def read_past(path: Path, note: Note) -> Past:

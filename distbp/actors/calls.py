@@ -84,23 +84,22 @@ class CallPath:
         whole = shards_of(self._order, self.step, self._shards)
         waiting = cut(whole.stop, len(self._present())) or [whole]
         done: dict[Span, tuple[Any, Any]] = {}
-        pushed: dict[Any, tuple[int, Span, Any]] = {}
+        pushed: dict[Any, tuple[int, Any, Span, Any]] = {}
         deadline = time.monotonic() + self._crew.config.wait
         while waiting or pushed:
             idle = [number for number in self._present() if number not in {entry[0] for entry in pushed.values()}]
             for number, held in zip(idle, list(waiting), strict=False):
                 waiting.remove(held)
-                report, sums = (
-                    self._crew.workers[number].push.options(num_returns=2).remote(self.step, held, self._weights)
-                )
-                pushed[report] = number, held, sums
+                worker = self._crew.workers[number]
+                report, sums = worker.push.options(num_returns=2).remote(self.step, held, self._weights)
+                pushed[report] = number, worker, held, sums
             if not pushed:
                 self._wait_for_anybody(deadline)
                 continue
             ready, _ = ray.wait(list(pushed), timeout=self._crew.config.timeout / 2)
             for report in ready:
-                number, held, sums = pushed.pop(report)
-                if self._answered(report, number):
+                number, worker, held, sums = pushed.pop(report)
+                if self._answered(report, number, worker):
                     done[held] = report, sums
                 else:
                     waiting.append(held)
@@ -114,7 +113,7 @@ class CallPath:
     def _present(self) -> list[int]:
         return sorted(number for number in self._crew.pulses if number is not None)
 
-    def _answered(self, report: Any, number: int) -> bool:
+    def _answered(self, report: Any, number: int, worker: Any) -> bool:
         """Return whether a worker has computed its shards; if it was lost, or what it had to read, say so."""
         try:
             ray.get(report)
@@ -122,7 +121,7 @@ class CallPath:
             raise_cause(error)
             raise _ServerLost from error  # the weights that it was to read were the server's
         except RayActorError:
-            if number in self._crew.pulses:
+            if self._crew.workers[number] is worker and number in self._crew.pulses:
                 self._lose(number, "died")
             return False
         return True

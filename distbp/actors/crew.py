@@ -19,6 +19,8 @@ from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
 
+_MOST_DEATHS_AT_START = 3
+
 
 class Crew:
     """The server and the workers by their numbers; whoever is lost can be started again."""
@@ -47,7 +49,7 @@ class Crew:
         deadline = time.monotonic() + self.config.wait
         refs: dict[Any, int | None] = {worker.pulse.remote(): number for number, worker in self.workers.items()}
         refs[self.server.pulse.remote()] = None
-        waiting = list(refs)
+        waiting, deaths = list(refs), 0
         needed = 1 + self.config.least_workers
         while waiting and (None not in self.pulses or len(self.pulses) < needed):
             ready, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
@@ -56,18 +58,28 @@ class Crew:
                     f"{len(self.pulses)} of {needed} actors started within {self.config.wait:g} s (--wait): "
                     "the cluster has no room for the others"
                 )
-            for ref, pulse in zip(ready, self.get(ready, "while the actors started"), strict=True):
-                self.pulses[refs[ref]] = pulse
+            for ref in ready:
+                who = refs.pop(ref)
+                try:
+                    self.pulses[who] = ray.get(ref)
+                except RayActorError as error:
+                    deaths += 1
+                    if deaths > _MOST_DEATHS_AT_START:
+                        raise PeerLostError(f"{deaths} actors died while they started: {self.name(who)}") from error
+                    again = self.start_server() if who is None else self.start_worker(who)
+                    refs[again.pulse.remote()] = who
+            waiting = list(refs)
         for text in self._other_arithmetic():
             self.note(text)
 
-    def start_server(self) -> None:
-        """Start a parameter server in the place of the one before, if there was one."""
+    def start_server(self) -> Any:
+        """Start a parameter server in the place of the one before, if there was one; return it."""
         if self.server is not None:
             ray.kill(self.server)
         # On a cluster the workers' CPUs are what counts; the server needs one only while they have none.
         cpus = 0 if self.config.address else 1
         self.server = self._options(RemoteServer, num_cpus=cpus).remote(self._structure, self.config)
+        return self.server
 
     def start_worker(self, number: int) -> Any:
         """Start a worker in the place ``number``, and end the one that was there; return it."""

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from distbp.actors.crew import Crew, ended
 from distbp.data.dataset import Array
-from distbp.errors import ClusterError, PeerLostError
+from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
@@ -80,7 +80,7 @@ class SharedPath:
             while done is None:
                 done = self._look(stop)
                 yield from self._exchange.read_records()
-        except PeerLostError:
+        except (TrainingError, ClusterError):
             # Nobody may go on writing while the last whole state is read.
             self._end_server()
             yield from self._exchange.read_records()
@@ -147,11 +147,11 @@ class SharedPath:
         """Start workers in empty places, and look whether those who are to come are still alive."""
         timeout, now = self._config.timeout, time.monotonic()
         for number in self._roster.starting:
-            if number in self._unheard and self._exchange.silence(number) > timeout:
-                self._exchange.end_process(number)
             if ended(self._working[number]):
                 self._unheard.discard(number)
                 self._roster.ended(number, now)
+            elif number in self._unheard and self._exchange.silence(number) > timeout:
+                self._exchange.end_process(number)
         for number in self._roster.due(now):
             self._start_work(number, self._crew.start_worker(number))
 
@@ -161,19 +161,29 @@ class SharedPath:
         self._working[number] = worker.work.remote(self._exchange.folder, self._exchange.shape, number)
 
     def _serve(self, unheard: list[int]) -> None:
-        """Start the server's loop and connect to it."""
+        """Start the server's loop and connect to it; if its process dies before, start another one.
+
+        Raises:
+            PeerLostError: none came up.
+        """
         exchange, wait = self._exchange, self._config.wait
-        exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # it has so long to show its first life
-        self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
-        channel = None
-        deadline = time.monotonic() + wait
-        while channel is None:
-            channel = connect(exchange.folder, DRIVER, _CARE_SECONDS)
-            if channel is None and (time.monotonic() > deadline or ended(self._serving)):
-                raise PeerLostError(f"the parameter server did not start within {wait:g} s (--wait)")
-        self._channel = channel
-        self._poll = select.poll()
-        self._poll.register(channel, select.POLLIN)
+        for _ in range(_MOST_SERVERS):
+            exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
+            self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
+            deadline = time.monotonic() + wait
+            while time.monotonic() < deadline:
+                channel = connect(exchange.folder, DRIVER, _CARE_SECONDS)
+                if channel is not None:
+                    self._channel = channel
+                    self._poll = select.poll()
+                    self._poll.register(channel, select.POLLIN)
+                    return
+                if ended(self._serving):
+                    break
+            self._crew.start_server()
+        raise PeerLostError(
+            f"{_MOST_SERVERS} parameter servers did not come up {self._when()}, {wait:g} s each (--wait)"
+        )
 
     def _replace_server(self, why: str, stop: int | None) -> None:
         """Start a new server, which goes on from the newest whole state; what the old one half wrote is not read.
@@ -198,10 +208,19 @@ class SharedPath:
             self._channel.send(RUN.pack(step, stop))
 
     def _end_server(self) -> None:
-        """Make sure that the server writes nothing any more."""
+        """Make sure that the server writes nothing any more.
+
+        Raises:
+            PeerLostError: it does not end even when it is killed.
+        """
+        if self._channel.ends_within(0.0):
+            return
         self._exchange.end_process(self._exchange.shape.workers)
-        with suppress(OSError):  # closed already
-            self._channel.wait_for_end(_DEATH_SECONDS)
+        if not self._channel.ends_within(_DEATH_SECONDS):
+            raise PeerLostError(f"{self._crew.name(None)} shows no life and cannot be killed {self._when()}")
+
+    def _when(self) -> str:
+        return f"in step {self._exchange.step}"
 
     def close(self) -> None:
         """Let server and workers end by themselves: the server when the driver's channel closes, then the workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -48,6 +49,9 @@ class ActorPool:
         config, rows = self.config, self._rows
         assert rows is not None
         cores = cpu_count()
+        if config.address is None and config.worker_count > max(cores, config.least_workers):
+            most = max(cores, config.least_workers)  # a range takes what there is
+            config = self.config = replace(config, workers=f"{config.least_workers}..{most}")
         if config.address is None and config.worker_count > cores:
             self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
         try:

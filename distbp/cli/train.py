@@ -38,7 +38,7 @@ def train(
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
     """
     from distbp.config import Config
-    from distbp.keeping import is_begun, is_finished
+    from distbp.keeping import forget_unbegun, is_begun, is_finished
     from distbp.runs.directory import default_run_directory
     from distbp.training import resume as resume_run
     from distbp.training import train as train_network
@@ -56,6 +56,8 @@ def train(
         if resume and is_begun(run_dir):
             result = resume_run(run_dir, list(data), config, force=force, callbacks=callbacks, started=started)
         else:
+            if resume:
+                forget_unbegun(run_dir)
             result = train_network(list(data), config, run_dir=run_dir, callbacks=callbacks, started=started)
     finished(run_dir, result.summary)
 

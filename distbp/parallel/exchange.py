@@ -164,8 +164,10 @@ class Exchange:
 
     def end_process(self, number: int) -> None:
         """Kill a process that shows no life; the kernel closes its channels once it cannot write any more."""
-        with suppress(ProcessLookupError):
-            os.kill(int(self.processes[number]), signal.SIGKILL)
+        process = int(self.processes[number])
+        if process > 0:  # 0 was never there, and would mean this process and its group
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""

@@ -12,7 +12,6 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +78,17 @@ class Channel:
             parts += part
         return parts
 
-    def wait_for_end(self, seconds: float) -> None:
-        """Wait until the other end is gone, whatever it may still have said."""
+    def ends_within(self, seconds: float) -> bool:
+        """Wait until the other end is gone, whatever it may still have said; return False if it is still there."""
         self._socket.settimeout(seconds)
-        with suppress(TimeoutError, ConnectionResetError):
+        try:
             while self._socket.recv(4096):
                 pass
+        except (TimeoutError, BlockingIOError):
+            return False
+        except OSError:  # closed already, by either end
+            pass
+        return True
 
     def close(self) -> None:
         """Close this end, which the other end sees at once."""

@@ -144,7 +144,7 @@ class Rounds:
                 self._hear_worker(number)
             elif descriptor == self._listener.fileno():
                 self._accept()
-            else:
+            elif self._driver is not None and descriptor == self._driver.fileno():
                 self._hear_driver()
 
     def _look_around(self) -> None:

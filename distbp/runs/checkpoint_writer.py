@@ -9,6 +9,8 @@ from pathlib import Path
 from distbp.errors import RunError
 from distbp.runs.checkpoints import KEPT, Checkpoint, write_checkpoint
 
+_MOST_SECONDS = 60.0
+
 
 class CheckpointWriter:
     """Writes what it is offered, the newest first; a disk that is full costs a warning, not the run.
@@ -40,11 +42,15 @@ class CheckpointWriter:
             self._changed.wait_for(lambda: self._waiting is None and not self._writing)
 
     def close(self) -> None:
-        """Write what waits, and end the thread."""
+        """Write what waits, and end the thread; a disk that does not answer is not waited for any longer."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_MOST_SECONDS)
+        if self._thread.is_alive():
+            self._note(
+                f"the disk of {self._folder} has not answered for {_MOST_SECONDS:g} s: the last checkpoint is missing"
+            )
         self._tell()
 
     def _run(self) -> None:

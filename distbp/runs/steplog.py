@@ -7,6 +7,7 @@ a record of fixed size for each step, little-endian.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -62,17 +63,17 @@ class StepLog:
     def again(cls, folder: Path, steps: int, note: Callable[[str], None]) -> Self:
         """Go on with a log after its first ``steps`` steps; what came after is taken away.
 
-        Raises:
-            RunError: it cannot be read, or ends before.
+        A log that ends before, for want of room on the disk, is left as it is and not gone on with.
         """
         header, body = _read(folder / NAME)
         size = _size(header["layers"])
-        if len(body) < steps * size:
-            raise RunError(f"{folder / NAME} holds {len(body) // size} steps, the checkpoint comes after {steps}")
-        with (folder / NAME).open("r+b") as file:
-            file.truncate(len(file.readline()) + steps * size)
         log = cls.__new__(cls)
         log._open(folder, header["layers"], note)
+        if len(body) < steps * size:
+            log._failed = True
+            note(f"{folder / NAME} holds {len(body) // size} steps of {steps}; the run goes on without it")
+        else:
+            os.truncate(folder / NAME, (folder / NAME).stat().st_size - len(body) + steps * size)
         return log
 
     def _open(self, folder: Path, layers: int, note: Callable[[str], None]) -> None:
@@ -93,7 +94,13 @@ class StepLog:
         if not self._failed:
             try:
                 with self._path.open("ab") as file:
-                    file.write(self._unwritten)
+                    whole = file.tell()
+                    try:
+                        file.write(self._unwritten)
+                        file.flush()
+                    except OSError:
+                        file.truncate(whole)
+                        raise
             except OSError as error:
                 self._failed = True
                 self._note(f"{self._path} cannot be written: {error.strerror}; the run goes on without it")

@@ -1,0 +1,83 @@
+"""Two Ray nodes, between which arrays travel by actor calls: the same bits, also when actors are killed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.ray
+
+PROGRAM = """
+import json, sys
+import psutil
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+cluster.add_node(num_cpus=2)
+cluster.wait_for_nodes()
+
+import distbp
+from distbp.actors.calls import CallPath
+
+paths = []
+before = CallPath.__init__
+CallPath.__init__ = lambda self, *given: (paths.append(self), before(self, *given))[1]
+
+
+class Kill(distbp.Callback):
+    def __init__(self):
+        self.planned = [(9, "_Worker"), (17, "_Server"), (25, "_Worker")]
+
+    def on_step(self, record):
+        if self.planned and record.step >= self.planned[0][0]:
+            name = self.planned[0][1]
+            for process in psutil.process_iter():
+                if process.pid in mine and " ".join(process.cmdline()).startswith(f"ray::{name}"):
+                    process.kill()
+                    del self.planned[0]
+                    return
+
+
+class Mine:
+    def __contains__(self, pid):
+        return pid in {child.pid for child in psutil.Process().children(recursive=True)} | {
+            process.pid for process in psutil.process_iter() if mark(process)
+        }
+
+
+def mark(process):
+    try:
+        return process.environ().get("DISTBP_TEST_MARK") == sys.argv[1]
+    except psutil.Error:
+        return False
+
+
+mine = Mine()
+settings = {"epochs": 4, "shards": 4, "dropout": 0.1, "timeout": 5.0}
+alone = distbp.train("digits", workers=0, **settings).summary["weights_sha256"]
+quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
+assert paths, "the actors were all on one host"
+kill = Kill()
+disturbed = distbp.train("digits", workers=3, address=cluster.address, callbacks=[kill], **settings).summary
+print(json.dumps([alone == quiet["weights_sha256"], alone == disturbed["weights_sha256"], disturbed["recoveries"]]))
+assert not kill.planned
+cluster.shutdown()
+"""
+
+
+def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path) -> None:
+    mark = f"two-hosts-{os.getpid()}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_AUTH_MODE": "disabled", "DISTBP_TEST_MARK": mark, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, mark],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().splitlines()[-1] == "[true, true, 3]"

@@ -1,0 +1,88 @@
+"""The log of steps: what is read is what was written, also where the file was cut or the disk is full."""
+
+import subprocess
+import sys
+
+import pytest
+
+from distbp.errors import RunError
+from distbp.parallel.records import StepRecord
+from distbp.runs.steplog import StepLog, read_steps
+
+INITIAL = (5, 2**64 - 1)
+
+
+def record(step):
+    return StepRecord(step, 64, step / 3, 7, 0.1, layers=(step, 2**63 + step))
+
+
+def log(folder, steps):
+    made = StepLog(folder, INITIAL, pytest.fail)
+    for step in range(steps):
+        made.append(record(step))
+    made.flush()
+    return folder / "steps.bin"
+
+
+def test_a_log_comes_back_as_it_went(tmp_path):
+    log(tmp_path, 10)
+    initial, records = read_steps(tmp_path)
+    assert initial == INITIAL
+    assert records["step"].tolist() == list(range(10))
+    assert records["cost"].tolist() == [step / 3 for step in range(10)]
+    assert records["layers"].tolist() == [[step, 2**63 + step] for step in range(10)]
+
+
+def test_a_torn_record_at_the_end_is_left_out(tmp_path):
+    path = log(tmp_path, 10)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(read_steps(tmp_path).records) == 9
+
+
+@pytest.mark.parametrize("torn", [0, 5])
+def test_a_log_goes_on_where_the_checkpoint_is(tmp_path, torn):
+    whole = log(tmp_path, 10).read_bytes()
+    (tmp_path / "steps.bin").write_bytes(whole[: len(whole) - torn])
+    again = StepLog.again(tmp_path, 7, pytest.fail)
+    for step in range(7, 10):
+        again.append(record(step))
+    again.flush()
+    assert (tmp_path / "steps.bin").read_bytes() == whole
+
+
+def test_a_log_that_ends_too_early_is_said_and_left_alone(tmp_path):
+    whole, told = log(tmp_path, 3).read_bytes(), []
+    again = StepLog.again(tmp_path, 7, told.append)
+    again.append(record(7))
+    again.flush()
+    assert "holds 3 steps of 7" in told[0]
+    assert (tmp_path / "steps.bin").read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b"{}\n", b"\xff\n", b'{"format": 2, "layers": 0, "initial": []}\n'])
+def test_a_damaged_beginning_is_refused(tmp_path, content):
+    (tmp_path / "steps.bin").write_bytes(content)
+    with pytest.raises(RunError, match=r"steps.bin is damaged"):
+        read_steps(tmp_path)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from distbp.parallel.records import StepRecord
+from distbp.runs.steplog import StepLog
+log = StepLog(Path(sys.argv[1]), (1,), print)
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+for step in range(100):
+    log.append(StepRecord(step, 1, 0.0, 0, layers=(1,)))
+    log.flush()
+"""
+
+
+def test_a_full_disk_is_said_once_and_leaves_whole_records(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cannot be written") == 1
+    records = read_steps(tmp_path).records
+    assert records["step"].tolist() == list(range(len(records)))
+    assert len(records) > 5
