@@ -188,3 +188,20 @@ def test_settings_come_back_from_json():
 def test_settings_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
         Config().lr = 1.0
+
+
+@pytest.mark.parametrize("workers", ["1..0", "0..2", "..3", "2..", "a..b", "-1..2", 1.5, True])
+def test_a_range_of_workers_is_checked(workers):
+    with pytest.raises(UsageError, match="a range such as"):
+        Config(workers=workers)
+
+
+def test_a_range_of_workers_is_kept_as_it_stands():
+    config = Config(workers="2..6")
+    assert (config.least_workers, config.worker_count, config.to_json()["workers"]) == (2, 6, "2..6")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), "half"])
+def test_dropout_is_a_share(share):
+    with pytest.raises(UsageError, match="dropout must be"):
+        Config(dropout=share)
