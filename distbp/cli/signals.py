@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,16 +13,23 @@ from distbp.callbacks import Callback, RunRecord
 from distbp.parallel.records import StepRecord
 
 
+_SAME_SECONDS = 0.2
+"""Signals so close together are one: a terminal or a supervisor may send it to the process and to its group."""
+
+
 class StopRequest(Callback):
     """Ends the run after the step in which somebody asked for it. Before the first step there is nothing to save."""
 
     def __init__(self) -> None:
         self._running = False
-        self._asked = False
+        self._asked_at = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
-        before, self._asked = self._asked, True
+        now = time.monotonic()
+        if self._asked_at and now - self._asked_at < _SAME_SECONDS:
+            return
+        before, self._asked_at = self._asked_at, now
         if not self._running or before:
             raise KeyboardInterrupt
         # not through Python's streams, which this signal may have interrupted
@@ -29,13 +37,13 @@ class StopRequest(Callback):
 
     def on_start(self, run: RunRecord) -> None:
         """From now on there is something to save."""
-        if self._asked:  # what was raised then got lost in a library's callback
+        if self._asked_at:  # what was raised then got lost in a library's callback
             raise KeyboardInterrupt
         self._running = True
 
     def on_step(self, record: StepRecord) -> bool:
         """End the run here if somebody asked for it."""
-        return self._asked
+        return self._asked_at > 0
 
 
 @contextmanager
