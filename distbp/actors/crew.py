@@ -76,7 +76,7 @@ class Crew:
         """Start a parameter server in the place of the one before, if there was one; return it."""
         if self.server is not None:
             ray.kill(self.server)
-        # On a cluster the workers' CPUs are what counts; the server needs one only while they have none.
+        # A private Ray has a CPU for the server; on a cluster the workers' CPUs are what counts.
         cpus = 0 if self.config.address else 1
         self.server = self._options(RemoteServer, num_cpus=cpus).remote(self._structure, self.config)
         return self.server

@@ -27,8 +27,10 @@ _CARE_SECONDS = 0.25
 """How often it looks after those who are to come."""
 _DEATH_SECONDS = 5.0
 """How long the end of a killed process may take."""
-_MOST_SERVERS = 3
-"""Servers that may be lost one after the other without a step done between."""
+_START_SECONDS = 20.0
+"""After how long a server that is to come is given up for another one, if --timeout is not longer."""
+_MOST_SERVERS = 5
+"""Servers whose processes may end one after the other before any of them can be reached."""
 
 
 class SharedPath:
@@ -39,11 +41,13 @@ class SharedPath:
         self._config = crew.config
         self._roster = Roster(self._config.worker_count)
         self._working: dict[int, Any] = {}
+        self._started_at: dict[int, float] = {}
         self._unheard: set[int] = set()
         self._serving: Any = None
         self._channel: Channel
         self._poll: select.poll  # unlike select, for any number of open files
-        self._servers_lost_at: list[int] = []
+        self._lost_in = -1, 0.0
+        """The step in which a server was lost last, and since when that goes on."""
         self._next_care = 0.0
         self.step = exchange.step
         self.recoveries = 0
@@ -147,7 +151,7 @@ class SharedPath:
         """Start workers in empty places, and look whether those who are to come are still alive."""
         timeout, now = self._config.timeout, time.monotonic()
         for number in self._roster.starting:
-            if ended(self._working[number]):
+            if self._has_ended(number) or now - self._started_at[number] > self._config.wait:
                 self._unheard.discard(number)
                 self._roster.ended(number, now)
             elif number in self._unheard and self._exchange.silence(number) > timeout:
@@ -155,8 +159,15 @@ class SharedPath:
         for number in self._roster.due(now):
             self._start_work(number, self._crew.start_worker(number))
 
+    def _has_ended(self, number: int) -> bool:
+        try:
+            return ended(self._working[number])
+        except PeerLostError:  # it found no server for too long, which is no error of the run's
+            return True
+
     def _start_work(self, number: int, worker: Any) -> None:
         self._roster.started(number)
+        self._started_at[number] = time.monotonic()
         self._exchange.doing[number] = -1
         self._working[number] = worker.work.remote(self._exchange.folder, self._exchange.shape, number)
 
@@ -166,7 +177,7 @@ class SharedPath:
         Raises:
             PeerLostError: none came up.
         """
-        exchange, wait = self._exchange, self._config.wait
+        exchange, wait = self._exchange, max(self._config.timeout, _START_SECONDS)
         for _ in range(_MOST_SERVERS):
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
             self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
@@ -181,9 +192,7 @@ class SharedPath:
                 if ended(self._serving):
                     break
             self._crew.start_server()
-        raise PeerLostError(
-            f"{_MOST_SERVERS} parameter servers did not come up {self._when()}, {wait:g} s each (--wait)"
-        )
+        raise PeerLostError(f"{_MOST_SERVERS} parameter servers did not come up {self._when()}, {wait:g} s each")
 
     def _replace_server(self, why: str, stop: int | None) -> None:
         """Start a new server, which goes on from the newest whole state; what the old one half wrote is not read.
@@ -195,12 +204,17 @@ class SharedPath:
         step = self._exchange.step
         ray.wait([self._serving], timeout=_DEATH_SECONDS)
         ended(self._serving)  # raises what the server itself had to say
-        if self._servers_lost_at[-_MOST_SERVERS:] == [step] * _MOST_SERVERS:
-            raise PeerLostError(f"{_MOST_SERVERS + 1} parameter servers were lost one after the other in step {step}")
-        self._servers_lost_at.append(step)
+        now, wait = time.monotonic(), self._config.wait
+        if self._lost_in[0] != step:
+            self._lost_in = step, now
+        elif now - self._lost_in[1] > wait:
+            raise PeerLostError(
+                f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait)"
+            )
         self.recoveries += 1
         self._crew.note(f"{self._crew.name(None)} {why} in step {step}: another one goes on from its newest state")
         self._unheard = set(self._roster.filled) | self._unheard
+        self._started_at |= dict.fromkeys(self._unheard, now)
         self._roster.unheard()
         self._crew.start_server()
         self._serve(sorted(self._unheard))

@@ -12,7 +12,6 @@ from types import FrameType
 from distbp.callbacks import Callback, RunRecord
 from distbp.parallel.records import StepRecord
 
-
 _SAME_SECONDS = 0.2
 """Signals so close together are one: a terminal or a supervisor may send it to the process and to its group."""
 

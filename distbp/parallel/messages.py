@@ -80,8 +80,8 @@ class Channel:
 
     def ends_within(self, seconds: float) -> bool:
         """Wait until the other end is gone, whatever it may still have said; return False if it is still there."""
-        self._socket.settimeout(seconds)
         try:
+            self._socket.settimeout(seconds)
             while self._socket.recv(4096):
                 pass
         except (TimeoutError, BlockingIOError):
