@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> Path:
-    """Write a checkpoint and then remove all but the newest ``keep``; return its path.
+    """Write a checkpoint and then remove all but the newest ``keep``, and later ones; return its path.
 
     Raises:
         RunError: it cannot be written; nothing was removed.
@@ -47,16 +47,21 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     path = folder / f"step-{checkpoint.step:010d}.safetensors"
     write_tensors(path, tensors, {**told, "sha256": _sha256(tensors, told)})
     remove_partial(folder)
-    for old in sorted(folder.glob("step-*.safetensors"))[:-keep]:
-        old.unlink(missing_ok=True)
+    # What comes after this step is of a run that was left there, and no longer true.
+    known = sorted(folder.glob("step-*.safetensors"))
+    later = [other for other in known if other.name > path.name]
+    for old in [*later, *[other for other in known if other.name <= path.name][:-keep]]:
+        with suppress(OSError):
+            old.unlink()
     return path
 
 
 def remove_partial(folder: Path) -> None:
     """Remove what writers that were killed have left beside the checkpoints."""
-    for partial in folder.glob(".step-*"):
-        with suppress(OSError):
-            partial.unlink()
+    for pattern in (".step-*", ".tmp*"):  # ours, and what safetensors writes to before it renames
+        for partial in folder.glob(pattern):
+            with suppress(OSError):
+                partial.unlink()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

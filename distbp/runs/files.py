@@ -91,5 +91,6 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         with safe_open(path, framework="np") as file:
             names = list(file.keys())
             return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
+    # a type that NumPy does not have is a TypeError or an AttributeError
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error

@@ -1,5 +1,6 @@
 """Checkpoints that are cut, flipped, killed while they are written, or find no room."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,6 +38,22 @@ def test_the_newest_three_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"step-{step:010d}.safetensors" for step in (2, 10, 300)
     ]
+
+
+def test_later_ones_of_a_run_that_went_back_never_push_a_new_one_out(tmp_path):
+    for step in (100, 200, 300):
+        write_checkpoint(tmp_path, checkpoint(step)).write_bytes(b"damaged")
+    path = write_checkpoint(tmp_path, checkpoint(50))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_a_type_that_nobody_here_writes_is_damage(tmp_path, kind):
+    header = json.dumps({"weights": {"dtype": kind, "shape": [2], "data_offsets": [0, 4 if kind == "BF16" else 2]}})
+    content = len(header).to_bytes(8, "little") + header.encode() + bytes(4 if kind == "BF16" else 2)
+    (tmp_path / "step-0000000001.safetensors").write_bytes(content)
+    with pytest.raises(RunError):
+        read_checkpoint(tmp_path / "step-0000000001.safetensors")
 
 
 def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
@@ -178,5 +195,6 @@ def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
         for path in tmp_path.glob("step-*"):
             assert read_checkpoint(path).state[0, 0] == int(path.stem[5:])
     (tmp_path / ".step-0000000001.safetensors.1").write_bytes(b"half")
+    (tmp_path / ".tmpAb3dEf").write_bytes(b"half")
     write_checkpoint(tmp_path, checkpoint(10**7))
     assert not list(tmp_path.glob(".*"))
