@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from distbp.callbacks import Callback, RunRecord
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
-from distbp.errors import DivergedError, Interrupted, TrainingError
+from distbp.errors import ClusterError, DivergedError, Interrupted, TrainingError
 from distbp.keeping import Keeper, Past, Sums
 from distbp.network import Evaluation, Network, evaluate
 from distbp.nn.structure import Structure
@@ -82,7 +82,10 @@ class Descent:
         step, described = past.checkpoint.step, past.checkpoint.described
         self.recoveries = described["recoveries"] + 1
         self.sums = Sums(**described["epoch"])
-        self.history = past.history(step // self.steps_per_epoch)
+        epochs = past.epochs(self.steps_per_epoch)
+        self.history = past.history(epochs)
+        if len(self.history) < epochs:
+            self.note(f"{past.path} has the records of {len(self.history)} epochs of {epochs}; the run goes on without")
         self.note(f"{past.path} goes on after step {step} of {self.steps}")
 
     def descend(self, pool: Pool) -> None:
@@ -96,10 +99,14 @@ class Descent:
         try:
             if pool.step == 0:
                 self._checkpoint(pool, pool.state())
-            for epoch in range(pool.step // self.steps_per_epoch, self.config.epochs):
+            first = pool.step // self.steps_per_epoch
+            if pool.step % self.steps_per_epoch == 0 and self.sums.rows:
+                first -= 1  # its steps are done, but the run ended before its end was seen to
+            for epoch in range(first, self.config.epochs):
                 self._epoch(epoch, pool)
         except TrainingError as error:
-            self._checkpoint(pool, pool.state())
+            with suppress(TrainingError, ClusterError):  # the first error is the one that counts
+                self._checkpoint(pool, pool.state())
             if self.keeper is not None and not isinstance(error, DivergedError):
                 self.note(f"to go on from step {pool.step}: distbp resume {self.keeper.path}")
             raise
@@ -169,16 +176,16 @@ class Descent:
         network = self._network(pool.state()[0])
         config = self.config
         seconds = sum(record["seconds"] for record in self.history)
-        last = self.history[-1]
+        last = self.history[-1] if self.history else {}  # the record may have been lost with a disk
         summary = {
             **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
-            "epochs": len(self.history),
+            "epochs": pool.step // self.steps_per_epoch,
             "steps": pool.step,
             "workers": config.worker_count,
             "shards": config.shards,
             "threads": config.threads,
             "seed": config.seed,
-            "samples_per_second": self.train_rows * len(self.history) / seconds,
+            "samples_per_second": self.train_rows * len(self.history) / seconds if seconds else math.nan,
             "step_ms": 1000 * statistics.median(self.step_seconds or [math.nan]),
             "wall_seconds": time.perf_counter() - started,
             "recoveries": self.recoveries + pool.recoveries,

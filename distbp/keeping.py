@@ -17,7 +17,7 @@ from distbp.optim import make_optimizer
 from distbp.parallel.records import StepRecord
 from distbp.runs.checkpoint_writer import CheckpointWriter
 from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
-from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, RunDirectory, read_metrics
+from distbp.runs.directory import CHECKPOINTS, CONFIG, SUMMARY, RunDirectory, held, read_metrics
 from distbp.runs.files import read_json
 from distbp.runs.steplog import StepLog
 
@@ -62,12 +62,15 @@ class Past:
         structure = Structure(tuple(described["sizes"]), tuple(described["activations"]), described["cost"])
         return Network.of(structure, self.checkpoint.state[0])
 
+    def epochs(self, steps_per_epoch: int) -> int:
+        """Return the epochs that have come to their end; the last one's steps may be done without that."""
+        done = self.checkpoint.step // steps_per_epoch
+        ends_open = self.checkpoint.step % steps_per_epoch == 0 and self.checkpoint.described["epoch"]["rows"] > 0
+        return done - ends_open
+
     def history(self, epochs: int) -> list[Mapping[str, Any]]:
         """Return the records of the first ``epochs`` epochs, or as many of them as found room on the disk."""
-        records = read_metrics(self.path)[:epochs]
-        if epochs and not records:
-            raise RunError(f"{self.path / METRICS} holds no record, though {epochs} epochs were done")
-        return list(records)
+        return list(read_metrics(self.path)[:epochs])
 
     def state_for(self, initial: Array) -> Array:
         """Return the state to go on from; where another optimizer was forced on the run, with its initial vectors."""
@@ -120,8 +123,9 @@ def is_begun(path: Path) -> bool:
 
 def forget_unbegun(path: Path) -> None:
     """Make room for a run where one was killed before it had anything to go on from."""
-    if not is_begun(path) and not is_finished(path):
-        (path / CONFIG).unlink(missing_ok=True)
+    if not is_begun(path) and not is_finished(path) and path.is_dir():
+        with held(path):
+            (path / CONFIG).unlink(missing_ok=True)
 
 
 def read_past(path: Path, note: Note) -> Past:
@@ -134,7 +138,8 @@ def read_past(path: Path, note: Note) -> Past:
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
     settings = read_json(path / CONFIG)
-    checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
+    with held(path):
+        checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
     return Past(path, settings, checkpoint)
@@ -168,7 +173,7 @@ class Keeper:
             self._log = StepLog(path, initial, note)
         else:
             step = past.checkpoint.step
-            self._directory = RunDirectory.again(path, described, step // steps_per_epoch, note)
+            self._directory = RunDirectory.again(path, described, past.epochs(steps_per_epoch), note)
             self._log = StepLog.again(path, step, note)
         self._writer = CheckpointWriter(path / CHECKPOINTS, note)
 

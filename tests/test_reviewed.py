@@ -9,7 +9,7 @@ import pytest
 
 import distbp
 from distbp.cli import run
-from distbp.errors import UsageError
+from distbp.errors import Interrupted, RunError, UsageError
 
 
 def regression_rows():
@@ -93,3 +93,55 @@ def test_a_run_directory_that_cannot_be_made_is_said_before_anything_starts(tmp_
     for folder in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(distbp.DistbpError):
             distbp.train("digits", workers=0, run_dir=folder)
+
+
+class EndAfter(distbp.Callback):
+    def __init__(self, step):
+        self._step = step
+
+    def on_step(self, record):
+        return record.step + 1 == self._step
+
+
+DIGITS_EPOCH = 12
+
+
+@pytest.mark.parametrize("step", [DIGITS_EPOCH, 2 * DIGITS_EPOCH, 2 * DIGITS_EPOCH - 1])
+def test_a_run_that_is_ended_with_an_epochs_last_step_goes_on_to_the_same_end(step, tmp_path):
+    whole = distbp.train("digits", workers=0, epochs=2)
+    with pytest.raises(Interrupted):
+        distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(step)])
+    again = distbp.resume(tmp_path / "run")
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    assert [record["epoch"] for record in again.history] == [1, 2]
+    for mine, other in zip(again.history, whole.history, strict=True):
+        assert mine["train_cost"] == other["train_cost"]
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}\n"])
+def test_a_run_goes_on_without_its_logs(content, tmp_path):
+    with pytest.raises(Interrupted):
+        distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(DIGITS_EPOCH + 3)])
+    for name in ("steps.bin", "metrics.jsonl"):
+        if content is None:
+            (tmp_path / "run" / name).unlink()
+        else:
+            (tmp_path / "run" / name).write_bytes(content if name == "steps.bin" else b"")
+    whole = distbp.train("digits", workers=0, epochs=2)
+    again = distbp.resume(tmp_path / "run")
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    assert again.summary["epochs"] == 2
+    assert [record["epoch"] for record in again.history] == [2]
+
+
+def test_two_runs_never_write_into_one_directory(tmp_path):
+    class Again(distbp.Callback):
+        def on_step(self, record):
+            with pytest.raises(RunError, match="is in use: another process trains there"):
+                distbp.resume(tmp_path / "run")
+            return True
+
+    with pytest.raises(Interrupted):
+        distbp.train("digits", workers=0, epochs=1, run_dir=tmp_path / "run", callbacks=[Again()])
+    assert distbp.resume(tmp_path / "run").summary["epochs"] == 1

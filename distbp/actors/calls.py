@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import Counter, deque
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from distbp.actors.crew import Crew, raise_cause
+from distbp.actors.crew import Crew, failed, is_loss, longest_start, raise_cause
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import PeerLostError
 from distbp.parallel.pool import shards_of
 from distbp.parallel.records import StepRecord
 from distbp.parallel.shards import Span, cut
+from distbp.parallel.supervisor import MOST_DEATHS, poisoned
 
 
 class CallPath:
@@ -34,6 +36,8 @@ class CallPath:
         self._weights: Any = None
         self._halted = False
         self._starting: dict[Any, int] = {}
+        self._lost_in = -1, 0.0
+        """The step in which a server was lost last, and since when that goes on."""
         self.step = step
         self.recoveries = 0
         for number in crew.workers.keys() - crew.pulses.keys():
@@ -69,13 +73,34 @@ class CallPath:
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
-        state = np.array(self._crew.get([self._crew.server.state.remote()], f"after step {self.step - 1}")[0])
-        self._kept = self.step, state
-        return state
+        while True:
+            step = self.step
+            try:
+                state = np.array(self._from_server(self._crew.server.state.remote(), self._crew.config.timeout))
+            except _ServerLost:
+                self._replace_server()
+                deque(self.steps(step), maxlen=0)
+            else:
+                self._kept = step, state
+                return state
 
     def _load(self) -> None:
+        """Let the server go on from what is kept; if it does not come up, another one.
+
+        Raises:
+            PeerLostError: none came up.
+        """
         step, state = self._kept
-        self._crew.get([self._crew.server.load.remote(state, step)], "while the parameter server started")
+        deadline = time.monotonic() + self._crew.config.wait
+        while True:
+            try:
+                self._from_server(self._crew.server.load.remote(state, step), longest_start(self._crew.config))
+                break
+            except _ServerLost as lost:
+                if time.monotonic() > deadline:
+                    wait = self._crew.config.wait
+                    raise PeerLostError(f"no parameter server came up within {wait:g} s in step {step}") from lost
+                self._crew.start_server()
         self._weights = self._crew.server.pull.remote()
         self.step = step
 
@@ -84,6 +109,7 @@ class CallPath:
         whole = shards_of(self._order, self.step, self._shards)
         waiting = cut(whole.stop, len(self._present())) or [whole]
         done: dict[Span, tuple[Any, Any]] = {}
+        deaths: Counter[Span] = Counter()
         pushed: dict[Any, tuple[int, Any, Span, Any]] = {}
         deadline = time.monotonic() + self._crew.config.wait
         while waiting or pushed:
@@ -103,6 +129,9 @@ class CallPath:
                     done[held] = report, sums
                 else:
                     waiting.append(held)
+                    deaths[held] += 1
+                    if deaths[held] >= MOST_DEATHS and done:
+                        raise PeerLostError(poisoned(held, self.step, deaths[held]))
             if not ready:
                 for silent in self._crew.silent(self._crew.config.timeout / 2):
                     self._lose(silent, f"gave no answer for {self._crew.config.timeout:g} s (--timeout)")
@@ -117,28 +146,38 @@ class CallPath:
         """Return whether a worker has computed its shards; if it was lost, or what it had to read, say so."""
         try:
             ray.get(report)
-        except RayTaskError as error:
-            raise_cause(error)
-            raise _ServerLost from error  # the weights that it was to read were the server's
         except RayActorError:
             if self._crew.workers[number] is worker and number in self._crew.pulses:
                 self._lose(number, "died")
             return False
+        except RayError as error:
+            self._raise(error, number)  # the weights that it was to read were the server's
         return True
 
-    def _updated(self, answer: Any) -> StepRecord:
-        timeout = self._crew.config.timeout
-        try:
-            while not ray.wait([answer], timeout=timeout / 2)[0]:
-                if None in self._crew.silent(timeout / 2):
-                    raise _ServerLost
-            record: StepRecord = ray.get(answer)
-        except RayTaskError as error:
+    def _raise(self, error: RayError, who: int | None) -> NoReturn:
+        """Raise what has happened to an actor's call: it failed by itself, or what it needed was lost."""
+        if isinstance(error, RayTaskError):
             raise_cause(error)
-            raise _ServerLost from error  # sums that it was to read were lost with their worker
-        except RayActorError as error:
+        if is_loss(error):
             raise _ServerLost from error
+        raise failed(self._crew.name(who), error) from error
+
+    def _updated(self, answer: Any) -> StepRecord:
+        """Wait for what the server says about a step; sums that it was to read may be lost with their worker."""
+        record: StepRecord = self._from_server(answer, self._crew.config.timeout)
         return record
+
+    def _from_server(self, answer: Any, patience: float) -> Any:
+        """Wait for an answer of the server's, and after ``patience`` seconds only as long as it shows life."""
+        half = self._crew.config.timeout / 2
+        patient_until = time.monotonic() + patience - half
+        try:
+            while not ray.wait([answer], timeout=half)[0]:
+                if time.monotonic() > patient_until and None in self._crew.silent(half):
+                    raise _ServerLost
+            return ray.get(answer)
+        except RayError as error:
+            self._raise(error, None)
 
     def _lose(self, number: int | None, why: str) -> None:
         """Go on without a worker, and start somebody new in its place."""
@@ -168,6 +207,16 @@ class CallPath:
         self._take_in()
 
     def _replace_server(self) -> None:
+        """Start a new server from what is kept.
+
+        Raises:
+            PeerLostError: one after the other is lost in this step.
+        """
+        now, wait = time.monotonic(), self._crew.config.wait
+        if self._lost_in[0] != self.step:
+            self._lost_in = self.step, now
+        elif now - self._lost_in[1] > wait:
+            raise PeerLostError(f"one parameter server after the other was lost in step {self.step}, for {wait:g} s")
         self.recoveries += 1
         step = self._kept[0]
         self._crew.note(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
@@ -20,6 +20,15 @@ from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
 
 _MOST_DEATHS_AT_START = 3
+_START_SECONDS = 20.0
+
+
+def longest_start(config: Config) -> float:
+    """Return the seconds after which an actor that is to come is given up for another one.
+
+    On a cluster it may have to wait for room.
+    """
+    return config.wait if config.address else max(config.timeout, _START_SECONDS)
 
 
 class Crew:
@@ -47,30 +56,44 @@ class Crew:
         for number in range(self.config.worker_count):
             self.start_worker(number)
         deadline = time.monotonic() + self.config.wait
+        given_up = time.monotonic() + longest_start(self.config)
         refs: dict[Any, int | None] = {worker.pulse.remote(): number for number, worker in self.workers.items()}
         refs[self.server.pulse.remote()] = None
-        waiting, deaths = list(refs), 0
+        deaths = 0
         needed = 1 + self.config.least_workers
-        while waiting and (None not in self.pulses or len(self.pulses) < needed):
-            ready, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
-            if not ready:
+        while refs and (None not in self.pulses or len(self.pulses) < needed):
+            until = min(deadline, given_up)
+            ready, waiting = ray.wait(list(refs), timeout=max(0.0, until - time.monotonic()))
+            if not ready and until == deadline:
+                silent = ", ".join(self.name(refs[ref]) for ref in waiting)
+                why = "the cluster has no room for" if self.config.address else "no answer from"
                 raise ClusterError(
                     f"{len(self.pulses)} of {needed} actors started within {self.config.wait:g} s (--wait): "
-                    "the cluster has no room for the others"
+                    f"{why} {silent}"
                 )
-            for ref in ready:
+            if not ready:
+                given_up = time.monotonic() + longest_start(self.config)
+            for ref in ready or waiting:
                 who = refs.pop(ref)
-                try:
-                    self.pulses[who] = ray.get(ref)
-                except RayActorError as error:
-                    deaths += 1
-                    if deaths > _MOST_DEATHS_AT_START:
-                        raise PeerLostError(f"{deaths} actors died while they started: {self.name(who)}") from error
-                    again = self.start_server() if who is None else self.start_worker(who)
-                    refs[again.pulse.remote()] = who
-            waiting = list(refs)
+                if not ready:
+                    self.note(f"{self.name(who)} did not start: another one is started")
+                elif self._has_come(ref, who):
+                    continue
+                deaths += 1
+                if deaths > _MOST_DEATHS_AT_START * needed:
+                    raise PeerLostError(f"{deaths} actors died while they started, {self.name(who)} the last")
+                again = self.start_server() if who is None else self.start_worker(who)
+                refs[again.pulse.remote()] = who
         for text in self._other_arithmetic():
             self.note(text)
+
+    def _has_come(self, pulse: Any, who: int | None) -> bool:
+        """Take in a first sign of life; return False if the actor has died instead."""
+        try:
+            self.pulses[who] = ray.get(pulse)
+        except RayActorError:
+            return False
+        return True
 
     def start_server(self) -> Any:
         """Start a parameter server in the place of the one before, if there was one; return it."""
@@ -115,53 +138,14 @@ class Crew:
             if changed:
                 yield f"host {host} computes with {', '.join(changed)}: its bits may differ"
 
-    def get(self, refs: Sequence[Any], when: str) -> list[Any]:
-        """Wait for answers; whoever does not even answer a pulse within --timeout is named and counts as lost."""
-        half = self.config.timeout / 2
-        try:
-            while len(ray.wait(list(refs), num_returns=len(refs), timeout=half)[0]) < len(refs):
-                silent = self.silent(half)
-                if silent:
-                    names = ", ".join(map(self.name, silent))
-                    raise PeerLostError(f"no answer from {names} for {self.config.timeout:g} s {when} (--timeout)")
-            return list(ray.get(list(refs)))
-        except RayTaskError as error:
-            raise_cause(error)
-            # An actor lost while its answer was on the way to another shows as that call's cause.
-            if isinstance(error.cause, RayActorError):
-                raise self._died(when) from error
-            raise
-        except RayActorError as error:
-            raise self._died(when) from error
-
     def silent(self, seconds: float) -> list[int | None]:
         """Return who of those that had answered before does not answer, or is dead; None is the server."""
         pulses = {self._actor(number).pulse.remote(): number for number in self.pulses}
         _, waiting = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
         return [pulses[ref] for ref in waiting]
 
-    def dead(self) -> list[int | None]:
-        """Return who of those that had answered before is dead; None is the server."""
-        gone: list[int | None] = []
-        for number in self.pulses:
-            try:
-                ray.get(self._actor(number).pulse.remote(), timeout=1)
-            except RayActorError:
-                gone.append(number)
-            except GetTimeoutError:
-                pass
-        return gone
-
     def _actor(self, number: int | None) -> Any:
         return self.server if number is None else self.workers[number]
-
-    def _died(self, when: str) -> PeerLostError:
-        """Return the error that names the actors that are gone; Ray needs a moment to know."""
-        deadline = time.monotonic() + self.config.timeout
-        gone: list[int | None] = []
-        while not gone and time.monotonic() < deadline:
-            gone = self.dead()
-        return PeerLostError(f"{' and '.join(map(self.name, gone)) or 'an actor'} died {when}")
 
     def stop(self) -> None:
         """Kill everybody, which on a cluster nobody else would."""
@@ -176,11 +160,11 @@ def raise_cause(error: RayTaskError) -> None:
         raise type(error.cause)(str(error.cause)) from error
 
 
-def ended(ref: Any) -> bool:
-    """Return whether an actor's call has ended, by itself or with its process.
+def ended(ref: Any, who: str) -> bool:
+    """Return whether the call of the actor ``who`` has ended, by itself or with its process.
 
     Raises:
-        TrainingError: it ended with an error of ours.
+        TrainingError: it ended with an error.
     """
     if not ray.wait([ref], timeout=0)[0]:
         return False
@@ -189,8 +173,21 @@ def ended(ref: Any) -> bool:
             ray.get(ref)
         except RayTaskError as error:
             raise_cause(error)
-            raise
+            raise failed(who, error) from error
     return True
+
+
+def failed(who: str, error: RayError) -> PeerLostError:
+    """Return the error that says what an actor's call has failed with."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    said = (str(cause).strip().splitlines() or [""])[0]
+    return PeerLostError(f"{who} failed: {type(cause).__name__}{': ' * bool(said)}{said}")
+
+
+def is_loss(error: RayError) -> bool:
+    """Return whether a call failed because an actor, or an object that it held, is gone."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, RayActorError | ObjectLostError | NodeDiedError)
 
 
 def with_cluster_workers(config: Config) -> Config:

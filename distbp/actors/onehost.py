@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from distbp.actors.crew import Crew, ended
+from distbp.actors.crew import Crew, ended, longest_start
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
@@ -27,8 +27,6 @@ _CARE_SECONDS = 0.25
 """How often it looks after those who are to come."""
 _DEATH_SECONDS = 5.0
 """How long the end of a killed process may take."""
-_START_SECONDS = 20.0
-"""After how long a server that is to come is given up for another one, if --timeout is not longer."""
 _MOST_SERVERS = 5
 """Servers whose processes may end one after the other before any of them can be reached."""
 
@@ -108,8 +106,8 @@ class SharedPath:
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
+        self._exchange.go_to(step)  # first, so that the server knows that what it finds there is no longer its own
         self._exchange.states[step % 2] = state
-        self._exchange.go_to(step)
         self.step = step
 
     def state(self) -> Array:
@@ -151,24 +149,30 @@ class SharedPath:
         """Start workers in empty places, and look whether those who are to come are still alive."""
         timeout, now = self._config.timeout, time.monotonic()
         for number in self._roster.starting:
-            if self._has_ended(number) or now - self._started_at[number] > self._config.wait:
+            if self._has_ended(number):
                 self._unheard.discard(number)
                 self._roster.ended(number, now)
             elif number in self._unheard and self._exchange.silence(number) > timeout:
                 self._exchange.end_process(number)
+            elif now - self._started_at[number] > longest_start(self._config):
+                self._exchange.end_process(number)
+                if self._exchange.has_ended(number):  # it may have had no process yet
+                    self._roster.ended(number, now)
         for number in self._roster.due(now):
             self._start_work(number, self._crew.start_worker(number))
 
     def _has_ended(self, number: int) -> bool:
         try:
-            return ended(self._working[number])
-        except PeerLostError:  # it found no server for too long, which is no error of the run's
+            return ended(self._working[number], self._crew.name(number))
+        except PeerLostError as error:  # such as having found no server for too long, which is no error of the run's
+            self._crew.note(str(error))
             return True
 
     def _start_work(self, number: int, worker: Any) -> None:
         self._roster.started(number)
         self._started_at[number] = time.monotonic()
         self._exchange.doing[number] = -1
+        self._exchange.processes[number] = 0
         self._working[number] = worker.work.remote(self._exchange.folder, self._exchange.shape, number)
 
     def _serve(self, unheard: list[int]) -> None:
@@ -177,9 +181,10 @@ class SharedPath:
         Raises:
             PeerLostError: none came up.
         """
-        exchange, wait = self._exchange, max(self._config.timeout, _START_SECONDS)
+        exchange, wait = self._exchange, longest_start(self._config)
         for _ in range(_MOST_SERVERS):
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
+            exchange.processes[exchange.shape.workers] = 0
             self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline:
@@ -189,7 +194,7 @@ class SharedPath:
                     self._poll = select.poll()
                     self._poll.register(channel, select.POLLIN)
                     return
-                if ended(self._serving):
+                if ended(self._serving, self._crew.name(None)):
                     break
             self._crew.start_server()
         raise PeerLostError(f"{_MOST_SERVERS} parameter servers did not come up {self._when()}, {wait:g} s each")
@@ -203,7 +208,7 @@ class SharedPath:
         self._channel.close()
         step = self._exchange.step
         ray.wait([self._serving], timeout=_DEATH_SECONDS)
-        ended(self._serving)  # raises what the server itself had to say
+        ended(self._serving, self._crew.name(None))  # raises what the server itself had to say
         now, wait = time.monotonic(), self._config.wait
         if self._lost_in[0] != step:
             self._lost_in = step, now

@@ -108,11 +108,23 @@ def _prepare_environment(private: bool) -> None:
 @contextmanager
 def signals_deferred() -> Iterator[None]:
     """Let SIGINT and SIGTERM wait until the block ends: a clean-up that is cut short leaves things behind."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    if threading.current_thread() is not threading.main_thread():  # which alone ever runs a handler
+        yield
+        return
+    # A mask would not do: it is the calling thread's alone, and the kernel takes any thread that has none.
+    noted: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not None:  # else it is not Python's, and could not be put back
+            signal.signal(number, lambda number, frame: noted.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
+        for noted_number in dict.fromkeys(noted):
+            signal.raise_signal(noted_number)
 
 
 @contextmanager

@@ -169,6 +169,16 @@ class Exchange:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
+    def has_ended(self, number: int) -> bool:
+        """Return whether a process is known to be no more, or never was there."""
+        process = int(self.processes[number])
+        if process > 0:
+            try:
+                os.kill(process, 0)
+            except ProcessLookupError:
+                return True
+        return process == 0
+
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""
         return time.monotonic() - float(self.beats[number])

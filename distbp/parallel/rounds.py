@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -60,6 +61,7 @@ class Rounds:
         self._server, self._exchange, self._order, self._shards = server, exchange, order, shape.shards
         self._timeout, self._wait = timeout, wait
         self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, unheard)
+        exchange.processes[shape.workers] = os.getpid()  # whoever can connect can also end this process
         self._listener = listen(exchange.folder)
         self._driver: Channel | None = None
         self._workers: dict[int, Channel] = {}
@@ -69,7 +71,8 @@ class Rounds:
         self._reports: list[Report] = []
         self._kept: dict[tuple[int, Span], Array] = {}
         self._gradients: dict[tuple[tuple[Span, int], ...], dict[Span, Array]] = {}
-        self._goal: int | None = None
+        self._goal: tuple[int, int] | None = None
+        """From which step on to which one the driver wants to go."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
         self._has_spare = False
@@ -92,7 +95,7 @@ class Rounds:
                     if self._driver is None and time.monotonic() > deadline:
                         raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
                     if self._goal is not None:
-                        last = self._run(self._goal)
+                        last = self._run(*self._goal)
                         self._goal = None
                         self._tell_driver(**done_news(self._server.step, last))
             finally:
@@ -102,10 +105,19 @@ class Rounds:
                 if self._driver is not None:
                     self._driver.close()
 
-    def _run(self, stop: int) -> StepRecord | None:
-        """Do the steps up to before ``stop``, or to where the driver asks to stop; return the last record."""
+    def _run(self, first: int, stop: int) -> StepRecord | None:
+        """Do the steps from ``first`` on to before ``stop``, or to where the driver asks to stop.
+
+        Return the last record.
+        """
         record = None
         exchange, server = self._exchange, self._server
+        if first != server.step:
+            # A late answer to what was asked before would be taken for one of the step that has the same number now.
+            while not self._supervisor.is_quiet:
+                self._attend(_LOOK_FOR_LATE)
+                self._look_around()
+            server.step = first
         while server.step < stop and not exchange.stop_asked[0]:
             began = time.perf_counter()
             step = server.step
@@ -154,6 +166,9 @@ class Rounds:
             self._next_tick = now + _LOOK_FOR_LATE
             silent = {number: self._exchange.silence(number) for number in self._workers}
             self._do(self._supervisor.tick(now, silent))
+            for number in self._supervisor.dying:
+                if number not in self._workers and self._exchange.has_ended(number):
+                    self._do(self._supervisor.left(number, -1, now))
 
     def _accept(self) -> None:
         connection = self._listener.accept()[0]
@@ -186,7 +201,7 @@ class Rounds:
         message = self._driver.receive(RUN.size)
         if message is None:
             raise _DriverGone
-        self._server.step, self._goal = RUN.unpack(message)
+        self._goal = RUN.unpack(message)
 
     def _hear_worker(self, number: int) -> None:
         message = self._workers[number].receive(self._report_size)
@@ -255,6 +270,9 @@ class Rounds:
     def _compare(self, decision: Compare) -> None:
         task = decision.task
         kept = self._kept.pop((task.step, task.held))
+        went_back = self._exchange.step != self._server.step
+        if task.step < self._server.step - 1 or went_back:  # the weights that it was to read were written over
+            return
         if not np.array_equal(kept.view(np.uint8), self._rows(task).view(np.uint8)):
             host = socket.gethostname()
             raise CorruptError(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from distbp.parallel.shards import Span, cut
 
-_MOST_DEATHS = 3
+MOST_DEATHS = 3
 """Workers that a shard may bring down in one step before it counts as poisoned."""
 _LATE = 4.0
 """How many times the others' time a worker may take before somebody idle computes its shards too."""
@@ -100,7 +100,7 @@ class Supervisor:
         """Steps and shards that somebody is still computing a second time, with the worker whose answer was used."""
         self._deaths: Counter[int] = Counter()
         self._seconds_per_shard = 0.0
-        self._nobody_since: float | None = None
+        self._stalled_since: float | None = None
         self._plans: dict[tuple[int, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
 
     @property
@@ -108,9 +108,15 @@ class Supervisor:
         """Whether every shard of the step has been computed."""
         return not self._open
 
-    def is_busy(self, worker: int) -> bool:
-        """Return whether an answer of this worker is expected."""
-        return worker in self._busy
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody's answer is expected."""
+        return not self._busy
+
+    @property
+    def dying(self) -> list[int]:
+        """The workers that may still write although their answers do not count."""
+        return list(self._dying)
 
     def begin(self, step: int, shards: int, now: float) -> Sequence[Decision]:
         """Begin a step: cut its shards among those who are idle."""
@@ -128,7 +134,6 @@ class Supervisor:
         if not plan:
             self._waiting = [Span(0, shards)]
             self._open = {self._waiting[0]}
-            self._nobody_since = self._nobody_since or now
             return []
         self._waiting = []
         self._open = {span for _, span, _ in plan}
@@ -141,7 +146,6 @@ class Supervisor:
     def joined(self, worker: int, now: float) -> list[Decision]:
         """Take in a worker that has just come."""
         self._dying.pop(worker, None)
-        self._nobody_since = None
         insort(self.idle, worker)
         return self._hand_out(now)
 
@@ -176,7 +180,7 @@ class Supervisor:
         if worker in self._dying:
             del self._dying[worker]
             return self._hand_out(now)
-        task = self._drop(worker, now)
+        task = self._drop(worker)
         if task is not None and task.step == self.step and doing in range(*task.held):
             self._deaths[doing] += 1
             if doing > task.held.first:
@@ -189,13 +193,23 @@ class Supervisor:
         for worker, seconds in silent.items():
             why = self._why_lost(worker, seconds, now)
             if why is not None and worker not in self._dying:
-                self._dying[worker] = self._drop(worker, now)
+                self._dying[worker] = self._drop(worker)
                 decisions.append(Lose(worker, why))
         decisions += self._hand_out(now)
         decisions += self._repeat_late(now)
-        if self._nobody_since is not None and not self.is_complete and now - self._nobody_since > self._wait:
-            decisions.append(Stop(f"no worker is left and none came for {self._wait:g} s in step {self.step} (--wait)"))
-        return decisions
+        return decisions + self._give_up(now)
+
+    def _give_up(self, now: float) -> list[Decision]:
+        """Stop if shards have waited for too long and nobody computes."""
+        if self.is_complete or self._busy:
+            self._stalled_since = None
+            return []
+        if self._stalled_since is None:
+            self._stalled_since = now
+        if now - self._stalled_since <= self._wait:
+            return []
+        who = "no worker that can compute the missing shards" if self.idle else "no worker is left and none"
+        return [Stop(f"{who} came for {self._wait:g} s in step {self.step} (--wait)")]
 
     def _why_lost(self, worker: int, silence: float, now: float) -> str | None:
         if silence > self._timeout:
@@ -209,13 +223,11 @@ class Supervisor:
             return None
         return f"no result for {now - busy.since:.0f} s in step {busy.task.step}, though it shows life"
 
-    def _drop(self, worker: int, now: float) -> Compute | None:
+    def _drop(self, worker: int) -> Compute | None:
         """Forget a worker; what it was computing for this step waits, unless somebody else computes it too."""
         if worker in self.idle:
             self.idle.remove(worker)
         busy = self._busy.pop(worker, None)
-        if not self.idle and not self._busy and self._nobody_since is None:
-            self._nobody_since = now
         if busy is None:
             return None
         step, held = busy.task.step, busy.task.held
@@ -271,7 +283,15 @@ class Supervisor:
     def _poison(self) -> list[Decision]:
         """Stop if a shard brings down whoever computes it, while other shards of the step can be computed."""
         for shard, deaths in self._deaths.items():
-            if shard >= 0 and deaths >= _MOST_DEATHS and (self.done or self._deaths[-1] or self._shards == 1):
-                why = f"shard {shard} of step {self.step} brought down {deaths} workers, each while computing it"
-                return [Stop(f"{why}: look at its rows, and at the memory that one shard needs")]
+            if shard >= 0 and deaths >= MOST_DEATHS and (self.done or self._deaths[-1] or self._shards == 1):
+                return [Stop(poisoned(Span(shard, shard + 1), self.step, deaths))]
         return []
+
+
+def poisoned(held: Span, step: int, deaths: int) -> str:
+    """Say that workers died one after the other over the same shards."""
+    names = f"shard {held.first}" if held.stop == held.first + 1 else f"shards {held.first} to {held.stop - 1}"
+    return (
+        f"{names} of step {step} brought down {deaths} workers, each while computing "
+        f"{'it' if held.stop == held.first + 1 else 'them'}: look at the rows, and at the memory that one shard needs"
+    )

@@ -68,6 +68,8 @@ class CheckpointWriter:
                 self._good = checkpoint.step
             except RunError as error:
                 failure = str(error)
+            except Exception as error:  # whatever it is, this thread must live, and somebody must be told
+                failure = f"{type(error).__name__}: {error}"
             with self._changed:
                 self._failure, self._writing = failure, False
                 self._changed.notify_all()

@@ -46,15 +46,43 @@ def check_unused(path: Path) -> None:
 
 
 @contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes from writing a run into this folder, where the platform and the disk can do that.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(ImportError, OSError):
+            import fcntl  # which Windows has not
+
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{path} is in use: another process trains there; wait for it, or end it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def made(path: Path) -> Iterator[None]:
-    """Make the folder before anything starts; if the block fails before something was written, take it away again."""
+    """Make the folder before anything starts, and hold it for this run alone.
+
+    If the block fails before something was written, the folder is taken away again.
+
+    Raises:
+        RunError: it cannot be made, or another process holds it.
+    """
     is_new = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be made: {error.strerror}") from error
     try:
-        yield
+        with held(path):
+            yield
     except BaseException:
         if is_new:
             with suppress(OSError):  # it holds something by now
@@ -63,9 +91,15 @@ def made(path: Path) -> Iterator[None]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out."""
+    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out.
+
+    Raises:
+        RunError: the file cannot be read; one that is missing counts as empty.
+    """
     records: list[dict[str, Any]] = []
     try:
+        if not (path / METRICS).exists():
+            return []
         lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path / METRICS} cannot be read: {error}") from error

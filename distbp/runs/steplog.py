@@ -63,11 +63,18 @@ class StepLog:
     def again(cls, folder: Path, steps: int, note: Callable[[str], None]) -> Self:
         """Go on with a log after its first ``steps`` steps; what came after is taken away.
 
-        A log that ends before, for want of room on the disk, is left as it is and not gone on with.
+        A log that ends before, for want of room on the disk, or is damaged or missing, is left as it is and not gone
+        on with.
         """
-        header, body = _read(folder / NAME)
-        size = _size(header["layers"])
         log = cls.__new__(cls)
+        try:
+            header, body = _read(folder / NAME)
+        except RunError as error:
+            log._open(folder, 0, note)
+            log._failed = True
+            note(f"{error}; the run goes on without it")
+            return log
+        size = _size(header["layers"])
         log._open(folder, header["layers"], note)
         if len(body) < steps * size:
             log._failed = True
@@ -85,6 +92,8 @@ class StepLog:
 
     def append(self, step: Step) -> None:
         """Log a step."""
+        if self._failed:
+            return
         self._unwritten += self._pack(step.step, step.rows, step.right, step.cost, *step.layers)
         if len(self._unwritten) > _MOST_UNWRITTEN:
             self.flush()

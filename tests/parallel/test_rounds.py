@@ -3,6 +3,7 @@
 import signal
 import socket
 import struct
+import time
 
 import pytest
 from parallel.hosts import Host, config
@@ -89,11 +90,60 @@ def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host):
     here.work(0, {(2, 0): "slow"})
     here.work(1)
     here.wait_for(2)
-    here.run(4)
+    here.run(3)
     here.run(STEPS)
     here.check(STEPS)
     assert not [news for news in here.news if "left" in news or "lost" in news]
     assert here.error is None
+
+
+def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
+    """The weights that it began with are written over while it computes."""
+    here = host(2, config())
+    here.serve_in_thread()
+    here.work(0, {(6, 0): "slow"})
+    here.work(1)
+    here.wait_for(2)
+    steps = 4001
+    here.run(steps)
+    time.sleep(1.2)  # the late answer is there before the next round
+    here.run(steps + 1)
+    assert here.error is None
+    assert here.exchange.step == steps + 1
+    assert not [news for news in here.news if "left" in news or "lost" in news]
+
+
+def test_a_late_answer_from_before_a_restart_counts_for_nothing(host):
+    here = host(2, config())
+    here.serve_in_thread()
+    here.work(0, {(2, 0): "slow"})
+    here.work(1)
+    here.wait_for(2)
+    here.run(3)
+    list(here.exchange.read_records())
+    here.exchange.go_to(0)
+    here.exchange.states[0] = here.initial
+    here.run(STEPS)
+    here.check(STEPS)
+    assert here.error is None
+
+
+def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
+    here = host(2, config())
+    server = here.serve_in_process()
+    first = here.work(0)
+    here.work(1, {(5, 2): signal.SIGKILL})
+    here.wait_for(2)
+    for process in (server, first):
+        process.kill()
+        process.join()
+    here.serve_in_process(unheard=[0, 1])
+    here.wait_for(1)
+    here.driver.send(RUN.pack(0, STEPS))
+    here.until(lambda news: "left" in news)
+    here.work(1)
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
 
 
 def test_two_answers_that_differ_stop_the_run_and_name_both(host):
@@ -102,7 +152,7 @@ def test_two_answers_that_differ_stop_the_run_and_name_both(host):
     here.work(0, {(2, 0): "slow and wrong"})
     here.work(1)
     here.wait_for(2)
-    here.run(4)
+    here.run(3)
     assert receive_news(here.driver) is None
     here.close()
     assert isinstance(here.error, CorruptError)

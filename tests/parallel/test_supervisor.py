@@ -167,6 +167,7 @@ def test_without_any_worker_the_run_ends_after_the_wait():
     made = supervisor(1)
     made.begin(3, 4, 0.0)
     made.left(0, 0, 5.0)
+    assert made.tick(5.0, {}) == []
     assert made.tick(64.0, {}) == []
     (stop,) = made.tick(66.0, {})
     assert isinstance(stop, Stop)
