@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from distbp.errors import UsageError as UsageError
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
+    from distbp.network import gradcheck as gradcheck
     from distbp.training import resume as resume
     from distbp.training import train as train
 
@@ -40,6 +41,7 @@ _HOMES = {
     "Result": "distbp.descent",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
+    "gradcheck": "distbp.network",
     "load": "distbp.data",
     "resume": "distbp.training",
     "train": "distbp.training",

@@ -18,15 +18,21 @@ from distbp.callbacks import Callback, RunRecord
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
+from distbp.epoch import Sums
 from distbp.errors import ClusterError, DivergedError, Interrupted, TrainingError
-from distbp.keeping import Keeper, Past, Sums
+from distbp.findings import Finding, Health
+from distbp.keeping import Keeper, Past
 from distbp.network import Evaluation, Network, evaluate
 from distbp.nn.structure import Structure
+from distbp.optim import Rule
+from distbp.optim.schedules import Plateau, WarmUp
 from distbp.parallel.pool import Pool
 from distbp.pools import slower_choice
 from distbp.runs.model import weights_sha256
 
 _STEPS_FOR_THE_MEDIAN = 10_000
+_ROWS_EXAMINED = 1024
+"""Rows of the test part on which saturated and dead units are counted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,13 @@ class Descent:
         self.recoveries = 0
         """Of the processes that did this run's steps before."""
         self.sums = Sums()
+        self.health = Health()
+        self.best: Array | None = None
+        """The weights of the epoch with the lowest validation cost, for early stopping."""
+        self.examined = data.test.x[:_ROWS_EXAMINED]
+        self.validation = data.validation
+        self.rule = Rule.of(config, self.steps_per_epoch)
+        self._told: set[tuple[str, int]] = set()
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
         self.step_here: float | None = None
@@ -81,7 +94,9 @@ class Descent:
         """Begin where a run was left."""
         step, described = past.checkpoint.step, past.checkpoint.described
         self.recoveries = described["recoveries"] + 1
-        self.sums = Sums(**described["epoch"])
+        self.sums = Sums(described["epoch"])
+        self.health = Health(described.get("health"))
+        self.best = past.best
         epochs = past.epochs(self.steps_per_epoch)
         self.history = past.history(epochs)
         if len(self.history) < epochs:
@@ -98,13 +113,19 @@ class Descent:
             callback.on_start(begin)
         try:
             if pool.step == 0:
-                self._checkpoint(pool, pool.state())
+                state = pool.state()
+                self.health.begin(self.structure, state[0])
+                self._checkpoint(pool, state)
             first = pool.step // self.steps_per_epoch
             if pool.step % self.steps_per_epoch == 0 and self.sums.rows:
                 first -= 1  # its steps are done, but the run ended before its end was seen to
             for epoch in range(first, self.config.epochs):
                 self._epoch(epoch, pool)
+                if self._is_best_long_ago():
+                    break
         except TrainingError as error:
+            if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
+                self.keeper.epoch(self._diverged(error, pool))
             with suppress(TrainingError, ClusterError):  # the first error is the one that counts
                 self._checkpoint(pool, pool.state())
             if self.keeper is not None and not isinstance(error, DivergedError):
@@ -114,36 +135,92 @@ class Descent:
     def _epoch(self, epoch: int, pool: Pool) -> None:
         stop = (epoch + 1) * self.steps_per_epoch
         while pool.step < stop:
-            if self._steps(stop, pool):
+            if self._steps(stop, pool, self._factor()):
                 raise Interrupted(f"interrupted in epoch {epoch + 1}")
             if pool.step < stop:
                 self._checkpoint(pool, pool.state())
+        rate = self.rule.rate(pool.step - 1) * self._factor()
         sums, self.sums = self.sums, Sums()
         if epoch == 0 and self.chosen and self.step_seconds:
             self._tell_slower_choice(sums.rows / self.steps_per_epoch)
         state = pool.state()
-        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.cost / sums.rows}
+        network = self._network(state[0])
+        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.mean_cost}
         if self.classes:
             measured["train_accuracy"] = sums.right / sums.rows
-        measured |= _test(evaluate(self._network(state[0]), self.test))
-        measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": self.config.lr}
+        measured |= _named("test", evaluate(network, self.test))
+        if self.validation is not None:
+            measured |= _named("validation", evaluate(network, self.validation))
+        measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": rate}
         record = {name: _for_json(value) for name, value in measured.items()}
+        health, exploded = self.health.examine(network, sums, pool.step - 1, self.examined)
+        record |= health
         self.history.append(record)
         if self.keeper is not None:
             self.keeper.epoch(record)
+        self._keep_best(state[0])
+        self._tell(record["findings"])
+        if exploded is not None:
+            raise exploded
         self._checkpoint(pool, state)
         for callback in self.callbacks:
             callback.on_epoch_end(record)
 
-    def _steps(self, stop: int, pool: Pool) -> bool:
+    def _factor(self) -> float:
+        """Return what lr is multiplied by in the epoch that is going on, beside what depends on the step."""
+        schedule = self.rule.schedule
+        plateau = schedule.then if isinstance(schedule, WarmUp) else schedule
+        if not isinstance(plateau, Plateau):
+            return 1.0
+        name = "train_cost" if self.validation is None else "validation_cost"
+        return plateau.after([math.inf if record[name] is None else record[name] for record in self.history])
+
+    def _best_epoch(self) -> int:
+        """Return the number of the epoch with the lowest validation cost."""
+        costs = [(record["validation_cost"], record["epoch"]) for record in self.history]
+        best: int = min((math.inf if cost is None else cost, epoch) for cost, epoch in costs)[1]
+        return best
+
+    def _keep_best(self, weights: Array) -> None:
+        if self.config.early_stopping is not None and self._best_epoch() == self.history[-1]["epoch"]:
+            self.best = weights.copy()
+            if self.keeper is not None:
+                self.keeper.best(self.best)
+
+    def _is_best_long_ago(self) -> bool:
+        """Return whether the validation cost has not fallen for as many epochs as early stopping waits."""
+        patience = self.config.early_stopping
+        return patience is not None and self.history[-1]["epoch"] - self._best_epoch() >= patience
+
+    def _tell(self, found: Sequence[Mapping[str, Any]]) -> None:
+        """Tell a finding when it comes up, not again in every epoch."""
+        for finding in found:
+            if (finding["kind"], finding["layer"]) not in self._told:
+                self._told.add((finding["kind"], finding["layer"]))
+                self.note(finding["text"])
+
+    def _is_told(self, step: int) -> bool:
+        """Return whether the last epoch's record is of this step and tells of an explosion."""
+        last: Mapping[str, Any] = self.history[-1] if self.history else {}
+        told = any(finding["kind"] == "exploding" for finding in last.get("findings", ()))
+        return told and last["steps"] == step
+
+    def _diverged(self, error: DivergedError, pool: Pool) -> dict[str, Any]:
+        """Return the record of an epoch that came to no end."""
+        finding = Finding("exploding", error.layer, str(error))
+        epoch = pool.step // self.steps_per_epoch + 1
+        return {"epoch": epoch, "steps": pool.step, "findings": [finding._asdict()]}
+
+    def _steps(self, stop: int, pool: Pool, factor: float) -> bool:
         """Do steps until ``stop``, or until a checkpoint is due; return whether a callback wants the run to end."""
         began = time.perf_counter()
         wants_end = False
         try:
-            with closing(pool.steps(stop)) as records:
+            with closing(pool.steps(stop, factor)) as records:
                 for record in records:
                     self.step_seconds.append(record.seconds)
                     self.sums.add(record)
+                    self.health.see(record)
                     if self.keeper is not None:
                         self.keeper.step(record)
                     for callback in self.callbacks:
@@ -169,16 +246,21 @@ class Descent:
 
     def _checkpoint(self, pool: Pool, state: Array) -> None:
         if self.keeper is not None:
-            self.keeper.checkpoint(pool.step, state, self.sums, self.recoveries + pool.recoveries)
+            recoveries = self.recoveries + pool.recoveries
+            self.keeper.checkpoint(pool.step, state, self.sums, recoveries, self.health.to_json())
 
     def finish(self, pool: Pool, started: float) -> Result:
         """Return the trained network and write what a finished run leaves behind."""
-        network = self._network(pool.state()[0])
+        network = self._network(pool.state()[0] if self.best is None else self.best)
         config = self.config
         seconds = sum(record["seconds"] for record in self.history)
         last = self.history[-1] if self.history else {}  # the record may have been lost with a disk
+        if self.best is not None:
+            best = self._best_epoch()
+            last = next(record for record in self.history if record["epoch"] == best)
         summary = {
-            **{name: last[name] for name in last if name.startswith(("train_", "test_"))},
+            **{name: last[name] for name in last if name.startswith(("train_", "test_", "validation_"))},
+            **({} if self.best is None else {"best_epoch": last["epoch"]}),
             "epochs": pool.step // self.steps_per_epoch,
             "steps": pool.step,
             "workers": config.worker_count,
@@ -199,10 +281,10 @@ class Descent:
         return Result(network, summary, self.history, path)
 
 
-def _test(evaluation: Evaluation) -> dict[str, Any]:
+def _named(part: str, evaluation: Evaluation) -> dict[str, Any]:
     """Return what applies to the task of an evaluation, by the names of the summary."""
     found = evaluation._asdict()
-    return {f"test_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
+    return {f"{part}_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
 
 
 def _for_json(value: Any) -> Any:

@@ -54,9 +54,10 @@ class DivergedError(TrainingError):
         layer: the first layer l = 1..L that shows it.
     """
 
-    def __init__(self, what: str, step: int, layer: int) -> None:
+    def __init__(self, what: str, step: int, layer: int, text: str | None = None) -> None:
         super().__init__(
-            f"{what} of step {step} is not a finite number, first in layer {layer}; "
+            text
+            or f"{what} of step {step} is not a finite number, first in layer {layer}: exploding; "
             "the last good weights are kept: try a lower --lr, or scale the inputs to about -1..1"
         )
         self.step = step

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config
 from distbp.data.dataset import Array
+from distbp.epoch import Sums
 from distbp.errors import RunError, UsageError
 from distbp.network import Network
 from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.optim import optimizer_of
 from distbp.parallel.records import StepRecord
 from distbp.runs.checkpoint_writer import CheckpointWriter
 from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
 from distbp.runs.directory import CHECKPOINTS, CONFIG, SUMMARY, RunDirectory, held, read_metrics
-from distbp.runs.files import read_json
+from distbp.runs.files import read_json, read_tensors, write_tensors
+from distbp.runs.model import read_connections, write_connections
 from distbp.runs.steplog import StepLog
 
 Note = Callable[[str], None]
 
-
-@dataclass
-class Sums:
-    """What the steps of an unfinished epoch add up to."""
-
-    rows: int = 0
-    cost: float = 0.0
-    """Sum of the examples' costs."""
-    right: int = 0
-    seconds: float = 0.0
-
-    def add(self, record: StepRecord) -> None:
-        """Add a step."""
-        self.rows += record.rows
-        self.cost += record.cost * record.rows
-        self.right += record.right
+BEST = "best.safetensors"
+"""In the run directory: the weights of the epoch with the lowest validation cost."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,13 @@ class Past:
     def network(self) -> Network:
         """The network as it was."""
         described = self.checkpoint.described["structure"]
-        structure = Structure(tuple(described["sizes"]), tuple(described["activations"]), described["cost"])
+        connections = read_connections(self.path, len(described["activations"]))
+        try:
+            structure = Structure(
+                tuple(described["sizes"]), tuple(described["activations"]), described["cost"], connections
+            )
+        except UsageError as error:
+            raise RunError(f"{self.path} was trained with parts of its own: pass them in config ({error})") from error
         return Network.of(structure, self.checkpoint.state[0])
 
     def epochs(self, steps_per_epoch: int) -> int:
@@ -71,6 +65,11 @@ class Past:
     def history(self, epochs: int) -> list[Mapping[str, Any]]:
         """Return the records of the first ``epochs`` epochs, or as many of them as found room on the disk."""
         return list(read_metrics(self.path)[:epochs])
+
+    @property
+    def best(self) -> Array | None:
+        """The weights of the best epoch, None if none were kept."""
+        return read_tensors(self.path / BEST)[0].get("weights") if (self.path / BEST).exists() else None
 
     def state_for(self, initial: Array) -> Array:
         """Return the state to go on from; where another optimizer was forced on the run, with its initial vectors."""
@@ -85,8 +84,9 @@ class Past:
         Raises:
             RunError: the data, a setting that changes the result, or the arithmetic is another one.
         """
-        now, then = config.to_json(), self.config.to_json()
-        names = [name for name in now if name not in NEVER_CHANGES_THE_RESULT and now[name] != then[name]]
+        now, then = config.to_json(), self.settings
+        differ = [name for name in now if now[name] != then.get(name, now[name])]
+        names = [name for name in differ if name not in NEVER_CHANGES_THE_RESULT]
         changed = [f"{name} is {now[name]}, was {then[name]}" for name in names]
         if found["data_sha256"] != self.settings.get("data_sha256"):
             changed.insert(0, "the data are not the same")
@@ -164,18 +164,24 @@ class Keeper:
         ``described`` goes to config.json; ``initial`` are the hashes of the layers' initial parameters.
         """
         self.path = path
-        self._described = {"structure": asdict(structure)}
-        self._slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+        self._described = {"structure": structure.described()}
+        self._slots = optimizer_of(config).slots
         self._seconds = config.checkpoint_seconds
         self._last = time.monotonic()
         if past is None:
             self._directory = RunDirectory(path, described, note)
+            if structure.connections:
+                write_connections(path, structure.connections)
             self._log = StepLog(path, initial, note)
         else:
             step = past.checkpoint.step
             self._directory = RunDirectory.again(path, described, past.epochs(steps_per_epoch), note)
             self._log = StepLog.again(path, step, note)
         self._writer = CheckpointWriter(path / CHECKPOINTS, note)
+
+    def best(self, weights: Array) -> None:
+        """Keep the weights of the best epoch so far."""
+        write_tensors(self.path / BEST, {"weights": weights})
 
     def step(self, record: StepRecord) -> None:
         """Log a step."""
@@ -186,11 +192,11 @@ class Keeper:
         """Whether the last checkpoint is so long ago that the next one should not wait for the epoch's end."""
         return time.monotonic() - self._last > self._seconds
 
-    def checkpoint(self, step: int, state: Array, sums: Sums, recoveries: int) -> None:
+    def checkpoint(self, step: int, state: Array, sums: Sums, recoveries: int, health: Any) -> None:
         """Keep the state after ``step`` steps; the disk is written to meanwhile, not now."""
         self._log.flush()
         self._last = time.monotonic()
-        described = {**self._described, "epoch": asdict(sums), "recoveries": recoveries}
+        described = {**self._described, "epoch": sums.to_json(), "recoveries": recoveries, "health": health}
         self._writer.offer(Checkpoint(step, state, self._slots, described))
 
     def epoch(self, record: dict[str, Any]) -> None:

@@ -8,16 +8,19 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Config, name_of
 from distbp.data.checks import features, numbers
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
 from distbp.data.targets import class_numbers, values
 from distbp.errors import DataError, RunError, UsageError
-from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
+from distbp.nn.gradcheck import GradCheck
+from distbp.nn.gradcheck import gradcheck as check_gradient
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
+from distbp.nn.trace import Trace
+from distbp.nn.trace import trace as trace_rows
 from distbp.runs.model import load_model, save_model
 
 _ROWS_AT_ONCE = 1024
@@ -50,10 +53,11 @@ class Network:
     def __init__(
         self,
         sizes: Sequence[int],
-        activation: str = "relu",
-        output: str = "softmax",
-        cost: str = "cross-entropy",
+        activation: Any = "relu",
+        output: Any = "softmax",
+        cost: Any = "cross-entropy",
         *,
+        connections: Sequence[Any] = (),
         initial: str | None = None,
         seed: int = 0,
         dtype: str = "float32",
@@ -63,9 +67,11 @@ class Network:
 
         Args:
             sizes: nodes of each layer, the input first and the output last.
-            activation: of the hidden layers.
+            activation: of the hidden layers, a name or an object, or a list with one for each.
             output: of the output layer.
             cost: what training makes small.
+            connections: for each layer an array of w's shape, 1 for a connection, 0 for none, or None for all of
+                them: a weight that is left out stays 0 ("set the weight to 0 if a connection is not needed").
             initial: ``he`` or ``glorot``; None for he with relu, else glorot.
             seed: fixes the initial weights.
             dtype: ``float32`` or ``float64``.
@@ -77,7 +83,8 @@ class Network:
             dtype=dtype,
         )  # fmt: skip
         assert config.initial is not None
-        self.structure = Structure(tuple(sizes), (*[activation] * (len(sizes) - 2), output), cost)
+        chosen = tuple(None if each is None else np.asarray(each) for each in connections)
+        self.structure = Structure(tuple(sizes), (*config.hidden_activations, output), cost, chosen)
         self.weights: Array = initial_weights(self.structure, config.initial, seed, dtype)
         self.classes = check_classes(classes, self.structure)
         self.byte_factor = PIXEL_FACTOR
@@ -104,9 +111,12 @@ class Network:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Read a network that was saved, or the one that a run left in its directory."""
-        structure, weights, meaning = load_model(Path(folder))
+    def load(cls, folder: str | Path, own: Sequence[Any] = ()) -> Self:
+        """Read a network that was saved, or the one that a run left in its directory.
+
+        ``own`` are the activations and the cost of your own that it was made with; files hold their names alone.
+        """
+        structure, weights, meaning = load_model(Path(folder), {name_of(part): part for part in own})
         try:
             classes, byte_factor = check_classes(meaning["classes"], structure), float(meaning["byte_factor"])
         except (KeyError, TypeError, ValueError) as error:
@@ -136,7 +146,7 @@ class Network:
         """
         if not self.classes:
             return self.outputs(x)
-        activation = ACTIVATIONS[self.structure.activations[-1]]
+        activation = self.structure.sigmas[-1]
         chosen = [chosen_classes(activation, work.z[-1]) for work in self._forward(self._features(x))]
         predicted: Array = np.asarray(self.classes)[np.concatenate(chosen)]
         return predicted
@@ -147,15 +157,33 @@ class Network:
         Raises:
             DataError: rows and targets do not match, or a target is none of the classes.
         """
-        table, targets = self._features(x), np.asarray(y)
-        if targets.ndim == 0 or len(targets) != len(table):
-            raise DataError(f"found {len(table)} rows but targets of shape {targets.shape}: each row needs one")
+        table = self._features(x)
+        return evaluate(self, Rows(table, self._targets(y, len(table))))
+
+    def trace(self, x: Any, y: Any) -> Trace:
+        """Return every z, a, delta, dC/dw and dC/db for these rows and targets, ``trace[l]`` for layer l.
+
+        >>> network = Network((2, 3, 2), "sigmoid", seed=1, classes=("no", "yes"))
+        >>> trace = network.trace([[0.0, 1.0]], ["yes"])
+        >>> bool(np.allclose(trace[2].z, trace[1].a @ network.structure.layers(network.weights)[1].w.T))
+        True
+        >>> bool(np.allclose(trace[2].dc_dw, trace[2].delta.T @ trace[1].a))
+        True
+        """
+        table = self._features(x)
+        return trace_rows(self.structure, self.weights, table, self._targets(y, len(table)))
+
+    def _targets(self, y: Any, rows: int) -> Array:
+        """Return targets in the form of training: numbers of classes, or values."""
+        targets = np.asarray(y)
+        if targets.ndim == 0 or len(targets) != rows:
+            raise DataError(f"found {rows} rows but targets of shape {targets.shape}: each row needs one")
         if self.classes:
-            return evaluate(self, Rows(table, class_numbers(targets, self.classes, "y")))
+            return class_numbers(targets, self.classes, "y")
         measured = values(targets, "y", self.weights.dtype.name)
         if measured.shape[1] != self.structure.sizes[-1]:
             raise DataError(f"y has {measured.shape[1]} values per row, the network {self.structure.sizes[-1]}")
-        return evaluate(self, Rows(table, measured))
+        return measured
 
     def _features(self, x: Any) -> Array:
         dtype = self.weights.dtype.name
@@ -170,6 +198,27 @@ class Network:
         layers = self.structure.layers(self.weights)
         for start in range(0, len(table), _ROWS_AT_ONCE):
             yield backprop.forward(layers, table[start : start + _ROWS_AT_ONCE])
+
+
+def shares(network: Network, x: Array) -> list[dict[str, float]]:
+    """Return for each layer the share of saturated units (sigmoid, tanh) or of dead ones (relu), on rows of the data.
+
+    A row's unit is saturated where sigma' is below 4 % of its largest value; a unit is dead if it is 0 for every row.
+    """
+    table = numbers(x, network.weights.dtype.name, network.byte_factor)
+    structure = network.structure
+    work = Backprop(structure, len(table), network.weights.dtype.name).forward(structure.layers(network.weights), table)
+    found: list[dict[str, float]] = []
+    for activation, a in zip(structure.activations, work.a, strict=True):
+        if activation == "sigmoid":
+            found.append({"saturated": float(np.mean(np.abs(a - 0.5) > 0.49))})
+        elif activation == "tanh":
+            found.append({"saturated": float(np.mean(np.abs(a) > 0.98))})
+        elif activation == "relu":
+            found.append({"dead": float(np.mean(~a.any(axis=0)))})
+        else:
+            found.append({})
+    return found
 
 
 def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:
@@ -204,3 +253,30 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     varies = np.ptp(rows.y, axis=0) > 0
     explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
     return Evaluation(len(rows), mean_cost, None, float(np.sqrt(squares.sum() / rows.y.size)), float(explained.mean()))
+
+
+def gradcheck(network: Network | Sequence[int], rows: int = 8, seed: int = 0, **parts: Any) -> GradCheck:
+    """Compare backprop with central differences on random rows, in float64, for a network or for sizes and parts.
+
+    Args:
+        network: a network, or the sizes of one whose ``parts`` are given as to :class:`Network`.
+        rows: how many random rows.
+        seed: fixes them, and the weights where sizes are given.
+        parts: activation, output, cost, connections.
+
+    >>> gradcheck((4, 5, 3), activation="gelu").passes()
+    True
+    """
+    if not isinstance(network, Network):
+        network = Network(network, seed=seed, dtype="float64", **parts)
+    structure = network.structure
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, structure.sizes[0]))
+    y: Array
+    if structure.cost in ("cross-entropy", "binary-cross-entropy"):
+        y = random.integers(0, max(2, structure.sizes[-1]), rows)
+    elif structure.cost == "poisson":
+        y = random.poisson(2.0, (rows, structure.sizes[-1])).astype(np.float64)
+    else:
+        y = random.random((rows, structure.sizes[-1]))
+    return check_gradient(structure, network.weights, x, y)

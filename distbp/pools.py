@@ -18,7 +18,7 @@ from distbp.errors import DivergedError
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import InProcess, Path, Pool
 from distbp.parallel.shards import Span, cut
@@ -42,7 +42,7 @@ _RAY_START_SECONDS = 6.0
 def initial_state(structure: Structure, config: Config, network: Network | None = None) -> Array:
     """Return weights and optimizer state before the first step, shape (1 + slots, parameters)."""
     assert config.initial is not None
-    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+    slots = optimizer_of(config).slots
     state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
     if network is not None:
         state[0] = network.weights

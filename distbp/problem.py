@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from distbp.config import Config
-from distbp.data.dataset import DataSet
-from distbp.errors import UsageError
+from distbp.data.dataset import Array, DataSet, Rows
+from distbp.data.order import Order
+from distbp.data.targets import held_out
+from distbp.errors import DataError, UsageError, unknown_name
 from distbp.network import Network
 from distbp.nn.structure import Structure
+from distbp.randomness import Purpose
 
 
 def with_network(config: Config, network: Network) -> Config:
     """Return the settings with the network's own in their place."""
     structure = network.structure
-    hidden = structure.activations[:-1]
+    hidden: tuple[Any, ...] = structure.activations[:-1]
+    activation = hidden[0] if len(set(hidden)) == 1 else hidden or config.activation
     return replace(
         config,
         hidden=structure.sizes[1:-1],
-        activation=hidden[0] if hidden else config.activation,
+        activation=activation,
         output=structure.activations[-1],
         cost=structure.cost,
         dtype=network.weights.dtype.name,
@@ -26,8 +34,17 @@ def with_network(config: Config, network: Network) -> Config:
 
 
 def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
-    """Return the settings with nothing left open, and the structure they make with these data."""
+    """Return the settings with nothing left open, and the structure they make with these data.
+
+    Raises:
+        UsageError: the settings do not go together with the data or the network.
+        DataError: the targets are none for this cost.
+    """
     config = config.for_task(data.task)
+    _check_targets(config.cost, data)
+    steps = config.epochs * Order(len(data.train), config.batch_size, config.seed).steps_per_epoch
+    if config.warmup >= steps:
+        raise UsageError(f"warmup takes {config.warmup} steps, the whole run has {steps}: it must leave some")
     if network is not None:
         structure = network.structure
         expected = (data.features, _outputs(structure.cost, data))
@@ -39,7 +56,56 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
         return config, structure
     assert config.output is not None and config.cost is not None
     sizes = (data.features, *config.hidden, _outputs(config.cost, data))
-    return config, Structure(sizes, (*[config.activation] * len(config.hidden), config.output), config.cost)
+    return config, Structure(sizes, (*config.hidden_activations, config.output), config.cost)
+
+
+def _check_targets(cost: object, data: DataSet) -> None:
+    """Refuse values that a cost cannot be computed for."""
+    if data.classes or cost not in ("poisson", "binary-cross-entropy"):
+        return
+    for part in filter(None, (data.train, data.validation, data.test)):
+        bad = (part.y < 0) | ((part.y > 1) if cost == "binary-cross-entropy" else False)
+        if bad.any():
+            row = int(bad.any(axis=1).argmax())
+            expected = "a probability in 0..1" if cost == "binary-cross-entropy" else "a count of at least 0"
+            value = part.y[row][bad[row].argmax()]
+            raise DataError(f"a target of row {row} is {value:g}: cost {cost} needs {expected}")
+
+
+def with_parts(config: Config, data: DataSet) -> DataSet:
+    """Return the data with the validation part held out and the weights of the classes in those of the rows.
+
+    Raises:
+        DataError: there are too few rows.
+        UsageError: a weight is for no class, or rows that could be learnt from count nothing.
+    """
+    train = data.train
+    validation = data.validation
+    if config.validation_fraction and validation is None:
+        by_class = bool(data.classes)
+        held = held_out(train.y, config.validation_fraction, config.seed, by_class, Purpose.VALIDATION_SPLIT)
+        counts = train.weights
+        validation = Rows(train.x[held], train.y[held], train.factor, None if counts is None else counts[held])
+        train = Rows(train.x[~held], train.y[~held], train.factor, None if counts is None else counts[~held])
+    if config.class_weights is not None and data.classes:
+        each = _class_weights(config.class_weights, data.classes, train.y)[train.y].astype(config.dtype)
+        counts = each if train.weights is None else each * train.weights
+        if not counts.any():
+            raise UsageError("class_weights and weights together leave no row that counts")
+        train = replace(train, weights=counts)
+    return replace(data, train=train, validation=validation)
+
+
+def _class_weights(wanted: str | Mapping[Any, float], classes: Sequence[Any], y: Array) -> Array:
+    """Return what a row of each class counts: as asked for, or so that all classes count the same together."""
+    if isinstance(wanted, str):
+        found = np.bincount(y, minlength=len(classes))
+        return len(y) / (len(classes) * np.maximum(found, 1))
+    named = {str(name): weight for name, weight in wanted.items()}
+    for name in named:
+        if name not in map(str, classes):
+            raise unknown_name("class in class_weights", name, map(str, classes))
+    return np.array([named.get(str(name), 1.0) for name in classes])
 
 
 def _outputs(cost: str, data: DataSet) -> int:

@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     ORDER_OF_EXAMPLES = 2
     TEST_SPLIT = 3
     DROPOUT = 4
+    VALIDATION_SPLIT = 5
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

@@ -21,7 +21,7 @@ from distbp.network import Network
 from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.digest import layer_hashes
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
-from distbp.problem import notes, settle, with_network
+from distbp.problem import notes, settle, with_network, with_parts
 from distbp.runs.directory import check_unused, made
 
 
@@ -131,7 +131,7 @@ def _train(
         )
 
     with ExitStack() as stack:
-        data_set = read_while_ray_starts(stack, wanted, read)
+        data_set = with_parts(wanted, read_while_ray_starts(stack, wanted, read))
         config, structure = settle(wanted, data_set, network)
         run = Descent(structure, config, data_set, callbacks)
         for text in (*noted, *notes(config, data_set)):

@@ -16,6 +16,7 @@ from distbp.actors.crew import Crew, failed, is_loss, longest_start, raise_cause
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import PeerLostError
+from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.pool import shards_of
 from distbp.parallel.records import StepRecord
 from distbp.parallel.shards import Span, cut
@@ -35,6 +36,8 @@ class CallPath:
         self._kept = step, state
         self._weights: Any = None
         self._halted = False
+        self._factors: dict[int, float] = {}
+        """What lr is multiplied by in each epoch, also those that may have to be done again."""
         self._starting: dict[Any, int] = {}
         self._lost_in = -1, 0.0
         """The step in which a server was lost last, and since when that goes on."""
@@ -44,9 +47,10 @@ class CallPath:
             self._starting[crew.workers[number].pulse.remote()] = number
         self._load()
 
-    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
         self._halted = False
+        self._factors[self.step // self._order.steps_per_epoch] = factor
         seen = self.step
         while self.step < stop and not (self._halted and self.step >= seen):
             began = time.perf_counter()
@@ -79,7 +83,7 @@ class CallPath:
                 state = np.array(self._from_server(self._crew.server.state.remote(), self._crew.config.timeout))
             except _ServerLost:
                 self._replace_server()
-                deque(self.steps(step), maxlen=0)
+                deque(self.steps(step, self._factors.get(self.step // self._order.steps_per_epoch, 1.0)), maxlen=0)
             else:
                 self._kept = step, state
                 return state
@@ -94,7 +98,9 @@ class CallPath:
         deadline = time.monotonic() + self._crew.config.wait
         while True:
             try:
-                self._from_server(self._crew.server.load.remote(state, step), longest_start(self._crew.config))
+                self._from_server(
+                    self._crew.server.load.remote(state, step, self._order), longest_start(self._crew.config)
+                )
                 break
             except _ServerLost as lost:
                 if time.monotonic() > deadline:
@@ -136,7 +142,10 @@ class CallPath:
                 for silent in self._crew.silent(self._crew.config.timeout / 2):
                     self._lose(silent, f"gave no answer for {self._crew.config.timeout:g} s (--timeout)")
         reports, sums = zip(*done.values(), strict=True)
-        answer, self._weights = self._crew.server.update.options(num_returns=2).remote(self.step, *reports, *sums)
+        epoch = self._order.steps_per_epoch
+        factor, diagnose = self._factors.get(self.step // epoch, 1.0), is_diagnosed(self.step, epoch)
+        update = self._crew.server.update.options(num_returns=2)
+        answer, self._weights = update.remote(self.step, factor, diagnose, *reports, *sums)
         return self._updated(answer)
 
     def _present(self) -> list[int]:

@@ -47,6 +47,7 @@ class SharedPath:
         self._lost_in = -1, 0.0
         """The step in which a server was lost last, and since when that goes on."""
         self._next_care = 0.0
+        self._factor = 1.0
         self.step = exchange.step
         self.recoveries = 0
 
@@ -73,10 +74,11 @@ class SharedPath:
                     f"{self._config.wait:g} s (--wait)"
                 )
 
-    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record some time after its update was applied."""
         self._exchange.stop_asked[0] = 0
-        self._channel.send(RUN.pack(self.step, stop))
+        self._factor = factor
+        self._channel.send(RUN.pack(self.step, stop, factor))
         done: dict[str, Any] | None = None
         try:
             while done is None:
@@ -224,7 +226,7 @@ class SharedPath:
         self._crew.start_server()
         self._serve(sorted(self._unheard))
         if stop is not None:
-            self._channel.send(RUN.pack(step, stop))
+            self._channel.send(RUN.pack(step, stop, self._factor))
 
     def _end_server(self) -> None:
         """Make sure that the server writes nothing any more.

@@ -92,9 +92,9 @@ class ActorPool:
         """The steps done so far."""
         return self._path.step
 
-    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
-        return self._path.steps(stop)
+        return self._path.steps(stop, factor)
 
     @property
     def recoveries(self) -> int:

@@ -78,13 +78,13 @@ class _Server(_Alive):
     def serve(self, folder: Path, shape: Shape, rows: int, unheard: Sequence[int]) -> None:
         """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
         config, exchange = self._config, Exchange(folder, shape)
-        server = make_server(self._structure, config, exchange.states, exchange.step)
         order = Order(rows, config.batch_size, config.seed)
+        server = make_server(self._structure, config, order, exchange.states, exchange.step)
         Rounds(server, exchange, order, config.timeout, config.wait, unheard).serve()
 
-    def load(self, state: Array, step: int) -> None:
+    def load(self, state: Array, step: int, order: Order) -> None:
         """Go on from this state after ``step`` steps, in this actor's own memory."""
-        self._server = make_server(self._structure, self._config, two_versions(state, step), step)
+        self._server = make_server(self._structure, self._config, order, two_versions(state, step), step)
 
     def pull(self) -> Array:
         """Return the weights."""
@@ -94,8 +94,9 @@ class _Server(_Alive):
         """Return weights and optimizer state."""
         return self._server.state
 
-    def update(self, step: int, *pushed: Any) -> tuple[StepRecord, Array]:
+    def update(self, step: int, factor: float, diagnose: bool, *pushed: Any) -> tuple[StepRecord, Array]:
         """Do one step with all workers' reports, then all their sums, in the same order."""
+        self._server.factor = factor
         reports, sums = pushed[: len(pushed) // 2], pushed[len(pushed) // 2 :]
         shards = max(report.held.stop for report in reports)
         gradients = {
@@ -103,7 +104,7 @@ class _Server(_Alive):
             for report, rows in zip(reports, sums, strict=True)
             for span, row in zip(subtrees(report.held, shards), rows, strict=False)
         }
-        return self._server.update(step, reports, gradients), self._server.weights.flat
+        return self._server.update(step, reports, gradients, diagnose=diagnose), self._server.weights.flat
 
 
 # "pulse" is a thread of its own, so that an actor answers while NumPy computes on the other.

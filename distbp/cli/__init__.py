@@ -14,6 +14,7 @@ import click
 from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
+from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.resume import resume
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
@@ -42,7 +43,7 @@ def commands() -> None:
     """
 
 
-for command in (train, resume, verify, diff, evaluate, predict, bench):
+for command in (train, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench):
     commands.add_command(command)
 
 

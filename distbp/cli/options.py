@@ -30,6 +30,40 @@ class LayerSizes(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is no list of layer sizes such as 512,512", param, ctx)
 
 
+class Names(click.ParamType[Any]):
+    """One name, or several with commas between them as a list."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, or the names."""
+        if isinstance(value, list | tuple):
+            return tuple(value)
+        names = tuple(name.strip() for name in str(value).split(","))
+        return names if len(names) > 1 else names[0]
+
+
+class ClassWeights(click.ParamType[Any]):
+    """``balanced``, or ``NAME=WEIGHT,NAME=WEIGHT``."""
+
+    name = "weights"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return ``balanced``, or what each class counts."""
+        if value == "balanced" or isinstance(value, dict):
+            return value
+        weights = {}
+        for part in str(value).split(","):
+            name, equals, weight = part.rpartition("=")
+            try:
+                weights[name] = float(weight)
+            except ValueError:
+                equals = ""
+            if not equals:
+                self.fail(f"{value!r} is neither balanced nor a list such as yes=2,no=1", param, ctx)
+        return weights
+
+
 class WorkerCount(click.ParamType[int | str]):
     """``auto``, a number of at least 0, or a range such as 2..6."""
 
@@ -78,8 +112,10 @@ def _toml_types(option: click.Option) -> tuple[type, ...]:
     """Return the types that a setting may have in a file, where click would convert almost anything."""
     if option.is_flag:
         return (bool,)
-    if isinstance(option.type, LayerSizes):
+    if isinstance(option.type, LayerSizes | Names):
         return list, str
+    if isinstance(option.type, ClassWeights):
+        return str, dict
     if isinstance(option.type, click.FloatRange):
         return int, float
     if isinstance(option.type, WorkerCount):
@@ -89,27 +125,49 @@ def _toml_types(option: click.Option) -> tuple[type, ...]:
 
 _COUNT = click.IntRange(min=1)
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_SHARE = click.FloatRange(0, 1, max_open=True)
 
 _SETTINGS = (
     click.option("--hidden", type=LayerSizes(), default="128", show_default=True, metavar="SIZES",
                  help="Nodes of each hidden layer, as 512,512; or none."),
-    click.option("--activation", metavar="NAME", default="relu", show_default=True,
-                 help=f"Of the hidden layers: {_named('activation')}."),
+    click.option("--activation", type=Names(), metavar="NAME", default="relu", show_default=True,
+                 help=f"Of the hidden layers, one or one for each: {_named('activation')}."),
     click.option("--output", metavar="NAME", help=f"Of the output layer: {_named('output')}.  [default: by cost]"),
     click.option("--cost", metavar="NAME", help=f"{_named('cost')}.  [default: by task]"),
-    click.option("--initial", metavar="NAME",
-                 help=f"Initial weights: {_named('initial')}.  [default: he for relu, else glorot]"),
+    click.option("--label-smoothing", type=_SHARE, default=0.0, show_default=True,
+                 help="Share of a class's target that is spread over all classes; for the cross-entropies."),
+    click.option("--class-weights", type=ClassWeights(), metavar="WEIGHTS",
+                 help="What each class's rows count: balanced, or a list such as yes=2,no=1.  [default: 1 each]"),
+    click.option("--initial", metavar="NAME", help=f"Initial weights: {_named('initial')}.  "
+                 "[default: he where a hidden layer is like relu, else glorot]"),
     click.option("--dtype", metavar="NAME", default="float32", show_default=True,
                  help=f"Arithmetic: {_named('dtype')}."),
     click.option("--optimizer", metavar="NAME", default="adam", show_default=True, help=f"{_named('optimizer')}."),
-    click.option("--lr", type=_ABOVE_0, help="Step size.  [default: adam 0.001, sgd 0.1]"),
+    click.option("--lr", type=_ABOVE_0, help="Step size.  [default: sgd 0.1, adagrad 0.01, lion 0.0001, else 0.001]"),
     click.option("--momentum", type=click.FloatRange(0, 1, max_open=True),
                  help="Share of the last update that is kept, for sgd.  [default: 0.9]"),
     click.option("--nesterov", is_flag=True, help="Look ahead along the momentum, for sgd."),
+    click.option("--weight-decay", type=_SHARE, help="Share, times lr, that all parameters lose in each step, "
+                 "for adamw and lion.  [default: 0.01]"),
+    click.option("--schedule", metavar="NAME", default="constant", show_default=True,
+                 help=f"What lr is multiplied by as the run goes on: {_named('schedule')}."),
+    click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
+                 help="Steps over which lr comes up evenly, in front of the schedule."),
+    click.option("--l1", type=click.FloatRange(min=0), default=0.0, show_default=True,
+                 help="Times the sum of the weights' sizes is added to the total cost."),
+    click.option("--l2", type=click.FloatRange(min=0), default=0.0, show_default=True,
+                 help="Times half the weights' sum of squares is added to the total cost."),
+    click.option("--clip-value", type=_ABOVE_0, help="Largest size of each number of the gradient.  [default: none]"),
+    click.option("--clip-norm", type=_ABOVE_0, help="Largest length of the whole gradient.  [default: none]"),
+    click.option("--max-norm", type=_ABOVE_0, help="Largest length of a node's incoming weights.  [default: none]"),
     click.option("--batch-size", type=_COUNT, default=128, show_default=True, help="Rows per mini-batch."),
     click.option("--epochs", type=_COUNT, default=20, show_default=True, help="Passes over the training data."),
     click.option("--dropout", type=click.FloatRange(0, 0.99), default=0.0, show_default=True,
                  help="Share of the hidden nodes that each step leaves out."),
+    click.option("--early-stopping", type=_COUNT, metavar="EPOCHS", help="End the run after so many epochs without a "
+                 "lower validation cost, with the weights of the best one.  [default: never]"),
+    click.option("--validation-fraction", type=_SHARE, default=0.0, show_default=True,
+                 help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
     click.option("--test-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,

@@ -69,6 +69,19 @@ def _first_text(table: Array) -> str:
     return ""
 
 
+def row_weights(weights: Array, rows: int, dtype: str) -> Array:
+    """Return what each row counts as finite floats of at least 0, not all 0; shape (rows,)."""
+    if weights.size != rows:
+        raise DataError(f"found {rows} training rows but {weights.size} weights: each row needs one")
+    counts: Array = _finite_numbers(weights.reshape(rows, 1), "weights", dtype)[:, 0].copy()
+    if counts.min() < 0:
+        row = int(counts.argmin())
+        raise DataError(f"weights row {row} is {counts[row]:g}: a row counts 0 or more")
+    if not counts.any():
+        raise DataError("all weights are 0: at least one row must count")
+    return counts
+
+
 def check_rows(x: Array, y: Array, part: str) -> None:
     """Refuse targets that do not match the rows."""
     if y.ndim == 0 or x.ndim == 0:

@@ -26,12 +26,14 @@ class Rows:
     x: Array
     y: Array
     factor: float = 1.0
+    weights: Array | None = None
+    """What each row counts, shape (rows,); None for 1."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, part: slice) -> Rows:
-        return Rows(self.x[part], self.y[part], self.factor)
+        return Rows(self.x[part], self.y[part], self.factor, None if self.weights is None else self.weights[part])
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class DataSet:
     Attributes:
         name: short, for the run directory's name.
         task: ``classification`` or ``regression``.
+        validation: rows held out of the training part, for early stopping and schedules; None for none.
         classes: what the class numbers 0..K-1 stand for; empty in regression.
         outputs: values per row in regression; the number of classes in classification.
     """
@@ -50,6 +53,7 @@ class DataSet:
     train: Rows
     test: Rows
     classes: tuple[Any, ...] = ()
+    validation: Rows | None = None
 
     @property
     def features(self) -> int:
@@ -79,6 +83,9 @@ class Gather:
         # floats of the run's own type need no second array
         self._x = self._raw if rows.x.dtype == dtype and rows.factor == 1.0 else self._raw.astype(dtype)
         self._y = np.empty((capacity, *rows.y.shape[1:]), rows.y.dtype)
+        self._weights = None if rows.weights is None else np.empty(capacity, rows.weights.dtype)
+        self.weights: Array | None = None
+        """What the rows that were gathered last count, None for 1 each."""
 
     def __call__(self, indices: Array) -> tuple[Array, Array]:
         """Return x and y of the rows ``indices``, valid until the next call."""
@@ -87,6 +94,8 @@ class Gather:
         # mode="clip" writes straight into out; the default makes a copy first. Every index is in range.
         np.take(self._rows.x, indices, axis=0, out=raw, mode="clip")
         np.take(self._rows.y, indices, axis=0, out=y, mode="clip")
+        if self._weights is not None and self._rows.weights is not None:
+            self.weights = np.take(self._rows.weights, indices, out=self._weights[:count], mode="clip")
         if x is not raw and self._x is not self._raw:
             np.copyto(x, raw)
             if self._factor != 1.0:

@@ -14,7 +14,10 @@ _ROWS_AT_ONCE = 4096
 def data_fingerprint(data: DataSet) -> str:
     """Return the SHA-256 of all rows and targets, of what bytes count, and of what the classes stand for."""
     digest = hashlib.sha256(repr((data.task, data.classes, data.train.factor, data.test.factor)).encode())
-    for array in (data.train.x, data.train.y, data.test.x, data.test.y):
+    arrays = [data.train.x, data.train.y, data.test.x, data.test.y]
+    if data.train.weights is not None:
+        arrays.append(data.train.weights)
+    for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
         if array.flags.c_contiguous:
             digest.update(array.data)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distbp.config import CHOICES
-from distbp.data.checks import check_rows, check_same_columns, features
+from distbp.data.checks import check_rows, check_same_columns, features, row_weights
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.idx import read_idx_folder
 from distbp.data.npz import read_npz
@@ -22,8 +22,8 @@ BUILT_IN = ("digits",)
 
 _DIGITS_FACTOR = 1 / 16
 
-Source = str | Path | tuple[Any, Any] | DataSet
-"""A built-in name, a file, a folder, a pair of arrays (x, y), or what :func:`load` returned."""
+Source = str | Path | tuple[Any, Any] | tuple[Any, Any, Any] | DataSet
+"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), or what :func:`load` returned."""
 
 
 def load(
@@ -32,7 +32,8 @@ def load(
     """Read, join and check data; several sources of equal columns are taken one after the other.
 
     Args:
-        sources: each a built-in name, a path, or a pair of arrays (x, y).
+        sources: each a built-in name, a path, or arrays (x, y), with what each training row counts as a third if
+            they do not count the same.
         task: ``classification`` or ``regression``; guessed from the targets if None: text, booleans or at most 20
             different integers are classes.
         test_fraction: share of the rows held out where the sources bring no test part, in equal shares per class.
@@ -69,7 +70,8 @@ def load(
         classes = classes_of(y_train)
         y_train, y_test = class_numbers(y_train, classes, "y_train"), class_numbers(y_test, classes, "y_test")
     factor = byte_factor if x_train.dtype == np.uint8 else 1.0
-    return DataSet(name, task, Rows(x_train, y_train, factor), Rows(x_test, y_test, factor), classes)
+    weights = row_weights(parts["weights_train"], len(x_train), dtype) if "weights_train" in parts else None
+    return DataSet(name, task, Rows(x_train, y_train, factor, weights), Rows(x_test, y_test, factor), classes)
 
 
 def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | None]:
@@ -119,11 +121,11 @@ def _read(source: Source) -> tuple[Mapping[str, Array], float]:
     if isinstance(source, DataSet):
         raise UsageError("a loaded data set stands alone: join files or arrays before loading them")
     if isinstance(source, tuple):
-        if len(source) != 2:
-            raise UsageError(f"data must be a pair (x, y), found a tuple of {len(source)}")
-        x, y = source
+        size = len(source)
+        if size not in (2, 3) or (size == 3 and not all(np.ndim(part) for part in source)):
+            raise UsageError(f"data must be arrays (x, y) or (x, y, weights), found a tuple of {size}")
         try:
-            return {"x": np.atleast_1d(x), "y": np.atleast_1d(y)}, PIXEL_FACTOR
+            return dict(zip(("x", "y", "weights"), map(np.atleast_1d, source), strict=False)), PIXEL_FACTOR
         except ValueError as error:
             raise DataError(f"x and y must be tables of equally long rows: {error}") from error
     if isinstance(source, str) and source == "digits":
@@ -187,4 +189,10 @@ def _with_test_part(
     x, y = parts["x"], parts["y"]
     check_rows(x, y, "given")
     test = held_out(y, test_fraction, seed, by_class=(task or guess_task(y)) == "classification")
-    return {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
+    cut = {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
+    if "weights" in parts:
+        weights = parts["weights"]
+        if len(weights) != len(x):
+            raise DataError(f"found {len(x)} rows but {len(weights)} weights: each row needs one")
+        cut["weights_train"] = weights[~test]
+    return cut

@@ -1,4 +1,7 @@
-"""NumPy archives: ``x_train, y_train, x_test, y_test``, or ``X, y`` with a part held out. Read without pickle."""
+"""NumPy archives: ``x_train, y_train, x_test, y_test``, or ``X, y`` with a part held out. Read without pickle.
+
+What each training row counts may come with them, as ``weights_train`` or ``weights``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import DataError
 
-_PARTS = ("x_train", "y_train", "x_test", "y_test", "x", "y")
+_PARTS = ("x_train", "y_train", "weights_train", "x_test", "y_test", "x", "y", "weights")
 
 
 def read_npz(path: Path) -> dict[str, Array]:

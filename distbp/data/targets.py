@@ -83,14 +83,14 @@ def _labels(y: Array, name: str) -> Array:
     return labels
 
 
-def held_out(y: Array, fraction: float, seed: int, by_class: bool) -> Array:
-    """Return which rows are held out for the test, as booleans; with ``by_class`` the same share of every class.
+def held_out(y: Array, fraction: float, seed: int, by_class: bool, purpose: Purpose = Purpose.TEST_SPLIT) -> Array:
+    """Return which rows are held out, as booleans; with ``by_class`` the same share of every class.
 
     >>> mask = held_out(np.array([0] * 8 + [1] * 4), 0.25, seed=0, by_class=True)
     >>> int(mask[:8].sum()), int(mask[8:].sum())
     (2, 1)
     """
-    candidates = generator(seed, Purpose.TEST_SPLIT).permutation(len(y))
+    candidates = generator(seed, purpose).permutation(len(y))
     if by_class:
         # Sorted by class, with the shuffled order kept within each; the first of each class must stay for training.
         # Rows at even distances then give every class its share to within one row.

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from distbp.nn.activations import ACTIVATIONS
-from distbp.nn.costs import COSTS, Sums
 from distbp.nn.structure import Array, Layer, Structure
+
+
+class Sums(NamedTuple):
+    """What the rows of one call add up to."""
+
+    cost: float
+    """Sum of the rows' costs, each times its weight."""
+    right: int
+    """Rows whose class the network gives; 0 where the targets are values."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +46,34 @@ class Backprop:
     """Forward and backward pass over up to ``rows`` examples at a time, in arrays that are made once.
 
     With ``keep_z`` every z^l is kept beside its a^l; else a hidden layer's a^l overwrites its z^l, which the
-    derivatives do not need, and is overwritten itself on the way back. The results are the same bits.
+    derivatives do not need (where one does, that layer keeps its z^l), and is overwritten itself on the way back. The
+    results are the same bits. ``smoothing`` is the share of a class's target that is spread over all classes.
     """
 
     def __init__(
-        self, structure: Structure, rows: int, dtype: str, keep_z: bool = False, dropout: bool = False
+        self,
+        structure: Structure,
+        rows: int,
+        dtype: str,
+        keep_z: bool = False,
+        dropout: bool = False,
+        smoothing: float = 0.0,
     ) -> None:
         self.structure = structure
         self.dtype = np.dtype(dtype)
         self._rows = rows
-        self._activations = [ACTIVATIONS[name] for name in structure.activations]
-        self._cost = COSTS[structure.cost]
+        self._activations = structure.sigmas
+        self._cost = structure.cost_function
+        self._smoothing = smoothing
 
         def buffers() -> tuple[Array, ...]:
             return tuple(np.empty((rows, m), self.dtype) for m in structure.sizes[1:])
 
         z = buffers()
-        a = buffers() if keep_z else (*z[:-1], np.empty_like(z[-1]))
+        a = tuple(
+            np.empty_like(each) if keep_z or sigma.needs_z or each is z[-1] else each
+            for each, sigma in zip(z, self._activations, strict=True)
+        )
         # Once delta^l has come down to a hidden layer nobody needs its a^l, which makes room for the derivative.
         scratch = buffers() if keep_z else (*a[:-1], np.empty_like(z[-1]))
         self._whole = Workspace(z, a, buffers(), scratch, buffers()[:-1] if dropout else ())
@@ -93,15 +112,22 @@ class Backprop:
         return work
 
     def gradient(
-        self, layers: Sequence[Layer], x: Array, y: Array, out: Sequence[Layer], masks: Sequence[Array] = ()
+        self,
+        layers: Sequence[Layer],
+        x: Array,
+        y: Array,
+        out: Sequence[Layer],
+        masks: Sequence[Array] = (),
+        weights: Array | None = None,
     ) -> Sums:
         """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
 
         ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). With
-        dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l).
+        dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l). ``weights``
+        says what each row counts, shape (rows,), None for 1.
         """
         work = self._logits(layers, x, masks)
-        sums = self._base_case(work, y)
+        sums = self._base_case(work, y, weights, self._smoothing)
         inputs = work.kept if masks else work.a
         ones = self._ones[: len(x)]
         for l in reversed(range(self.structure.depth)):
@@ -112,15 +138,26 @@ class Backprop:
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
                 if masks:
                     np.multiply(work.delta[l - 1], masks[l - 1], out=work.delta[l - 1])
-                self._activations[l - 1].times_derivative(work.delta[l - 1], work.a[l - 1], work.scratch[l - 1])
+                before = l - 1
+                self._activations[before].times_derivative(
+                    work.delta[before], work.a[before], work.z[before], work.scratch[before]
+                )
         return sums
 
-    def sums(self, layers: Sequence[Layer], x: Array, y: Array) -> Sums:
+    def sums(self, layers: Sequence[Layer], x: Array, y: Array, weights: Array | None = None) -> Sums:
         """Return the sums of cost and right answers over the rows; the last ``delta`` is overwritten."""
-        return self._base_case(self._logits(layers, x), y)
+        return self._base_case(self._logits(layers, x), y, weights)
 
-    def _base_case(self, work: Workspace, y: Array) -> Sums:
-        return self._cost.base_case(self._activations[-1], work.z[-1], work.a[-1], y, work.delta[-1], work.scratch[-1])
+    def _base_case(self, work: Workspace, y: Array, weights: Array | None, smoothing: float = 0.0) -> Sums:
+        """Write delta^L of rows that each count their weight."""
+        delta = work.delta[-1]
+        costs, right = self._cost.base_case(
+            self._activations[-1], work.z[-1], work.a[-1], y, delta, work.scratch[-1], smoothing
+        )
+        if weights is None:
+            return Sums(float(costs.sum()), right)
+        np.multiply(delta, weights[:, np.newaxis], out=delta)
+        return Sums(float(np.dot(costs, weights)), right)
 
     def first_bad_layer(self, layers: Sequence[Layer], x: Array) -> int:
         """Return the first layer whose output is not finite for these rows; L if none is."""

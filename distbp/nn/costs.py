@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.nn.activations import Activation
+from distbp.nn.own import OwnCost
 
 Array = NDArray[Any]
 
 
-class Sums(NamedTuple):
-    """What the rows of one call add up to."""
+class RowCosts(NamedTuple):
+    """What a cost says of some rows."""
 
-    cost: float
-    """Sum of the rows' costs."""
+    costs: Array
+    """C of each row, float64, shape (rows,)."""
     right: int
     """Rows whose class the network gives; 0 where the targets are values."""
 
@@ -38,10 +39,13 @@ class Cost(Protocol):
     def output(self) -> str | None:
         """The output activation that the cost is fused with, None for any."""
 
-    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
-        """Write delta^L into ``delta``, one row per example, from z^L; return the rows' sums.
+    def base_case(
+        self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
+    ) -> RowCosts:
+        """Write delta^L into ``delta``, one row per example, from z^L; return the rows' costs.
 
-        ``a`` and ``scratch`` may be overwritten; z and y are not changed.
+        ``a`` and ``scratch`` may be overwritten; z and y are not changed. The share ``smoothing`` of a class's target
+        is spread evenly over all classes (Szegedy et al. 2016, section 7).
         """
 
 
@@ -50,16 +54,18 @@ class MeanSquaredError:
 
     output = None
 
-    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+    def base_case(
+        self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
+    ) -> RowCosts:
         """Write 2 (a - y) sigma'(z), the lecture's base case."""
         activation.apply(z, out=a)
         np.copyto(delta, a)
         _subtract_target(delta, y)
         right = count_right(activation, z, y)
-        cost = float(np.einsum("rk,rk->", delta, delta, dtype=np.float64))
+        costs = np.einsum("rk,rk->r", delta, delta, dtype=np.float64)
         np.multiply(delta, 2.0, out=delta)
-        activation.times_derivative(delta, a, scratch)
-        return Sums(cost, right)
+        activation.times_derivative(delta, a, z, scratch)
+        return RowCosts(costs, right)
 
 
 class CrossEntropy:
@@ -70,7 +76,9 @@ class CrossEntropy:
 
     output = "softmax"
 
-    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+    def base_case(
+        self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
+    ) -> RowCosts:
         """Write a - y; the softmax is made here, once, for a and for the cost."""
         places = _places(*z.shape)
         best = z.argmax(axis=1)
@@ -81,14 +89,18 @@ class CrossEntropy:
             aimed, right = flat.take(aim), int(np.count_nonzero(best == y))
         else:
             aimed, right = np.einsum("rk,rk->r", delta, y, dtype=np.float64), 0
+        if smoothing:
+            aimed = (1.0 - smoothing) * aimed + smoothing * delta.mean(axis=1, dtype=np.float64)
         np.exp(delta, out=delta)
         total = np.add.reduce(delta, axis=1)
         np.divide(delta, total[:, np.newaxis], out=delta)
         if aim is not None:
-            flat[aim] = flat.take(aim) - 1.0
+            flat[aim] = flat.take(aim) - (1.0 - smoothing)
         else:
             np.subtract(delta, y, out=delta)
-        return Sums(float((np.log(total) - aimed).sum(dtype=np.float64)), right)
+        if smoothing:
+            np.subtract(delta, smoothing / delta.shape[1], out=delta)
+        return RowCosts((np.log(total) - aimed).astype(np.float64, copy=False), right)
 
 
 class BinaryCrossEntropy:
@@ -99,17 +111,92 @@ class BinaryCrossEntropy:
 
     output = "sigmoid"
 
-    def base_case(self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array) -> Sums:
+    def base_case(
+        self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
+    ) -> RowCosts:
         """Write a - y. A single node gives the second of two classes when a > 1/2."""
         activation.apply(z, out=delta)
-        _subtract_target(delta, y)
+        _subtract_target(delta, y, 1.0 - smoothing)
+        aimed = (1.0 - smoothing) * _dot_target(z, y)
+        if smoothing:
+            np.subtract(delta, smoothing / 2, out=delta)
+            aimed = aimed + smoothing / 2 * z.sum(axis=1, dtype=np.float64)
         np.abs(z, out=scratch)
         np.negative(scratch, out=scratch)
         np.exp(scratch, out=scratch)
         np.log1p(scratch, out=scratch)
-        above = np.maximum(z, 0.0, out=a).sum(dtype=np.float64)
-        cost = float(scratch.sum(dtype=np.float64) + above - _dot_target(z, y))
-        return Sums(cost, count_right(activation, z, y))
+        above = np.maximum(z, 0.0, out=a).sum(axis=1, dtype=np.float64)
+        return RowCosts(scratch.sum(axis=1, dtype=np.float64) + above - aimed, count_right(activation, z, y))
+
+
+class MeanAbsoluteError:
+    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.own.OwnCost`."""
+
+    def value(self, a: Array, y: Array) -> Array:
+        """Return the sum of the differences' sizes."""
+        costs: Array = np.abs(a - y).sum(axis=1, dtype=np.float64)
+        return costs
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """Return the differences' signs, 0 at 0."""
+        signs: Array = np.sign(a - y)
+        return signs
+
+
+class Huber:
+    """C = sum_k h(a_k - y_k) with h(d) = d^2/2 up to |d| = 1 and |d| - 1/2 beyond (Huber 1964)."""
+
+    def value(self, a: Array, y: Array) -> Array:
+        """Return the sum of h over the nodes."""
+        size = np.abs(a - y)
+        near = np.minimum(size, 1.0)
+        costs: Array = (near * near / 2 + (size - near)).sum(axis=1, dtype=np.float64)
+        return costs
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """Return a - y, held to -1..1."""
+        slope: Array = np.clip(a - y, -1.0, 1.0)
+        return slope
+
+
+class Poisson:
+    """C = sum_k (a_k - y_k log a_k): minus the log-likelihood of counts y with mean a, but for a constant."""
+
+    _LEAST = 1e-30
+    """What an output that should be above 0 is held to."""
+
+    def value(self, a: Array, y: Array) -> Array:
+        """Return the sum of a - y log a."""
+        held = np.maximum(a, self._LEAST)
+        costs: Array = (held - y * np.log(held)).sum(axis=1, dtype=np.float64)
+        return costs
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """Return 1 - y/a."""
+        slope: Array = 1.0 - y / np.maximum(a, self._LEAST)
+        return slope
+
+
+class OfOutputs:
+    """A cost that knows a and y alone, an :class:`OwnCost`, in the form of :class:`Cost`."""
+
+    def __init__(self, part: OwnCost, output: str | None = None) -> None:
+        self._part = part
+        self.output = output
+
+    def base_case(
+        self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
+    ) -> RowCosts:
+        """Write dC/da sigma'(z)."""
+        activation.apply(z, out=a)
+        target = y
+        if y.ndim == 1:
+            target = np.zeros_like(a)
+            _subtract_target(target, y, -1.0)
+        np.copyto(delta, self._part.derivative(a, target), casting="same_kind")
+        costs = np.asarray(self._part.value(a, target), np.float64)
+        activation.times_derivative(delta, a, z, scratch)
+        return RowCosts(costs, count_right(activation, z, y))
 
 
 def chosen_classes(activation: Activation, z: Array) -> Array:
@@ -126,23 +213,26 @@ def count_right(activation: Activation, z: Array, y: Array) -> int:
     return int(np.count_nonzero(chosen_classes(activation, z) == y)) if y.ndim == 1 else 0
 
 
-def _subtract_target(values: Array, y: Array) -> None:
-    """Subtract the vectors that the targets stand for, in place."""
+def _subtract_target(values: Array, y: Array, times: float = 1.0) -> None:
+    """Subtract the vectors that the targets stand for, ``times`` over, in place."""
     if y.ndim > 1:
-        np.subtract(values, y, out=values)
+        np.subtract(values, y if times == 1.0 else times * y, out=values)
     elif values.shape[1] == 1:
-        np.subtract(values[:, 0], y, out=values[:, 0], casting="unsafe")
+        np.subtract(values[:, 0], y if times == 1.0 else times * y, out=values[:, 0], casting="unsafe")
     else:
-        values.reshape(-1)[_places(*values.shape) + y] -= 1.0
+        values.reshape(-1)[_places(*values.shape) + y] -= times
 
 
-def _dot_target(values: Array, y: Array) -> float:
-    """Return the sum over rows and nodes of values times the vectors that the targets stand for."""
+def _dot_target(values: Array, y: Array) -> Array:
+    """Return for each row the sum over nodes of values times the vector that the target stands for."""
+    products: Array
     if y.ndim > 1:
-        return float(np.einsum("rk,rk->", values, y, dtype=np.float64))
-    if values.shape[1] == 1:
-        return float(np.dot(values[:, 0].astype(np.float64), y))
-    return float(values.reshape(-1)[_places(*values.shape) + y].sum(dtype=np.float64))
+        products = np.einsum("rk,rk->r", values, y, dtype=np.float64)
+    elif values.shape[1] == 1:
+        products = values[:, 0].astype(np.float64) * y
+    else:
+        products = values.reshape(-1)[_places(*values.shape) + y].astype(np.float64)
+    return products
 
 
 @lru_cache(maxsize=64)
@@ -155,5 +245,13 @@ COSTS: Mapping[str, Cost] = {
     "mse": MeanSquaredError(),
     "cross-entropy": CrossEntropy(),
     "binary-cross-entropy": BinaryCrossEntropy(),
+    "mae": OfOutputs(MeanAbsoluteError()),
+    "huber": OfOutputs(Huber()),
+    "poisson": OfOutputs(Poisson(), "softplus"),
 }
 """Every cost by its name."""
+
+
+def cost_of(part: Any) -> Cost:
+    """Return the cost of a name, or an object of the user's own in the form that is used here."""
+    return COSTS[part] if isinstance(part, str) else OfOutputs(part)

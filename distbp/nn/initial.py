@@ -41,4 +41,5 @@ def initial_weights(structure: Structure, scheme: str, seed: int, dtype: str = "
     for l, layer in enumerate(structure.layers(flat)):
         random = generator(seed, Purpose.INITIAL_WEIGHTS, l + 1)
         layer.w[:] = SCHEMES[scheme](structure.sizes[l], structure.sizes[l + 1], random)
-    return flat
+    connections = structure.connection_vector(dtype)
+    return flat if connections is None else flat * connections

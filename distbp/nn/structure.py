@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distbp.config import CHOICES, name_of
 from distbp.errors import UsageError, unknown_name
-from distbp.nn.activations import ACTIVATIONS
-from distbp.nn.costs import COSTS
+from distbp.nn.activations import Activation, activation_of
+from distbp.nn.costs import Cost, cost_of
 
 Array = NDArray[Any]
 
@@ -50,9 +52,12 @@ class Structure:
 
     sizes: tuple[int, ...]
     """m_0 .. m_L, the input's size first."""
-    activations: tuple[str, ...]
-    """Of the layers 1..L."""
-    cost: str
+    activations: tuple[Any, ...]
+    """Of the layers 1..L: names, or objects of the user's own."""
+    cost: Any
+    """A name, or an object of the user's own."""
+    connections: tuple[Array | None, ...] = field(default=(), compare=False, repr=False)
+    """For each layer where w is: an array of w's shape, 0 where a connection is left out, else 1; None for all."""
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or any(type(size) is not int or size < 1 for size in self.sizes):
@@ -61,16 +66,23 @@ class Structure:
             raise UsageError(f"{self.sizes} has {self.parameter_count:,} parameters, more than any memory holds")
         if len(self.activations) != len(self.sizes) - 1:
             raise UsageError(f"{len(self.sizes) - 1} layers need as many activations, found {len(self.activations)}")
+        self._check_parts()
+        if self.connections:
+            check_connections(self.sizes, self.connections)
+
+    def _check_parts(self) -> None:
+        """Refuse activations and costs that nobody knows or that do not go together."""
         for name in self.activations:
-            if name not in ACTIVATIONS:
-                raise unknown_name("activation", name, ACTIVATIONS)
+            if isinstance(name, str) and name not in CHOICES["output"]:
+                raise unknown_name("activation", name, CHOICES["output"])
         if "softmax" in self.activations[:-1]:
             raise UsageError("softmax belongs to the output layer: its nodes depend on each other")
-        if self.cost not in COSTS:
-            raise unknown_name("cost", self.cost, COSTS)
-        needed = COSTS[self.cost].output
+        if isinstance(self.cost, str) and self.cost not in CHOICES["cost"]:
+            raise unknown_name("cost", self.cost, CHOICES["cost"])
+        needed = cost_of(self.cost).output
         if needed is not None and self.activations[-1] != needed:
-            raise UsageError(f"cost {self.cost} needs the output activation {needed}, found {self.activations[-1]}")
+            found = name_of(self.activations[-1])
+            raise UsageError(f"cost {name_of(self.cost)} needs the output activation {needed}, found {found}")
         if self.activations[-1] == "softmax" and self.sizes[-1] < 2:
             raise UsageError("a softmax output of 1 node is always 1: it needs at least 2 nodes")
 
@@ -86,6 +98,39 @@ class Structure:
         for m_prev, m in zip(self.sizes, self.sizes[1:], strict=False):
             places.append(places[-1] + m * m_prev + m)
         return tuple(places)
+
+    @cached_property
+    def sigmas(self) -> tuple[Activation, ...]:
+        """The layers' activations themselves."""
+        return tuple(map(activation_of, self.activations))
+
+    @property
+    def cost_function(self) -> Cost:
+        """The cost itself."""
+        return cost_of(self.cost)
+
+    @property
+    def weight_places(self) -> list[tuple[int, int]]:
+        """Where each layer's w begins and ends in the flat vector; its b comes behind."""
+        return [(start, stop - m) for start, stop, m in zip(self.bounds, self.bounds[1:], self.sizes[1:], strict=False)]
+
+    def connection_vector(self, dtype: Any) -> Array | None:
+        """Return what the flat vector is multiplied by: 0 where a connection is left out, else 1; None for all 1."""
+        if all(chosen is None for chosen in self.connections):
+            return None
+        vector: Array = np.ones(self.parameter_count, dtype)
+        for layer, chosen in zip(self.layers(vector), self.connections, strict=True):
+            if chosen is not None:
+                layer.w[:] = chosen
+        return vector
+
+    def described(self) -> dict[str, Any]:
+        """Return sizes and names as JSON's types; the connections are arrays and not among them."""
+        return {
+            "sizes": list(self.sizes),
+            "activations": [name_of(each) for each in self.activations],
+            "cost": name_of(self.cost),
+        }
 
     @property
     def parameter_count(self) -> int:
@@ -111,3 +156,28 @@ def first_bad_layer(layers: tuple[Layer, ...]) -> int:
         if not (np.isfinite(np.vdot(w, w)) and np.isfinite(np.vdot(b, b))):
             return l
     return len(layers)
+
+
+def check_connections(sizes: Sequence[int], connections: Sequence[Array | None]) -> None:
+    """Refuse connections of another shape, and those that leave no way from the input to some output node.
+
+    Raises:
+        UsageError: they are one of these.
+    """
+    if len(connections) != len(sizes) - 1:
+        raise UsageError(f"connections must have an array or None for each of {len(sizes) - 1} layers")
+    reached: Array = np.ones(sizes[0], bool)
+    for l, (chosen, m_prev, m) in enumerate(zip(connections, sizes, sizes[1:], strict=False), start=1):
+        if chosen is None:
+            reached = np.full(m, reached.any())
+        else:
+            if chosen.shape != (m, m_prev):
+                raise UsageError(f"connections of layer {l} have the shape {chosen.shape}, w has {(m, m_prev)}")
+            if not np.isin(chosen, (0, 1)).all():
+                raise UsageError(f"connections of layer {l} must be 0 or 1")
+            reached = (chosen != 0) @ reached
+        if not reached.any():
+            raise UsageError(f"connections of layer {l} cut the output off: nothing of the input comes through")
+    if not reached.all():
+        node = int(np.argmin(reached))
+        raise UsageError(f"connections cut output node {node} off: nothing of the input reaches it")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,33 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+@runtime_checkable
 class Optimizer(Protocol):
-    """Makes the state after a step from the state before it."""
+    """Makes the state after a step from the state before it.
+
+    An object of your own with these two members can be given as ``optimizer`` to :func:`distbp.train`:
+
+    >>> class SignDescent:
+    ...     slots = ()
+    ...     def update(self, old, new, gradient, step, lr, scratch):
+    ...         np.sign(gradient, out=gradient)
+    ...         np.multiply(gradient, lr, out=gradient)
+    ...         np.subtract(old[0], gradient, out=new[0])
+    >>> import distbp
+    >>> result = distbp.train("digits", optimizer=SignDescent(), lr=0.001, workers=0, epochs=5)
+    >>> result.summary["test_accuracy"] > 0.9
+    True
+    """
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The names of the state's rows after row 0."""
+        """The names of the state's rows after row 0, which begin as 0."""
 
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
         """Write the state after step number ``step`` (counted from 0) into ``new``.
 
         ``gradient`` is the MEAN over the mini-batch. ``old`` is not changed; ``gradient`` and ``scratch``, both of
-        shape (n,), may be.
+        shape (n,), may be. It is called for parts of the parameters, from several threads at once.
         """
 
 
@@ -70,8 +85,43 @@ class SGD:
 
 
 @dataclass(frozen=True)
+class Adagrad:
+    """Adagrad (Duchi et al. 2011): w <- w - lr * gradient / (sqrt of the sum of all its squares + epsilon)."""
+
+    epsilon: float = 1e-10
+    slots = ("squares",)
+
+    def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
+        """Write the state after this step into ``new``."""
+        np.multiply(gradient, gradient, out=scratch)
+        np.add(old[1], scratch, out=new[1])
+        _divide_by_root(new[1], gradient, self.epsilon, scratch)
+        np.multiply(scratch, lr, out=scratch)
+        np.subtract(old[0], scratch, out=new[0])
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """RMSProp (Hinton 2012, lecture 6e): Adagrad with a running mean of the squares, which forgets."""
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    slots = ("square",)
+
+    def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
+        """Write the state after this step into ``new``."""
+        _running_mean_of_squares(old[1], new[1], gradient, self.decay, scratch)
+        _divide_by_root(new[1], gradient, self.epsilon, scratch)
+        np.multiply(scratch, lr, out=scratch)
+        np.subtract(old[0], scratch, out=new[0])
+
+
+@dataclass(frozen=True)
 class Adam:
     """Adam (Kingma and Ba 2015, algorithm 1), with the bias corrections taken out of the vectors.
+
+    With ``weight_decay`` it is AdamW (Loshchilov and Hutter 2019, algorithm 2): every parameter is first multiplied
+    by 1 - lr * weight_decay, apart from the gradient.
 
     >>> old, new = np.zeros((3, 1)), np.empty((3, 1))
     >>> Adam().update(old, new, np.array([5.0]), 0, 0.001, np.empty(1))
@@ -82,6 +132,7 @@ class Adam:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    weight_decay: float = 0.0
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -95,20 +146,60 @@ class Adam:
         np.multiply(old[1], self.beta1, out=new[1])
         np.multiply(gradient, 1.0 - self.beta1, out=scratch)
         np.add(new[1], scratch, out=new[1])
-        np.multiply(old[2], self.beta2, out=new[2])
-        np.multiply(gradient, gradient, out=scratch)
-        np.multiply(scratch, 1.0 - self.beta2, out=scratch)
-        np.add(new[2], scratch, out=new[2])
+        _running_mean_of_squares(old[2], new[2], gradient, self.beta2, scratch)
         np.sqrt(new[2], out=scratch)
         np.multiply(scratch, 1.0 / correction2, out=scratch)
         np.add(scratch, self.epsilon, out=scratch)
         np.divide(new[1], scratch, out=scratch)
         np.multiply(scratch, lr / correction1, out=scratch)
-        np.subtract(old[0], scratch, out=new[0])
+        _subtract_decayed(old[0], scratch, lr * self.weight_decay, new[0])
 
 
-def make_optimizer(name: str, momentum: float | None, nesterov: bool) -> Optimizer:
-    """Return the optimizer of that name (one of ``distbp.config.CHOICES``)."""
-    if name == "adam":
-        return Adam()
-    return SGD(momentum or 0.0, nesterov)
+@dataclass(frozen=True)
+class Lion:
+    """Lion (Chen et al. 2023, algorithm 2): steps of equal size, in the direction of a running mean's sign.
+
+    >>> old, new = np.zeros((2, 3)), np.empty((2, 3))
+    >>> Lion().update(old, new, np.array([5.0, -0.1, 0.0]), 0, 0.5, np.empty(3))
+    >>> new[0].tolist()
+    [-0.5, 0.5, 0.0]
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    slots = ("mean",)
+
+    def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
+        """Write the state after this step into ``new``."""
+        np.multiply(old[1], self.beta1, out=new[1])
+        np.multiply(gradient, 1.0 - self.beta1, out=scratch)
+        np.add(new[1], scratch, out=scratch)
+        np.sign(scratch, out=scratch)
+        np.multiply(scratch, lr, out=scratch)
+        _subtract_decayed(old[0], scratch, lr * self.weight_decay, new[0])
+        np.multiply(old[1], self.beta2, out=new[1])
+        np.multiply(gradient, 1.0 - self.beta2, out=scratch)
+        np.add(new[1], scratch, out=new[1])
+
+
+def _running_mean_of_squares(old: Array, new: Array, gradient: Array, decay: float, scratch: Array) -> None:
+    np.multiply(old, decay, out=new)
+    np.multiply(gradient, gradient, out=scratch)
+    np.multiply(scratch, 1.0 - decay, out=scratch)
+    np.add(new, scratch, out=new)
+
+
+def _divide_by_root(squares: Array, gradient: Array, epsilon: float, out: Array) -> None:
+    np.sqrt(squares, out=out)
+    np.add(out, epsilon, out=out)
+    np.divide(gradient, out, out=out)
+
+
+def _subtract_decayed(old: Array, change: Array, decay: float, new: Array) -> None:
+    """Write old * (1 - decay) - change into ``new``."""
+    if decay:
+        np.multiply(old, 1.0 - decay, out=new)
+        np.subtract(new, change, out=new)
+    else:
+        np.subtract(old, change, out=new)

@@ -15,13 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import Diagnosis, StepRecord
 
 _RECORDS = 4096
 _ALIGNMENT = 4096
@@ -73,7 +74,9 @@ class Exchange:
         self.folder = folder
         self.shape = shape
         dtype = np.dtype(shape.dtype)
-        self._pack = struct.Struct(f"<qqqdd{shape.layers}Q")
+        # step, rows, right, cost, seconds, weight, whether there is a diagnosis, hashes, diagnosis
+        self._pack = struct.Struct(f"<qqqddd?{shape.layers}Q{3 * shape.layers + 2}d")
+        self._no_diagnosis = (0.0,) * (3 * shape.layers + 2)
         plan: list[tuple[tuple[int, ...], np.dtype[np.generic]]] = [
             ((2, shape.rows, shape.parameters), dtype),
             ((shape.workers + 1,), np.dtype("<f8")),
@@ -128,9 +131,12 @@ class Exchange:
         """Make a step's record and the state after it true, both at once."""
         step = record.step
         at = self._records_at + step % _RECORDS * self._pack.size
+        found = record.diagnosis
+        numbers = self._no_diagnosis if found is None else (*chain(*found[:3]), *found[3:])
         self._pack.pack_into(
-            self._memory, at, step, record.rows, record.right, record.cost, record.seconds, *record.layers
-        )
+            self._memory, at, step, record.rows, record.right, record.cost, record.seconds, record.weight,
+            found is not None, *record.layers, *numbers,
+        )  # fmt: skip
         _COUNT.pack_into(self._memory, self._counts_at, step + 1)
 
     def read_records(self) -> Iterator[StepRecord]:
@@ -138,9 +144,14 @@ class Exchange:
         while self._counts[1] < self._counts[0]:
             read = int(self._counts[1])
             at = self._records_at + read % _RECORDS * self._pack.size
-            step, rows, right, cost, seconds, *layers = self._pack.unpack_from(self._memory, at)
+            step, rows, right, cost, seconds, weight, diagnosed, *rest = self._pack.unpack_from(self._memory, at)
+            count = self.shape.layers
+            diagnosis = None
+            if diagnosed:
+                norms = [tuple(rest[part * count : (part + 1) * count]) for part in (1, 2, 3)]
+                diagnosis = Diagnosis(norms[0], norms[1], norms[2], *rest[4 * count :])
             self._counts[1] = read + 1
-            yield StepRecord(step, rows, cost, right, seconds, layers=tuple(layers))
+            yield StepRecord(step, rows, cost, right, seconds, None, tuple(rest[:count]), weight, diagnosis)
 
     @contextmanager
     def beating(self, number: int, seconds: float) -> Iterator[None]:

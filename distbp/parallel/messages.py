@@ -131,8 +131,8 @@ GO = struct.Struct("<qIII")
 NO_STEP = -1
 """The step of a GO that says that all is done."""
 
-RUN = struct.Struct("<qq")
-"""Driver to server: go on from this step, whose state is in place, up to before that step."""
+RUN = struct.Struct("<qqd")
+"""Driver to server: go on from this step, whose state is in place, up to before that step, with lr times this."""
 
 _SIZE = struct.Struct("<I")
 
@@ -156,23 +156,26 @@ _REPORT = struct.Struct("<qIIqqBI")
 
 def report_size(shards: int) -> int:
     """Return the size of a worker's report where a mini-batch has so many shards."""
-    return _REPORT.size + 8 * shards
+    return _REPORT.size + 3 * 8 * shards
 
 
 def pack_report(step: int, report: Report, shards: int) -> bytes:
     """Return a worker's report on a step as bytes."""
     what, layer = report.divergence or ("", 0)
-    costs = [*report.costs, *([0.0] * (shards - len(report.costs)))]
+    rest = [0.0] * (3 * (shards - len(report.costs)))
     return _REPORT.pack(step, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
-        f"<{shards}d", *costs
+        f"<{3 * shards}d", *report.costs, *report.weights, *report.squares, *rest
     )
 
 
 def unpack_report(message: bytes) -> tuple[int, Report]:
     """Return the step and the report on it."""
     step, first, stop, rows, right, what, layer = _REPORT.unpack_from(message)
-    costs = struct.unpack_from(f"<{stop - first}d", message, _REPORT.size)
-    return step, Report(Span(first, stop), rows, costs, right, Divergence(_WHATS[what], layer) if what else None)
+    count = stop - first
+    told = struct.unpack_from(f"<{3 * count}d", message, _REPORT.size)
+    costs, weights, squares = told[:count], told[count : 2 * count], told[2 * count :]
+    divergence = Divergence(_WHATS[what], layer) if what else None
+    return step, Report(Span(first, stop), rows, costs, right, weights, squares, divergence)
 
 
 def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:

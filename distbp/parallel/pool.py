@@ -13,7 +13,8 @@ from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.optim import Rule
+from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.records import StepRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
@@ -27,11 +28,11 @@ class Path(Protocol):
     def step(self) -> int:
         """The steps done so far."""
 
-    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied.
 
-        Some more steps may be done already when a record is seen; closing the generator ends the descent after the
-        step that is going on.
+        The step size is ``factor`` times what the schedule says. Some more steps may be done already when a record is
+        seen; closing the generator ends the descent after the step that is going on.
 
         Raises:
             DivergedError: a step's update would not have been finite; the state before it is kept.
@@ -65,11 +66,9 @@ class Pool(Path, Protocol):
         """Stop everything that the pool started."""
 
 
-def make_server(structure: Structure, config: Config, states: Array, step: int) -> ParameterServer:
+def make_server(structure: Structure, config: Config, order: Order, states: Array, step: int) -> ParameterServer:
     """Return the parameter server that the settings describe; it keeps its state in ``states`` (see there)."""
-    assert config.lr is not None
-    optimizer = make_optimizer(config.optimizer, config.momentum, config.nesterov)
-    return ParameterServer(structure, optimizer, config.lr, states, step)
+    return ParameterServer(structure, Rule.of(config, order.steps_per_epoch), states, step)
 
 
 def two_versions(state: Array, step: int) -> Array:
@@ -92,8 +91,8 @@ class InProcess:
         self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
-        self._server = make_server(structure, config, two_versions(state, step), step)
         self._order = Order(len(rows), config.batch_size, config.seed)
+        self._server = make_server(structure, config, self._order, two_versions(state, step), step)
         self._shards = config.shards
         self._halted = False
         self.recoveries = 0
@@ -109,15 +108,17 @@ class InProcess:
         """The steps done so far."""
         return self._server.step
 
-    def steps(self, stop: int) -> Generator[StepRecord, None, None]:
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
         self._halted = False
+        self._server.factor = factor
         while self._server.step < stop and not self._halted:
             began = time.perf_counter()
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
-            yield self._server.update(step, [report], {whole: self._sum.flat}, began).check()
+            diagnose = is_diagnosed(step, self._order.steps_per_epoch)
+            yield self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""
@@ -125,7 +126,7 @@ class InProcess:
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._server = make_server(self._structure, self.config, two_versions(state, step), step)
+        self._server = make_server(self._structure, self.config, self._order, two_versions(state, step), step)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

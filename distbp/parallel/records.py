@@ -29,7 +29,24 @@ class Report:
     """Sum of the examples' costs, shard by shard."""
     right: int
     """Examples whose class the network gives."""
+    weights: tuple[float, ...]
+    """What the examples of each shard count together: their number, if each counts once."""
+    squares: tuple[float, ...]
+    """The squared length of each shard's gradient sum."""
     divergence: Divergence | None = None
+
+
+class Diagnosis(NamedTuple):
+    """What a step shows of the descent's health, layer by layer."""
+
+    gradient_norms: tuple[float, ...]
+    update_norms: tuple[float, ...]
+    """Of the change of the weights in this step."""
+    weight_norms: tuple[float, ...]
+    """Before this step."""
+    spread: float
+    """See :class:`distbp.parallel.diagnosis.Noise`; NaN with one shard, also the next one."""
+    signal: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,10 @@ class StepRecord:
     """Set if the step's update was not applied."""
     layers: tuple[int, ...] = ()
     """A 64-bit hash of each layer's parameters after the update."""
+    weight: float = 0.0
+    """What the examples of the mini-batch count together."""
+    diagnosis: Diagnosis | None = None
+    """Of some steps (see distbp.parallel.diagnosis)."""
 
     def check(self) -> StepRecord:
         """Return this record; raise DivergedError if the update was not applied."""

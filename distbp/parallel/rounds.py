@@ -14,6 +14,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import CorruptError, PeerLostError
+from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.loops import beat_seconds
 from distbp.parallel.messages import (
@@ -71,8 +72,8 @@ class Rounds:
         self._reports: list[Report] = []
         self._kept: dict[tuple[int, Span], Array] = {}
         self._gradients: dict[tuple[tuple[Span, int], ...], dict[Span, Array]] = {}
-        self._goal: tuple[int, int] | None = None
-        """From which step on to which one the driver wants to go."""
+        self._goal: tuple[int, int, float] | None = None
+        """From which step on to which one the driver wants to go, with lr times what."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
         self._has_spare = False
@@ -105,7 +106,7 @@ class Rounds:
                 if self._driver is not None:
                     self._driver.close()
 
-    def _run(self, first: int, stop: int) -> StepRecord | None:
+    def _run(self, first: int, stop: int, factor: float) -> StepRecord | None:
         """Do the steps from ``first`` on to before ``stop``, or to where the driver asks to stop.
 
         Return the last record.
@@ -118,6 +119,8 @@ class Rounds:
                 self._attend(_LOOK_FOR_LATE)
                 self._look_around()
             server.step = first
+        server.factor = factor
+        epoch = self._order.steps_per_epoch
         while server.step < stop and not exchange.stop_asked[0]:
             began = time.perf_counter()
             step = server.step
@@ -129,7 +132,7 @@ class Rounds:
                     look_before_sleeping(lambda: bool(self._poll.poll(0)))
                 self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
                 self._look_around()
-            record = server.update(step, self._reports, self._sums(shards), began)
+            record = server.update(step, self._reports, self._sums(shards), began, is_diagnosed(step, epoch))
             if record.divergence is not None:
                 return record
             while exchange.is_full:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 
 from distbp.data.dataset import Array
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
-from distbp.optim import Optimizer
-from distbp.parallel.arithmetic import cpu_count
+from distbp.optim import Rule
+from distbp.parallel.blocks import Block, blocks_of
+from distbp.parallel.diagnosis import layer_norms, noise
 from distbp.parallel.digest import hashes, words_of
-from distbp.parallel.records import Divergence, Report, StepRecord
-from distbp.parallel.shards import Addition, Span, additions, cut
+from distbp.parallel.records import Diagnosis, Divergence, Report, StepRecord
+from distbp.parallel.shards import Addition, Span, additions
 
-_BLOCK = 65_536
-"""Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""
+_Outcome = TypeVar("_Outcome")
 
 _MOST_THREADS = 4
 """Memory's speed, not arithmetic, bounds an update; more threads gain nothing."""
-
-_PARAMETERS_PER_THREAD = 131_072
-"""Below that, waking a thread takes longer than what it would save."""
 
 
 class ParameterServer:
@@ -36,19 +33,19 @@ class ParameterServer:
     counted up; so a step that fails in the middle, or is found to have diverged, leaves the state before it whole.
     """
 
-    def __init__(self, structure: Structure, optimizer: Optimizer, lr: float, states: Array, step: int = 0) -> None:
+    def __init__(self, structure: Structure, rule: Rule, states: Array, step: int = 0) -> None:
         """Go on after ``step`` steps in ``states``, shape (2, 1 + slots, parameters), with the state in step % 2."""
         self._structure = structure
-        self._optimizer = optimizer
-        self._lr = lr
+        self._rule = rule
         self._states = states
         self._weights = [structure.parameters(version[0]) for version in states]
         self._words = [words_of(structure, version[0]) for version in states]
-        self._parts = [
-            [_Block(slice(*block), states[:, :, slice(*block)]) for block in part] for part in _parts(states.shape[2])
-        ]
+        self._parts = blocks_of(structure, states, _MOST_THREADS)
         self._scratch: list[Array] = []
+        self._mean: Parameters | None = None
         self.step = step
+        self.factor = 1.0
+        """What the step size is multiplied by beside the schedule; the driver's, who knows the epochs' costs."""
 
     @property
     def state(self) -> Array:
@@ -62,13 +59,18 @@ class ParameterServer:
         return self._weights[self.step % 2]
 
     def update(
-        self, step: int, reports: Sequence[Report], gradients: Mapping[Span, Array], began: float | None = None
+        self,
+        step: int,
+        reports: Sequence[Report],
+        gradients: Mapping[Span, Array],
+        began: float | None = None,
+        diagnose: bool = False,
     ) -> StepRecord:
         """Do step number ``step`` with the gradient sums of all its shards; return what is to be told about it.
 
-        The total cost's gradient is the sum over all examples divided by their number, and this is the one place
-        that divides. Nothing is changed if the record shows a divergence. ``began`` is the ``time.perf_counter()``
-        of the step's begin.
+        The total cost's gradient is the sum over all examples divided by their weight (their number, where each counts
+        once), and this is the one place that divides. Nothing is changed if the record shows a divergence. ``began``
+        is the ``time.perf_counter()`` of the step's begin; ``diagnose`` asks for norms in the record.
 
         Raises:
             ValueError: it is another step's turn, or a shard is missing.
@@ -78,68 +80,143 @@ class ParameterServer:
         if len(reports) > 1:
             reports = sorted(reports, key=lambda report: report.held)
         rows = sum([report.rows for report in reports])
-        cost = sum([cost for report in reports for cost in report.costs]) / rows
+        weight = sum([weight for report in reports for weight in report.weights])
+        divisor = weight or 1.0  # where no example counts, nothing is learnt
+        cost = sum([cost for report in reports for cost in report.costs]) / divisor
         right = sum([report.right for report in reports])
         divergence = next((report.divergence for report in reports if report.divergence is not None), None)
+        diagnosis = None
         if divergence is None:
-            divergence = self._apply(gradients, reports[-1].held.stop, rows)
+            root = Span(0, reports[-1].held.stop)
+            if diagnose or self._rule.clip_norm is not None:
+                divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())
+            else:
+                divergence = self._apply(gradients, root, divisor)
         layers: tuple[int, ...] = ()
         if divergence is None:
             self.step += 1
             layers = hashes(self._words[self.step % 2])
-        return StepRecord(step, rows, cost, right, time.perf_counter() - began if began else 0.0, divergence, layers)
+        seconds = time.perf_counter() - began if began else 0.0
+        return StepRecord(step, rows, cost, right, seconds, divergence, layers, weight, diagnosis)
 
-    def _apply(self, gradients: Mapping[Span, Array], shards: int, rows: int) -> Divergence | None:
-        """Write the state after this step beside the one before it."""
-        root = Span(0, shards)
+    def _apply(self, gradients: Mapping[Span, Array], root: Span, divisor: float) -> Divergence | None:
+        """Write the state after this step beside the one before it, block by block while it is in cache."""
+        plan = self._plan(root, gradients)
+
+        def update(part: list[Block], scratch: Array) -> bool:
+            return all(
+                self._finish(block, self._average(block, plan, gradients, root, divisor, scratch), scratch, 1.0)
+                for block in part
+            )
+
+        return self._ended(all(self._each_part(update)))
+
+    def _apply_in_two(
+        self, gradients: Mapping[Span, Array], root: Span, divisor: float, reports: Sequence[Report]
+    ) -> tuple[Divergence | None, Diagnosis | None]:
+        """Do the same with the whole mean gradient in between, whose length is asked for."""
+        plan = self._plan(root, gradients)
+        if self._mean is None:
+            self._mean = self._structure.parameters(np.empty(self._states.shape[2], self._states.dtype))
+        mean = self._mean.flat
+
+        def average(part: list[Block], scratch: Array) -> list[float]:
+            squares = []
+            for block in part:
+                place = mean[block.place]
+                self._average(block, plan, gradients, root, divisor, scratch, place)
+                squares.append(float(np.dot(place, place)))
+            return squares
+
+        squares = sum([square for part in self._each_part(average) for square in part])
+        scale, clip = 1.0, self._rule.clip_norm
+        if clip is not None and math.sqrt(squares) > clip:
+            scale = clip / math.sqrt(squares)
+        norms = layer_norms(self._mean.layers) if reports else ()
+
+        def finish(part: list[Block], scratch: Array) -> bool:
+            return all(self._finish(block, mean[block.place], scratch, scale) for block in part)
+
+        divergence = self._ended(all(self._each_part(finish)))
+        if divergence is not None or not reports:
+            return divergence, None
+        old, new = self._states[self.step % 2][0], self._states[(self.step + 1) % 2][0]
+        np.subtract(new, old, out=mean)
+        changes, weights = layer_norms(self._mean.layers), layer_norms(self._weights[self.step % 2].layers)
+        return None, Diagnosis(norms, changes, weights, *noise(reports, squares))
+
+    def _each_part(self, work: Callable[[list[Block], Array], _Outcome]) -> list[_Outcome]:
+        """Do something with every part of the blocks, on a thread each."""
+
+        def quietly(part: list[Block], scratch: Array) -> _Outcome:
+            # NumPy's error state belongs to a thread
+            with np.errstate(over="ignore", invalid="ignore"):
+                return work(part, scratch)
+
+        if len(self._parts) == 1:
+            return [quietly(self._parts[0], self._scratch[0])]
+        return list(_threads().map(quietly, self._parts, self._scratch))
+
+    def _plan(self, root: Span, gradients: Mapping[Span, Array]) -> Sequence[Addition]:
+        """Return the additions that are to be done, with room for what is between them."""
         plan = _plan(root, tuple(gradients))
         buffers = 2 + max([addition.out for addition in plan], default=0)
         if not self._scratch or len(self._scratch[0]) < buffers:
-            self._scratch = [np.empty((buffers, _BLOCK), self._states.dtype) for _ in self._parts]
+            longest = max(block.place.stop - block.place.start for part in self._parts for block in part)
+            self._scratch = [np.empty((buffers, longest), self._states.dtype) for _ in self._parts]
+        return plan
 
-        def update(part: list[_Block], scratch: Array) -> bool:
-            # NumPy's error state belongs to a thread
-            with np.errstate(over="ignore", invalid="ignore"):
-                return all(self._update(block, plan, gradients, root, rows, scratch) for block in part)
-
-        if len(self._parts) == 1:
-            finite = update(self._parts[0], self._scratch[0])
-        else:
-            finite = all(list(_threads().map(update, self._parts, self._scratch)))
-        if finite:
-            return None
-        return Divergence("a weight", first_bad_layer(self._weights[(self.step + 1) % 2].layers))
-
-    def _update(
+    def _average(
         self,
-        block: _Block,
+        block: Block,
         plan: Sequence[Addition],
         gradients: Mapping[Span, Array],
         root: Span,
-        rows: int,
+        divisor: float,
         scratch: Array,
-    ) -> bool:
-        """Add up, divide and update the parameters of one block; return whether they are finite."""
+        out: Array | None = None,
+    ) -> Array:
+        """Return one block of the total cost's gradient, with penalties, in ``out`` or in the scratch's first row."""
+        rule, buffers = self._rule, scratch[:, : block.place.stop - block.place.start]
+        mean: Array = buffers[0] if out is None else out
+        np.divide(_add_up(plan, gradients, root, block.place, buffers), divisor, out=mean)
+        old = block.states[self.step % 2][0]
+        for place in block.weights if rule.l1 or rule.l2 else ():
+            spare = buffers[1][place]
+            if rule.l2:
+                np.multiply(old[place], rule.l2, out=spare)
+                np.add(mean[place], spare, out=mean[place])
+            if rule.l1:
+                np.sign(old[place], out=spare)
+                np.multiply(spare, rule.l1, out=spare)
+                np.add(mean[place], spare, out=mean[place])
+        if block.connections is not None:
+            np.multiply(mean, block.connections, out=mean)
+        if rule.clip_value is not None:
+            np.clip(mean, -rule.clip_value, rule.clip_value, out=mean)
+        return mean
+
+    def _finish(self, block: Block, mean: Array, scratch: Array, scale: float) -> bool:
+        """Update the parameters of one block; return whether they are finite."""
         old, new = block.states[self.step % 2], block.states[(self.step + 1) % 2]
-        buffers = scratch[:, : block.place.stop - block.place.start]
-        mean, spare = buffers[0], buffers[1]
-        np.divide(_add_up(plan, gradients, root, block.place, buffers), rows, out=mean)
-        self._optimizer.update(old, new, mean, self.step, self._lr, spare)
+        if scale != 1.0:
+            np.multiply(mean, scale, out=mean)
+        rate = self._rule.rate(self.step) * self.factor
+        self._rule.optimizer.update(old, new, mean, self.step, rate, scratch[1, : len(mean)])
         return math.isfinite(np.dot(new[0], new[0]))
 
-
-class _Block(NamedTuple):
-    """Some neighbouring parameters and both versions of their state."""
-
-    place: slice
-    states: Array
-
-
-def _parts(parameters: int) -> list[list[Span]]:
-    """Cut the parameters into blocks, and those into a part per thread: nobody else computes while the server does."""
-    threads = max(1, min(cpu_count(), _MOST_THREADS, parameters // _PARAMETERS_PER_THREAD))
-    blocks = cut(parameters, -(-parameters // _BLOCK))
-    return [blocks[first:stop] for first, stop in cut(len(blocks), threads)]
+    def _ended(self, is_finite: bool) -> Divergence | None:
+        """Hold the new weights to their longest, if there is one; say so if they are not finite."""
+        layers = self._weights[(self.step + 1) % 2].layers
+        if not is_finite:
+            return Divergence("a weight", first_bad_layer(layers))
+        most = self._rule.max_norm
+        if most is not None:
+            for w, _ in layers:
+                lengths = np.sqrt(np.einsum("kj,kj->k", w, w))
+                for k in np.flatnonzero(lengths > most):
+                    w[k] *= most / lengths[k]
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -30,6 +30,14 @@ class _Compute(NamedTuple):
     out: int
 
 
+class _Gathered(NamedTuple):
+    """Rows of a mini-batch, and what each counts."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+
 class _Add(NamedTuple):
     """Add buffer number ``other`` to buffer number ``out``."""
 
@@ -62,7 +70,9 @@ class Worker:
         self._dtype = config.dtype
         self._gather = Gather(rows, 0, config.dtype)
         rows_per_shard = cut(self._order.size(0), self._shards)[0].stop
-        self._backprop = Backprop(structure, rows_per_shard, config.dtype, dropout=config.dropout > 0)
+        self._backprop = Backprop(
+            structure, rows_per_shard, config.dtype, dropout=config.dropout > 0, smoothing=config.label_smoothing
+        )
         self._dropout = None
         if config.dropout:
             self._dropout = Dropout(structure, rows_per_shard, config.dtype, config.dropout, config.seed)
@@ -70,7 +80,7 @@ class Worker:
             structure.parameters(np.empty(structure.parameter_count, config.dtype))
             for _ in range((self._shards - 1).bit_length())
         ]
-        self._fetched: tuple[int, Span, tuple[Array, Array]] | None = None
+        self._fetched: tuple[int, Span, _Gathered] | None = None
         self._plans: dict[tuple[int, Span], _Plan] = {}
 
     def push(
@@ -87,9 +97,12 @@ class Worker:
         changed. ``begin`` is called with a shard's number before it is computed.
         """
         plan = self._plan(self._order.size(step), held)
-        x, y = self._fetch(step, held, plan)
+        x, y, counts = self._fetch(step, held, plan)
         buffers = [*out[: plan.sums], *self._scratch]
-        costs, rows, right, divergence = [], 0, 0, None
+        costs: list[float] = []
+        totals: list[float] = []
+        squares: list[float] = []
+        rows, right, divergence = 0, 0, None
         # A gradient that overflows is found by its sum of squares, not by NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore"):
             for task in plan.work:
@@ -99,13 +112,22 @@ class Worker:
                     continue
                 begin(task.shard)
                 masks = self._masks(step, plan.rows.start + task.rows.start, task.rows)
-                sums = self._backprop.gradient(weights.layers, x[task.rows], y[task.rows], target.layers, masks)
+                counted = None if counts is None else counts[task.rows]
+                sums = self._backprop.gradient(
+                    weights.layers, x[task.rows], y[task.rows], target.layers, masks, counted
+                )
+                count = task.rows.stop - task.rows.start
                 costs.append(sums.cost)
-                rows += task.rows.stop - task.rows.start
+                totals.append(float(count) if counted is None else float(counted.sum(dtype=np.float64)))
+                # One pass that BLAS does in cache. It finds every infinity and NaN, and values too large to be
+                # squared, so that no later sum over shards can overflow.
+                squares.append(float(np.dot(target.flat, target.flat)))
+                rows += count
                 right += sums.right
-                divergence = divergence or self._check(sums.cost, target, weights, x[task.rows])
+                if not math.isfinite(sums.cost) or not math.isfinite(squares[-1]):
+                    divergence = divergence or self._divergence(sums.cost, target, weights, x[task.rows])
         self._fetched = None
-        return Report(held, rows, tuple(costs), right, divergence)
+        return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
         """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
@@ -117,13 +139,13 @@ class Worker:
             return
         self._fetched = (step, held, self._fetch(step, held, self._plan(self._order.size(step), held)))
 
-    def _fetch(self, step: int, held: Span, plan: _Plan) -> tuple[Array, Array]:
+    def _fetch(self, step: int, held: Span, plan: _Plan) -> _Gathered:
         if self._fetched is not None and self._fetched[:2] == (step, held):
             return self._fetched[2]
         indices = self._order.rows(step)[plan.rows]
         if len(indices) > self._gather.capacity:
             self._gather = Gather(self._rows, len(indices), self._dtype)
-        return self._gather(indices)
+        return _Gathered(*self._gather(indices), self._gather.weights)
 
     def _plan(self, mini_batch: int, held: Span) -> _Plan:
         if (mini_batch, held) not in self._plans:
@@ -150,14 +172,10 @@ class Worker:
             plan(span, number, len(spans))
         return _Plan(slice(first, parts[held.stop - 1].stop), len(spans), tuple(work))
 
-    def _check(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence | None:
+    def _divergence(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence:
         if not math.isfinite(cost):
             return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
-        # One pass that BLAS does in cache. It finds every infinity and NaN, and values too large to be squared, so
-        # that no later sum over shards can overflow.
-        if not math.isfinite(np.dot(gradient.flat, gradient.flat)):
-            return Divergence("a gradient", first_bad_layer(gradient.layers))
-        return None
+        return Divergence("a gradient", first_bad_layer(gradient.layers))
 
 
 def buffers_for(shards: int, most_workers: int) -> int:

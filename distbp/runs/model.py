@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,17 @@ def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict
     tensors = {}
     for l, (w, b) in enumerate(structure.layers(weights), start=1):
         tensors[f"w{l}"], tensors[f"b{l}"] = w, b
+    tensors |= _as_tensors(structure.connections)
     write_tensors(folder / "model.safetensors", tensors)
     meaning = {"weights_sha256": weights_sha256(weights), **meaning}
-    described = {"sizes": structure.sizes, "activations": structure.activations, "cost": structure.cost}
+    described = structure.described()
     write_json(folder / "model.json", {"format": _FORMAT, **described, **meaning})
 
 
-def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
+def load_model(folder: Path, own: Mapping[str, Any] | None = None) -> tuple[Structure, Array, dict[str, Any]]:
     """Return structure, flat parameter vector and meaning of the model in ``folder``.
+
+    ``own`` holds activations and costs of the user's own by their names.
 
     Raises:
         RunError: a file is missing, damaged, or does not fit the other.
@@ -50,7 +54,12 @@ def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
         raise RunError(f"{folder / 'model.json'} is of format {described.get('format')}, this version reads {_FORMAT}")
     try:
         sizes, activations = tuple(described["sizes"]), tuple(described["activations"])
-        structure = Structure(sizes, activations, described["cost"])
+        if not all(isinstance(name, str) for name in (*activations, described["cost"])):
+            raise RunError("activations and cost must be names")
+        connections = _from_tensors(tensors, len(activations))
+        known = own or {}
+        found = [known.get(name, name) for name in (*activations, described["cost"])]
+        structure = Structure(sizes, tuple(found[:-1]), found[-1], connections)
         dtype = tensors["w1"].dtype
         if dtype not in (np.float32, np.float64):
             raise RunError(f"the weights are {dtype}, expected float32 or float64")
@@ -67,3 +76,29 @@ def load_model(folder: Path) -> tuple[Structure, Array, dict[str, Any]]:
     except (KeyError, TypeError, UsageError, RunError) as error:
         raise RunError(f"the two model files in {folder} do not fit each other: {error}") from error
     return structure, weights, described
+
+
+CONNECTIONS = "connections.safetensors"
+"""In a run directory: the connections of a network that leaves some out."""
+
+
+def write_connections(folder: Path, connections: Sequence[Array | None]) -> None:
+    """Keep which connections a network has."""
+    write_tensors(folder / CONNECTIONS, _as_tensors(connections))
+
+
+def read_connections(folder: Path, layers: int) -> tuple[Array | None, ...]:
+    """Return which connections the network of a run has; empty for all."""
+    if not (folder / CONNECTIONS).exists():
+        return ()
+    return _from_tensors(read_tensors(folder / CONNECTIONS)[0], layers)
+
+
+def _as_tensors(connections: Sequence[Array | None]) -> dict[str, Array]:
+    chosen = enumerate(connections, start=1)
+    return {f"connections{l}": each.astype(np.uint8) for l, each in chosen if each is not None}
+
+
+def _from_tensors(tensors: Mapping[str, Array], layers: int) -> tuple[Array | None, ...]:
+    chosen = tuple(tensors.get(f"connections{l}") for l in range(1, layers + 1))
+    return () if all(each is None for each in chosen) else chosen

@@ -9,7 +9,7 @@ from distbp.data.dataset import Rows
 from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.optim import optimizer_of
 from distbp.parallel.pool import InProcess
 
 ROWS, FEATURES, HIDDEN = 60, 6, (9, 7)
@@ -122,7 +122,7 @@ def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
         shards=shards,
         dtype="float64",
     )
-    slots = make_optimizer("sgd", momentum, nesterov).slots
+    slots = optimizer_of(config).slots
     state = np.vstack([start, *[np.zeros_like(start) for _ in slots]])
     pool = InProcess(structure, config, Rows(x, y), state)
     order = Order(ROWS, 16, config.seed)

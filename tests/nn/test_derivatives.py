@@ -41,7 +41,7 @@ def test_activation_times_derivative_is_the_slope_of_apply(name, rng):
     expected = central_differences(cost, z.ravel().copy())
     ACTIVATIONS[name].apply(z, out=a)
     delta = dc_da.copy()
-    ACTIVATIONS[name].times_derivative(delta, a, np.empty_like(a))
+    ACTIVATIONS[name].times_derivative(delta, a, z, np.empty_like(a))
     assert relative_error(delta.ravel(), expected) < 1e-6
 
 
@@ -56,7 +56,7 @@ def test_activation_may_overwrite_z(name, rng):
 
 def test_relu_has_slope_0_at_0():
     delta = np.ones((1, 2))
-    ACTIVATIONS["relu"].times_derivative(delta, np.array([[0.0, 0.5]]), np.empty((1, 2)))
+    ACTIVATIONS["relu"].times_derivative(delta, *np.array([[[0.0, 0.5]]] * 2), np.empty((1, 2)))
     assert delta.tolist() == [[0.0, 1.0]]
 
 

@@ -14,7 +14,7 @@ def cost_and_delta(name, z, y):
     cost, activation = COSTS[name], ACTIVATIONS[COSTS[name].output]
     a, delta = np.empty_like(z), np.empty_like(z)
     sums = cost.base_case(activation, z, a, y, delta, np.empty_like(z))
-    return sums.cost, delta
+    return sums.costs.sum(), delta
 
 
 @dtypes
@@ -66,10 +66,15 @@ def test_activations_of_large_logits_are_finite(dtype, name):
         "relu": [LARGE, 0, 0],
         "identity": [LARGE, -LARGE, 0],
         "softmax": [1, 0, 0],
+        "leaky-relu": [LARGE, -LARGE / 100, 0],
+        "elu": [LARGE, -1, 0],
+        "gelu": [LARGE, 0, 0],
+        "softplus": [LARGE, 0, np.log(2)],
+        "swish": [LARGE, 0, 0],
     }[name]
-    assert a[0] == pytest.approx(expected, abs=1e-30)
+    assert a[0] == pytest.approx(np.array(expected, dtype), rel=float(4 * np.finfo(dtype).eps), abs=1e-30)
     delta = np.ones_like(z)
-    ACTIVATIONS[name].times_derivative(delta, a, np.empty_like(z))
+    ACTIVATIONS[name].times_derivative(delta, a, z, np.empty_like(z))
     assert np.isfinite(delta).all()
 
 

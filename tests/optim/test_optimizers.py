@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from distbp.optim import SGD, Adam, make_optimizer
+from distbp.config import Config
+from distbp.optim import SGD, Adam, optimizer_of
 
 LR = 0.05
 OPTIMIZERS = {"plain": SGD(), "momentum": SGD(0.9), "nesterov": SGD(0.9, True), "adam": Adam()}
@@ -113,8 +114,8 @@ def test_gradient_of_0_leaves_fresh_weights_as_they_are(name):
 
 
 def test_optimizer_is_made_by_its_name():
-    assert make_optimizer("adam", None, False) == Adam()
-    assert make_optimizer("sgd", 0.8, True) == SGD(0.8, True)
-    assert make_optimizer("sgd", 0.0, False).slots == ()
-    assert make_optimizer("sgd", 0.8, False).slots == ("velocity",)
-    assert make_optimizer("adam", None, False).slots == ("mean", "square")
+    assert optimizer_of(Config(optimizer="adam")) == Adam()
+    assert optimizer_of(Config(optimizer="sgd", momentum=0.8, nesterov=True)) == SGD(0.8, True)
+    assert optimizer_of(Config(optimizer="sgd", momentum=0.0)).slots == ()
+    assert optimizer_of(Config(optimizer="sgd", momentum=0.8)).slots == ("velocity",)
+    assert optimizer_of(Config(optimizer="adam")).slots == ("mean", "square")

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
@@ -67,9 +68,9 @@ def worker_process(folder, shape, number, config, faults, timeout):
 def server_process(folder, shape, config, timeout, unheard, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
     exchange = Exchange(folder, shape)
-    server = make_server(STRUCTURE, config, exchange.states, exchange.step)
+    server = make_server(STRUCTURE, config, Order(50, config.batch_size, config.seed), exchange.states, exchange.step)
     if dies_in is not None:
-        update = server._optimizer.update
+        update = server._rule.optimizer.update
 
         def update_half(old, new, gradient, step, *rest):
             if step == dies_in:
@@ -77,7 +78,8 @@ def server_process(folder, shape, config, timeout, unheard, dies_in):
                 os.kill(os.getpid(), signal.SIGKILL)
             update(old, new, gradient, step, *rest)
 
-        server._optimizer = type("Dying", (), {"update": staticmethod(update_half)})()
+        dying = type("Dying", (), {"update": staticmethod(update_half)})()
+        server._rule = replace(server._rule, optimizer=dying)
     Rounds(server, exchange, Order(50, config.batch_size, config.seed), timeout, WAIT, unheard).serve()
 
 
@@ -101,8 +103,8 @@ class Host:
         """Let the server run here, so that its error can be seen."""
 
         def serve():
-            server = make_server(STRUCTURE, self.config, self.exchange.states, self.exchange.step)
             order = Order(50, self.config.batch_size, self.config.seed)
+            server = make_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
             try:
                 Rounds(server, self.exchange, order, self.timeout, WAIT).serve()
             except TrainingError as error:
@@ -152,7 +154,7 @@ class Host:
 
     def run(self, stop):
         """Have the steps done up to before ``stop``."""
-        self.driver.send(RUN.pack(self.exchange.step, stop))
+        self.driver.send(RUN.pack(self.exchange.step, stop, 1.0))
         return self.until(lambda news: "done" in news)
 
     def close(self):

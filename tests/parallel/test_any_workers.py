@@ -8,7 +8,8 @@ from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
-from distbp.optim import make_optimizer
+from distbp.optim import optimizer_of
+from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.pool import InProcess, make_server, shards_of, two_versions
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span, cut, subtrees
@@ -25,7 +26,7 @@ def rows(digits):
 
 def start(config):
     weights = initial_weights(STRUCTURE, "he", config.seed, config.dtype)
-    slots = make_optimizer(config.optimizer, config.momentum, config.nesterov).slots
+    slots = optimizer_of(config).slots
     return np.vstack([weights, np.zeros((len(slots), weights.size), weights.dtype)])
 
 
@@ -46,8 +47,8 @@ def push(worker, step, held, shards, weights):
 def together(config, rows, workers, steps=STEPS):
     """Do the steps with several workers, whose answers come in from the last to the first."""
     staff = [Worker(STRUCTURE, config, rows) for _ in range(workers)]
-    server = make_server(STRUCTURE, config, two_versions(start(config), 0), 0)
     order = Order(len(rows), config.batch_size, config.seed)
+    server = make_server(STRUCTURE, config, order, two_versions(start(config), 0), 0)
     records = []
     for step in range(steps):
         shards = shards_of(order, step, config.shards).stop
@@ -56,7 +57,11 @@ def together(config, rows, workers, steps=STEPS):
             ::-1
         ]
         sums = {span: total for _, found in answers for span, total in found.items()}
-        records.append(server.update(step, [report for report, _ in answers], sums))
+        records.append(
+            server.update(
+                step, [report for report, _ in answers], sums, diagnose=is_diagnosed(step, order.steps_per_epoch)
+            )
+        )
     return server.state, records
 
 
@@ -153,7 +158,9 @@ def test_record_tells_the_mean_cost_before_the_update(rows):
 def test_server_refuses_a_step_out_of_turn(wrong, rows):
     config = Config(batch_size=20, shards=2)
     worker = Worker(STRUCTURE, config, rows)
-    server = make_server(STRUCTURE, config, two_versions(start(config), 1), 1)
+    server = make_server(
+        STRUCTURE, config, Order(len(rows), config.batch_size, config.seed), two_versions(start(config), 1), 1
+    )
     before = server.state.tobytes()
     report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
     with pytest.raises(ValueError, match=f"step 1 is next, got the gradients of step {wrong}"):
@@ -163,7 +170,9 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
 
 def test_server_refuses_a_step_without_one_of_its_shards(rows):
     config = Config(batch_size=20, shards=4)
-    server = make_server(STRUCTURE, config, two_versions(start(config), 0), 0)
+    server = make_server(
+        STRUCTURE, config, Order(len(rows), config.batch_size, config.seed), two_versions(start(config), 0), 0
+    )
     before = server.state.tobytes()
     report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
     with pytest.raises(ValueError, match="shard 0 is missing"):
@@ -182,11 +191,13 @@ def test_buffers_of_a_worker_suffice_also_for_a_short_mini_batch(shards, workers
 def test_large_parameter_vector_is_updated_in_parts_with_the_same_bits(optimizer, rng):
     structure = Structure((600, 501), ("identity",), "mse")  # several blocks, several threads, and a remainder
     config = Config(optimizer=optimizer)
-    made = make_optimizer(optimizer, config.momentum, False)
+    made = optimizer_of(config)
     state = rng.random((1 + len(made.slots), structure.parameter_count), dtype=np.float32)
     left, right = rng.normal(size=(2, structure.parameter_count)).astype(np.float32)
-    server = make_server(structure, config, two_versions(state, 0), 0)
-    server.update(0, [Report(Span(0, 2), 7, (1.0, 1.0), 0)], {Span(0, 1): left, Span(1, 2): right})
+    server = make_server(structure, config, Order(7, 7, 0), two_versions(state, 0), 0)
+    server.update(
+        0, [Report(Span(0, 2), 7, (1.0, 1.0), 0, (4.0, 3.0), (0.0, 0.0))], {Span(0, 1): left, Span(1, 2): right}
+    )
     expected = np.empty_like(state)
     made.update(state, expected, (left + right) / np.float32(7), 0, config.lr, np.empty_like(left))
     assert server.state.tobytes() == expected.tobytes()

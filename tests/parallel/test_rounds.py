@@ -58,7 +58,7 @@ def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(hos
     here.serve_in_thread()
     here.work(0, {(2, 2): signal.SIGKILL})
     here.wait_for(1)
-    here.driver.send(RUN.pack(0, STEPS))
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
     here.work(0)
     here.until(lambda news: "done" in news)
@@ -139,7 +139,7 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
         process.join()
     here.serve_in_process(unheard=[0, 1])
     here.wait_for(1)
-    here.driver.send(RUN.pack(0, STEPS))
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
     here.work(1)
     here.until(lambda news: "done" in news)
@@ -168,7 +168,7 @@ def test_a_poisoned_shard_stops_the_run_and_is_named(host):
     here.work(0, poison)
     here.work(1, poison)
     here.wait_for(2)
-    here.driver.send(RUN.pack(0, STEPS))
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
     here.until(lambda news: "left" in news)
     here.work(0, poison)
@@ -186,7 +186,7 @@ def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(
     here.work(0)
     here.work(1)
     here.wait_for(2)
-    here.driver.send(RUN.pack(0, STEPS))
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
     while receive_news(here.driver) is not None:
         pass
     server.join()
@@ -209,7 +209,7 @@ def test_workers_that_come_and_go_all_the_time_change_nothing(host):
     for number in deaths:
         start(number)
     here.wait_for(3)
-    here.driver.send(RUN.pack(0, STEPS))
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
 
     def done(news):
         if "left" in news:
@@ -234,9 +234,9 @@ def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
     worker = hello(tmp_path, 0)
     here.exchange.slabs[:] = 0
     here.wait_for(1)
-    here.driver.send(RUN.pack(0, 1))
+    here.driver.send(RUN.pack(0, 1, 1.0))
     assert GO.unpack(worker.recv(GO.size)) == (0, 0, 1, 0)
-    report = Report(Span(0, 1), 16, (1.0,), 0)
+    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,))
     worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
     assert here.until(lambda news: "done" in news) == {"done": 1}
     (record,) = here.exchange.read_records()

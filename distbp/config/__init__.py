@@ -1,0 +1,6 @@
+"""Every setting of a run in one frozen object that is checked when it is built."""
+
+from distbp.config.choices import CHOICES, name_of
+from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config, default_shards
+
+__all__ = ["CHOICES", "NEVER_CHANGES_THE_RESULT", "Config", "default_shards", "name_of"]

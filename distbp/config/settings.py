@@ -1,0 +1,263 @@
+"""The settings of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from distbp.config import checks
+from distbp.config.choices import check_choice, name_of
+from distbp.errors import UsageError, unknown_name
+
+_OPEN = {
+    "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
+    "class_weights", "early_stopping", "task", "shards", "address",
+}  # fmt: skip
+"""The settings that may be None: their defaults follow from others, or they are for some runs alone."""
+
+NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "checkpoint_seconds"})
+"""The settings that say who computes and how it is watched."""
+
+_DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001, "lion": 0.0001}
+_DECAYING = ("adamw", "lion")
+_LIKE_RELU = {"relu", "leaky-relu", "elu", "gelu", "softplus", "swish"}
+_FOR_CLASSES = ("cross-entropy", "binary-cross-entropy")
+_ROWS_PER_SHARD = 64
+_MOST_SHARDS = 4
+
+
+def default_shards(batch_size: int) -> int:
+    """Return the largest power of two up to 4 that leaves 64 rows per shard.
+
+    It looks at the mini-batch alone: shards are part of the mathematics, so they must not depend on who computes.
+
+    >>> [default_shards(rows) for rows in (1, 64, 127, 128, 256, 100_000)]
+    [1, 1, 1, 2, 4, 4]
+    """
+    shards = 1
+    while shards < _MOST_SHARDS and batch_size >= 2 * shards * _ROWS_PER_SHARD:
+        shards *= 2
+    return shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of a run, by the names of the command's options.
+
+    A setting that is ``None`` gets its default from the others when the object is built; ``cost``, ``output`` and
+    ``task`` stay ``None`` until :meth:`for_task` has seen the data.
+
+    >>> Config(batch_size=256).shards
+    4
+    >>> Config(optimizer="adam", momentum=0.9)
+    Traceback (most recent call last):
+    distbp.errors.UsageError: momentum belongs to sgd, the optimizer is adam: leave it out or choose sgd
+    """
+
+    # the network
+    hidden: tuple[int, ...] = (128,)
+    """Nodes of each hidden layer, from the input on; empty for none."""
+    activation: Any = "relu"
+    """Of the hidden layers: a name or an object (see distbp.nn.own) for all, or a list with one for each."""
+    output: Any = None
+    """Activation of the output layer (by cost: softmax, sigmoid, softplus; else by task: identity, sigmoid)."""
+    cost: Any = None
+    """Cost C of an example, a name or an object (by task: cross-entropy or mse)."""
+    label_smoothing: float = 0.0
+    """Share of a class's target that is spread evenly over all classes; for the two cross-entropies."""
+    class_weights: Any = None
+    """What each class's examples count, as a mapping, or ``balanced`` for as much as the others (1 each)."""
+    initial: str | None = None
+    """Scheme of the initial weights (he where a hidden layer is like relu, else glorot)."""
+    dtype: str = "float32"
+    """Arithmetic of the whole run."""
+
+    # the descent
+    optimizer: Any = "adam"
+    """A name, or an object (see distbp.optim.Optimizer)."""
+    lr: float | None = None
+    """Step size (sgd 0.1, adagrad 0.01, lion 0.0001, else 0.001)."""
+    momentum: float | None = None
+    """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd)."""
+    nesterov: bool = False
+    """Look ahead along the momentum; sgd alone."""
+    weight_decay: float | None = None
+    """Share, times lr, that every parameter loses in each step; adamw and lion alone (0.01)."""
+    schedule: Any = "constant"
+    """What lr is multiplied by from step to step: a name, or an object (see distbp.optim.Schedule)."""
+    warmup: int = 0
+    """Steps over which lr comes up evenly, in front of the schedule."""
+    l1: float = 0.0
+    """Times the sum of the weights' sizes is added to the total cost, without the biases."""
+    l2: float = 0.0
+    """Times half the weights' sum of squares is added to the total cost, without the biases."""
+    clip_value: float | None = None
+    """Largest size of each number of the gradient."""
+    clip_norm: float | None = None
+    """Largest length of the whole gradient."""
+    max_norm: float | None = None
+    """Largest length of a node's incoming weights, after each step."""
+    batch_size: int = 128
+    """Rows per mini-batch."""
+    epochs: int = 20
+    """Passes over the training data."""
+    dropout: float = 0.0
+    """Share of the hidden nodes that each step leaves out."""
+    early_stopping: int | None = None
+    """Epochs without a lower validation cost after which the run ends; the weights of the best epoch are kept."""
+    seed: int = 0
+    """Fixes everything random."""
+
+    # the data
+    task: str | None = None
+    """What the targets are (guessed from them)."""
+    test_fraction: float = 0.2
+    """Share of the rows held out where the data bring no test part of their own."""
+    validation_fraction: float = 0.0
+    """Share of the training rows held out for early stopping and schedules (0.1 with early_stopping)."""
+
+    # who computes, what is computed
+    workers: int | str = "auto"
+    """Worker actors; 0 computes in the calling process, without Ray; ``auto`` measures which is quicker; ``A..B``
+    begins with A and takes up to B as they come. Never changes the result."""
+    shards: int | None = None
+    """Parts of a mini-batch, the unit of gradient computation; part of the result (see default_shards)."""
+    threads: int = 1
+    """BLAS threads per shard; part of the result."""
+    timeout: float = 10.0
+    """Seconds of silence after which a peer counts as lost."""
+    wait: float = 60.0
+    """Seconds to wait for the cluster's resources."""
+    address: str | None = None
+    """Existing Ray cluster, HOST:PORT or auto; without it a private local one."""
+
+    checkpoint_seconds: float = 30.0
+    """Seconds between checkpoints within an epoch; there is one at the end of each epoch in any case."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) is None and field.name not in _OPEN:
+                raise UsageError(f"{field.name} must have a value, found None")
+        for name, value in vars(self).copy().items():
+            object.__setattr__(self, name, _plain(value))
+        if not isinstance(self.hidden, list | tuple):
+            raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
+        object.__setattr__(self, "hidden", tuple(_plain(size) for size in self.hidden))
+        if isinstance(self.activation, list | tuple):
+            object.__setattr__(self, "activation", tuple(self.activation))
+        self._check_choices()
+        checks.check_numbers(self)
+        checks.check_workers(self.workers)
+        if self.address is not None:
+            checks.check_address(self.address)
+        self._check_optimizer()
+        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), self.hidden_activations))
+        self._default("initial", "he" if like_relu or self.activation == "relu" else "glorot")
+        self._default("lr", _DEFAULT_LR.get(self.optimizer) if isinstance(self.optimizer, str) else None)
+        if self.lr is None:
+            raise UsageError(f"the optimizer {name_of(self.optimizer)} is your own: give its lr too")
+        self._default("momentum", 0.9 if self.optimizer == "sgd" else None)
+        self._default("weight_decay", 0.01 if self.optimizer in _DECAYING else None)
+        self._default("shards", default_shards(self.batch_size))
+        if self.early_stopping is not None and not self.validation_fraction:
+            object.__setattr__(self, "validation_fraction", 0.1)
+
+    @property
+    def hidden_activations(self) -> tuple[Any, ...]:
+        """The activation of each hidden layer."""
+        return self.activation if isinstance(self.activation, tuple) else (self.activation,) * len(self.hidden)
+
+    def _check_choices(self) -> None:
+        """Refuse unknown names and objects that are no parts."""
+        if isinstance(self.activation, tuple) and len(self.activation) != len(self.hidden):
+            raise UsageError(
+                f"activation names {len(self.activation)} for {len(self.hidden)} layers: give one for each, or one"
+            )
+        for setting in ("output", "cost", "initial", "optimizer", "schedule", "dtype", "task"):
+            if getattr(self, setting) is not None:
+                check_choice(setting, getattr(self, setting))
+        for part in self.activation if isinstance(self.activation, tuple) else (self.activation,):
+            check_choice("activation", part)
+        if self.label_smoothing and self.cost is not None and self.cost not in _FOR_CLASSES:
+            raise UsageError(f"label_smoothing belongs to the two cross-entropies, the cost is {name_of(self.cost)}")
+
+    def _check_optimizer(self) -> None:
+        """Refuse settings that the optimizer does not have."""
+        name = name_of(self.optimizer)
+        if self.optimizer != "sgd" and (self.momentum is not None or self.nesterov):
+            what = "nesterov" if self.momentum is None else "momentum"
+            raise UsageError(f"{what} belongs to sgd, the optimizer is {name}: leave it out or choose sgd")
+        if self.nesterov and self.momentum == 0:
+            raise UsageError("nesterov needs a momentum above 0, found 0")
+        if self.weight_decay is not None and self.optimizer not in _DECAYING:
+            raise UsageError(
+                f"weight_decay belongs to adamw and lion, the optimizer is {name}: choose one of them, or use l2"
+            )
+
+    @property
+    def worker_count(self) -> int:
+        """The largest number of workers, once it is no longer open."""
+        return self._worker_range()[1]
+
+    @property
+    def least_workers(self) -> int:
+        """The number of workers with which the run may begin."""
+        return self._worker_range()[0]
+
+    def _worker_range(self) -> tuple[int, int]:
+        if isinstance(self.workers, int):
+            return self.workers, self.workers
+        if self.workers == "auto":
+            raise ValueError("the number of workers is still open")
+        least, _, most = self.workers.partition("..")
+        return int(least), int(most)
+
+    def _default(self, name: str, value: object) -> None:
+        if getattr(self, name) is None:
+            object.__setattr__(self, name, value)
+
+    def for_task(self, task: str) -> Config:
+        """Return these settings with ``task``, ``cost`` and ``output`` filled in."""
+        cost = self.cost or ("cross-entropy" if task == "classification" else "mse")
+        if task == "regression" and cost == "cross-entropy":
+            raise UsageError(f"cost {cost} is for classes, the task is regression: use --cost mse")
+        if task == "classification" and cost == "poisson":
+            raise UsageError("cost poisson is for counts, the task is classification: use --cost cross-entropy")
+        if task == "regression" and (self.label_smoothing or self.class_weights is not None):
+            what = "label_smoothing is" if self.label_smoothing else "class_weights are"
+            raise UsageError(f"{what} for classes, the task is regression: leave it out")
+        fused = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}
+        by_task = "identity" if task == "regression" else "sigmoid"
+        output = self.output or (fused.get(cost, by_task) if isinstance(cost, str) else by_task)
+        return replace(self, task=task, cost=cost, output=output)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every setting, also the defaulted ones, as JSON's types; parts of the user's own by their names."""
+        described = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("output", "cost", "optimizer", "schedule"):
+            described[name] = None if described[name] is None else name_of(described[name])
+        one = not isinstance(self.activation, tuple)
+        described["activation"] = name_of(self.activation) if one else [name_of(part) for part in self.activation]
+        described["hidden"] = list(self.hidden)
+        if isinstance(self.class_weights, Mapping):
+            described["class_weights"] = {str(name): weight for name, weight in self.class_weights.items()}
+        return described
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Config:
+        """Build from settings by name.
+
+        Raises:
+            UsageError: a name is unknown (with the nearest known one) or a value is out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("setting", name, known)
+        return cls(**settings)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number, as pipelines have them, as Python's own."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value

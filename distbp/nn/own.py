@@ -1,0 +1,69 @@
+"""Activations and costs of the user's own: small objects, put behind the forms that backpropagation uses."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class OwnActivation(Protocol):
+    """What an activation of your own must have; it is told about z of shape (rows, m_l), elementwise.
+
+    >>> class Sine:
+    ...     def value(self, z): return np.sin(z)
+    ...     def derivative(self, z): return np.cos(z)
+    >>> import distbp
+    >>> distbp.gradcheck((4, 5, 3), activation=Sine()).worst < 1e-6
+    True
+    """
+
+    def value(self, z: Array) -> Array:
+        """Return sigma(z)."""
+
+    def derivative(self, z: Array) -> Array:
+        """Return sigma'(z)."""
+
+
+class OwnCost(Protocol):
+    """What a cost of your own must have; a and y have the shape (rows, m_L), and classes come as 0 and 1.
+
+    >>> class Quartic:
+    ...     def value(self, a, y): return ((a - y) ** 4).sum(axis=1)
+    ...     def derivative(self, a, y): return 4 * (a - y) ** 3
+    >>> import distbp
+    >>> distbp.gradcheck((4, 5, 3), output="identity", cost=Quartic()).worst < 1e-6
+    True
+    """
+
+    def value(self, a: Array, y: Array) -> Array:
+        """Return C of each row, shape (rows,)."""
+
+    def derivative(self, a: Array, y: Array) -> Array:
+        """Return dC/da, shape (rows, m_L)."""
+
+
+class Elementwise:
+    """An :class:`OwnActivation` in the form of :class:`distbp.nn.activations.Activation`."""
+
+    needs_z = True
+
+    def __init__(self, part: OwnActivation) -> None:
+        self._part = part
+
+    @property
+    def half(self) -> float:
+        """The first z on a fine grid at which sigma(z) is above 1/2."""
+        grid = np.linspace(-20.0, 20.0, 40_001)
+        return float(grid[np.argmax(self._part.value(grid) > 0.5)])
+
+    def apply(self, z: Array, out: Array) -> None:
+        """Write sigma(z) into ``out``."""
+        np.copyto(out, self._part.value(z), casting="same_kind")
+
+    def times_derivative(self, delta: Array, a: Array, z: Array, scratch: Array) -> None:
+        """Multiply by sigma'(z)."""
+        np.multiply(delta, self._part.derivative(z), out=delta, casting="same_kind")
