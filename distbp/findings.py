@@ -86,8 +86,8 @@ class Health:
             return None
         layer = growth.index(worst) + 1
         return DivergedError("a weight", step, layer, (
-            f"layer {layer}: its weights have grown to {worst:,.0f} times their length by step {step}, and the total "
-            f"cost from {self._cost:.4g} to {cost:.4g}: exploding. Try a lower --lr, or --clip-norm"
+            f"the weights of step {step} are {worst:,.3g} times as long as at the start in layer {layer}, and the "
+            f"total cost went from {self._cost:.4g} to {cost:.4g}: exploding. Try a lower --lr, or --clip-norm"
         ))  # fmt: skip
 
 

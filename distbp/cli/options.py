@@ -143,7 +143,7 @@ _SETTINGS = (
     click.option("--dtype", metavar="NAME", default="float32", show_default=True,
                  help=f"Arithmetic: {_named('dtype')}."),
     click.option("--optimizer", metavar="NAME", default="adam", show_default=True, help=f"{_named('optimizer')}."),
-    click.option("--lr", type=_ABOVE_0, help="Step size.  [default: sgd 0.1, adagrad 0.01, lion 0.0001, else 0.001]"),
+    click.option("--lr", type=_ABOVE_0, help="Step size.  [default: sgd 0.1, adagrad 0.01, lion 0.0003, else 0.001]"),
     click.option("--momentum", type=click.FloatRange(0, 1, max_open=True),
                  help="Share of the last update that is kept, for sgd.  [default: 0.9]"),
     click.option("--nesterov", is_flag=True, help="Look ahead along the momentum, for sgd."),

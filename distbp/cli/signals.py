@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,8 +51,17 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """Handle SIGINT and SIGTERM within the ``with`` block."""
     stop = StopRequest()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = sys.unraisablehook
+
+    def say_nothing_of_interrupts(told: sys.UnraisableHookArgs) -> None:
+        """Leave out the interrupt that came in a library's callback, where Python prints it and goes on."""
+        if told.exc_type is not KeyboardInterrupt:
+            hook(told)
+
+    sys.unraisablehook = say_nothing_of_interrupts
     try:
         yield stop
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)

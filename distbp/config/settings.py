@@ -19,7 +19,7 @@ _OPEN = {
 NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "checkpoint_seconds"})
 """The settings that say who computes and how it is watched."""
 
-_DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001, "lion": 0.0001}
+_DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001, "lion": 0.0003}
 _DECAYING = ("adamw", "lion")
 _LIKE_RELU = {"relu", "leaky-relu", "elu", "gelu", "softplus", "swish"}
 _FOR_CLASSES = ("cross-entropy", "binary-cross-entropy")
@@ -77,7 +77,7 @@ class Config:
     optimizer: Any = "adam"
     """A name, or an object (see distbp.optim.Optimizer)."""
     lr: float | None = None
-    """Step size (sgd 0.1, adagrad 0.01, lion 0.0001, else 0.001)."""
+    """Step size (sgd 0.1, adagrad 0.01, lion 0.0003, else 0.001)."""
     momentum: float | None = None
     """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd)."""
     nesterov: bool = False

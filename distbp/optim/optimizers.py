@@ -30,7 +30,7 @@ class Optimizer(Protocol):
     ...         np.multiply(gradient, lr, out=gradient)
     ...         np.subtract(old[0], gradient, out=new[0])
     >>> import distbp
-    >>> result = distbp.train("digits", optimizer=SignDescent(), lr=0.001, workers=0, epochs=5)
+    >>> result = distbp.train("digits", optimizer=SignDescent(), lr=0.002, workers=0, epochs=8)
     >>> result.summary["test_accuracy"] > 0.9
     True
     """

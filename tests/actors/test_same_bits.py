@@ -24,6 +24,66 @@ def test_every_number_of_workers_gives_the_same_bits(settings: dict[str, object]
     assert [sha("digits", workers, **settings) for workers in (1, 2, 3)] == [alone] * 3
 
 
+class Sine:
+    """An activation of the user's own."""
+
+    def value(self, z):
+        return np.sin(z)
+
+    def derivative(self, z):
+        return np.cos(z)
+
+
+class Quartic:
+    """A cost of the user's own."""
+
+    def value(self, a, y):
+        return ((a - y) ** 4).sum(axis=1)
+
+    def derivative(self, a, y):
+        return 4 * (a - y) ** 3
+
+
+class SignDescent:
+    """An optimizer of the user's own."""
+
+    slots = ()
+
+    def update(self, old, new, gradient, step, lr, scratch):
+        np.subtract(old[0], lr * np.sign(gradient), out=new[0])
+
+
+class Halves:
+    """A schedule of the user's own."""
+
+    def factor(self, step, steps):
+        return 1.0 if 2 * step < steps else 0.5
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"activation": Sine(), "cost": Quartic(), "output": "sigmoid", "optimizer": SignDescent(), "lr": 0.002,
+         "schedule": Halves()},
+        {"dropout": 0.2, "clip_norm": 0.1, "max_norm": 2.0, "schedule": "plateau", "optimizer": "sgd", "lr": 0.3,
+         "class_weights": "balanced", "validation_fraction": 0.2, "epochs": 6},
+    ],
+    ids=["own parts", "clipped, plateau"],
+)  # fmt: skip
+def test_parts_of_the_users_own_and_rules_of_the_server_give_the_same_bits(settings: dict[str, object]) -> None:
+    settings = {"epochs": 2, "shards": 4, **settings}
+    alone = distbp.train("digits", workers=0, **settings)
+    two = distbp.train("digits", workers=2, **settings)
+    assert two.summary["weights_sha256"] == alone.summary["weights_sha256"]
+    for here, there in zip(alone.history, two.history, strict=True):
+        assert (here["lr"], here["findings"], here["noise_scale"]) == (
+            there["lr"],
+            there["findings"],
+            there["noise_scale"],
+        )
+        assert here["layers"] == there["layers"]
+
+
 def test_last_mini_batch_with_fewer_rows_than_shards(rng: np.random.Generator) -> None:
     data = (rng.random((70, 5)), rng.integers(0, 3, 70))
     settings = {"batch_size": 9, "shards": 4, "epochs": 2, "hidden": (6,)}  # 56 training rows: 6 steps of 9, then 2

@@ -1,9 +1,11 @@
 """The number of workers is not a hyper-parameter: worker and server give the bits of one process."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from distbp.config import Config
+from distbp.config import CHOICES, Config
 from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
 from distbp.nn.initial import initial_weights
@@ -24,38 +26,39 @@ def rows(digits):
     return digits.train[:103]  # with 20 rows a step: 5 steps, then one of 3 rows, fewer than most shards
 
 
-def start(config):
-    weights = initial_weights(STRUCTURE, "he", config.seed, config.dtype)
+def start(config, structure=STRUCTURE):
+    weights = initial_weights(structure, "he", config.seed, config.dtype)
     slots = optimizer_of(config).slots
     return np.vstack([weights, np.zeros((len(slots), weights.size), weights.dtype)])
 
 
-def alone(config, rows, steps=STEPS):
-    pool = InProcess(STRUCTURE, config, rows, start(config))
+def alone(config, rows, steps=STEPS, structure=STRUCTURE):
+    pool = InProcess(structure, config, rows, start(config, structure))
     records = list(pool.steps(steps))
     return pool.state(), records
 
 
-def push(worker, step, held, shards, weights):
+def push(worker, step, held, shards, weights, structure=STRUCTURE):
     """Return a worker's report and its sums by the spans they are of."""
     spans = subtrees(held, shards)
-    out = [STRUCTURE.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
+    out = [structure.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
     report = worker.push(step, held, weights, out)
     return report, {span: sums.flat for span, sums in zip(spans, out, strict=True)}
 
 
-def together(config, rows, workers, steps=STEPS):
+def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
     """Do the steps with several workers, whose answers come in from the last to the first."""
-    staff = [Worker(STRUCTURE, config, rows) for _ in range(workers)]
+    staff = [Worker(structure, config, rows) for _ in range(workers)]
     order = Order(len(rows), config.batch_size, config.seed)
-    server = make_server(STRUCTURE, config, order, two_versions(start(config), 0), 0)
+    server = make_server(structure, config, order, two_versions(start(config, structure), 0), 0)
     records = []
     for step in range(steps):
         shards = shards_of(order, step, config.shards).stop
         held = cut(shards, workers)
-        answers = [push(worker, step, span, shards, server.weights) for worker, span in zip(staff, held, strict=False)][
-            ::-1
-        ]
+        answers = [
+            push(worker, step, span, shards, server.weights, structure)
+            for worker, span in zip(staff, held, strict=False)
+        ][::-1]
         sums = {span: total for _, found in answers for span, total in found.items()}
         records.append(
             server.update(
@@ -88,6 +91,43 @@ def test_state_is_bit_identical_for_any_number_of_workers(shards, workers, rows)
 def test_state_is_bit_identical_with_every_optimizer(settings, rows):
     config = Config(batch_size=20, shards=5, **settings)
     assert together(config, rows, 3)[0].tobytes() == alone(config, rows)[0].tobytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *[{"optimizer": name} for name in CHOICES["optimizer"]],
+        *[{"schedule": name, "warmup": 3} for name in CHOICES["schedule"]],
+        *[{"activation": name} for name in CHOICES["activation"]],
+        *[{"cost": name} for name in CHOICES["cost"]],
+        {"dropout": 0.3, "label_smoothing": 0.1},
+        {"l1": 1e-3, "l2": 1e-3, "clip_value": 1e-3},
+        {"clip_norm": 0.05, "max_norm": 0.7, "dropout": 0.5},
+        {"cost": "binary-cross-entropy", "label_smoothing": 0.2, "weights": True},
+        {"clip_norm": 0.05, "weights": True, "connections": True},
+    ],
+    ids=str,
+)
+def test_state_is_bit_identical_with_every_part(settings, workers, rows, rng):
+    settings = dict(settings)
+    connections = ()
+    if settings.pop("connections", False):
+        connections = ((rng.random((16, 64)) < 0.5).astype(np.uint8), None)
+    if settings.pop("weights", False):
+        weights = rng.random(len(rows)).astype(np.float32)
+        weights[::3] = 0
+        rows = replace(rows, weights=weights)
+    cost = settings.get("cost", "cross-entropy")
+    config = Config(batch_size=20, shards=4, hidden=(16,), epochs=2, **settings)
+    output = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}.get(cost, "tanh")
+    structure = Structure((64, 16, 10), (config.activation, output), cost, connections)
+    state, records = together(config, rows, workers, structure=structure)
+    expected, expected_records = alone(config, rows, structure=structure)
+    assert np.isfinite(state).all()
+    assert state.tobytes() == expected.tobytes()
+    assert [record.weight for record in records] == pytest.approx([record.weight for record in expected_records])
+    assert [record.diagnosis for record in records] == [record.diagnosis for record in expected_records]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

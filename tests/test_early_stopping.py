@@ -1,0 +1,129 @@
+"""Early stopping, the plateau schedule and what a break in between changes: nothing."""
+
+import numpy as np
+import pytest
+
+import distbp
+from distbp.errors import DataError, Interrupted, UsageError
+
+OVERFITTING = {"hidden": (64,), "lr": 0.02, "early_stopping": 3, "epochs": 60, "workers": 0, "seed": 1}
+
+
+class EndAfter(distbp.Callback):
+    def __init__(self, step):
+        self._step = step
+
+    def on_step(self, record):
+        return record.step + 1 == self._step
+
+
+@pytest.fixture(scope="module")
+def stopped():
+    return distbp.train("digits", **OVERFITTING)
+
+
+def test_the_run_ends_and_the_best_weights_are_kept(stopped):
+    costs = [record["validation_cost"] for record in stopped.history]
+    best = int(np.argmin(costs))
+    assert len(costs) == best + 1 + 3 < 60
+    assert stopped.summary["best_epoch"] == best + 1
+    assert stopped.summary["test_cost"] == stopped.history[best]["test_cost"]
+    digits = distbp.load("digits")
+    assert stopped.network.evaluate(digits.test.x, digits.test.y).cost == pytest.approx(stopped.summary["test_cost"])
+
+
+@pytest.mark.parametrize("step", [5, 30, 61])
+def test_a_break_changes_nothing(stopped, step, tmp_path):
+    with pytest.raises(Interrupted):
+        distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(step)], **OVERFITTING)
+    again = distbp.resume(tmp_path / "run")
+    assert again.summary["weights_sha256"] == stopped.summary["weights_sha256"]
+    assert again.summary["best_epoch"] == stopped.summary["best_epoch"]
+    assert [r["validation_cost"] for r in again.history] == [r["validation_cost"] for r in stopped.history]
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "one-cycle", "cosine", "step", "inverse-time", "exponential"])
+@pytest.mark.parametrize("step", [17, 24])
+def test_every_schedule_goes_on_from_any_step(schedule, step, tmp_path):
+    settings = {"schedule": schedule, "warmup": 5, "optimizer": "sgd", "lr": 0.5, "epochs": 12, "workers": 0}
+    whole = distbp.train("digits", **settings)
+    with pytest.raises(Interrupted):
+        distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(step)], **settings)
+    again = distbp.resume(tmp_path / "run")
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    assert [record["lr"] for record in again.history] == [record["lr"] for record in whole.history]
+
+
+def test_plateau_lowers_the_rate_where_the_cost_does_not_fall():
+    result = distbp.train("digits", schedule="plateau", optimizer="sgd", lr=2.0, epochs=15, workers=0, momentum=0.0)
+    rates = [record["lr"] for record in result.history]
+    assert rates[0] == 2.0
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 2.0
+
+
+def test_class_weights_are_row_weights():
+    digits = distbp.load("digits")
+    x, y = digits.train.x / 16.0, np.asarray(digits.classes)[digits.train.y]
+    by_class = distbp.train((x, y), class_weights={3: 0.0, 4: 2.0}, workers=0, epochs=3)
+    by_row = distbp.train((x, y, np.where(y == 3, 0.0, np.where(y == 4, 2.0, 1.0))), workers=0, epochs=3)
+    assert by_class.summary["weights_sha256"] == by_row.summary["weights_sha256"]
+    assert not (by_class.network.predict(x) == 3).any()
+
+
+def test_a_mini_batch_in_which_nothing_counts_changes_nothing():
+    random = np.random.default_rng(0)
+    x, y, weights = random.normal(size=(40, 3)), random.integers(0, 2, 40), np.zeros(40)
+    weights[:8] = 1
+    result = distbp.train((x, y, weights), batch_size=2, workers=0, epochs=3)
+    assert np.isfinite(result.network.weights).all()
+
+
+ROWS = np.random.default_rng(0).normal(size=(40, 3))
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        ((ROWS, ROWS[:, 0] > 0, -np.ones(40)), {}, "weights row 0 is -1: a row counts 0 or more"),
+        ((ROWS, ROWS[:, 0] > 0, np.zeros(40)), {}, "all weights are 0"),
+        ((ROWS, ROWS[:, 0] > 0, np.ones(39)), {}, "found 40 rows but 39 weights"),
+        ((ROWS, ROWS[:, 0] > 0, np.full(40, np.nan)), {}, "weights row 0 column 0 is nan"),
+        ((ROWS, ROWS[:, :2]), {"cost": "binary-cross-entropy"}, "needs a probability in 0..1"),
+        ((ROWS, ROWS[:, 0]), {"cost": "poisson"}, "needs a count of at least 0"),
+    ],
+)
+def test_bad_data_is_refused_before_anything_starts(data, settings, message):
+    with pytest.raises(DataError, match=message):
+        distbp.train(data, workers=0, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"warmup": 24, "epochs": 2}, "warmup takes 24 steps, the whole run has 24"),
+        ({"class_weights": {"ten": 1}}, "unknown class in class_weights 'ten'"),
+        ({"class_weights": dict.fromkeys(range(10), 0)}, "all class_weights are 0"),
+        ({"class_weights": {3: -1}}, "the weight of class 3 must be a finite number of at least 0"),
+        ({"class_weights": "even"}, "class_weights must be balanced, or a number for each class"),
+        ({"weight_decay": 0.1}, "weight_decay belongs to adamw and lion, the optimizer is adam"),
+        ({"cost": "poisson"}, "cost poisson is for counts"),
+        ({"cost": "mse", "label_smoothing": 0.1}, "label_smoothing belongs to the two cross-entropies"),
+        ({"activation": ("relu", "tanh")}, "activation names 2 for 1 layers"),
+        ({"optimizer": object()}, "'object' cannot be the optimizer: it has no slots and no update"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin': did you mean 'cosine'"),
+        ({"clip_norm": 0}, "clip_norm must be a finite number above 0"),
+        ({"l2": -1}, "l2 must be a finite number of at least 0"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_starts(settings, message):
+    with pytest.raises(UsageError, match=message):
+        distbp.train("digits", workers=0, **settings)
+
+
+def test_several_labels_per_row():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(600, 6))
+    y = (x[:, :3] + x[:, 3:] > 0).astype(np.float64)
+    result = distbp.train((x, y), cost="binary-cross-entropy", workers=0, epochs=60)
+    assert ((result.network.predict(x) > 0.5) == y).mean() > 0.95
