@@ -154,7 +154,7 @@ class Descent:
         measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": rate}
         record = {name: _for_json(value) for name, value in measured.items()}
         health, exploded = self.health.examine(network, sums, pool.step - 1, self.examined)
-        record |= health
+        record |= _for_json(health)
         self.history.append(record)
         if self.keeper is not None:
             self.keeper.epoch(record)
@@ -288,5 +288,9 @@ def _named(part: str, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _for_json(value: Any) -> Any:
-    """Return None for a number that JSON cannot hold."""
+    """Return None for numbers that JSON cannot hold, also within lists and dictionaries."""
+    if isinstance(value, Mapping):
+        return {name: _for_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_for_json(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

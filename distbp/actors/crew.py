@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,9 @@ class Crew:
 
     def __init__(self, structure: Structure, config: Config, rows: Rows, note: Callable[[str], None]) -> None:
         # Put once and passed by reference: Ray keeps one copy per host, which its workers map read-only.
-        self._rows = ray.put(rows.x), ray.put(rows.y), rows.factor
+        weights = None if rows.weights is None else ray.put(rows.weights)
+        self._rows = ray.put(rows.x), ray.put(rows.y), rows.factor, weights
+        _send_by_value(structure, config)
         self._structure = structure
         self.config = config
         self.note = note
@@ -91,7 +94,10 @@ class Crew:
         """Take in a first sign of life; return False if the actor has died instead."""
         try:
             self.pulses[who] = ray.get(pulse)
-        except RayActorError:
+        except RayActorError as error:
+            said = str(error).strip()
+            if "creation task" in said:  # it would fail again and again
+                raise PeerLostError(f"{self.name(who)} could not start: {said.splitlines()[-1].strip()}") from error
             return False
         return True
 
@@ -108,8 +114,7 @@ class Crew:
         """Start a worker in the place ``number``, and end the one that was there; return it."""
         if number in self.workers:
             ray.kill(self.workers[number])
-        x, y, factor = self._rows
-        self.workers[number] = self._options(RemoteWorker).remote(self._structure, self.config, x, y, factor)
+        self.workers[number] = self._options(RemoteWorker).remote(self._structure, self.config, *self._rows)
         return self.workers[number]
 
     def _options(self, shell: Any, **options: Any) -> Any:
@@ -206,6 +211,16 @@ def with_cluster_workers(config: Config) -> Config:
             f"{there}: use --workers {there} or fewer"
         )
     return config
+
+
+def _send_by_value(structure: Structure, config: Config) -> None:
+    """Let parts of the user's own travel with their code: the module they are from may not be there on other hosts."""
+    for part in (*structure.activations, structure.cost, config.optimizer, config.schedule):
+        module = sys.modules.get(type(part).__module__)
+        path = getattr(module, "__file__", None) or ""
+        is_installed = "site-packages" in path or module is None or module.__name__.split(".")[0] == "distbp"
+        if not isinstance(part, str) and path and not is_installed and module is not None:
+            ray.cloudpickle.register_pickle_by_value(module)
 
 
 @contextmanager

@@ -44,11 +44,13 @@ class _Alive:
 class _Worker(_Alive):
     """A :class:`Worker` whose rows are Ray's one copy on the host."""
 
-    def __init__(self, structure: Structure, config: Config, x: Array, y: Array, factor: float) -> None:
+    def __init__(
+        self, structure: Structure, config: Config, x: Array, y: Array, factor: float, weights: Array | None
+    ) -> None:
         pin_threads(config.threads)
         self._structure = structure
         self._config = config
-        self._worker = Worker(structure, config, Rows(x, y, factor))
+        self._worker = Worker(structure, config, Rows(x, y, factor, weights))
         self._sums: tuple[Array, list[Parameters]] | None = None
 
     def work(self, folder: Path, shape: Shape, number: int) -> None:
