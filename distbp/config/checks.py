@@ -4,54 +4,51 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from distbp.errors import UsageError
-
-if TYPE_CHECKING:
-    from distbp.config.settings import Config
 
 _MOST_SECONDS = 1_000_000
 _MOST_DROPOUT = 0.99
 
 
-def check_numbers(config: Config) -> None:
+def check_numbers(settings: Mapping[str, Any]) -> None:
     """Refuse numbers that are none, or out of range."""
-    _check_whole_numbers(config)
-    _check_sizes(config)
+    _check_whole_numbers(settings)
+    _check_sizes(settings)
     for name in ("momentum", "weight_decay", "label_smoothing", "validation_fraction"):
-        value = getattr(config, name)
+        value = settings[name]
         if value is not None and not (_is_number(value) and 0 <= value < 1):
             raise UsageError(f"{name} must be at least 0 and below 1, found {value!r}")
     for name in ("l1", "l2"):
-        if not (_is_number(getattr(config, name)) and getattr(config, name) >= 0):
-            raise UsageError(f"{name} must be a finite number of at least 0, found {getattr(config, name)!r}")
-    if not (_is_number(config.dropout) and 0 <= config.dropout <= _MOST_DROPOUT):
-        raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {config.dropout!r}")
-    if not (_is_number(config.test_fraction) and 0 < config.test_fraction < 1):
-        raise UsageError(f"test_fraction must lie between 0 and 1, found {config.test_fraction!r}")
-    if not isinstance(config.nesterov, bool):
-        raise UsageError(f"nesterov must be true or false, found {config.nesterov!r}")
-    _check_class_weights(config.class_weights)
+        if not (_is_number(settings[name]) and settings[name] >= 0):
+            raise UsageError(f"{name} must be a finite number of at least 0, found {settings[name]!r}")
+    if not (_is_number(settings["dropout"]) and 0 <= settings["dropout"] <= _MOST_DROPOUT):
+        raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {settings['dropout']!r}")
+    if not (_is_number(settings["test_fraction"]) and 0 < settings["test_fraction"] < 1):
+        raise UsageError(f"test_fraction must lie between 0 and 1, found {settings['test_fraction']!r}")
+    if not isinstance(settings["nesterov"], bool):
+        raise UsageError(f"nesterov must be true or false, found {settings['nesterov']!r}")
+    _check_class_weights(settings["class_weights"])
 
 
-def _check_whole_numbers(config: Config) -> None:
-    for index, size in enumerate(config.hidden):
+def _check_whole_numbers(settings: Mapping[str, Any]) -> None:
+    for index, size in enumerate(settings["hidden"]):
         _whole(f"hidden layer {index + 1}", size, least=1)
     whole = {"batch_size": 1, "epochs": 1, "seed": 0, "shards": 1, "threads": 1, "warmup": 0, "early_stopping": 1}
     for name, least in whole.items():
-        value = getattr(config, name)
+        value = settings[name]
         if value is not None:
             _whole(name, value, least)
-    if config.seed >= 2**64:
-        raise UsageError(f"seed must be below 2**64, found {config.seed}")
+    if settings["seed"] >= 2**64:
+        raise UsageError(f"seed must be below 2**64, found {settings['seed']}")
 
 
-def _check_sizes(config: Config) -> None:
+def _check_sizes(settings: Mapping[str, Any]) -> None:
     seconds = dict.fromkeys(("timeout", "wait", "checkpoint_seconds"), _MOST_SECONDS)
     sizes = dict.fromkeys(("lr", "clip_value", "clip_norm", "max_norm"), sys.float_info.max)
     for name, most in {**sizes, **seconds}.items():
-        value = getattr(config, name)
+        value = settings[name]
         if value is not None and not (_is_number(value) and 0 < value < most):
             raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {value!r}")
 

@@ -147,7 +147,7 @@ class Config:
         if isinstance(self.activation, list | tuple):
             object.__setattr__(self, "activation", tuple(self.activation))
         self._check_choices()
-        checks.check_numbers(self)
+        checks.check_numbers(vars(self))
         checks.check_workers(self.workers)
         if self.address is not None:
             checks.check_address(self.address)
