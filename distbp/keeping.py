@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distbp.config import NEVER_CHANGES_THE_RESULT, Config
+from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
 from distbp.errors import RunError, UsageError
@@ -43,14 +43,20 @@ class Past:
         """The settings of the run."""
         return config_of(self.settings)
 
-    @property
-    def network(self) -> Network:
-        """The network as it was."""
+    def network(self, config: Config | None = None) -> Network:
+        """Return the network as it was; parts of the user's own are found in ``config`` by their names."""
+        own: dict[str, Any] = {}
+        if config is not None:
+            parts = (*config.hidden_activations, config.output, config.cost)
+            own = {name_of(part): part for part in parts if part is not None and not isinstance(part, str)}
         described = self.checkpoint.described["structure"]
         connections = read_connections(self.path, len(described["activations"]))
         try:
             structure = Structure(
-                tuple(described["sizes"]), tuple(described["activations"]), described["cost"], connections
+                tuple(described["sizes"]),
+                tuple(own.get(name, name) for name in described["activations"]),
+                own.get(described["cost"], described["cost"]),
+                connections,
             )
         except UsageError as error:
             raise RunError(f"{self.path} was trained with parts of its own: pass them in config ({error})") from error
@@ -138,8 +144,7 @@ def read_past(path: Path, note: Note) -> Past:
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
     settings = read_json(path / CONFIG)
-    with held(path):
-        checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
+    checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
     return Past(path, settings, checkpoint)

@@ -22,7 +22,7 @@ from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.digest import layer_hashes
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network, with_parts
-from distbp.runs.directory import check_unused, made
+from distbp.runs.directory import check_unused, held, made
 
 
 def train(
@@ -96,7 +96,8 @@ def resume(
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
     noted: list[str] = []
-    past = read_past(Path(run), noted.append)
+    with held(Path(run)):
+        past = read_past(Path(run), noted.append)
     sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
     if "arrays" in [source for source in sources if isinstance(source, str)]:
         raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
@@ -104,7 +105,7 @@ def resume(
     wanted = config or past.config
     if workers is not None:
         wanted = replace(wanted, workers=workers)
-    return _train(sources, wanted, past.network, past.path, callbacks, started, past, force, noted)
+    return _train(sources, wanted, past.network(wanted), past.path, callbacks, started, past, force, noted)
 
 
 def _listed(data: Source | Sequence[Source]) -> list[Source]:

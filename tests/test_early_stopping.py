@@ -127,3 +127,38 @@ def test_several_labels_per_row():
     y = (x[:, :3] + x[:, 3:] > 0).astype(np.float64)
     result = distbp.train((x, y), cost="binary-cross-entropy", workers=0, epochs=60)
     assert ((result.network.predict(x) > 0.5) == y).mean() > 0.95
+
+
+class Sine:
+    """An activation of the user's own."""
+
+    def value(self, z):
+        return np.sin(z)
+
+    def derivative(self, z):
+        return np.cos(z)
+
+
+def test_a_run_with_parts_of_its_own_goes_on_and_is_loaded_with_them(tmp_path):
+    config = distbp.Config(activation=Sine(), workers=0, epochs=3)
+    whole = distbp.train("digits", config)
+    with pytest.raises(Interrupted):
+        distbp.train("digits", config, run_dir=tmp_path / "run", callbacks=[EndAfter(17)])
+    with pytest.raises(distbp.DistbpError, match="Sine"):
+        distbp.resume(tmp_path / "run")
+    again = distbp.resume(tmp_path / "run", config=config)
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+    with pytest.raises(distbp.DistbpError, match="unknown activation 'Sine'"):
+        distbp.Network.load(tmp_path / "run")
+    x = distbp.load("digits").test.x
+    loaded = distbp.Network.load(tmp_path / "run", own=[Sine()])
+    assert loaded.outputs(x).tobytes() == whole.network.outputs(x).tobytes()
+
+
+def test_a_run_with_connections_goes_on_with_them(tmp_path):
+    network = distbp.Network((64, 8, 10), connections=[np.tri(8, 64, 40, dtype=int), None])
+    settings = {"network": network, "workers": 0, "epochs": 3}
+    whole = distbp.train("digits", **settings)
+    with pytest.raises(Interrupted):
+        distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(17)], **settings)
+    assert distbp.resume(tmp_path / "run").summary["weights_sha256"] == whole.summary["weights_sha256"]

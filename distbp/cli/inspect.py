@@ -27,11 +27,14 @@ def inspect(run: Path) -> None:
     """
     import numpy as np
 
+    from distbp.cli.progress import say
     from distbp.config import name_of
+    from distbp.keeping import is_begun, is_finished, read_past
     from distbp.network import Network
     from distbp.runs.directory import read_metrics
 
-    network = Network.load(run)
+    # a run that is going on, or was left, has checkpoints only
+    network = Network.load(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}

@@ -47,7 +47,15 @@ class _Lines(Callback):
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     """Return one epoch's record as a line to read."""
     parts = [f"epoch {record['epoch']}/{epochs}"]
-    for name in ("train_cost", "train_accuracy", "test_cost", "test_accuracy", "test_rmse", "test_r2"):
+    for name in (
+        "train_cost",
+        "train_accuracy",
+        "validation_cost",
+        "test_cost",
+        "test_accuracy",
+        "test_rmse",
+        "test_r2",
+    ):
         if record.get(name) is not None:
             parts.append(f"{name.replace('_', ' ')} {record[name]:.4f}")
     return "  ".join([*parts, f"{record['samples_per_second']:,.0f} samples/s"])
