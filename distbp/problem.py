@@ -14,7 +14,8 @@ from distbp.data.order import Order
 from distbp.data.targets import held_out
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.network import Network
-from distbp.nn.structure import Structure
+from distbp.nn.structure import Structure, check_own_parts_of
+from distbp.optim import check_own_parts
 from distbp.randomness import Purpose
 
 
@@ -53,10 +54,13 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
                 f"the network has inputs and outputs {structure.sizes[0]}, {structure.sizes[-1]}, "
                 f"the data need {expected[0]}, {expected[1]}"
             )
-        return config, structure
-    assert config.output is not None and config.cost is not None
-    sizes = (data.features, *config.hidden, _outputs(config.cost, data))
-    return config, Structure(sizes, (*config.hidden_activations, config.output), config.cost)
+    else:
+        assert config.output is not None and config.cost is not None
+        sizes = (data.features, *config.hidden, _outputs(config.cost, data))
+        structure = Structure(sizes, (*config.hidden_activations, config.output), config.cost)
+    check_own_parts_of(structure, config.dtype)
+    check_own_parts(config, steps)
+    return config, structure
 
 
 def _check_targets(cost: object, data: DataSet) -> None:

@@ -162,3 +162,29 @@ def test_a_run_with_connections_goes_on_with_them(tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(17)], **settings)
     assert distbp.resume(tmp_path / "run").summary["weights_sha256"] == whole.summary["weights_sha256"]
+
+
+def made(**members):
+    return type("Mine", (), members)()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"activation": made(value=lambda self, z: z[:1], derivative=lambda self, z: z)},
+            r"Mine.value returned the shape",
+        ),
+        (
+            {"cost": made(value=lambda self, a, y: 1.0, derivative=lambda self, a, y: a)},
+            r"Mine.value .* expected \(3,\)",
+        ),
+        ({"optimizer": made(slots=3, update=lambda *a: None), "lr": 1.0}, "slots must be a tuple of names, found 3"),
+        ({"optimizer": made(slots=(), update=lambda *a: None), "lr": 1.0}, "update must write every row of new"),
+        ({"optimizer": made(slots=(), update=lambda *a: None)}, "give its lr too"),
+        ({"schedule": made(factor=lambda self, step, steps: float("nan"))}, "factor returned nan"),
+    ],
+)
+def test_parts_of_ones_own_that_cannot_work_are_refused_before_anything_starts(settings, message):
+    with pytest.raises(UsageError, match=message):
+        distbp.train("digits", workers=2, **settings)

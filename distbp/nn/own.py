@@ -7,6 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distbp.config import name_of
+from distbp.errors import UsageError
+
 Array = NDArray[Any]
 
 
@@ -67,3 +70,32 @@ class Elementwise:
     def times_derivative(self, delta: Array, a: Array, z: Array, scratch: Array) -> None:
         """Multiply by sigma'(z)."""
         np.multiply(delta, self._part.derivative(z), out=delta, casting="same_kind")
+
+
+def check_own_activation(part: OwnActivation, dtype: str) -> None:
+    """Refuse an activation whose functions return another shape; it is tried on three rows of two nodes.
+
+    What the user's own code raises goes through as it is.
+
+    Raises:
+        UsageError: it does.
+    """
+    z = np.linspace(-2.0, 2.0, 6, dtype=dtype).reshape(3, 2)
+    for name in ("value", "derivative"):
+        _check_shape(part, name, getattr(part, name)(z), (3, 2))
+
+
+def check_own_cost(part: OwnCost, nodes: int, dtype: str) -> None:
+    """Refuse a cost whose functions return another shape; it is tried on three rows.
+
+    Raises:
+        UsageError: it does.
+    """
+    a, y = np.full((3, nodes), 0.5, dtype), np.zeros((3, nodes), dtype)
+    _check_shape(part, "value", part.value(a, y), (3,))
+    _check_shape(part, "derivative", part.derivative(a, y), (3, nodes))
+
+
+def _check_shape(part: object, name: str, found: Any, expected: tuple[int, ...]) -> None:
+    if np.shape(found) != expected:
+        raise UsageError(f"{name_of(part)}.{name} returned the shape {np.shape(found)}, expected {expected}")

@@ -14,6 +14,7 @@ from distbp.config import CHOICES, name_of
 from distbp.errors import UsageError, unknown_name
 from distbp.nn.activations import Activation, activation_of
 from distbp.nn.costs import Cost, cost_of
+from distbp.nn.own import check_own_activation, check_own_cost
 
 Array = NDArray[Any]
 
@@ -181,3 +182,16 @@ def check_connections(sizes: Sequence[int], connections: Sequence[Array | None])
     if not reached.all():
         node = int(np.argmin(reached))
         raise UsageError(f"connections cut output node {node} off: nothing of the input reaches it")
+
+
+def check_own_parts_of(structure: Structure, dtype: str) -> None:
+    """Try the activations and the cost of the user's own, before anything is started with them.
+
+    Raises:
+        UsageError: one returns another shape than it must.
+    """
+    for part in structure.activations:
+        if not isinstance(part, str):
+            check_own_activation(part, dtype)
+    if not isinstance(structure.cost, str):
+        check_own_cost(structure.cost, structure.sizes[-1], dtype)

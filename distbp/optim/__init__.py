@@ -1,7 +1,19 @@
 """How weights follow from a mean gradient. NumPy alone; all state is in flat vectors that are passed in and out."""
 
 from distbp.optim.optimizers import SGD, Adagrad, Adam, Lion, Optimizer, RMSProp
-from distbp.optim.rule import Rule, optimizer_of, schedule_of
+from distbp.optim.rule import Rule, check_own_parts, optimizer_of, schedule_of
 from distbp.optim.schedules import Schedule
 
-__all__ = ["SGD", "Adagrad", "Adam", "Lion", "Optimizer", "RMSProp", "Rule", "Schedule", "optimizer_of", "schedule_of"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "Lion",
+    "Optimizer",
+    "RMSProp",
+    "Rule",
+    "Schedule",
+    "check_own_parts",
+    "optimizer_of",
+    "schedule_of",
+]

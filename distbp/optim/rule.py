@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from distbp.config import Config
+import numpy as np
+
+from distbp.config import Config, name_of
+from distbp.errors import UsageError
 from distbp.optim.optimizers import SGD, Adagrad, Adam, Lion, Optimizer, RMSProp
 from distbp.optim.schedules import SCHEDULES, Schedule, WarmUp
 
@@ -65,3 +69,27 @@ class Rule:
     def rate(self, step: int) -> float:
         """Return the step size of a step."""
         return self.lr * self.schedule.factor(step, self.steps)
+
+
+def check_own_parts(config: Config, steps: int) -> None:
+    """Refuse an optimizer or a schedule of the user's own that cannot do its work; both are tried once.
+
+    What the user's own code raises goes through as it is.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    schedule, optimizer = config.schedule, config.optimizer
+    if not isinstance(schedule, str):
+        factor = schedule.factor(0, steps)
+        if not isinstance(factor, int | float | np.floating) or not math.isfinite(factor):
+            raise UsageError(f"{name_of(schedule)}.factor returned {factor!r}, expected a finite number")
+    if isinstance(optimizer, str):
+        return
+    slots = optimizer.slots
+    if not isinstance(slots, tuple | list) or not all(isinstance(slot, str) for slot in slots):
+        raise UsageError(f"{name_of(optimizer)}.slots must be a tuple of names, found {slots!r}")
+    old, new = np.zeros((1 + len(slots), 3), config.dtype), np.full((1 + len(slots), 3), np.nan, config.dtype)
+    optimizer.update(old, new, np.ones(3, config.dtype), 0, config.lr, np.empty(3, config.dtype))
+    if not np.isfinite(new).all():
+        raise UsageError(f"{name_of(optimizer)}.update must write every row of new: weights and {len(slots)} slots")
