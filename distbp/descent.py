@@ -74,7 +74,7 @@ class Descent:
         self.examined = data.test.x[:_ROWS_EXAMINED]
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
-        self._told: set[tuple[str, int]] = set()
+        self._told: set[str] = set()
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
         self.step_here: float | None = None
@@ -193,10 +193,10 @@ class Descent:
         return patience is not None and self.history[-1]["epoch"] - self._best_epoch() >= patience
 
     def _tell(self, found: Sequence[Mapping[str, Any]]) -> None:
-        """Tell a finding when it comes up, not again in every epoch."""
+        """Tell the first finding of each kind, not those of all layers again in every epoch."""
         for finding in found:
-            if (finding["kind"], finding["layer"]) not in self._told:
-                self._told.add((finding["kind"], finding["layer"]))
+            if finding["kind"] not in self._told:
+                self._told.add(finding["kind"])
                 self.note(finding["text"])
 
     def _is_told(self, step: int) -> bool:

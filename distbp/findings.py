@@ -102,9 +102,10 @@ def findings(structure: Structure, layers: Sequence[Mapping[str, float]]) -> lis
         if is_hidden and slopes[-1] > 0 and slopes[l - 1] < _VANISHING * slopes[-1]:
             share = f"{100 * saturated:.0f} % of {name} units saturated, " if saturated else ""
             cure = "relu with He initialisation" if name in ("sigmoid", "tanh") else "a higher --lr or fewer layers"
+            cure += ", or cross-entropy" if structure.cost == "mse" else ""
             found.append(Finding("vanishing", l, (
                 f"layer {l}: {share}its gradient is {slopes[l - 1] / slopes[-1]:.0e} of the output layer's, weight by "
-                f"weight: vanishing gradient. Try {cure}, or cross-entropy"
+                f"weight: vanishing gradient. Try {cure}"
             )))  # fmt: skip
         elif is_hidden and saturated >= _SATURATED:
             found.append(Finding("saturated", l, (
