@@ -15,6 +15,7 @@ from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
 from distbp.cli.inspect import gradcheck, inspect
+from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
 from distbp.cli.resume import resume
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
@@ -43,7 +44,10 @@ def commands() -> None:
     """
 
 
-for command in (train, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench):
+_COMMANDS = (
+    train, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench, submit, list_jobs, logs, stop, fetch
+)  # fmt: skip
+for command in _COMMANDS:
     commands.add_command(command)
 
 

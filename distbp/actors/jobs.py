@@ -1,0 +1,233 @@
+"""Runs on a cluster that is reached from outside: submitted through Ray's job API, followed, stopped and fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from distbp.errors import ClusterError, RunError, UsageError
+from distbp.runs.parcel import unpack
+
+ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
+_RUN_DIRECTORY = "run_directory"
+_MOST_UPLOADED = 500 * 2**20
+_CONNECT_SECONDS = 5.0
+
+
+class Jobs:
+    """The jobs of one cluster."""
+
+    def __init__(self, address: str, token_file: Path | None = None, insecure: bool = False) -> None:
+        """Connect to ``http://HEAD:8265``.
+
+        Raises:
+            UsageError: the address or the token file is none.
+            ClusterError: nobody answers there, the token is refused, or the cluster lets everybody in.
+        """
+        _set_token(token_file)
+        self._url = _checked_url(address)
+        try:
+            import aiohttp  # noqa: F401  # of ray[default], without which the client fails late
+            import requests
+            from ray.job_submission import JobSubmissionClient
+        except ImportError as error:
+            raise ClusterError(f"{error.name} is missing: pip install 'distbp[cluster]'") from error
+        for name in ("dashboard_sdk", "job.sdk"):
+            logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
+        logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
+        self._refuse_open_cluster(requests, insecure)
+        with self._told():
+            self._client = JobSubmissionClient(self._url)
+
+    def _refuse_open_cluster(self, requests: Any, insecure: bool) -> None:
+        """Refuse a cluster elsewhere that would take jobs, and so code, from anybody."""
+        host, port = urlsplit(self._url).hostname or "", urlsplit(self._url).port
+        try:
+            answer = requests.get(f"{self._url}/api/jobs/", timeout=_CONNECT_SECONDS)
+        except requests.RequestException as error:
+            raise ClusterError(f"nobody answers at {self._url} within {_CONNECT_SECONDS:g} s: is it up?") from error
+        if answer.status_code == 200 and not insecure and not _is_here(host, port or 80):
+            raise ClusterError(
+                f"the cluster at {self._url} runs anybody's code: start it with RAY_AUTH_MODE=token, or use --insecure"
+            )
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what Ray's client raises into one line of ours."""
+        from ray.exceptions import RayError
+
+        try:
+            yield
+        except (RuntimeError, ConnectionError, OSError, RayError) as error:
+            said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            if "uthenticat" in str(error) or "401" in said or "403" in said:
+                why = "set RAY_AUTH_TOKEN, or --token-file, to its token"
+                raise ClusterError(f"the cluster at {self._url} refuses this token: {why}") from error
+            raise ClusterError(f"the cluster at {self._url}: {said}") from error
+
+    def submit(self, arguments: Sequence[str], data: Sequence[str], upload: bool, storage: str | None) -> str:
+        """Have ``distbp train`` run on the cluster; return the job's name.
+
+        Args:
+            arguments: those of ``distbp train``, without DATA and --run-dir.
+            data: DATA.
+            upload: send DATA along; else they are paths on the cluster, or names.
+            storage: a folder that all hosts see, for the run directory; None for the head's home.
+
+        Raises:
+            UsageError: what is to be sent is not there, or too large.
+            ClusterError: the cluster does not take it.
+        """
+        name = f"distbp-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
+        run_directory = f"{storage or '~/distbp-runs'}/{name}"
+        package = Path(__file__).parents[1]
+        environment: dict[str, Any] = {"py_modules": [str(package)]}
+        with TemporaryDirectory() as folder:
+            if upload:
+                data = _staged(data, Path(folder))
+                environment["working_dir"] = folder
+            command = ["python", "-m", "distbp.cli.again", run_directory, *data, *arguments]
+            with self._told():
+                self._client.submit_job(
+                    entrypoint=shlex.join(command),
+                    submission_id=name,
+                    runtime_env=environment,
+                    metadata={_RUN_DIRECTORY: run_directory},
+                )
+        return name
+
+    def all(self) -> list[tuple[str, str, float]]:
+        """Return name, status and start (seconds since 1970) of every job that was submitted so, newest first."""
+        with self._told():
+            jobs = self._client.list_jobs()
+        ours = [job for job in jobs if _RUN_DIRECTORY in (job.metadata or {})]
+        found = [(str(job.submission_id), str(job.status.value), (job.start_time or 0) / 1000) for job in ours]
+        return sorted(found, key=lambda job: -job[2])
+
+    def status(self, name: str) -> str:
+        """Return PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
+        return str(self._info(name).status.value)
+
+    def _info(self, name: str) -> Any:
+        with self._told():
+            return self._client.get_job_info(name)
+
+    def logs(self, name: str) -> str:
+        """Return what a job has said so far."""
+        with self._told():
+            return str(self._client.get_job_logs(name))
+
+    def follow(self, name: str, say: Callable[[str], None]) -> str:
+        """Pass on what a job says until it has ended; return its status.
+
+        A connection that breaks is made again; the job does not care.
+        """
+
+        async def tail() -> None:
+            async for text in self._client.tail_job_logs(name):
+                say(text)
+
+        with self._told():
+            asyncio.run(tail())
+        while (status := self.status(name)) not in ENDED:
+            time.sleep(0.5)
+        return status
+
+    def stop(self, name: str) -> None:
+        """End a job; its run keeps its checkpoints."""
+        with self._told():
+            self._client.stop_job(name)
+
+    def fetch(self, name: str, target: Path, checkpoints: bool = False) -> None:
+        """Bring a job's run directory here.
+
+        Raises:
+            UsageError: it is no job of ours, or ``target`` is taken.
+            RunError: what came is damaged.
+        """
+        directory = (self._info(name).metadata or {}).get(_RUN_DIRECTORY)
+        if directory is None:
+            raise UsageError(f"{name} was not submitted by distbp: it has no run directory")
+        if target.exists():
+            raise UsageError(f"{target} exists already: choose another folder to fetch to")
+        # Ray's job API carries no files, but a job's words.
+        command = ["python", "-m", "distbp.cli.again", "--pack", directory, *(["--checkpoints"] * checkpoints)]
+        with self._told():
+            helper = self._client.submit_job(
+                entrypoint=shlex.join(command), runtime_env={"py_modules": [str(Path(__file__).parents[1])]}
+            )
+        while (status := self.status(helper)) not in ENDED:
+            time.sleep(0.2)
+        said = self.logs(helper)
+        with self._told():
+            self._client.delete_job(helper)
+        if status != "SUCCEEDED":
+            last = (said.strip().splitlines() or [status])[-1]
+            raise RunError(f"the run directory of {name} could not be fetched: {last}")
+        unpack(said, target)
+
+
+def _staged(data: Sequence[str], folder: Path) -> list[str]:
+    """Link the data into ``folder``, and return their names there; names that are no paths stay."""
+    names: list[str] = []
+    size = 0
+    for source in data:
+        path = Path(source)
+        if not path.exists():
+            raise UsageError(f"{source} does not exist here: --upload sends files and folders of this machine")
+        inside = folder / f"data-{len(names)}" / path.name
+        inside.parent.mkdir()
+        if path.is_dir():
+            shutil.copytree(path, inside, copy_function=os.link if _same_disk(path, folder) else shutil.copy2)
+        else:
+            shutil.copy2(path, inside)
+        size += sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+        names.append(str(inside.relative_to(folder)))
+    if size > _MOST_UPLOADED:
+        raise UsageError(
+            f"the data have {size / 2**20:,.0f} MB, at most {_MOST_UPLOADED / 2**20:,.0f} can be uploaded: put them "
+            "where all hosts see them, and leave --upload out"
+        )
+    return names
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    return one.stat().st_dev == other.stat().st_dev
+
+
+def _set_token(token_file: Path | None) -> None:
+    """Let Ray find the token; it never stands on a command line."""
+    if token_file is not None:
+        if not token_file.is_file():
+            raise UsageError(f"--token-file {token_file} does not exist")
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+    has_token = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if has_token else "disabled")
+
+
+def _checked_url(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--address must be the cluster's dashboard, such as http://HEAD:8265; found {address!r}")
+    return address.rstrip("/")
+
+
+def _is_here(host: str, port: int) -> bool:
+    """Return whether an address is this machine's loopback, as at the end of a tunnel."""
+    try:
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return all(str(each).startswith("127.") or each == "::1" for each in found)

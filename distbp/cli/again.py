@@ -1,0 +1,77 @@
+"""What runs as a job on a cluster: ``distbp train``, again and again until it has come to an end of its own.
+
+``python -m distbp.cli.again RUN_DIRECTORY DATA.. [options]`` trains; with ``--pack RUN_DIRECTORY`` it says the run
+directory's files instead, for who has no other way to them.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+
+import click
+
+_MOST_TRIES = 20
+_PAUSE_SECONDS = 1.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit code of the run, once that is not the end of a killed process."""
+    if arguments and arguments[0] == "--pack":
+        return _pack(Path(arguments[1]).expanduser(), "--checkpoints" in arguments)
+    run_directory, *rest = arguments
+    path = Path(run_directory).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "distbp", "train", *rest, "--run-dir", str(path), "--resume", "auto"]
+    if not _computes_alone(rest):
+        command += ["--address", "auto"]  # a job is told its cluster by the environment
+    for attempt in range(1, _MOST_TRIES + 1):
+        code = _run(command)
+        if code >= 0:
+            return code
+        if -code in (signal.SIGTERM, signal.SIGINT):
+            return 130
+        click.echo(f"the driver was killed (attempt {attempt}): it goes on from its last checkpoint", err=True)
+        time.sleep(_PAUSE_SECONDS)
+    return 1
+
+
+def _run(command: Sequence[str]) -> int:
+    """Run a command, pass SIGTERM on to it, and return its exit code; below 0 if a signal ended it."""
+    process = subprocess.Popen(command)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _computes_alone(arguments: Sequence[str]) -> bool:
+    """Return whether --workers 0 is asked for, or another address."""
+    asked = any(name == "--workers" and value == "0" for name, value in pairwise(arguments))
+    return asked or "--workers=0" in arguments or any(each.startswith("--address") for each in arguments)
+
+
+def _pack(directory: Path, checkpoints: bool) -> int:
+    from distbp.runs.parcel import pack
+
+    if not directory.is_dir():
+        click.echo(f"{directory} is not there on {socket.gethostname()}: the run has not begun, or is kept elsewhere")
+        return 1
+    click.echo(pack(directory, checkpoints))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,149 @@
+"""``distbp submit``, ``jobs``, ``logs``, ``stop`` and ``fetch``: runs on a cluster that is reached from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distbp.errors import TrainingError, UsageError
+
+
+def _of_a_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say which cluster, and who may reach it."""
+    for option in (
+        click.option("--insecure", is_flag=True, help="Also a cluster elsewhere that lets everybody run code."),
+        click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Holds the cluster's token.  [default: RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH]"),
+        click.option("--address", required=True, metavar="URL", help="The cluster's dashboard, http://HEAD:8265."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@_of_a_cluster
+@click.option("--upload", is_flag=True, help="Send DATA along; else they are names or paths on the cluster.")
+@click.option("--storage", metavar="FOLDER", help="Where all hosts see it, for the run.  [default: ~/distbp-runs]")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Show the job's progress, then fetch it.")
+@click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Fetch to here.  [default: runs/JOB]")
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- train DATA...")
+def submit(
+    address: str, token_file: Path | None, insecure: bool, upload: bool, storage: str | None, follow: bool,
+    run_dir: Path | None, arguments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run ``distbp train`` on a Ray cluster through its job API; what stands behind -- is the command.
+
+    The job runs on the cluster, so this machine may go away: ``jobs`` and ``logs`` find it again, ``fetch`` brings the
+    run directory. A driver that is killed is started again and resumes.
+
+    \b
+    Example:
+      distbp submit --address http://head:8265 -- train digits --workers 6 --epochs 50
+    """
+    from distbp.cli.progress import say
+
+    data, options = _checked(arguments)
+    jobs = _jobs(address, token_file, insecure)
+    name = jobs.submit(options, data, upload, storage)
+    say(f"submitted {name}")
+    if not follow:
+        click.echo(name)
+        return
+    status = jobs.follow(name, lambda text: click.echo(text, nl=False, err=True))
+    if status != "SUCCEEDED":
+        raise TrainingError(f"job {name} {status.lower()}: see distbp logs {name} --address {address}")
+    target = run_dir or Path("runs") / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    jobs.fetch(name, target)
+    click.echo(target)
+
+
+def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Return DATA and the options of a ``train`` command, checked here before anything travels."""
+    from distbp.cli.options import settings_options
+    from distbp.cli.train import train
+    from distbp.config import Config
+
+    command, *rest = arguments
+    if command != "train":
+        raise UsageError(f"what is submitted must be train, found {command!r}")
+    context = train.make_context("train", list(rest))
+    given = dict(context.params)
+    data = list(given.pop("data"))
+    if given.pop("run_dir") is not None or given.pop("resume", None) or given.pop("force", False):
+        raise UsageError("--run-dir, --resume and --force belong to submit itself: the job resumes by itself")
+    names = {option.name for option in settings_options(lambda: None).__click_params__}  # type: ignore[attr-defined]
+    Config.from_settings({name: value for name, value in given.items() if name in names})
+    return data, [part for part in rest if part not in data]
+
+
+@click.command("jobs")
+@_of_a_cluster
+def list_jobs(address: str, token_file: Path | None, insecure: bool) -> None:
+    """List the jobs of a cluster, newest first: name, status, start.
+
+    \b
+    Example:
+      distbp jobs --address http://head:8265
+    """
+    for name, status, start in _jobs(address, token_file, insecure).all():
+        click.echo(f"{name}  {status:9}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(start))}")
+
+
+@click.command()
+@click.argument("job")
+@_of_a_cluster
+@click.option("--follow", is_flag=True, help="Go on until the job has ended.")
+def logs(job: str, address: str, token_file: Path | None, insecure: bool, follow: bool) -> None:
+    """Print what JOB has said.
+
+    \b
+    Example:
+      distbp logs distbp-20261123-181500-a1b2 --address http://head:8265 --follow
+    """
+    jobs = _jobs(address, token_file, insecure)
+    if follow:
+        jobs.follow(job, lambda text: click.echo(text, nl=False))
+    else:
+        click.echo(jobs.logs(job), nl=False)
+
+
+@click.command()
+@click.argument("job")
+@_of_a_cluster
+def stop(job: str, address: str, token_file: Path | None, insecure: bool) -> None:
+    """End JOB; its run keeps its checkpoints.
+
+    \b
+    Example:
+      distbp stop distbp-20261123-181500-a1b2 --address http://head:8265
+    """
+    _jobs(address, token_file, insecure).stop(job)
+
+
+@click.command()
+@click.argument("job")
+@_of_a_cluster
+@click.option("--checkpoints", is_flag=True, help="Also the checkpoints, to go on with the run here.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="Fetch to here.  [default: runs/JOB]")
+def fetch(job: str, address: str, token_file: Path | None, insecure: bool, checkpoints: bool, out: Path | None) -> None:
+    """Bring the run directory of JOB here.
+
+    \b
+    Example:
+      distbp fetch distbp-20261123-181500-a1b2 --address http://head:8265 -o my-run
+    """
+    target = out or Path("runs") / job
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _jobs(address, token_file, insecure).fetch(job, target, checkpoints)
+    click.echo(target)
+
+
+def _jobs(address: str, token_file: Path | None, insecure: bool) -> Any:
+    from distbp.actors.jobs import Jobs
+
+    return Jobs(address, token_file, insecure)
