@@ -12,7 +12,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from distbp.actors.crew import Crew, failed, is_loss, longest_start, raise_cause
+from distbp.actors.crew import START_SECONDS, Crew, failed, is_loss, raise_cause
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import PeerLostError
@@ -98,15 +98,16 @@ class CallPath:
         deadline = time.monotonic() + self._crew.config.wait
         while True:
             try:
-                self._from_server(
-                    self._crew.server.load.remote(state, step, self._order), longest_start(self._crew.config)
-                )
+                load = self._crew.server.load.remote(state, step, self._order)
+                self._from_server(load, min(self._crew.config.wait, START_SECONDS))
+                pulse = self._crew.server.pulse.remote()
+                self._crew.pulses[None] = self._from_server(pulse, self._crew.config.timeout)
                 break
             except _ServerLost as lost:
                 if time.monotonic() > deadline:
                     wait = self._crew.config.wait
                     raise PeerLostError(f"no parameter server came up within {wait:g} s in step {step}") from lost
-                self._crew.start_server()
+                self._start_server()
         self._weights = self._crew.server.pull.remote()
         self.step = step
 
@@ -231,8 +232,13 @@ class CallPath:
         self._crew.note(
             f"{self._crew.name(None)} was lost in step {self.step}: another one does the steps from {step} on again"
         )
-        self._crew.start_server()
+        self._start_server()
         self._load()
+
+    def _start_server(self) -> None:
+        """Start a server in the place of the one that is lost, on a host that answers."""
+        self._crew.silent(self._crew.config.timeout / 2)
+        self._crew.start_server()
 
 
 class _ServerLost(Exception):

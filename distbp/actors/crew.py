@@ -21,7 +21,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
 
 _MOST_DEATHS_AT_START = 3
-_START_SECONDS = 20.0
+START_SECONDS = 20.0
 
 
 def longest_start(config: Config) -> float:
@@ -29,7 +29,7 @@ def longest_start(config: Config) -> float:
 
     On a cluster it may have to wait for room.
     """
-    return config.wait if config.address else max(config.timeout, _START_SECONDS)
+    return config.wait if config.address else max(config.timeout, START_SECONDS)
 
 
 class Crew:
@@ -46,6 +46,8 @@ class Crew:
         self._strategy: Any = None
         self.server: Any = None
         self.workers: dict[int, Any] = {}
+        self._silent_nodes: set[str] = set()
+        """Hosts none of whose actors answered when all were asked."""
         self.pulses: dict[int | None, Pulse] = {}
         """The first signs of life, of workers by number and of the server under None."""
 
@@ -118,6 +120,9 @@ class Crew:
         return self.workers[number]
 
     def _options(self, shell: Any, **options: Any) -> Any:
+        if self._silent_nodes and not self._strategy:
+            # Ray itself may take a minute to see that a host is cut off, and would start actors there meanwhile.
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self._silent_nodes))})"}
         return shell.options(**options, **({"scheduling_strategy": self._strategy} if self._strategy else {}))
 
     def stay_on_this_host(self) -> None:
@@ -146,8 +151,11 @@ class Crew:
     def silent(self, seconds: float) -> list[int | None]:
         """Return who of those that had answered before does not answer, or is dead; None is the server."""
         pulses = {self._actor(number).pulse.remote(): number for number in self.pulses}
-        _, waiting = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
-        return [pulses[ref] for ref in waiting]
+        ready, waiting = ray.wait(list(pulses), num_returns=len(pulses), timeout=seconds)
+        silent = [pulses[ref] for ref in waiting]
+        answering = {self.pulses[pulses[ref]].node for ref in ready}
+        self._silent_nodes |= {self.pulses[who].node for who in silent} - answering
+        return silent
 
     def _actor(self, number: int | None) -> Any:
         return self.server if number is None else self.workers[number]

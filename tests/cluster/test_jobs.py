@@ -1,0 +1,103 @@
+"""What a job is made of: a driver that is started again, the run directory as text, what is refused at once."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+import distbp
+from distbp.cli import run
+from distbp.errors import RunError
+from distbp.runs.parcel import pack, unpack
+
+
+def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
+    arguments = ["digits", "--workers", "0", "--epochs", "400", "--checkpoint-seconds", "0.1"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *arguments], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run" / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    (driver,) = psutil.Process(job.pid).children()
+    driver.send_signal(signal.SIGKILL)
+    _, said = job.communicate(timeout=100)
+    assert job.returncode == 0, said
+    assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["recoveries"] == 1
+    assert summary["weights_sha256"] == distbp.train("digits", workers=0, epochs=400).summary["weights_sha256"]
+
+
+def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
+    arguments = ["digits", "--workers", "0", "--epochs", "100000"]
+    job = subprocess.Popen(
+        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *arguments], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    os.kill(job.pid, signal.SIGTERM)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 130, said
+    assert "to go on from step" in said
+
+
+def test_a_wrong_command_fails_at_once(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), "nothing.npz", "--workers", "0"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "nothing.npz does not exist" in done.stderr
+    assert "again" not in done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "run"
+    (made / "checkpoints").mkdir(parents=True)
+    (made / "config.json").write_text("{}")
+    (made / "model.safetensors").write_bytes(os.urandom(10_000))
+    (made / "checkpoints" / "step-1.safetensors").write_bytes(b"state")
+    return made
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_run_directory_comes_back_as_it_went(folder, checkpoints, tmp_path):
+    unpack(f"some words before\n{pack(folder, checkpoints)}\nand after", tmp_path / "back")
+    assert (tmp_path / "back" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert (tmp_path / "back" / "checkpoints").exists() == checkpoints
+
+
+def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
+    text = pack(folder, False)
+    for damaged in (text[: len(text) // 2], text[:300] + "!" + text[301:], text[:300] + text[400:], "no run here"):
+        with pytest.raises(RunError):
+            unpack(damaged, tmp_path / "back")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["predict", "x"], 2, "what is submitted must be train, found 'predict'"),
+        (["train", "digits", "--lr", "-1"], 2, "-1.0 is not in the range"),
+        (["train", "digits", "--optimizer", "sdg"], 2, "unknown optimizer 'sdg': did you mean 'sgd'?"),
+        (["train", "digits", "--run-dir", "here"], 2, "the job resumes by itself"),
+        (["train", "digits"], 2, "--address must be the cluster's dashboard, such as http://HEAD:8265"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_travels(arguments, code, message, capsys):
+    assert run(["submit", "--address", "head:8265", "--", *arguments], 0.0) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
