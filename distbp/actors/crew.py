@@ -22,6 +22,8 @@ from distbp.parallel.arithmetic import fingerprint
 
 _MOST_DEATHS_AT_START = 3
 START_SECONDS = 20.0
+_CPUS_SECONDS = 0.5
+"""Between two looks at what a cluster has."""
 
 
 def longest_start(config: Config) -> float:
@@ -203,22 +205,27 @@ def is_loss(error: RayError) -> bool:
     return isinstance(cause, RayActorError | ObjectLostError | NodeDiedError)
 
 
-def with_cluster_workers(config: Config) -> Config:
+def with_cluster_workers(config: Config, note: Callable[[str], None]) -> Config:
     """Return the settings with a number of workers that the cluster has CPUs for; ``auto`` is one per shard at most.
 
+    Where it has too few, others may be starting: they are waited for.
+
     Raises:
-        ClusterError: more workers are asked for than the cluster has CPUs.
+        ClusterError: the cluster has too few CPUs after --wait.
     """
     assert config.shards is not None
-    there = int(ray.cluster_resources().get("CPU", 0))
-    if config.workers == "auto":
-        return replace(config, workers=max(1, min(there, config.shards)))
-    if config.least_workers > there:
-        raise ClusterError(
-            f"--workers {config.workers} needs {config.least_workers} CPUs, the cluster at {config.address} has "
-            f"{there}: use --workers {there} or fewer"
-        )
-    return config
+    needed = 1 if config.workers == "auto" else config.least_workers
+    deadline, told = time.monotonic() + config.wait, False
+    while (there := int(ray.cluster_resources().get("CPU", 0))) < needed:
+        what = f"--workers {config.workers} needs {needed} CPUs, the cluster at {config.address} has {there}"
+        if time.monotonic() > deadline:
+            hint = f"use --workers {there} or fewer, or" if there else "start some, or"
+            raise ClusterError(f"{what} after {config.wait:g} s: {hint} a longer --wait")
+        if not told:
+            told = True
+            note(f"{what}: waiting {config.wait:g} s for more, --wait to change")
+        time.sleep(_CPUS_SECONDS)
+    return replace(config, workers=max(1, min(there, config.shards))) if config.workers == "auto" else config
 
 
 def _send_by_value(structure: Structure, config: Config) -> None:

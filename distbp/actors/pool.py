@@ -72,7 +72,7 @@ class ActorPool:
 
         step = self._first_step
         if config.address:
-            config = self.config = with_cluster_workers(config)
+            config = self.config = with_cluster_workers(config, self._note)
         crew = self._exit.enter_context(crew_of(self._structure, config, rows, self._note))
         # Ray's store has the rows now; nobody needs the driver's copy.
         self._rows = None

@@ -30,9 +30,10 @@ def test_a_run_on_an_existing_cluster_gives_the_same_bits_and_leaves_the_cluster
 
 
 def test_more_workers_than_the_cluster_has_cpus(shared_ray: str, tmp_path: Path) -> None:
-    done = run(tmp_path, "--address", shared_ray, "--workers", "99")
+    done = run(tmp_path, "--address", shared_ray, "--workers", "99", "--wait", "2")
     assert done.returncode == 1
-    assert "has 8" in done.stderr
+    assert f"note: --workers 99 needs 99 CPUs, the cluster at {shared_ray} has 8: waiting 2 s for more" in done.stderr
+    assert "has 8 after 2 s: use --workers 8 or fewer, or a longer --wait" in done.stderr
     assert done.stderr.count("Error") == 1
     assert "Traceback" not in done.stderr
 
