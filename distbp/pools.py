@@ -73,7 +73,7 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
         if not wait([reading], timeout=_MOMENT_SECONDS).done:
             from distbp.actors import cpus_for, ray_session
 
-            stack.enter_context(ray_session(config.address, cpus_for(config)))
+            stack.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
         return reading.result()
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import shlex
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+from distbp.actors.addresses import is_this_machine
 from distbp.errors import ClusterError, RunError, UsageError
 from distbp.runs.parcel import unpack
 
@@ -52,12 +52,12 @@ class Jobs:
 
     def _refuse_open_cluster(self, requests: Any, insecure: bool) -> None:
         """Refuse a cluster elsewhere that would take jobs, and so code, from anybody."""
-        host, port = urlsplit(self._url).hostname or "", urlsplit(self._url).port
+        host = urlsplit(self._url).hostname or ""
         try:
             answer = requests.get(f"{self._url}/api/jobs/", timeout=_CONNECT_SECONDS)
         except requests.RequestException as error:
             raise ClusterError(f"nobody answers at {self._url} within {_CONNECT_SECONDS:g} s: is it up?") from error
-        if answer.status_code == 200 and not insecure and not _is_here(host, port or 80):
+        if answer.status_code == 200 and not insecure and not is_this_machine(host):
             raise ClusterError(
                 f"the cluster at {self._url} runs anybody's code: start it with RAY_AUTH_MODE=token, or use --insecure"
             )
@@ -222,12 +222,3 @@ def _checked_url(address: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--address must be the cluster's dashboard, such as http://HEAD:8265; found {address!r}")
     return address.rstrip("/")
-
-
-def _is_here(host: str, port: int) -> bool:
-    """Return whether an address is this machine's loopback, as at the end of a tunnel."""
-    try:
-        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    except OSError:
-        return False
-    return all(str(each).startswith("127.") or each == "::1" for each in found)

@@ -64,7 +64,7 @@ class ActorPool:
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        self._exit.enter_context(ray_session(config.address, cpus_for(config)))
+        self._exit.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
         # These import Ray, which must see the environment that the session prepares.
         from distbp.actors.calls import CallPath
         from distbp.actors.crew import crew_of, with_cluster_workers

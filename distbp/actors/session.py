@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from distbp.actors.addresses import refuse_open_cluster
 from distbp.errors import ClusterError
 from distbp.parallel.folders import private_folder, temporary_folder
 
@@ -26,7 +27,7 @@ _owner = [0]
 
 
 @contextmanager
-def ray_session(address: str | None, cpus: int) -> Iterator[None]:
+def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Iterator[None]:
     """Connect to Ray for the length of the ``with`` block.
 
     Args:
@@ -34,6 +35,7 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
             CPUs as are asked for whether the machine has them or not. If this process is connected already, that
             connection is used and left as it is.
         cpus: CPUs of the private Ray.
+        insecure: also take a cluster on another machine that no token protects.
 
     Raises:
         ClusterError: the platform has no Ray, nobody answers at the address, or Ray does not start.
@@ -49,6 +51,7 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
         yield
         return
     if address is not None:
+        refuse_open_cluster(address, insecure)
         _check_address(address)
     stack = ExitStack()
     try:

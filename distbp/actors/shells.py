@@ -66,7 +66,7 @@ class _Worker(_Alive):
             sums = np.empty((count, self._structure.parameter_count), self._config.dtype)
             self._sums = sums, [self._structure.parameters(row) for row in sums]
         report = self._worker.push(step, held, self._structure.parameters(weights), self._sums[1])
-        return report, self._sums[0]
+        return report, self._sums[0][: self._worker.sums(step, held)]  # what is not used need not travel
 
 
 class _Server(_Alive):

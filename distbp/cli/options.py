@@ -189,6 +189,7 @@ _SETTINGS = (
                  help="Between checkpoints within an epoch; each epoch ends with one in any case."),
     click.option("--address", metavar="HOST:PORT",
                  help="An existing Ray cluster, or auto.  [default: a private one on this machine]"),
+    click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects."),
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ _OPEN = {
 }  # fmt: skip
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
-NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "checkpoint_seconds"})
+NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "insecure", "checkpoint_seconds"})
 """The settings that say who computes and how it is watched."""
 
 _DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001, "lion": 0.0003}
@@ -131,6 +131,8 @@ class Config:
     """Seconds to wait for the cluster's resources."""
     address: str | None = None
     """Existing Ray cluster, HOST:PORT or auto; without it a private local one."""
+    insecure: bool = False
+    """Use a cluster on another machine although no token protects it."""
 
     checkpoint_seconds: float = 30.0
     """Seconds between checkpoints within an epoch; there is one at the end of each epoch in any case."""

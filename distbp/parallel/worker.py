@@ -129,6 +129,10 @@ class Worker:
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
+    def sums(self, step: int, held: Span) -> int:
+        """Return how many sums :meth:`push` passes on for these shards of this step."""
+        return self._plan(self._order.size(step), held).sums
+
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
         """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
         return self._dropout.masks(step, first, rows.stop - rows.start) if self._dropout is not None else ()

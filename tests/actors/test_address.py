@@ -59,3 +59,12 @@ def test_an_address_of_another_form(tmp_path: Path, address: str) -> None:
     done = run(tmp_path, "--address", address)
     assert done.returncode == 2
     assert "HOST:PORT" in done.stderr
+
+
+def test_an_open_cluster_on_another_machine_is_refused(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--address", "192.0.2.77:6379", "--run-dir", "run"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "on another machine and no token protects it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
