@@ -35,8 +35,8 @@ class Jobs:
             UsageError: the address or the token file is none.
             ClusterError: nobody answers there, the token is refused, or the cluster lets everybody in.
         """
-        _set_token(token_file)
         self._url = _checked_url(address)
+        _set_token(token_file)
         try:
             import aiohttp  # noqa: F401  # of ray[default], without which the client fails late
             import requests
