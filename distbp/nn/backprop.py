@@ -155,9 +155,9 @@ class Backprop:
             self._activations[-1], work.z[-1], work.a[-1], y, delta, work.scratch[-1], smoothing
         )
         if weights is None:
-            return Sums(float(costs.sum()), right)
+            return Sums(float(costs.sum(dtype=np.float64)), right)
         np.multiply(delta, weights[:, np.newaxis], out=delta)
-        return Sums(float(np.dot(costs, weights)), right)
+        return Sums(float(np.dot(costs.astype(np.float64), weights)), right)
 
     def first_bad_layer(self, layers: Sequence[Layer], x: Array) -> int:
         """Return the first layer whose output is not finite for these rows; L if none is."""

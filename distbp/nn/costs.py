@@ -27,7 +27,7 @@ class RowCosts(NamedTuple):
     """What a cost says of some rows."""
 
     costs: Array
-    """C of each row, float64, shape (rows,)."""
+    """C of each row, shape (rows,)."""
     right: int
     """Rows whose class the network gives; 0 where the targets are values."""
 
@@ -100,7 +100,7 @@ class CrossEntropy:
             np.subtract(delta, y, out=delta)
         if smoothing:
             np.subtract(delta, smoothing / delta.shape[1], out=delta)
-        return RowCosts((np.log(total) - aimed).astype(np.float64, copy=False), right)
+        return RowCosts(np.log(total) - aimed, right)
 
 
 class BinaryCrossEntropy:

@@ -77,14 +77,17 @@ class ParameterServer:
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
-        if len(reports) > 1:
-            reports = sorted(reports, key=lambda report: report.held)
-        rows = sum([report.rows for report in reports])
-        weight = sum([weight for report in reports for weight in report.weights])
+        reports = sorted(reports, key=lambda report: report.held)
+        rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
+        for report in reports:
+            rows += report.rows
+            right += report.right
+            for shard_weight, shard_cost in zip(report.weights, report.costs, strict=True):
+                weight += shard_weight  # shard by shard, so that the order is the same whoever computed them
+                cost += shard_cost
+            divergence = divergence or report.divergence
         divisor = weight or 1.0  # where no example counts, nothing is learnt
-        cost = sum([cost for report in reports for cost in report.costs]) / divisor
-        right = sum([report.right for report in reports])
-        divergence = next((report.divergence for report in reports if report.divergence is not None), None)
+        cost /= divisor
         diagnosis = None
         if divergence is None:
             root = Span(0, reports[-1].held.stop)
