@@ -132,14 +132,17 @@ def _train(
         )
 
     with ExitStack() as stack:
-        data_set = with_parts(wanted, read_while_ray_starts(stack, wanted, read))
+        loaded = read_while_ray_starts(stack, wanted, read)
+        found: dict[str, Any] = {"arithmetic": fingerprint()}
+        if run_dir is not None:
+            found |= {"data": names, "data_sha256": data_fingerprint(loaded)}
+        data_set = with_parts(wanted, loaded)
+        del loaded
         config, structure = settle(wanted, data_set, network)
         run = Descent(structure, config, data_set, callbacks)
         for text in (*noted, *notes(config, data_set)):
             run.note(text)
-        found: dict[str, Any] = {"arithmetic": fingerprint()}
         if run_dir is not None:
-            found |= {"data": names, "data_sha256": data_fingerprint(data_set)}
             stack.enter_context(made(run_dir))
         stack.enter_context(pin_threads(config.threads))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
