@@ -12,7 +12,7 @@ Examples are rows: ``a`` of layer l has shape (rows, m_l). With a^0 = x, for l =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -119,12 +119,14 @@ class Backprop:
         out: Sequence[Layer],
         masks: Sequence[Array] = (),
         weights: Array | None = None,
+        done: Callable[[int], None] | None = None,
     ) -> Sums:
         """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
 
         ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). With
         dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l). ``weights``
-        says what each row counts, shape (rows,), None for 1.
+        says what each row counts, shape (rows,), None for 1. ``done`` is called with each layer (counted from 0) whose
+        gradient is there, the last one first.
         """
         work = self._logits(layers, x, masks)
         sums = self._base_case(work, y, weights, self._smoothing)
@@ -134,6 +136,8 @@ class Backprop:
             delta = work.delta[l]
             np.matmul(delta.T, inputs[l - 1] if l else x, out=out[l].w)
             np.matmul(ones, delta, out=out[l].b)
+            if done is not None:
+                done(l)
             if l:
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
                 if masks:

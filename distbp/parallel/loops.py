@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from distbp.errors import PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange
-from distbp.parallel.messages import GO, NO_STEP, Channel, connect, look_before_sleeping, pack_report
+from distbp.parallel.messages import (
+    GO,
+    NO_STEP,
+    Channel,
+    connect,
+    look_before_sleeping,
+    pack_progress,
+    pack_report,
+)
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
 
@@ -15,8 +25,18 @@ def beat_seconds(timeout: float) -> float:
     return min(1.0, timeout / 8)
 
 
-def work(worker: Worker, structure: Structure, exchange: Exchange, number: int, timeout: float, wait: float) -> None:
+def work(
+    worker: Worker,
+    structure: Structure,
+    exchange: Exchange,
+    number: int,
+    timeout: float,
+    wait: float,
+    tells_layers: bool = False,
+) -> None:
     """Compute what the server asks for until it says that all is done; if it is lost, go on with the next one.
+
+    With ``tells_layers`` the server hears of each layer whose sums are final, while those before are being computed.
 
     Raises:
         PeerLostError: there was no server for ``wait`` seconds.
@@ -27,13 +47,15 @@ def work(worker: Worker, structure: Structure, exchange: Exchange, number: int, 
             if channel is None:
                 raise PeerLostError(f"worker {number} found no parameter server for {wait:g} s (--wait)")
             try:
-                if _answer(channel, worker, structure, exchange, number):
+                if _answer(channel, worker, structure, exchange, number, tells_layers):
                     return
             finally:
                 channel.close()
 
 
-def _answer(channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, number: int) -> bool:
+def _answer(
+    channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, number: int, tells_layers: bool
+) -> bool:
     """Compute what one server asks for; return whether it said that all is done."""
     shards = exchange.shape.shards
     versions = [structure.parameters(version[0]) for version in exchange.states]
@@ -48,10 +70,16 @@ def _answer(channel: Channel, worker: Worker, structure: Structure, exchange: Ex
         if step == NO_STEP:
             return True
         held = Span(first, stop)
-        report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin)
+        tell = partial(_tell, channel, step, held, shards) if tells_layers else None
+        report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell)
         doing[number] = -1
         channel.send(pack_report(step, report, shards))
         # While the server updates, the rows of the next step are brought along.
         worker.prefetch(step + 1, held)
         look_before_sleeping(channel.look)
     return False
+
+
+def _tell(channel: Channel, step: int, held: Span, shards: int, layer: int) -> None:
+    if layer:  # the first layer is the last, and the report says so
+        channel.send(pack_progress(step, held, layer, shards))

@@ -152,6 +152,8 @@ def receive_news(channel: Channel) -> dict[str, Any] | None:
 
 
 _REPORT = struct.Struct("<qIIqqBI")
+_PROGRESS = 255
+"""Where a report names what diverged."""
 
 
 def report_size(shards: int) -> int:
@@ -166,6 +168,17 @@ def pack_report(step: int, report: Report, shards: int) -> bytes:
     return _REPORT.pack(step, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
         f"<{3 * shards}d", *report.costs, *report.weights, *report.squares, *rest
     )
+
+
+def pack_progress(step: int, held: Span, layer: int, shards: int) -> bytes:
+    """Return as bytes, as many as a report has, that the sums of these shards are final from ``layer`` on."""
+    return _REPORT.pack(step, *held, 0, 0, _PROGRESS, layer) + bytes(3 * 8 * shards)
+
+
+def unpack_progress(message: bytes) -> tuple[int, Span, int] | None:
+    """Return step, shards and layer of what :func:`pack_progress` gave, None of a report."""
+    step, first, stop, _, _, what, layer = _REPORT.unpack_from(message)
+    return (step, Span(first, stop), layer) if what == _PROGRESS else None
 
 
 def unpack_report(message: bytes) -> tuple[int, Report]:

@@ -17,6 +17,7 @@ from distbp.errors import CorruptError, PeerLostError
 from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.loops import beat_seconds
+from distbp.parallel.mesh.mesh import HostsLostError, Mesh
 from distbp.parallel.messages import (
     DRIVER,
     GO,
@@ -29,6 +30,7 @@ from distbp.parallel.messages import (
     look_before_sleeping,
     report_size,
     send_news,
+    unpack_progress,
     unpack_report,
 )
 from distbp.parallel.records import Report, StepRecord
@@ -71,13 +73,18 @@ class Rounds:
         self._poll.register(self._listener, select.POLLIN)
         self._reports: list[Report] = []
         self._kept: dict[tuple[int, Span], Array] = {}
-        self._gradients: dict[tuple[tuple[Span, int], ...], dict[Span, Array]] = {}
+        self._gradients: dict[tuple[int, tuple[tuple[Span, int], ...]], dict[Span, Array]] = {}
         self._goal: tuple[int, int, float] | None = None
         """From which step on to which one the driver wants to go, with lr times what."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
         self._has_spare = False
         self._lost: set[int] = set()
+        self._progress: dict[int, tuple[Compute, int]] = {}
+        """What each worker of this step computes, and from which layer on it is done with that; for the mesh."""
+        self._depth = shape.layers
+        self.mesh: Mesh | None = None
+        """The exchange with other hosts, changed only while no step is being done."""
 
     def serve(self) -> None:
         """Do the steps that the driver asks for, until it is gone.
@@ -96,9 +103,13 @@ class Rounds:
                     if self._driver is None and time.monotonic() > deadline:
                         raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
                     if self._goal is not None:
-                        last = self._run(*self._goal)
+                        try:
+                            last = self._run(*self._goal)
+                            news = done_news(self._server.step, last)
+                        except HostsLostError as error:
+                            news = {"done": self._server.step, "hosts": list(error.why.items())}
                         self._goal = None
-                        self._tell_driver(**done_news(self._server.step, last))
+                        self._tell_driver(**news)
             finally:
                 for channel in self._workers.values():
                     channel.send(GO.pack(NO_STEP, 0, 0, 0))
@@ -121,18 +132,29 @@ class Rounds:
             server.step = first
         server.factor = factor
         epoch = self._order.steps_per_epoch
-        while server.step < stop and not exchange.stop_asked[0]:
+        ends = False
+        while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
             began = time.perf_counter()
             step = server.step
             self._reports = []
             shards = min(self._shards, self._order.size(step))
-            self._do(self._supervisor.begin(step, shards, time.monotonic()))
+            whole = Span(0, shards) if self.mesh is None else self.mesh.span(shards)
+            tasks = self._supervisor.begin(step, whole, time.monotonic())
+            if self.mesh is not None:
+                self._progress = {task.worker: (task, self._depth) for task in tasks if isinstance(task, Compute)}
+            self._do(tasks)
             while not self._supervisor.is_complete:
+                if self.mesh is not None:
+                    self.mesh.check()
                 if self._reports:  # the others will not be long
                     look_before_sleeping(lambda: bool(self._poll.poll(0)))
                 self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
                 self._look_around()
-            record = server.update(step, self._reports, self._sums(shards), began, is_diagnosed(step, epoch))
+            reports, sums = self._reports, self._rows_of(self._supervisor.done.values())
+            if self.mesh is not None:
+                reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
+                sums, ends = {Span(0, shards): total}, self.mesh.ends
+            record = server.update(step, reports, sums, began, is_diagnosed(step, epoch))
             if record.divergence is not None:
                 return record
             while exchange.is_full:
@@ -140,14 +162,14 @@ class Rounds:
             exchange.publish(record)
         return record
 
-    def _sums(self, shards: int) -> Mapping[Span, Array]:
-        """Return the rows of this step's sums by their spans."""
-        done = self._supervisor.done
-        key = tuple(sorted((held, task.row) for held, task in done.items()))
+    def _rows_of(self, tasks: Iterable[Compute]) -> Mapping[Span, Array]:
+        """Return the rows of the sums of these tasks of one step by their spans."""
+        shards = min(self._shards, self._order.size(self._server.step))
+        key = shards, tuple(sorted((task.held, task.row) for task in tasks))
         if key not in self._gradients:
             slabs = self._exchange.slabs
             self._gradients[key] = {
-                span: slabs[row + i] for held, row in key for i, span in enumerate(subtrees(held, shards))
+                span: slabs[row + i] for held, row in key[1] for i, span in enumerate(subtrees(held, shards))
             }
         return self._gradients[key]
 
@@ -211,12 +233,30 @@ class Rounds:
         if message is None:
             self._left(number)
             return
+        if self.mesh is not None:
+            progress = unpack_progress(message)
+            if progress is not None:
+                self._hear_progress(number, *progress)
+                return
         step, report = unpack_report(message)
         decisions = self._supervisor.reported(number, step, report.held, time.monotonic())
         if decisions:
             if isinstance(decisions[0], Use):
                 self._reports.append(report)
             self._do(decisions)
+
+    def _hear_progress(self, number: int, step: int, held: Span, layer: int) -> None:
+        """Pass on to the other hosts what all workers of this one have finished."""
+        task, _ = self._progress.get(number, (None, 0))
+        if self.mesh is None or task is None or (task.step, task.held) != (step, held):
+            return
+        before = max(reached for _, reached in self._progress.values())
+        self._progress[number] = task, layer
+        reached = max(reached for _, reached in self._progress.values())
+        if reached < before:
+            tasks = [task for task, _ in self._progress.values()]
+            self._supervisor.read = frozenset(task.row for task in tasks)
+            self.mesh.push(reached, self._rows_of(tasks))
 
     def _left(self, number: int) -> None:
         """See to a worker whose process has ended, which the kernel says by closing its channel."""

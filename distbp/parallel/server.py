@@ -18,7 +18,8 @@ from distbp.parallel.blocks import Block, blocks_of
 from distbp.parallel.diagnosis import layer_norms, noise
 from distbp.parallel.digest import hashes, words_of
 from distbp.parallel.records import Diagnosis, Divergence, Report, StepRecord
-from distbp.parallel.shards import Addition, Span, additions
+from distbp.parallel.shards import Addition, Span
+from distbp.parallel.tree import add_up, buffers_of, plan_of
 
 _Outcome = TypeVar("_Outcome")
 
@@ -162,8 +163,8 @@ class ParameterServer:
 
     def _plan(self, root: Span, gradients: Mapping[Span, Array]) -> Sequence[Addition]:
         """Return the additions that are to be done, with room for what is between them."""
-        plan = _plan(root, tuple(gradients))
-        buffers = 2 + max([addition.out for addition in plan], default=0)
+        plan = plan_of(root, tuple(gradients))
+        buffers = 1 + buffers_of(plan)
         if not self._scratch or len(self._scratch[0]) < buffers:
             longest = max(block.place.stop - block.place.start for part in self._parts for block in part)
             self._scratch = [np.empty((buffers, longest), self._states.dtype) for _ in self._parts]
@@ -182,7 +183,7 @@ class ParameterServer:
         """Return one block of the total cost's gradient, with penalties, in ``out`` or in the scratch's first row."""
         rule, buffers = self._rule, scratch[:, : block.place.stop - block.place.start]
         mean: Array = buffers[0] if out is None else out
-        np.divide(_add_up(plan, gradients, root, block.place, buffers), divisor, out=mean)
+        np.divide(add_up(plan, gradients, root, block.place, buffers), divisor, out=mean)
         old = block.states[self.step % 2][0]
         for place in block.weights if rule.l1 or rule.l2 else ():
             spare = buffers[1][place]
@@ -226,25 +227,3 @@ class ParameterServer:
 def _threads() -> ThreadPoolExecutor:
     """Return the threads that all servers of this process share."""
     return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="distbp-update")
-
-
-@lru_cache(maxsize=64)
-def _plan(root: Span, held: tuple[Span, ...]) -> tuple[Addition, ...]:
-    return tuple(additions(root, held))
-
-
-def _add_up(
-    plan: Sequence[Addition], gradients: Mapping[Span, Array], root: Span, block: slice, buffers: Array
-) -> Array:
-    """Return one block of the sum over all shards, in the tree's order."""
-    if not plan:
-        only: Array = gradients[root][block]
-        return only
-    for out, left, right in plan:
-        np.add(
-            buffers[left] if isinstance(left, int) else gradients[left][block],
-            buffers[right] if isinstance(right, int) else gradients[right][block],
-            out=buffers[out],
-        )
-    total: Array = buffers[0]
-    return total

@@ -101,7 +101,9 @@ class Supervisor:
         self._deaths: Counter[int] = Counter()
         self._seconds_per_shard = 0.0
         self._stalled_since: float | None = None
-        self._plans: dict[tuple[int, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
+        self.read: frozenset[int] = frozenset()
+        """Rows of this step that somebody still reads: what is computed again goes elsewhere."""
+        self._plans: dict[tuple[Span, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -118,21 +120,26 @@ class Supervisor:
         """The workers that may still write although their answers do not count."""
         return list(self._dying)
 
-    def begin(self, step: int, shards: int, now: float) -> Sequence[Decision]:
-        """Begin a step: cut its shards among those who are idle."""
+    def begin(self, step: int, whole: Span, now: float) -> Sequence[Decision]:
+        """Begin a step: cut the shards ``whole`` among those who are idle."""
+        shards = whole.stop - whole.first
         self.step, self._shards = step, shards
         self.done = {}
+        self.read = frozenset()
         if self._deaths:
             self._deaths.clear()
-        key = shards, tuple(self.idle)
+        if not shards:
+            self._open, self._waiting = set(), []
+            return []
+        key = whole, tuple(self.idle)
         plan = self._plans.get(key)
         if plan is None:
-            spans = cut(shards, len(self.idle))
+            spans = [Span(whole.first + part.first, whole.first + part.stop) for part in cut(shards, len(self.idle))]
             plan = self._plans[key] = [
                 (worker, span, worker * self._sums) for worker, span in zip(self.idle, spans, strict=False)
             ]
         if not plan:
-            self._waiting = [Span(0, shards)]
+            self._waiting = [whole]
             self._open = {self._waiting[0]}
             return []
         self._waiting = []
@@ -273,7 +280,7 @@ class Supervisor:
         taken += self.done.values()
         for worker in self.idle:
             own = worker * self._sums
-            if all(task.row != own for task in self.done.values()):
+            if own not in self.read and all(task.row != own for task in self.done.values()):
                 return Compute(worker, self.step, held, own)
         spare = range(self._spare + held.first, self._spare + held.stop)
         free = all(task.row + task.held.stop - task.held.first <= spare.start or task.row >= spare.stop

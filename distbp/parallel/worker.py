@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,8 @@ class _Plan(NamedTuple):
     sums: int
     """How many sums are passed on."""
     work: tuple[_Compute | _Add, ...]
+    last: int
+    """The place in ``work`` of the last shard; what comes behind are additions."""
 
 
 class Worker:
@@ -90,11 +93,13 @@ class Worker:
         weights: Parameters,
         out: Sequence[Parameters],
         begin: Callable[[int], None] = _nobody_asks,
+        done: Callable[[int], None] | None = None,
     ) -> Report:
         """Compute the gradients of the shards ``held`` at this step and add them up as far as the tree allows.
 
         ``out[i]`` receives the gradient's SUM over the examples of ``subtrees(held, shards)[i]``; ``weights`` is not
-        changed. ``begin`` is called with a shard's number before it is computed.
+        changed. ``begin`` is called with a shard's number before it is computed, ``done`` with each layer (counted
+        from 0) once it is final in all sums, the last layer first.
         """
         plan = self._plan(self._order.size(step), held)
         x, y, counts = self._fetch(step, held, plan)
@@ -105,17 +110,19 @@ class Worker:
         rows, right, divergence = 0, 0, None
         # A gradient that overflows is found by its sum of squares, not by NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore"):
-            for task in plan.work:
+            for number, task in enumerate(plan.work):
                 target = buffers[task.out]
                 if isinstance(task, _Add):
                     np.add(target.flat, buffers[task.other].flat, out=target.flat)
                     continue
+                is_last = done is not None and number == plan.last
                 begin(task.shard)
                 masks = self._masks(step, plan.rows.start + task.rows.start, task.rows)
                 counted = None if counts is None else counts[task.rows]
                 sums = self._backprop.gradient(
-                    weights.layers, x[task.rows], y[task.rows], target.layers, masks, counted
-                )
+                    weights.layers, x[task.rows], y[task.rows], target.layers, masks, counted,
+                    partial(_finish_layer, plan.work[number + 1 :], buffers, done) if is_last else None,
+                )  # fmt: skip
                 count = task.rows.stop - task.rows.start
                 costs.append(sums.cost)
                 totals.append(float(count) if counted is None else float(counted.sum(dtype=np.float64)))
@@ -126,6 +133,8 @@ class Worker:
                 right += sums.right
                 if not math.isfinite(sums.cost) or not math.isfinite(squares[-1]):
                     divergence = divergence or self._divergence(sums.cost, target, weights, x[task.rows])
+                if is_last:  # what is left to be added was added layer by layer
+                    break
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
@@ -174,12 +183,24 @@ class Worker:
 
         for number, span in enumerate(spans):
             plan(span, number, len(spans))
-        return _Plan(slice(first, parts[held.stop - 1].stop), len(spans), tuple(work))
+        last = max(number for number, task in enumerate(work) if isinstance(task, _Compute))
+        return _Plan(slice(first, parts[held.stop - 1].stop), len(spans), tuple(work), last)
 
     def _divergence(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence:
         if not math.isfinite(cost):
             return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
         return Divergence("a gradient", first_bad_layer(gradient.layers))
+
+
+def _finish_layer(
+    rest: Sequence[_Compute | _Add], buffers: Sequence[Parameters], done: Callable[[int], None], l: int
+) -> None:
+    """Do the additions that are left after the last shard, for one of its layers."""
+    for task in rest:
+        assert isinstance(task, _Add)
+        for target, other in zip(buffers[task.out].layers[l], buffers[task.other].layers[l], strict=True):
+            np.add(target, other, out=target)
+    done(l)
 
 
 def buffers_for(shards: int, most_workers: int) -> int:

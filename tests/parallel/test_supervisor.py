@@ -19,7 +19,7 @@ def supervisor(workers, **settings):
 
 def test_a_step_is_cut_among_those_who_are_there():
     made = supervisor(2)
-    assert made.begin(0, 4, 0.0) == [Compute(0, 0, Span(0, 2), 0), Compute(1, 0, Span(2, 4), 2)]
+    assert made.begin(0, Span(0, 4), 0.0) == [Compute(0, 0, Span(0, 2), 0), Compute(1, 0, Span(2, 4), 2)]
     assert not made.is_complete
     (first,) = made.reported(1, 0, Span(2, 4), 0.1)
     assert first == Use(Compute(1, 0, Span(2, 4), 2), keep=False)
@@ -30,7 +30,7 @@ def test_a_step_is_cut_among_those_who_are_there():
 
 def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     assert made.left(0, 0, 0.1) == []  # nobody is idle
     use, again = made.reported(1, 0, Span(2, 4), 0.2)
     assert isinstance(use, Use)
@@ -42,22 +42,22 @@ def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
 
 def test_the_shards_of_a_lost_worker_go_to_its_replacement_if_nobody_else_is_there():
     made = supervisor(1)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     assert made.left(0, -1, 0.1) == []
     assert made.joined(0, 2.0) == [Compute(0, 0, Span(0, 4), 0)]
 
 
 def test_a_worker_that_comes_in_the_middle_of_a_step_computes_from_the_next_step_on():
     made = supervisor(1)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     assert made.joined(1, 0.1) == []
     made.reported(0, 0, Span(0, 4), 0.2)
-    assert [task.worker for task in made.begin(1, 4, 0.3)] == [0, 1]
+    assert [task.worker for task in made.begin(1, Span(0, 4), 0.3)] == [0, 1]
 
 
 def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     decisions = made.tick(10.2, {0: 10.1, 1: 0.1})
     assert isinstance(decisions[0], Lose)
@@ -75,7 +75,7 @@ def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
 
 def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     assert made.tick(0.2, {}) == []
     (again,) = made.tick(0.5, {})
@@ -85,7 +85,7 @@ def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
     assert use == Use(again, keep=True)
     assert made.is_complete
     # the late one stays busy with the old step and gets nothing new
-    assert [task.worker for task in made.begin(1, 4, 0.8)] == [1]
+    assert [task.worker for task in made.begin(1, Span(0, 4), 0.8)] == [1]
     (compare,) = made.reported(0, 0, Span(0, 2), 0.9)
     assert compare == Compare(Compute(0, 0, Span(0, 2), 0), first=1)
     assert made.contested == {}
@@ -93,7 +93,7 @@ def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
 
 def test_the_late_one_may_still_be_the_first():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     made.tick(0.5, {})
     (use,) = made.reported(0, 0, Span(0, 2), 0.6)
@@ -105,7 +105,7 @@ def test_the_late_one_may_still_be_the_first():
 
 def test_spare_rows_that_somebody_may_still_write_are_not_given_away():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     made.tick(0.5, {})  # worker 1 computes 0..1 in the spare rows
     made.tick(20.0, {1: 20.0})  # and falls silent
@@ -118,7 +118,7 @@ def test_workers_unheard_of_may_still_write_spare_rows():
     made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, unheard=[0, 1])
     made.joined(0, 0.0)
     made.joined(2, 0.0)
-    made.begin(5, 4, 0.0)
+    made.begin(5, Span(0, 4), 0.0)
     made.left(2, 2, 0.1)
     assert len(made.reported(0, 5, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
     assert made.joined(1, 0.3) == [Compute(1, 5, Span(2, 4), 2)]
@@ -126,7 +126,7 @@ def test_workers_unheard_of_may_still_write_spare_rows():
 
 def test_a_poisoned_shard_stops_the_run_after_three_workers():
     made = supervisor(2)
-    made.begin(7, 4, 0.0)
+    made.begin(7, Span(0, 4), 0.0)
     made.reported(1, 7, Span(2, 4), 0.1)
     made.left(0, 1, 0.2)  # worker 1 takes over
     assert made.left(1, 1, 0.3) == []
@@ -139,7 +139,7 @@ def test_a_poisoned_shard_stops_the_run_after_three_workers():
 @pytest.mark.parametrize("doing", [-1, 3])
 def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing):
     made = supervisor(1)
-    made.begin(7, 4, 0.0)
+    made.begin(7, Span(0, 4), 0.0)
     for death in range(10):
         assert made.left(0, doing if death < 2 else -1, death) == []
         assert made.joined(0, death + 0.5) == [Compute(0, 7, Span(0, 4), 0)]
@@ -147,7 +147,7 @@ def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing)
 
 def test_deaths_without_any_other_shard_of_the_step_computed_point_at_the_machine():
     made = supervisor(1)
-    made.begin(7, 4, 0.0)
+    made.begin(7, Span(0, 4), 0.0)
     for death in range(5):
         assert made.left(0, 0, death) == []
         made.joined(0, death + 0.5)
@@ -156,7 +156,7 @@ def test_deaths_without_any_other_shard_of_the_step_computed_point_at_the_machin
 def test_deaths_of_an_earlier_step_are_forgotten():
     made = supervisor(1)
     for step in range(5):
-        made.begin(step, 4, step)
+        made.begin(step, Span(0, 4), step)
         assert made.left(0, 2, step) == []
         made.joined(0, step)
         made.reported(0, step, Span(0, 4), step)
@@ -165,7 +165,7 @@ def test_deaths_of_an_earlier_step_are_forgotten():
 
 def test_without_any_worker_the_run_ends_after_the_wait():
     made = supervisor(1)
-    made.begin(3, 4, 0.0)
+    made.begin(3, Span(0, 4), 0.0)
     made.left(0, 0, 5.0)
     assert made.tick(5.0, {}) == []
     assert made.tick(64.0, {}) == []
@@ -176,7 +176,7 @@ def test_without_any_worker_the_run_ends_after_the_wait():
 
 def test_a_worker_that_beats_but_never_ends_is_lost():
     made = supervisor(2)
-    made.begin(0, 4, 0.0)
+    made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     assert not any(isinstance(decision, Lose) for decision in made.tick(10.0, {0: 0.0, 1: 0.0}))
     decisions = made.tick(10.2, {0: 0.0, 1: 0.0})
@@ -239,7 +239,7 @@ class Course:
 def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
     course = Course(seed)
     for step in range(6):
-        course.do(course.made.begin(step, course.shards, course.now))
+        course.do(course.made.begin(step, Span(0, course.shards), course.now))
         for _ in range(2000):
             if course.made.is_complete:
                 break

@@ -1,0 +1,139 @@
+"""One host of several: its shared memory, its rounds, and its end of the exchange with the others."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import deque
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from distbp.config import Config
+from distbp.data.dataset import Array
+from distbp.data.order import Order
+from distbp.errors import TrainingError
+from distbp.nn.structure import Structure
+from distbp.parallel.exchange import Exchange, Shape
+from distbp.parallel.folders import memory_folder, private_folder
+from distbp.parallel.mesh.mesh import HostsLostError, Mesh
+from distbp.parallel.mesh.peers import listen
+from distbp.parallel.mesh.view import View
+from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
+from distbp.parallel.pool import make_server, shards_of
+from distbp.parallel.records import StepRecord
+from distbp.parallel.rounds import Rounds
+from distbp.parallel.worker import buffers_for
+
+_NEWS_SECONDS = 0.1
+
+
+class Host:
+    """Serves the workers of this host with a copy of the state, and takes part in the exchange with other hosts.
+
+    :meth:`serve` runs in a thread of its own; the other methods are the driver's, one at a time.
+    """
+
+    def __init__(
+        self, structure: Structure, config: Config, rows: int, places: int, state: Array, step: int, address: str
+    ) -> None:
+        """Go on from ``state`` after ``step`` steps, with room for so many workers; listen at ``address``.
+
+        Raises:
+            ClusterError: there is too little shared memory, or the address is not this host's.
+        """
+        assert config.shards is not None
+        self._exit = ExitStack()
+        self._listener: socket.socket = self._exit.enter_context(listen(address))
+        folder = self._exit.enter_context(private_folder(memory_folder()))
+        slots, parameters = state.shape
+        sums = buffers_for(config.shards, config.shards)  # whoever joins later
+        shape = Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
+        self._exchange = Exchange(folder, shape, create=True)
+        self._exchange.states[step % 2] = state
+        self._exchange.go_to(step)
+        self.place: tuple[Path, Shape] = folder, shape
+        """Where workers find the shared memory."""
+        self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
+        order = Order(rows, config.batch_size, config.seed)
+        self._structure, self._dtype = structure, config.dtype
+        self._shards_of = lambda step: shards_of(order, step, config.shards or 1).stop
+        server = make_server(structure, config, order, self._exchange.states, step)
+        self._rounds = Rounds(server, self._exchange, order, config.timeout, config.wait)
+        channel = connect(folder, DRIVER, config.wait)
+        if channel is None:
+            raise TrainingError("the host's own channel could not be opened")
+        self._channel = channel
+        self._poll = select.poll()
+        self._poll.register(channel, select.POLLIN)
+        self._records: deque[StepRecord] = deque()
+        self._mesh: Mesh | None = None
+        self._sent = 0
+
+    def serve(self) -> None:
+        """Do the steps that are asked for, until :meth:`close`."""
+        self._rounds.serve()
+
+    def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
+        """Connect to the other hosts of a view, as host number ``here``; return who did not come, and why."""
+        self.leave()
+        self._mesh = Mesh(view, here, step, self._structure.bounds, self._dtype, self._shards_of)
+        try:
+            self._mesh.open(self._listener, secret, view.timeout)
+        except HostsLostError as error:
+            self._mesh = None
+            return error.why
+        self._rounds.mesh = self._mesh
+        return {}
+
+    def leave(self) -> None:
+        """End the exchange; a step that is going on ends undone."""
+        if self._mesh is not None:
+            self._sent += self._mesh.bytes_sent
+            self._mesh.close()
+
+    def run(self, first: int, stop: int, factor: float) -> None:
+        """Begin to do the steps from ``first`` on to before ``stop``."""
+        self._exchange.stop_asked[0] = 0
+        self._channel.send(RUN.pack(first, stop, factor))
+
+    def halt(self) -> None:
+        """Let the steps of all hosts end after the one that is going on, if this is the view's first host."""
+        self._exchange.stop_asked[0] = 1
+
+    def news(self, known: int) -> tuple[list[dict[str, Any]], list[StepRecord]]:
+        """Wait a moment; return what has happened here, and the records from step ``known`` on."""
+        told: list[dict[str, Any]] = []
+        timeout = 1000 * _NEWS_SECONDS
+        while self._poll.poll(timeout):
+            timeout = 0.0
+            news = receive_news(self._channel)
+            if news is None:
+                raise TrainingError("the host's rounds have ended")
+            told.append(news)
+        self._records.extend(self._exchange.read_records())
+        while self._records and self._records[0].step < known:
+            self._records.popleft()
+        return told, list(self._records)
+
+    def state(self, step: int) -> Array:
+        """Return a copy of weights and optimizer state after ``step`` steps, the newest or the one before."""
+        state: Array = self._exchange.states[step % 2].copy()
+        return state
+
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._exchange.go_to(step)
+        self._exchange.states[step % 2] = state
+        self._records.clear()
+
+    @property
+    def sent(self) -> int:
+        """Bytes that this host has sent to others."""
+        return self._sent + (self._mesh.bytes_sent if self._mesh is not None else 0)
+
+    def close(self) -> None:
+        """Let the rounds and the workers end, and take everything away."""
+        self.leave()
+        self._channel.close()
+        self._exit.close()

@@ -1,0 +1,313 @@
+"""One host's end of the exchange: its sums go up to the servers of the chunks, the totals come back.
+
+The parameter vector is cut into chunks, each with a host that serves it: it receives every other host's sums of that part
+(complete subtrees of the fixed tree, so the bits are those of one process), adds them up in the tree's order and sends
+the total to everybody. With as many servers as hosts each link carries 2 (N - 1) / N times the parameters in each
+direction, which is the least that any exact exchange needs (as a ring all-reduce does, Patarasuk and Yuan, 2009). What
+backpropagation has finished travels while it goes on with the layers before.
+
+What is sent back is the total, not the new weights: every host applies it to its own copy of weights and optimizer
+state, with the same code. So a host that is lost takes no state with it, whichever it is.
+
+Nobody can be more than one step ahead of anybody else, since each step needs everybody's report. So what is received has
+two places, one for steps of even and one for steps of odd number.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
+from distbp.parallel.mesh.peers import PART, REPORT, TOTAL, DamagedError, Frame, Peer, accept, connect
+from distbp.parallel.mesh.view import CHUNK, View, chunks_of, held, nodes_of, sending_order
+from distbp.parallel.mesh.wire import Wire
+from distbp.parallel.records import Report
+from distbp.parallel.shards import Span
+from distbp.parallel.tree import add_up, buffers_of, plan_of
+
+_LOOK_SECONDS = 0.25
+_NOTHING = memoryview(b"")
+
+
+class HostsLostError(Exception):
+    """Other hosts of the view are gone, or the view is to end; with what was seen of each, by host number."""
+
+    def __init__(self, why: Mapping[int, str]) -> None:
+        super().__init__(str(dict(why)))
+        self.why = dict(why)
+
+
+class Mesh:
+    """One host's end of the exchange, for as long as a view lasts."""
+
+    def __init__(
+        self, view: View, here: int, step: int, bounds: Sequence[int], dtype: str, shards_of: Callable[[int], int]
+    ) -> None:
+        """Take part as host number ``here``, from ``step`` on.
+
+        Args:
+            view: who takes part.
+            here: this host's number.
+            step: the next step.
+            bounds: where the layers lie in the parameter vector, see Structure.bounds.
+            dtype: of the parameters.
+            shards_of: returns the number of a step's shards.
+        """
+        self.view, self.here = view, here
+        self._step = step
+        self._shards_of = shards_of
+        self._chunks = chunks_of(bounds, view.servers)
+        self._order = sending_order(self._chunks, view.servers, here)
+        self._peers: dict[int, Peer] = {}
+        self._totals = np.empty((2, bounds[-1]), dtype)
+        self._inbox: dict[tuple[int, int, int], Array] = {}
+        self._wire = Wire(view.wire, dtype)
+        self._changed = threading.Condition()
+        self._collections: dict[int, Collection] = {}
+        self._own = threading.local()
+        self._lost: dict[int, str] = {}
+        self._ended = False
+        self.ends = False
+        """Whether the run's first host wanted all to stop after the step that was exchanged last."""
+
+    def open(self, listener: socket.socket, secret: bytes, patience: float) -> None:
+        """Connect to all other hosts of the view: those with lower numbers are called, the others call.
+
+        Raises:
+            HostsLostError: they did not come.
+        """
+        deadline = time.monotonic() + patience
+        for there in range(self.here):
+            self._call(there, secret, deadline)
+        listener.settimeout(_LOOK_SECONDS)
+        while missing := [host for host in range(self.here + 1, self.view.hosts) if host not in self._peers]:
+            if time.monotonic() > deadline or self._ended:
+                self.close()
+                raise HostsLostError(dict.fromkeys(missing, f"did not come within {patience:g} s"))
+            with suppress(TimeoutError):
+                connection = listener.accept()[0]
+                try:
+                    number = accept(connection, secret, self.view.number, self.here, min(2.0, patience))
+                except OSError:
+                    connection.close()
+                    continue
+                if number in missing:
+                    self._peers[number] = Peer(connection, number, self.view.timeout)
+                else:
+                    connection.close()
+        for peer in self._peers.values():
+            peer.start(self)
+
+    def _call(self, there: int, secret: bytes, deadline: float) -> None:
+        while True:
+            patience = max(0.1, min(2.0, deadline - time.monotonic()))
+            try:
+                address = self.view.addresses[there]
+                connection = connect(address, secret, self.view.number, self.here, there, patience)
+                self._peers[there] = Peer(connection, there, self.view.timeout)
+                return
+            except OSError as error:
+                if time.monotonic() > deadline or self._ended:
+                    self.close()
+                    raise HostsLostError({there: f"cannot be reached: {error.strerror or error}"}) from error
+                time.sleep(0.02)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that this host has sent."""
+        return sum(peer.sent for peer in self._peers.values())
+
+    def end(self) -> None:
+        """Let whoever waits in this view give up; from another thread."""
+        self._ended = True
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.end()
+        for peer in self._peers.values():
+            peer.close()
+
+    def check(self) -> None:
+        """Raise HostsLostError if a host is gone, or :meth:`end` was called."""
+        if self._ended or self._lost:
+            raise HostsLostError(self._lost)
+
+    def span(self, shards: int) -> Span:
+        """Return the shards of a mini-batch that this host computes."""
+        return self.view.span(self.here, shards)
+
+    def push(self, layer: int, sums: Mapping[Span, Array]) -> None:
+        """Send what is final now that the gradients of ``layer`` (counted from 0) and of all behind it are there.
+
+        ``sums`` are those that this host's workers pass on, whole parameter vectors by the shards that they cover.
+        They may not change until :meth:`exchange` has returned.
+        """
+        with self._changed:
+            collection = self._collection(self._step)
+        while collection.pushed < len(self._order):
+            number = self._order[collection.pushed]
+            if self._chunks[number].layer < layer:
+                return
+            self._send_parts(collection, number, sums)
+            collection.pushed += 1
+
+    def exchange(self, reports: Sequence[Report], sums: Mapping[Span, Array], stop: bool) -> tuple[list[Report], Array]:
+        """Return all hosts' reports on this step, and the sum over all shards, valid for two steps.
+
+        ``sums`` are this host's (see :meth:`push`), ``reports`` its workers'. ``stop`` counts from host 0 alone, so
+        that all stop after the same step: see :attr:`ends`.
+
+        Raises:
+            HostsLostError: a host is gone, or :meth:`end` was called.
+        """
+        step = self._step
+        self.push(0, sums)
+        told = memoryview(reports_as_bytes(reports, stop, self.view.shards))
+        for peer in self._peers.values():
+            peer.send(Frame(REPORT, step, 0, 0, 1.0, 0), told)
+        with self._changed:
+            collection = self._collection(step)
+            collection.report(self.here, reports)
+            if self.here == 0:
+                collection.ends = stop
+            while collection.open or collection.unsent or len(collection.reports) < self.view.hosts:
+                self.check()
+                self._changed.wait(_LOOK_SECONDS)
+            del self._collections[step]
+            self._step = step + 1
+        self.ends = collection.ends
+        return collection.all_reports(), self._totals[step % 2]
+
+    def _collection(self, step: int) -> Collection:
+        if step not in self._collections:
+            shards = self._shards_of(step)
+            nodes = nodes_of(self.view, shards)
+            self._collections[step] = Collection(step, shards, nodes, self._chunks, self.here)
+        return self._collections[step]
+
+    def _send_parts(self, collection: Collection, number: int, sums: Mapping[Span, Array]) -> None:
+        """Send this host's sums of a chunk to whoever adds them up."""
+        chunk = self._chunks[number]
+        peers = [peer for peer in self._peers.values() if chunk.server in (None, peer.number)]
+        for index, (span, host) in enumerate(collection.nodes):
+            if host != self.here:
+                continue
+            numbers = self._held(span, collection.shards, sums, chunk.place)
+            if peers:
+                packed = self._wire.pack(numbers, (number, index))
+                numbers = packed.read
+                with self._changed:
+                    collection.unsent += len(peers)
+                for peer in peers:
+                    peer.send(Frame(PART, collection.step, number, index, packed.scale, 0), packed.body)
+            if chunk.server in (None, self.here):
+                self._take(collection, number, span, numbers)
+
+    def _held(self, span: Span, shards: int, sums: Mapping[Span, Array], place: slice) -> Array:
+        """Return a chunk of this host's sum of a node, which its workers may hold in parts."""
+        if span in sums:
+            return sums[span][place]
+        inside = {part: row for part, row in sums.items() if span.first <= part.first and part.stop <= span.stop}
+        return self._added(span, inside, place, np.empty(place.stop - place.start, self._totals.dtype))
+
+    def _added(self, root: Span, sums: Mapping[Span, Array], place: slice, out: Array) -> Array:
+        """Add up chunks of sums in the tree's order, into ``out``."""
+        plan = plan_of(root, tuple(sums))
+        if not hasattr(self._own, "scratch") or len(self._own.scratch) < buffers_of(plan):
+            self._own.scratch = np.empty((buffers_of(plan), CHUNK), self._totals.dtype)
+        buffers = [out, *self._own.scratch[1:, : len(out)]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = add_up(plan, sums, root, place, buffers)
+        if found is not out:
+            np.copyto(out, found)
+        return out
+
+    def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
+        """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
+        with self._changed:
+            parts = collection.part(number, span, numbers)
+        if parts is None:
+            return
+        chunk = self._chunks[number]
+        total = self._totals[collection.step % 2][chunk.place]
+        self._added(Span(0, collection.shards), parts, slice(None), total)
+        if chunk.server is not None:
+            packed = self._wire.pack(total, number)
+            if packed.read is not total:
+                np.copyto(total, packed.read)
+            for peer in self._peers.values():
+                peer.send(Frame(TOTAL, collection.step, number, 0, packed.scale, 0), packed.body)
+        self._close(collection, number)
+
+    def _close(self, collection: Collection, number: int) -> None:
+        """Note that one more chunk's total is there."""
+        with self._changed:
+            if number not in collection.open:
+                raise DamagedError(f"the total of chunk {number} twice")
+            collection.open.discard(number)
+            if not collection.open:
+                self._changed.notify_all()
+
+    def place(self, sender: int, frame: Frame) -> memoryview:
+        """Return where the numbers of a frame belong."""
+        return self._wire.room(self._room(sender, frame)[1])
+
+    def _room(self, sender: int, frame: Frame) -> tuple[Collection, Array]:
+        if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
+            raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {self._step}")
+        with self._changed:
+            collection = self._collection(frame.step)
+        chunk = self._chunks[frame.chunk]
+        if frame.kind == TOTAL and chunk.server == sender:
+            return collection, self._totals[frame.step % 2][chunk.place]
+        nodes, mine = collection.nodes, chunk.server in (None, self.here)
+        if frame.kind == PART and mine and frame.node < len(nodes) and nodes[frame.node].host == sender:
+            key = frame.step % 2, frame.chunk, frame.node
+            if key not in self._inbox:
+                self._inbox[key] = np.empty(chunk.place.stop - chunk.place.start, self._totals.dtype)
+            return collection, self._inbox[key]
+        raise DamagedError(f"a message of kind {frame.kind} for chunk {frame.chunk}, which is not its own")
+
+    def arrived(self, sender: int, frame: Frame, body: memoryview) -> None:
+        """Take in what a peer has sent."""
+        if frame.kind == REPORT:
+            reports, ends = reports_from_bytes(body, self.view.shards)
+            if frame.step not in (self._step, self._step + 1):
+                raise DamagedError(f"a report on step {frame.step} in step {self._step}")
+            with self._changed:
+                collection = self._collection(frame.step)
+                collection.report(sender, reports)
+                if sender == 0:
+                    collection.ends = ends
+                self._changed.notify_all()
+            return
+        collection, numbers = self._room(sender, frame)
+        self._wire.unpack(body, numbers, frame.scale)
+        if frame.kind == TOTAL:
+            self._close(collection, frame.chunk)
+        else:
+            self._take(collection, frame.chunk, collection.nodes[frame.node].span, numbers)
+
+    def sent(self, frame: Frame) -> None:
+        """Note that bytes of this host's own are no longer needed."""
+        if frame.kind == PART:
+            with self._changed:
+                collection = self._collections[frame.step]
+                collection.unsent -= 1
+                if not collection.unsent:
+                    self._changed.notify_all()
+
+    def lost(self, sender: int, why: str) -> None:
+        """Note that a peer is gone."""
+        self._lost.setdefault(sender, why)
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,229 @@
+"""The connection between two hosts of one run: raw arrays behind a header over TCP, from peers that know the secret.
+
+Whoever connects proves that it knows the run's secret (HMAC-SHA256 of the other end's challenge, both ways) before a
+single other byte of it is read. What follows are headers of a fixed size, checked against what is expected, each with
+the raw bytes of an array's part; nothing that is received is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import queue
+import socket
+import struct
+import threading
+from contextlib import suppress
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from distbp.errors import ClusterError
+
+_CHALLENGE = 32
+_HELLO = struct.Struct("<4sQII32s")
+"""Magic, view, the number of the host that connects, of the host that it means, a challenge."""
+_MAGIC = b"dbp1"
+_HEADER = struct.Struct("<BqIIdI")
+
+BEAT, REPORT, PART, TOTAL = range(4)
+_LONGEST_REPORT = 1 << 24
+_SMALL = 1 << 15
+"""Bytes below which one system call is quicker than a copy saved."""
+
+
+class Frame(NamedTuple):
+    """A header: what follows it, and where that belongs."""
+
+    kind: int
+    step: int
+    chunk: int
+    node: int
+    scale: float
+    """What float16 numbers are to be multiplied by."""
+    size: int
+    """Bytes that follow."""
+
+
+class DamagedError(Exception):
+    """A peer sent what cannot be meant."""
+
+
+class Ends(Protocol):
+    """What a peer's threads call, each peer's from threads of its own."""
+
+    def place(self, sender: int, frame: Frame) -> memoryview:
+        """Return where a frame's bytes belong, or raise DamagedError."""
+
+    def arrived(self, sender: int, frame: Frame, body: memoryview) -> None:
+        """Take in a frame whose bytes are where they belong; may raise DamagedError."""
+
+    def sent(self, frame: Frame) -> None:
+        """Note that a frame's bytes are no longer needed."""
+
+    def lost(self, sender: int, why: str) -> None:
+        """Note that this peer is gone; the last call for it."""
+
+
+def listen(address: str) -> socket.socket:
+    """Return a socket that listens at a free port of this address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.bind((address, 0))
+    except OSError as error:
+        listener.close()
+        raise ClusterError(f"this host cannot listen at its own address {address}: {error.strerror}") from error
+    listener.listen(128)
+    return listener
+
+
+def connect(
+    address: tuple[str, int], secret: bytes, view: int, here: int, there: int, patience: float
+) -> socket.socket:
+    """Connect to host number ``there`` as host number ``here``.
+
+    Raises:
+        OSError: nobody answers, or who answers does not know the secret.
+    """
+    connection = socket.create_connection(address, timeout=patience)
+    try:
+        challenge = os.urandom(_CHALLENGE)
+        hello = _HELLO.pack(_MAGIC, view, here, there, challenge)
+        connection.sendall(hello)
+        answer = receive_exactly(connection, 2 * _CHALLENGE)
+        if not hmac.compare_digest(answer[:_CHALLENGE], _proof(secret, b"there", hello)):
+            raise ConnectionRefusedError("it does not know the run's secret")
+        connection.sendall(_proof(secret, b"here", hello + answer[_CHALLENGE:]))
+        receive_exactly(connection, 1)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def accept(connection: socket.socket, secret: bytes, view: int, here: int, patience: float) -> int:
+    """Return the number of the host at the other end, once it has proved that it belongs to this run and view.
+
+    Raises:
+        OSError: it has not, or has left.
+    """
+    connection.settimeout(patience)
+    hello = receive_exactly(connection, _HELLO.size)
+    magic, their_view, there, meant, _ = _HELLO.unpack(hello)
+    if (magic, their_view, meant) != (_MAGIC, view, here):
+        raise ConnectionRefusedError("it means another run or host")
+    challenge = os.urandom(_CHALLENGE)
+    connection.sendall(_proof(secret, b"there", hello) + challenge)
+    if not hmac.compare_digest(receive_exactly(connection, _CHALLENGE), _proof(secret, b"here", hello + challenge)):
+        raise ConnectionRefusedError("it does not know the run's secret")
+    connection.sendall(b"\1")
+    return int(there)
+
+
+def _proof(secret: bytes, who: bytes, what: bytes) -> bytes:
+    return hmac.digest(secret, who + what, "sha256")
+
+
+def receive_exactly(connection: socket.socket, size: int) -> bytes:
+    """Wait for so many bytes; raise ConnectionError if the other end is gone."""
+    whole = bytearray(size)
+    _receive_into(connection, memoryview(whole))
+    return bytes(whole)
+
+
+def _receive_into(connection: socket.socket, place: memoryview) -> None:
+    while len(place):
+        got = connection.recv_into(place)
+        if not got:
+            raise ConnectionResetError("it has closed the connection")
+        place = place[got:]
+
+
+class Peer:
+    """The other end of a connection: a thread that sends what is queued, and one that receives.
+
+    While nothing is queued the sender shows life; a peer that shows none for ``timeout`` seconds is lost.
+    """
+
+    def __init__(self, connection: socket.socket, number: int, timeout: float) -> None:
+        self.number = number
+        self.sent = 0
+        """Bytes sent so far."""
+        self._connection = connection
+        self._timeout = timeout
+        self._queue: queue.PriorityQueue[tuple[int, int, Frame, memoryview]] = queue.PriorityQueue()
+        self._queued = count()
+        self._threads: list[threading.Thread] = []
+        connection.settimeout(timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self, ends: Ends) -> None:
+        """Begin to send and receive."""
+        self._threads = [
+            threading.Thread(target=self._receive, args=(ends,), daemon=True),
+            threading.Thread(target=self._send, args=(ends,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, frame: Frame, body: memoryview) -> None:
+        """Queue a frame with its bytes, which must stay as they are until it is sent; reports overtake numbers."""
+        self._queue.put((0 if frame.kind == REPORT else 1, next(self._queued), frame, body))
+
+    def close(self) -> None:
+        """End the connection, which the other end hears at once, and both threads."""
+        self._queue.put((-1, 0, _END, memoryview(b"")))
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(self._timeout)
+        self._connection.close()
+
+    def _receive(self, ends: Ends) -> None:
+        header = bytearray(_HEADER.size)
+        try:
+            while True:
+                _receive_into(self._connection, memoryview(header))
+                frame = Frame(*_HEADER.unpack(header))
+                if frame.kind == BEAT:
+                    continue
+                place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
+                if len(place) != frame.size:
+                    raise DamagedError(f"a message of {frame.size} bytes where {len(place)} belong")
+                _receive_into(self._connection, place)
+                ends.arrived(self.number, frame, place)
+        except TimeoutError:
+            ends.lost(self.number, f"gave no answer for {self._timeout:g} s (--timeout)")
+        except OSError as error:
+            ends.lost(self.number, f"is gone ({error.strerror or error})")
+        except DamagedError as error:
+            ends.lost(self.number, f"sent {error}")
+
+    def _send(self, ends: Ends) -> None:
+        beat = _HEADER.pack(*Frame(BEAT, 0, 0, 0, 0.0, 0))
+        with suppress(OSError):  # the receiver hears of it too
+            while True:
+                try:
+                    _, _, frame, body = self._queue.get(timeout=min(1.0, self._timeout / 8))
+                except queue.Empty:
+                    self._connection.sendall(beat)
+                    continue
+                if frame is _END:
+                    return
+                header = _HEADER.pack(*frame[:-1], len(body))
+                if len(body) < _SMALL:
+                    self._connection.sendall(header + body)
+                else:
+                    self._connection.sendall(header)
+                    self._connection.sendall(body)
+                self.sent += len(header) + len(body)
+                ends.sent(frame)
+
+
+_END = Frame(BEAT, -1, 0, 0, 0.0, 0)
+
+
+def _room(frame: Frame) -> memoryview:
+    if frame.size > _LONGEST_REPORT:
+        raise DamagedError(f"a report of {frame.size} bytes")
+    return memoryview(bytearray(frame.size))

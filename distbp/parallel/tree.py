@@ -1,0 +1,39 @@
+"""Adding up gradient sums in the order of the fixed tree (see :mod:`distbp.parallel.shards`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.parallel.shards import Addition, Span, additions
+
+
+@lru_cache(maxsize=256)
+def plan_of(root: Span, held: tuple[Span, ...]) -> tuple[Addition, ...]:
+    """Return the additions that turn the sums of ``held`` into that of ``root``."""
+    return tuple(additions(root, held))
+
+
+def buffers_of(plan: Sequence[Addition]) -> int:
+    """Return how many buffers a plan needs."""
+    return 1 + max([addition.out for addition in plan], default=0)
+
+
+def add_up(
+    plan: Sequence[Addition], sums: Mapping[Span, Array], root: Span, block: slice, buffers: Sequence[Array] | Array
+) -> Array:
+    """Return one block of the sum of ``root``: the sum that is there, or the first of the buffers."""
+    if not plan:
+        only: Array = sums[root][block]
+        return only
+    for out, left, right in plan:
+        np.add(
+            buffers[left] if isinstance(left, int) else sums[left][block],
+            buffers[right] if isinstance(right, int) else sums[right][block],
+            out=buffers[out],
+        )
+    total: Array = buffers[0]
+    return total

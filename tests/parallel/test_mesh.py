@@ -1,0 +1,315 @@
+"""Hosts that exchange sums over TCP: real sockets, real rounds, workers as threads; the bits of one process."""
+
+import os
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+from parallel.hosts import STRUCTURE, Faulty, config, table
+
+from distbp.parallel.exchange import Exchange
+from distbp.parallel.host import Host
+from distbp.parallel.loops import work
+from distbp.parallel.mesh import peers
+from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
+from distbp.parallel.pool import InProcess
+from distbp.parallel.shards import Span
+from distbp.pools import initial_state
+
+STEPS = 11
+SECRET = b"s" * 32
+
+
+def view_of(hosts, workers, settings, number=1, servers=None, wire="exact", timeout=5.0):
+    addresses = tuple(host.address for host in hosts)
+    partitions = servers_for(servers, len(hosts))
+    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, timeout)
+
+
+class Cluster:
+    """Hosts of this process."""
+
+    def __init__(self, workers, settings):
+        self.settings = settings
+        self.initial = initial_state(STRUCTURE, settings)
+        self.hosts, self.threads, self.workers = [], [], list(workers)
+        for count in workers:
+            self.add(count, self.initial, 0)
+
+    def add(self, count, state, step):
+        host = Host(STRUCTURE, self.settings, 50, max(1, count), state, step, "127.0.0.1")
+        self.hosts.append(host)
+        targets = [(host.serve, ())]
+        for place in range(count):
+            folder, shape = host.place
+            worker = Faulty(self.settings, table(), {})
+            targets.append((work, (worker, STRUCTURE, Exchange(folder, shape), place, 5.0, 5.0, True)))
+        for target, arguments in targets:
+            self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
+            self.threads[-1].start()
+        return host
+
+    def meet(self, view, step=0):
+        answers = {}
+
+        def one(number):
+            answers[number] = self.hosts[number].meet(view, number, step, SECRET)
+
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(len(self.hosts))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return answers
+
+    def run(self, first, stop):
+        for host in self.hosts:
+            host.run(first, stop, 1.0)
+
+    def wait(self, host, known=0):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            told, records = host.news(known)
+            for news in told:
+                if "done" in news:
+                    return news, records
+        raise AssertionError("not done")
+
+    def close(self):
+        for host in self.hosts:
+            host.close()
+        for thread in self.threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def alone(settings, steps=STEPS):
+    pool = InProcess(STRUCTURE, settings, table(), initial_state(STRUCTURE, settings))
+    return list(pool.steps(steps)), pool.state()
+
+
+@pytest.fixture
+def cluster():
+    made = []
+
+    def make(workers, settings):
+        made.append(Cluster(workers, settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("workers", [(1, 1), (2, 1), (1, 1, 1), (1, 2, 0)], ids=str)
+@pytest.mark.parametrize("shards", [1, 2, 5, 8])
+def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
+    settings = config(shards, optimizer="adam", clip_norm=0.5)
+    here = cluster(workers, settings)
+    assert not any(here.meet(view_of(here.hosts, workers, settings)).values())
+    here.run(0, STEPS)
+    records, state = alone(settings)
+    for host in here.hosts:
+        news, told = here.wait(host)
+        assert news == {"done": STEPS}
+        assert np.array_equal(host.state(STEPS), state)
+        assert [(r.step, r.cost, r.rows, r.right, r.layers) for r in told] == [
+            (r.step, r.cost, r.rows, r.right, r.layers) for r in records
+        ]
+
+
+@pytest.fixture(params=[3, 7, 1000])
+def chunk(request, monkeypatch):
+    """Chunks as small as this network."""
+    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("hosts", [2, 3])
+@pytest.mark.parametrize("servers", [1, 2, 3])
+def test_every_chunk_comes_once_and_layers_come_from_the_last_one_on(chunk, hosts, servers):
+    del chunk
+    bounds = STRUCTURE.bounds
+    chunks = chunks_of(bounds, servers_for(servers, hosts))
+    places = sorted((chunk.place.start, chunk.place.stop) for chunk in chunks)
+    assert places[0][0] == 0
+    assert [stop for _, stop in places[:-1]] == [start for start, _ in places[1:]]
+    assert places[-1][1] == bounds[-1]
+    assert all(chunk.place.start >= bounds[chunk.layer] for chunk in chunks)
+    for here in range(hosts):
+        order = sending_order(chunks, servers, here)
+        assert sorted(order) == list(range(len(chunks)))
+        layers = [chunks[number].layer for number in order]
+        assert layers == sorted(layers, reverse=True)
+
+
+@pytest.mark.parametrize("workers", [(1, 1), (2, 1, 1)], ids=str)
+@pytest.mark.parametrize("servers", [None, 1, 3])
+def test_chunks_of_any_size_give_the_same_bits(cluster, chunk, workers, servers):
+    del chunk
+    settings = config(shards=8)
+    here = cluster(workers, settings)
+    here.meet(view_of(here.hosts, workers, settings, servers=servers))
+    here.run(0, STEPS)
+    for host in here.hosts:
+        here.wait(host)
+        assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+def test_any_number_of_servers_gives_the_same_bits(cluster, servers):
+    settings = config(shards=4)
+    here = cluster((1, 1, 1), settings)
+    here.meet(view_of(here.hosts, (1, 1, 1), settings, servers=servers))
+    here.run(0, STEPS)
+    for host in here.hosts:
+        here.wait(host)
+        assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cluster):
+    settings = config(4)
+    here = cluster((1, 1, 1), settings)
+    here.meet(view_of(here.hosts, (1, 1, 1), settings))
+    here.run(0, 4)
+    for host in here.hosts:
+        here.wait(host)
+    gone = here.hosts.pop(1)
+    gone.run(4, STEPS, 1.0)
+    here.run(4, STEPS)
+    gone.close()
+    steps = []
+    for host in here.hosts:
+        news, _ = here.wait(host, 4)
+        assert [number for number, _ in news["hosts"]] == [1]
+        steps.append(news["done"])
+    first = min(steps)
+    assert not any(here.meet(view_of(here.hosts, (1, 1), settings, number=2), first).values())
+    here.run(first, STEPS)
+    for host in here.hosts:
+        assert here.wait(host)[0] == {"done": STEPS}
+        assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+def test_a_host_that_joins_goes_on_from_the_state_of_another(cluster):
+    settings = config(4)
+    here = cluster((1,), settings)
+    here.meet(view_of(here.hosts, (1,), settings))
+    here.run(0, 5)
+    here.wait(here.hosts[0])
+    here.add(1, here.hosts[0].state(5), 5)
+    here.meet(view_of(here.hosts, (1, 1), settings, number=2), 5)
+    here.run(5, STEPS)
+    for host in here.hosts:
+        here.wait(host)
+        assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
+    settings = config(4)
+    here = cluster((1, 1), settings)
+    here.meet(view_of(here.hosts, (1, 1), settings))
+    here.run(0, 10**6)
+    here.hosts[1].halt()
+    time.sleep(0.2)
+    here.hosts[0].halt()
+    done = {here.wait(host)[0]["done"] for host in here.hosts}
+    assert len(done) == 1
+    assert done.pop() > 0
+
+
+def test_float16_halves_the_bytes_and_stays_near(cluster):
+    settings = config(4, lr=0.1, optimizer="sgd")
+    sent, states = {}, {}
+    for wire in ("exact", "float16"):
+        here = cluster((1, 1), settings)
+        here.meet(view_of(here.hosts, (1, 1), settings, wire=wire))
+        before = sum(host.sent for host in here.hosts)
+        here.run(0, STEPS)
+        for host in here.hosts:
+            here.wait(host)
+        states[wire] = here.hosts[0].state(STEPS)
+        assert np.array_equal(states[wire], here.hosts[1].state(STEPS))
+        sent[wire] = sum(host.sent for host in here.hosts) - before
+    moved = np.abs(states["exact"][0] - initial_state(STRUCTURE, settings)[0]).max()
+    assert 0 < np.abs(states["exact"] - states["float16"]).max() < 0.01 * moved
+    assert sent["float16"] < sent["exact"] - STEPS * STRUCTURE.parameter_count * 2
+
+
+def test_who_does_not_know_the_secret_is_refused_both_ways():
+    listener = peers.listen("127.0.0.1")
+    outcome = []
+
+    def take():
+        connection = listener.accept()[0]
+        try:
+            outcome.append(peers.accept(connection, SECRET, 1, 0, 2.0))
+        except OSError as error:
+            outcome.append(str(error))
+        connection.close()
+
+    for secret, view in ((b"x" * 32, 1), (SECRET, 2)):
+        thread = threading.Thread(target=take)
+        thread.start()
+        with pytest.raises(OSError):
+            peers.connect(listener.getsockname(), secret, view, 1, 0, 2.0).close()
+        thread.join()
+    assert all(isinstance(each, str) for each in outcome)
+    listener.close()
+
+
+def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
+    settings = config(2)
+    here = cluster((1, 1), settings)
+    noise = [socket.create_connection(here.hosts[0].address) for _ in range(3)]
+    noise[0].sendall(os.urandom(4096))
+    noise[1].sendall(b"GET / HTTP/1.0\r\n\r\n")
+    noise[2].close()
+    noise[1].close()
+    assert not any(here.meet(view_of(here.hosts, (1, 1), settings)).values())
+    here.run(0, 3)
+    for host in here.hosts:
+        here.wait(host)
+    noise[0].close()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (peers.PART, 0, 99, 0, 1.0, 4),
+        (peers.PART, 7, 0, 0, 1.0, 4),
+        (peers.PART, 0, 0, 99, 1.0, 4),
+        (peers.PART, 0, 0, 0, 1.0, 1 << 30),
+        (peers.TOTAL, 0, 0, 0, 1.0, 4),
+        (peers.REPORT, 0, 0, 0, 1.0, 1 << 30),
+        (77, 0, 0, 0, 1.0, 4),
+    ],
+    ids=str,
+)
+def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
+    settings = config(2)
+    here = cluster((1,), settings)
+    port = here.hosts[0].address
+    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", 5.0)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(here.hosts[0].meet(view, 0, 0, SECRET)))
+    thread.start()
+    liar = peers.connect(port, SECRET, 1, 1, 0, 5.0)
+    thread.join()
+    here.hosts[0].run(0, 3, 1.0)
+    liar.sendall(peers._HEADER.pack(*header) + b"1234")
+    news, _ = here.wait(here.hosts[0])
+    assert news["hosts"][0][0] == 1
+    assert "sent" in news["hosts"][0][1]
+    liar.close()
+
+
+def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():
+    for shards in range(1, 9):
+        view = View(1, (("a", 1),) * 3, (2, 0, 3), 3, 8, "exact", 1.0)
+        spans = [view.span(host, shards) for host in range(3)]
+        covered = [shard for span in spans for shard in range(span.first, span.stop)]
+        assert covered == list(range(shards))
+        assert spans[1] == Span(shards, shards)
