@@ -11,14 +11,15 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from distbp.actors.crew import Crew, ended, longest_start
+from distbp.actors.calls import ended
+from distbp.actors.crew import Crew, longest_start
+from distbp.actors.places import Places
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
 from distbp.parallel.records import StepRecord
-from distbp.parallel.roster import Roster
 from distbp.parallel.worker import buffers_for
 
 _LOOK_MILLISECONDS = 50
@@ -37,10 +38,9 @@ class SharedPath:
     def __init__(self, crew: Crew, exchange: Exchange, rows: int) -> None:
         self._crew, self._exchange, self._rows = crew, exchange, rows
         self._config = crew.config
-        self._roster = Roster(self._config.worker_count)
-        self._working: dict[int, Any] = {}
-        self._started_at: dict[int, float] = {}
-        self._unheard: set[int] = set()
+        self._places = Places(
+            exchange, self._config, crew.start_worker, crew.name, crew.note, longest_start(self._config)
+        )
         self._serving: Any = None
         self._channel: Channel
         self._poll: select.poll  # unlike select, for any number of open files
@@ -49,7 +49,7 @@ class SharedPath:
         self._next_care = 0.0
         self._factor = 1.0
         self.step = exchange.step
-        self.recoveries = 0
+        self._servers_lost = 0
 
     def start(self) -> None:
         """Start the server's and the workers' loops, and wait until enough workers are there.
@@ -59,18 +59,16 @@ class SharedPath:
         """
         for number, worker in list(self._crew.workers.items()):
             if number in self._crew.pulses:
-                self._start_work(number, worker)
+                self._places.begin(number, worker)
             else:
-                # It waits for room and might find it on another host, so it is started again, for this one.
-                ray.kill(self._crew.workers.pop(number))
-        self._crew.stay_on_this_host()
-        self._serve([])
+                ray.kill(self._crew.workers.pop(number))  # it is started again when its turn comes
+        self._serve()
         deadline = time.monotonic() + self._config.wait
-        while self._roster.present < self._config.least_workers:
+        while self._places.present < self._config.least_workers:
             self._look()
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{self._roster.present} of {self._config.least_workers} workers came within "
+                    f"{self._places.present} of {self._config.least_workers} workers came within "
                     f"{self._config.wait:g} s (--wait)"
                 )
 
@@ -102,6 +100,11 @@ class SharedPath:
         if diverged is not None:
             diverged.check()
 
+    @property
+    def recoveries(self) -> int:
+        """Workers and servers that were lost so far."""
+        return self._servers_lost + self._places.lost
+
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""
         self._exchange.stop_asked[0] = 1
@@ -125,59 +128,16 @@ class SharedPath:
             if news is None:
                 self._replace_server("died", stop)
             elif "done" not in news:
-                self._hear(news)
+                self._places.hear(news)
         elif self._exchange.silence(self._exchange.shape.workers) > self._config.timeout:
             self._end_server()
             self._replace_server(f"gave no answer for {self._config.timeout:g} s (--timeout)", stop)
         if time.monotonic() > self._next_care:
             self._next_care = time.monotonic() + _CARE_SECONDS
-            self._care()
+            self._places.care()
         return news if news is not None and "done" in news else None
 
-    def _hear(self, news: dict[str, Any]) -> None:
-        """Take in what the server says about a worker."""
-        if "joined" in news:
-            self._roster.joined(news["joined"])
-            self._unheard.discard(news["joined"])
-            return
-        number = news["lost"] if "lost" in news else news["left"]
-        if "why" in news:
-            self.recoveries += 1
-            self._crew.note(f"{self._crew.name(number)}: {news['why']}; others compute its shards")
-        if "left" in news:
-            self._roster.ended(number, time.monotonic())
-
-    def _care(self) -> None:
-        """Start workers in empty places, and look whether those who are to come are still alive."""
-        timeout, now = self._config.timeout, time.monotonic()
-        for number in self._roster.starting:
-            if self._has_ended(number):
-                self._unheard.discard(number)
-                self._roster.ended(number, now)
-            elif number in self._unheard and self._exchange.silence(number) > timeout:
-                self._exchange.end_process(number)
-            elif now - self._started_at[number] > longest_start(self._config):
-                self._exchange.end_process(number)
-                if self._exchange.has_ended(number):  # it may have had no process yet
-                    self._roster.ended(number, now)
-        for number in self._roster.due(now):
-            self._start_work(number, self._crew.start_worker(number))
-
-    def _has_ended(self, number: int) -> bool:
-        try:
-            return ended(self._working[number], self._crew.name(number))
-        except PeerLostError as error:  # such as having found no server for too long, which is no error of the run's
-            self._crew.note(str(error))
-            return True
-
-    def _start_work(self, number: int, worker: Any) -> None:
-        self._roster.started(number)
-        self._started_at[number] = time.monotonic()
-        self._exchange.doing[number] = -1
-        self._exchange.processes[number] = 0
-        self._working[number] = worker.work.remote(self._exchange.folder, self._exchange.shape, number)
-
-    def _serve(self, unheard: list[int]) -> None:
+    def _serve(self) -> None:
         """Start the server's loop and connect to it; if its process dies before, start another one.
 
         Raises:
@@ -187,7 +147,9 @@ class SharedPath:
         for _ in range(_MOST_SERVERS):
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
             exchange.processes[exchange.shape.workers] = 0
-            self._serving = self._crew.server.serve.remote(exchange.folder, exchange.shape, self._rows, unheard)
+            self._serving = self._crew.server.serve.remote(
+                exchange.folder, exchange.shape, self._rows, self._places.unheard
+            )
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline:
                 channel = connect(exchange.folder, DRIVER, _CARE_SECONDS)
@@ -218,13 +180,11 @@ class SharedPath:
             raise PeerLostError(
                 f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait)"
             )
-        self.recoveries += 1
+        self._servers_lost += 1
         self._crew.note(f"{self._crew.name(None)} {why} in step {step}: another one goes on from its newest state")
-        self._unheard = set(self._roster.filled) | self._unheard
-        self._started_at |= dict.fromkeys(self._unheard, now)
-        self._roster.unheard()
+        self._places.server_lost()
         self._crew.start_server()
-        self._serve(sorted(self._unheard))
+        self._serve()
         if stop is not None:
             self._channel.send(RUN.pack(step, stop, self._factor))
 
@@ -247,7 +207,7 @@ class SharedPath:
         """Let server and workers end by themselves: the server when the driver's channel closes, then the workers."""
         self._channel.close()
         with suppress(RayError):
-            calls = [self._serving, *(self._working[number] for number in self._roster.filled)]
+            calls = [self._serving, *self._places.calls]
             ray.wait(calls, num_returns=len(calls), timeout=1)
 
 

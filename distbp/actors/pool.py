@@ -11,7 +11,6 @@ from typing import Self
 from distbp.actors.session import ray_session, signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
@@ -41,7 +40,6 @@ class ActorPool:
         self._initial = state
         self._note = note
         self._first_step = step
-        self._order = Order(len(rows), config.batch_size, config.seed)
         self._exit = ExitStack()
         self._path: Path
 
@@ -64,24 +62,30 @@ class ActorPool:
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        self._exit.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+        is_private = self._exit.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
         # These import Ray, which must see the environment that the session prepares.
-        from distbp.actors.calls import CallPath
-        from distbp.actors.crew import crew_of, with_cluster_workers
+        from distbp.actors.crew import crew_of
+        from distbp.actors.hosts import hosts_of
+        from distbp.actors.manyhosts import HostsPath
         from distbp.actors.onehost import shared_path
+        from distbp.actors.placement import placed, this_host, with_cluster_workers
 
-        step = self._first_step
-        if config.address:
+        placement = None
+        if not is_private:
             config = self.config = with_cluster_workers(config, self._note)
-        crew = self._exit.enter_context(crew_of(self._structure, config, rows, self._note))
-        # Ray's store has the rows now; nobody needs the driver's copy.
+            placement = self._exit.enter_context(placed(config, self._note))
+        structure, step = self._structure, self._first_step
+        # Ray's store has the rows from here on; nobody needs the driver's copy.
         self._rows = None
-        if crew.is_on_this_host():
-            layers = self._structure.depth
-            self._path = self._exit.enter_context(shared_path(crew, self._initial, len(rows), step, layers))
+        if placement is None or len(placement.hosts().get(this_host(), ())) == config.worker_count:
+            crew = self._exit.enter_context(crew_of(structure, config, rows, placement, self._note))
+            shared = shared_path(crew, self._initial, len(rows), step, structure.depth)
+            self._path = self._exit.enter_context(shared)
         else:
-            # Shared memory ends at the host, so between hosts the actor calls stay.
-            self._path = CallPath(crew, self._order, self._initial, step)
+            hosts = self._exit.enter_context(hosts_of(structure, config, rows, placement, self._note))
+            path = HostsPath(hosts, self._initial, step)
+            path.start()
+            self._path = path
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred():

@@ -27,8 +27,8 @@ _owner = [0]
 
 
 @contextmanager
-def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Iterator[None]:
-    """Connect to Ray for the length of the ``with`` block.
+def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Iterator[bool]:
+    """Connect to Ray for the length of the ``with`` block; give whether that Ray is private.
 
     Args:
         address: an existing cluster, HOST:PORT or ``auto``; None for a private Ray on this machine, with as many
@@ -48,7 +48,7 @@ def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Itera
     if _private.locked() and _owner[0] != threading.get_ident():
         raise ClusterError("another thread of this process trains on Ray: one after the other, or a process for each")
     if ray.is_initialized():
-        yield
+        yield _private.locked()
         return
     if address is not None:
         refuse_open_cluster(address, insecure)
@@ -62,7 +62,7 @@ def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Itera
         stack.callback(ray.shutdown)
         with _signal_handlers_kept():
             _connect(ray, address, cpus, folder)
-        yield
+        yield address is None
     finally:
         with signals_deferred():
             stack.close()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from distbp.cli.options import WorkerCount
-from distbp.errors import DataError, unknown_name
+from distbp.errors import DataError, UsageError, unknown_name
 
 
 @click.command()
@@ -20,8 +20,13 @@ from distbp.errors import DataError, unknown_name
 @click.option("--workers", type=WorkerCount(), default="auto", show_default=True, help="As in train.")
 @click.option("--shards", type=click.IntRange(min=1), help="As in train.  [default: workers, at least 1]")
 @click.option("--steps", type=click.IntRange(min=1), help="Timed steps, after 5 untimed ones.  [default: some seconds]")
+@click.option("--address", metavar="HOST:PORT", help="As in train.")
+@click.option("--servers", type=click.IntRange(min=1), help="As in train.")
+@click.option("--wire", metavar="NAME", help="As in train.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(case: str, data: str, workers: int | str, shards: int | None, steps: int | None, as_json: bool) -> None:
+def bench(
+    case: str, data: str, workers: int | str, steps: int | None, as_json: bool, **settings: int | str | None
+) -> None:
     """Time the steps of CASE: tiny, small, mnist or wide.
 
     \b
@@ -33,7 +38,9 @@ def bench(case: str, data: str, workers: int | str, shards: int | None, steps: i
 
     if case not in CASES:
         raise unknown_name("case", case, CASES)
-    chosen: dict[str, Any] = {} if shards is None else {"shards": shards}
+    chosen: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    if isinstance(workers, str) and settings["address"] is not None:
+        raise UsageError(f"bench needs a number of --workers on a cluster, found {workers}")
     data_set = load(data)
     if data_set.task != "classification":
         raise DataError(f"the cases are for classes, the targets of {data} are values")

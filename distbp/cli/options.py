@@ -189,6 +189,10 @@ _SETTINGS = (
                  help="Between checkpoints within an epoch; each epoch ends with one in any case."),
     click.option("--address", metavar="HOST:PORT",
                  help="An existing Ray cluster, or auto.  [default: a private one on this machine]"),
+    click.option("--servers", type=_COUNT, help="Partitions of the parameters between several hosts. Never changes the "
+                 "result.  [default: as many as hosts; with two hosts each adds up for itself]"),
+    click.option("--wire", metavar="NAME", default="exact", show_default=True,
+                 help="What travels between several hosts: exact, or float16 for half the bytes, which is lossy."),
     click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects."),
 )  # fmt: skip
 

@@ -36,7 +36,16 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
 def _check_whole_numbers(settings: Mapping[str, Any]) -> None:
     for index, size in enumerate(settings["hidden"]):
         _whole(f"hidden layer {index + 1}", size, least=1)
-    whole = {"batch_size": 1, "epochs": 1, "seed": 0, "shards": 1, "threads": 1, "warmup": 0, "early_stopping": 1}
+    whole = {
+        "batch_size": 1,
+        "epochs": 1,
+        "seed": 0,
+        "shards": 1,
+        "threads": 1,
+        "warmup": 0,
+        "early_stopping": 1,
+        "servers": 1,
+    }
     for name, least in whole.items():
         value = settings[name]
         if value is not None:

@@ -18,6 +18,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "schedule": ("constant", "step", "exponential", "inverse-time", "cosine", "one-cycle", "plateau"),
     "dtype": ("float32", "float64"),
     "task": ("classification", "regression"),
+    "wire": ("exact", "float16"),
 }
 """The known names of each setting that is a name."""
 

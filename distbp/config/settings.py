@@ -12,11 +12,13 @@ from distbp.errors import UsageError, unknown_name
 
 _OPEN = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
-    "class_weights", "early_stopping", "task", "shards", "address",
+    "class_weights", "early_stopping", "task", "shards", "address", "servers",
 }  # fmt: skip
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
-NEVER_CHANGES_THE_RESULT = frozenset({"workers", "timeout", "wait", "address", "insecure", "checkpoint_seconds"})
+NEVER_CHANGES_THE_RESULT = frozenset(
+    {"workers", "timeout", "wait", "address", "insecure", "servers", "checkpoint_seconds"}
+)
 """The settings that say who computes and how it is watched."""
 
 _DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001, "lion": 0.0003}
@@ -133,6 +135,10 @@ class Config:
     """Existing Ray cluster, HOST:PORT or auto; without it a private local one."""
     insecure: bool = False
     """Use a cluster on another machine although no token protects it."""
+    servers: int | None = None
+    """Partitions of the parameter vector between hosts (as many as hosts). Never changes the result."""
+    wire: str = "exact"
+    """What travels between hosts: the numbers as they are, or as float16, which changes the result."""
 
     checkpoint_seconds: float = 30.0
     """Seconds between checkpoints within an epoch; there is one at the end of each epoch in any case."""
@@ -176,7 +182,7 @@ class Config:
             raise UsageError(
                 f"activation names {len(self.activation)} for {len(self.hidden)} layers: give one for each, or one"
             )
-        for setting in ("output", "cost", "initial", "optimizer", "schedule", "dtype", "task"):
+        for setting in ("output", "cost", "initial", "optimizer", "schedule", "dtype", "task", "wire"):
             if getattr(self, setting) is not None:
                 check_choice(setting, getattr(self, setting))
         for part in self.activation if isinstance(self.activation, tuple) else (self.activation,):

@@ -49,7 +49,7 @@ class Host:
         slots, parameters = state.shape
         sums = buffers_for(config.shards, config.shards)  # whoever joins later
         shape = Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
-        self._exchange = Exchange(folder, shape, create=True)
+        self.exchange = self._exchange = Exchange(folder, shape, create=True)
         self._exchange.states[step % 2] = state
         self._exchange.go_to(step)
         self.place: tuple[Path, Shape] = folder, shape

@@ -136,20 +136,8 @@ class Rounds:
         while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
             began = time.perf_counter()
             step = server.step
-            self._reports = []
             shards = min(self._shards, self._order.size(step))
-            whole = Span(0, shards) if self.mesh is None else self.mesh.span(shards)
-            tasks = self._supervisor.begin(step, whole, time.monotonic())
-            if self.mesh is not None:
-                self._progress = {task.worker: (task, self._depth) for task in tasks if isinstance(task, Compute)}
-            self._do(tasks)
-            while not self._supervisor.is_complete:
-                if self.mesh is not None:
-                    self.mesh.check()
-                if self._reports:  # the others will not be long
-                    look_before_sleeping(lambda: bool(self._poll.poll(0)))
-                self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
-                self._look_around()
+            self._collect(step, Span(0, shards) if self.mesh is None else self.mesh.span(shards))
             reports, sums = self._reports, self._rows_of(self._supervisor.done.values())
             if self.mesh is not None:
                 reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
@@ -161,6 +149,21 @@ class Rounds:
                 self._attend(_LOOK_FOR_LATE)
             exchange.publish(record)
         return record
+
+    def _collect(self, step: int, whole: Span) -> None:
+        """Have every shard of ``whole`` computed by somebody."""
+        self._reports = []
+        tasks = self._supervisor.begin(step, whole, time.monotonic())
+        if self.mesh is not None:
+            self._progress = {task.worker: (task, self._depth) for task in tasks if isinstance(task, Compute)}
+        self._do(tasks)
+        while not self._supervisor.is_complete:
+            if self.mesh is not None:
+                self.mesh.check()
+            if self._reports:  # the others will not be long
+                look_before_sleeping(lambda: bool(self._poll.poll(0)))
+            self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
+            self._look_around()
 
     def _rows_of(self, tasks: Iterable[Compute]) -> Mapping[Span, Array]:
         """Return the rows of the sums of these tasks of one step by their spans."""

@@ -115,13 +115,16 @@ class Worker:
                 if isinstance(task, _Add):
                     np.add(target.flat, buffers[task.other].flat, out=target.flat)
                     continue
-                is_last = done is not None and number == plan.last
+                is_last = number == plan.last
+                finish = None
+                if is_last and done is not None:
+                    finish = partial(_finish_layer, plan.work[number + 1 :], buffers, done)
                 begin(task.shard)
                 masks = self._masks(step, plan.rows.start + task.rows.start, task.rows)
                 counted = None if counts is None else counts[task.rows]
                 sums = self._backprop.gradient(
                     weights.layers, x[task.rows], y[task.rows], target.layers, masks, counted,
-                    partial(_finish_layer, plan.work[number + 1 :], buffers, done) if is_last else None,
+                    finish,
                 )  # fmt: skip
                 count = task.rows.stop - task.rows.start
                 costs.append(sums.cost)
@@ -133,7 +136,7 @@ class Worker:
                 right += sums.right
                 if not math.isfinite(sums.cost) or not math.isfinite(squares[-1]):
                     divergence = divergence or self._divergence(sums.cost, target, weights, x[task.rows])
-                if is_last:  # what is left to be added was added layer by layer
+                if finish is not None:  # what is left to be added was added layer by layer
                     break
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)

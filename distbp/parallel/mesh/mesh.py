@@ -1,16 +1,16 @@
 """One host's end of the exchange: its sums go up to the servers of the chunks, the totals come back.
 
-The parameter vector is cut into chunks, each with a host that serves it: it receives every other host's sums of that part
-(complete subtrees of the fixed tree, so the bits are those of one process), adds them up in the tree's order and sends
-the total to everybody. With as many servers as hosts each link carries 2 (N - 1) / N times the parameters in each
+The parameter vector is cut into chunks, each with a host that serves it: it receives every other host's sums of that
+part (complete subtrees of the fixed tree, so the bits are those of one process), adds them up in the tree's order and
+sends the total to everybody. With as many servers as hosts each link carries 2 (N - 1) / N times the parameters in each
 direction, which is the least that any exact exchange needs (as a ring all-reduce does, Patarasuk and Yuan, 2009). What
 backpropagation has finished travels while it goes on with the layers before.
 
 What is sent back is the total, not the new weights: every host applies it to its own copy of weights and optimizer
 state, with the same code. So a host that is lost takes no state with it, whichever it is.
 
-Nobody can be more than one step ahead of anybody else, since each step needs everybody's report. So what is received has
-two places, one for steps of even and one for steps of odd number.
+Nobody can be more than one step ahead of anybody else, since each step needs everybody's report. So what is received
+has two places, one for steps of even and one for steps of odd number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
 from distbp.parallel.mesh.peers import PART, REPORT, TOTAL, DamagedError, Frame, Peer, accept, connect
-from distbp.parallel.mesh.view import CHUNK, View, chunks_of, held, nodes_of, sending_order
+from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, sending_order
 from distbp.parallel.mesh.wire import Wire
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span

@@ -34,7 +34,7 @@ class Wire:
     def pack(self, numbers: Array, key: Hashable) -> Packed:
         """Return what travels; ``key`` names these numbers from step to step."""
         if self.is_exact:
-            return Packed(1.0, memoryview(numbers).cast("B"), numbers)
+            return Packed(1.0, _bytes_of(numbers), numbers)
         with np.errstate(all="ignore"):
             left = self._left.get(key)
             whole = numbers + left if left is not None and len(left) == len(numbers) else numbers.copy()
@@ -43,13 +43,17 @@ class Wire:
             read = np.multiply(packed, scale, dtype=self._dtype)
             np.subtract(whole, read, out=whole)
         self._left[key] = whole
-        return Packed(float(scale), memoryview(packed).cast("B"), read)
+        return Packed(float(scale), _bytes_of(packed), read)
 
     def room(self, place: Array) -> memoryview:
         """Return where the bytes that become these numbers are to be received."""
-        return memoryview(place if self.is_exact else np.empty(len(place), np.float16)).cast("B")
+        return _bytes_of(place if self.is_exact else np.empty(len(place), np.float16))
 
     def unpack(self, body: memoryview, place: Array, scale: float) -> None:
         """Turn what was received into :meth:`room` into numbers."""
         if not self.is_exact:
             np.multiply(np.frombuffer(body, np.float16), self._dtype.type(scale), out=place, dtype=self._dtype)
+
+
+def _bytes_of(numbers: Array) -> memoryview:
+    return memoryview(numbers.view(np.uint8))  # type: ignore[arg-type]  # arrays have the buffer interface

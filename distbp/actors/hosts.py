@@ -1,0 +1,179 @@
+"""The actors that stand for the hosts of a run: started where its workers have CPUs, and always stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
+from distbp.actors.hostshell import HostNews, RemoteHost
+from distbp.actors.placement import Placement, this_host
+from distbp.actors.shells import Pulse
+from distbp.config import Config
+from distbp.data.dataset import Rows
+from distbp.errors import PeerLostError
+from distbp.nn.structure import Structure
+
+_AGAIN_SECONDS = 2.0
+"""Between two tries to start somebody in the same places."""
+_CLOSE_SECONDS = 3.0
+
+
+@dataclass(eq=False)
+class Member:
+    """A host that has answered."""
+
+    actor: Any
+    pulse: Pulse
+    numbers: tuple[int, ...]
+    """Of the workers that have their places there."""
+    address: tuple[str, int] = ("", 0)
+    """Where other hosts reach it."""
+    news: Any = None
+    """The call that will say what happens next."""
+    heard: float = 0.0
+    done: dict[str, Any] | None = None
+    """What its rounds said at their end; None while they go on."""
+    lost: int = 0
+    """Workers it has lost."""
+
+    @property
+    def name(self) -> str:
+        """Return what to call it."""
+        count = len(self.numbers)
+        return f"host {self.pulse.host} with {count} worker{'s' * (count > 1)}"
+
+    def ask(self, known: int, wants_records: bool) -> None:
+        """Have it say what happens next."""
+        self.news = self.actor.news.remote(known, wants_records)
+
+    def answer(self) -> HostNews:
+        """Return what it has said; the call is at its end."""
+        news: HostNews = ray.get(self.news)
+        self.news, self.heard = None, time.monotonic()
+        return news
+
+
+@dataclass
+class _Coming:
+    actor: Any
+    pulse: Any
+    numbers: tuple[int, ...]
+    since: float
+
+
+class Hosts:
+    """Starts the hosts' actors, and again where they were lost, or where CPUs turn up."""
+
+    def __init__(
+        self,
+        structure: Structure,
+        config: Config,
+        rows: Rows,
+        placement: Placement,
+        note: Callable[[str], None],
+    ) -> None:
+        self._rows, self.rows = put_rows(rows), len(rows)
+        send_by_value(structure, config)
+        self._structure, self.config, self._placement, self.note = structure, config, placement, note
+        self.bounds = structure.bounds
+        self.members: list[Member] = []
+        """Those that take part, in the order of their shards."""
+        self._coming: list[_Coming] = []
+        self._not_before: dict[tuple[int, ...], float] = {}
+
+    def start(self) -> None:
+        """Start an actor wherever workers have CPUs and nobody stands for them."""
+        now = time.monotonic()
+        taken = {number for coming in self._coming for number in coming.numbers}
+        for node, numbers in self._placement.hosts().items():
+            here = {number for member in self.members if member.pulse.node == node for number in member.numbers}
+            free = tuple(number for number in numbers if number not in here | taken)
+            if free and now >= self._not_before.get(free, 0.0):
+                self._not_before[free] = now + _AGAIN_SECONDS
+                shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
+                actor = shell.remote(self._structure, self.config, self._rows, self.rows)
+                self._coming.append(_Coming(actor, actor.pulse.remote(), free, now))
+
+    def come(self) -> list[Member]:
+        """Return those that have answered since; who has died or takes too long is given up.
+
+        Raises:
+            PeerLostError: it cannot be started at all.
+        """
+        come, now = [], time.monotonic()
+        for coming in list(self._coming):
+            if ray.wait([coming.pulse], timeout=0)[0]:
+                self._coming.remove(coming)
+                try:
+                    come.append(Member(coming.actor, ray.get(coming.pulse), coming.numbers))
+                except RayActorError as error:
+                    said = str(error).strip()
+                    if "creation task" in said:  # it would fail again and again
+                        raise PeerLostError(f"a host could not start: {said.splitlines()[-1].strip()}") from error
+            elif now - coming.since > longest_start(self.config):
+                self._coming.remove(coming)
+                ray.kill(coming.actor)
+        for text in other_arithmetic(member.pulse for member in come):
+            self.note(text)
+        return come
+
+    def begin(self, members: Sequence[Member], state: Any, step: int) -> list[Member]:
+        """Let hosts that have just come go on from ``state``; return those that do."""
+        calls = [
+            member.actor.begin.remote(state, step, [self._placement.strategy(number) for number in member.numbers])
+            for member in members
+        ]
+        ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
+        begun = []
+        for member, call in zip(members, calls, strict=True):
+            if ray.wait([call], timeout=0)[0]:
+                try:
+                    member.address = ray.get(call)
+                    begun.append(member)
+                    continue
+                except RayActorError:
+                    pass
+            ray.kill(member.actor)
+        return begun
+
+    def lose(self, member: Member) -> None:
+        """Go on without a host."""
+        if member in self.members:
+            self.members.remove(member)
+        ray.kill(member.actor)
+
+    def nearest(self) -> Member:
+        """Return a host from which the driver gets what is large: its own, if it takes part."""
+        here = this_host()
+        return next((member for member in self.members if member.pulse.node == here), self.members[0])
+
+    def stop(self) -> None:
+        """End all hosts' actors, and with them their workers."""
+        try:
+            calls = [member.actor.close.remote() for member in self.members]
+            if calls:
+                ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
+        except RayError:  # they are killed in any case
+            pass
+        for actor in (*(member.actor for member in self.members), *(coming.actor for coming in self._coming)):
+            ray.kill(actor)
+
+
+@contextmanager
+def hosts_of(
+    structure: Structure, config: Config, rows: Rows, placement: Placement, note: Callable[[str], None]
+) -> Iterator[Hosts]:
+    """Make the hosts of a run; stop them at the end."""
+    hosts = Hosts(structure, config, rows, placement, note)
+    del rows  # this frame lives as long as the run, and the driver needs no copy of its own
+    try:
+        yield hosts
+    finally:
+        hosts.stop()

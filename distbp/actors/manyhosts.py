@@ -1,0 +1,356 @@
+"""Steps of actors on several hosts, which exchange sums among themselves; the driver looks on and says who takes part.
+
+Every host has the whole state, after two steps. So whoever is lost, the others go on from the last step that all of
+them have done.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from distbp.actors.calls import failed, raise_cause
+from distbp.actors.hosts import Hosts, Member
+from distbp.data.dataset import Array
+from distbp.errors import ClusterError, PeerLostError, TrainingError
+from distbp.parallel.mesh.view import View, servers_for
+from distbp.parallel.messages import diverged_record
+from distbp.parallel.records import StepRecord
+
+_LOOK_SECONDS = 0.25
+_CARE_SECONDS = 1.0
+"""How often the driver looks for hosts to be started, and whether Ray's head is there."""
+
+
+class HostsPath:
+    """Tells the hosts how far to go and reads their records; the steps need no driver."""
+
+    def __init__(self, hosts: Hosts, state: Array, step: int) -> None:
+        self._hosts, self._config = hosts, hosts.config
+        self._kept = step, state
+        """The last state that the driver has seen itself."""
+        self.step = step
+        """The steps done, and the step from which the hosts go on."""
+        self._seen = step
+        """The first step whose record was not yielded yet."""
+        self._goal = step, 1.0
+        self._halted = False
+        self._changes = 0
+        """Views so far; also those that did not come together."""
+        self._secret = secrets.token_bytes(32)
+        self._newcomers: list[Member] = []
+        self._lost, self._workers_lost = 0, 0
+        self._next_care = 0.0
+        self._head_seen = time.monotonic()
+
+    def start(self) -> None:
+        """Start the hosts, and wait until as many workers as are needed have their places there.
+
+        Raises:
+            ClusterError: they do not come within --wait.
+            PeerLostError: they cannot be started.
+        """
+        self._fill(self._config.least_workers)
+
+    def _fill(self, least: int) -> None:
+        """Have new hosts with at least so many places for workers, and let them begin with what is kept."""
+        step, state = self._kept
+        deadline = time.monotonic() + self._config.wait
+        places = 0
+        while places < least:
+            self._hosts.start()
+            self._newcomers += self._hosts.come()
+            places = sum(len(member.numbers) for member in self._newcomers)
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"hosts for {places} of {least} workers came within {self._config.wait:g} s (--wait) in step {step}"
+                )
+            time.sleep(0.02)
+        members, self._newcomers = self._newcomers, []
+        self._hosts.members = self._hosts.begin(members, ray.put(state), step)
+        self.step = step
+        self._meet()
+
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
+        """Do the steps up to before ``stop``; yield each one's record some time after its update was applied."""
+        self._goal, self._halted = (stop, factor), False
+        ended: dict[str, Any] = {}
+        try:
+            while self.step < stop and not self._halted and not ended:
+                self._run()
+                while not self._all_done():
+                    yield from self._look()
+                ended = self._settle()
+        except (TrainingError, ClusterError):
+            self._stand_still()
+            raise
+        except GeneratorExit:
+            self.halt()
+            while not self._all_done():
+                for _ in self._look():
+                    pass
+            self._settle()
+            raise
+        diverged = diverged_record(ended)
+        if diverged is not None:
+            diverged.check()
+
+    def _stand_still(self) -> None:
+        """Let all hosts that answer come to an end, and see where they stand; what they say counts no more."""
+        self._leave()
+        deadline = time.monotonic() + self._config.timeout
+        for member in list(self._hosts.members):
+            while member.done is None:
+                if member.news is None:
+                    member.ask(self._seen, False)
+                if time.monotonic() > deadline or not _ends_well(member):
+                    self._hosts.lose(member)
+                    break
+        if self._hosts.members:
+            self.step = min(member.done["done"] for member in self._hosts.members if member.done is not None)
+
+    def _run(self) -> None:
+        """Let all hosts go on."""
+        for member in self._hosts.members:
+            member.done, member.heard = None, time.monotonic()
+            member.actor.run.remote(self.step, *self._goal)
+
+    def _all_done(self) -> bool:
+        return all(member.done is not None for member in self._hosts.members)
+
+    def _look(self) -> list[StepRecord]:
+        """Wait a moment and see to what has happened; return the records that are new."""
+        members = self._hosts.members
+        source = self._hosts.nearest() if members else None
+        for member in members:
+            if member.news is None and member.done is None:
+                member.ask(self._seen, member is source)
+        calls = {member.news: member for member in members if member.news is not None}
+        records: list[StepRecord] = []
+        for call in ray.wait(list(calls), timeout=_LOOK_SECONDS)[0] if calls else ():
+            records += self._hear(calls[call])
+        now = time.monotonic()
+        for member in list(members):
+            if member.done is None and now - member.heard > self._config.timeout:
+                self._lose(member, f"gave no answer for {self._config.timeout:g} s (--timeout)")
+        if now > self._next_care:
+            self._next_care = now + _CARE_SECONDS
+            self._care()
+        return records
+
+    def _hear(self, member: Member) -> list[StepRecord]:
+        """Take in what a host says."""
+        try:
+            news = member.answer()
+        except RayActorError:
+            self._lose(member, "died")
+            return []
+        except RayTaskError as error:
+            raise_cause(error)
+            raise failed(member.name, error) from error
+        for note in news.notes:
+            self._hosts.note(note)
+        self._workers_lost += news.lost - member.lost
+        member.lost = news.lost
+        if news.done is not None:
+            member.done = news.done
+            if "hosts" in news.done:  # this view is at its end
+                self._leave()
+        records = [record for record in news.records if record.step >= self._seen]
+        if records:
+            self._seen = records[-1].step + 1
+        return records
+
+    def _lose(self, member: Member, why: str) -> None:
+        """Go on without a host; the others end the step that it was to take part in."""
+        self._hosts.lose(member)
+        self._lost += 1
+        self._hosts.note(f"{member.name} {why} in step {self._seen}: others compute its shards")
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let every host end the exchange, and the step that it waits in."""
+        for member in self._hosts.members:
+            if member.done is None:
+                member.actor.leave.remote()
+
+    def _settle(self) -> dict[str, Any]:
+        """See where the hosts stand that have all come to an end; make a new view if this one is broken or changes.
+
+        Return what ended the run early, if anything did.
+        """
+        members = self._hosts.members
+        done = [member.done for member in members if member.done is not None]
+        steps = {news["done"] for news in done}
+        broken = not members or len(steps) > 1 or any("hosts" in news for news in done)
+        if not broken:
+            self.step = steps.pop()
+            if "what" in done[0]:
+                return done[0]
+            if not self._newcomers:
+                return {}
+        elif members:
+            self.step = min(steps)
+        if not members:
+            self._begin_again()
+        else:
+            self._take_in()
+            self._meet()
+        return {}
+
+    def _begin_again(self) -> None:
+        """Go on with other hosts, from what the driver has kept."""
+        self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
+        self._fill(self._config.least_workers)
+
+    def _take_in(self) -> None:
+        """Let those take part who have come since, with the state of another one."""
+        members, self._newcomers = self._newcomers, []
+        if members:
+            state = self._hosts.nearest().actor.state.remote(self.step)
+            self._hosts.members += self._hosts.begin(members, state, self.step)
+
+    def _meet(self) -> None:
+        """Connect all hosts with each other in a new view; whoever cannot be reached is left out.
+
+        Raises:
+            PeerLostError: no two of them reach each other, or nobody is left.
+        """
+        deadline = time.monotonic() + self._config.wait
+        while members := self._hosts.members:
+            self._changes += 1
+            view = self._view(members)
+            calls = [
+                member.actor.meet.remote(view, number, self.step, self._secret) for number, member in enumerate(members)
+            ]
+            ray.wait(calls, num_returns=len(calls), timeout=2 * self._config.timeout)
+            missing: Counter[int] = Counter()
+            for number, call in enumerate(calls):
+                answer = _answered(call)
+                if answer is None:
+                    missing[number] += len(members)
+                else:
+                    missing.update(answer)
+            if not missing:
+                return
+            most = max(missing.values())
+            for number in [number for number, count in missing.items() if count == most]:
+                self._lost += 1
+                self._hosts.note(f"{members[number].name} cannot be reached by the others in step {self.step}")
+            for member in [members[number] for number, count in missing.items() if count == most]:
+                self._hosts.lose(member)
+            if time.monotonic() > deadline:
+                raise PeerLostError(f"the hosts did not reach each other within {self._config.wait:g} s (--wait)")
+        self._begin_again()
+
+    def _view(self, members: Sequence[Member]) -> View:
+        assert self._config.shards is not None
+        servers = servers_for(self._config.servers, len(members))
+        return View(
+            self._changes,
+            tuple(member.address for member in members),
+            tuple(len(member.numbers) for member in members),
+            servers,
+            self._config.shards,
+            self._config.wire,
+            self._config.timeout,
+        )
+
+    def _care(self) -> None:
+        """Start hosts where there are CPUs and none is; let all pause when one has come that may take part."""
+        self._look_for_head()
+        self._hosts.start()
+        try:
+            come = self._hosts.come()
+        except PeerLostError as error:  # the others are not concerned
+            self._hosts.note(str(error))
+            return
+        if come:
+            self._newcomers += come
+            self._pause()
+
+    def _pause(self) -> None:
+        for member in self._hosts.members[:1]:  # the view's first host stops all
+            member.actor.halt.remote()
+
+    def _look_for_head(self) -> None:
+        """End the run if Ray's head is gone: nothing that is lost from here on could be replaced.
+
+        Raises:
+            PeerLostError: it is.
+        """
+        address = ray.get_runtime_context().gcs_address
+        host, _, port = address.rpartition(":")
+        with suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CARE_SECONDS).close()
+            self._head_seen = time.monotonic()
+        if time.monotonic() - self._head_seen > self._config.timeout:
+            raise PeerLostError(
+                f"Ray's head at {address} gave no answer for {self._config.timeout:g} s (--timeout) in step "
+                f"{self._seen}"
+            )
+
+    @property
+    def recoveries(self) -> int:
+        """Hosts and workers that were lost so far."""
+        return self._lost + self._workers_lost
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._halted = True
+        self._pause()
+
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._kept, self.step, self._seen = (step, state), step, step
+        shared = ray.put(state)
+        ray.get([member.actor.restart.remote(shared, step) for member in self._hosts.members])
+        self._meet()
+
+    def state(self) -> Array:
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
+
+        Raises:
+            PeerLostError: no host is left that has it.
+        """
+        while self._hosts.members:
+            member = self._hosts.nearest()
+            call = member.actor.state.remote(self.step)
+            if ray.wait([call], timeout=self._config.wait)[0]:
+                with suppress(RayError):
+                    self._kept = self.step, np.array(ray.get(call))
+                    return self._kept[1]
+            self._lose(member, "is gone")
+        if self._kept[0] == self.step:
+            return self._kept[1]
+        raise PeerLostError(f"no host is left that has the state after step {self.step}")
+
+
+def _ends_well(member: Member) -> bool:
+    """Wait a moment for what a host says; return False if it has failed."""
+    if ray.wait([member.news], timeout=_LOOK_SECONDS)[0]:
+        try:
+            member.done = member.answer().done
+        except RayError:
+            return False
+    return True
+
+
+def _answered(call: Any) -> dict[int, str] | None:
+    """Return what a host said of those it was to meet; None if it said nothing."""
+    if not ray.wait([call], timeout=0)[0]:
+        return None
+    try:
+        answer: dict[int, str] = ray.get(call)
+    except RayActorError:
+        return None
+    return answer

@@ -1,0 +1,119 @@
+"""The CPUs of a cluster that Ray keeps for a run's workers, and on which hosts they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+
+from distbp.config import Config
+from distbp.errors import ClusterError
+
+_PATIENCE_SECONDS = 3.0
+"""What Ray may take to find free CPUs without a word being said."""
+_CPUS_SECONDS = 0.5
+"""Between two looks at what a cluster has."""
+
+
+class Placement:
+    """A CPU for each worker, by number: as many as the run needs to begin at once, the others as there is room.
+
+    Ray packs them on as few hosts as have room, and finds other room for those of a host that has died.
+    """
+
+    def __init__(self, config: Config) -> None:
+        least = config.least_workers
+        gang = placement_group([{"CPU": 1}] * least, strategy="PACK")
+        self._groups = [gang, *(placement_group([{"CPU": 1}]) for _ in range(least, config.worker_count))]
+        self._bundles = [(gang, bundle) for bundle in range(least)] + [(group, 0) for group in self._groups[1:]]
+
+    def is_there(self, seconds: float) -> bool:
+        """Wait until the CPUs to begin with are there."""
+        return bool(self._groups[0].wait(seconds))
+
+    def strategy(self, number: int) -> Any:
+        """Return what lets Ray start something in the place of worker ``number``."""
+        group, bundle = self._bundles[number]
+        return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+
+    def hosts(self) -> dict[str, list[int]]:
+        """Return the numbers of the workers for which there is a CPU now, by Ray's name of the host."""
+        tables = [placement_group_table(group)["bundles_to_node_id"] for group in self._groups]
+        found: dict[str, list[int]] = {}
+        for number, (group, bundle) in enumerate(self._bundles):
+            node = tables[self._groups.index(group)].get(bundle)
+            if node:
+                found.setdefault(node, []).append(number)
+        return found
+
+    def remove(self) -> None:
+        """Give the CPUs back."""
+        for group in self._groups:
+            remove_placement_group(group)
+
+
+def this_host() -> str:
+    """Return Ray's name of the driver's host."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def on_this_host() -> Any:
+    """Return what lets Ray start something on the driver's host."""
+    return NodeAffinitySchedulingStrategy(this_host(), soft=False)
+
+
+@contextmanager
+def placed(config: Config, note: Callable[[str], None]) -> Iterator[Placement]:
+    """Keep CPUs for the workers; where others use them, wait and say so.
+
+    Raises:
+        ClusterError: they are not free after --wait.
+    """
+    placement = Placement(config)
+    try:
+        if not placement.is_there(_PATIENCE_SECONDS):
+            what = f"--workers {config.workers} needs {config.least_workers} CPUs"
+            free = int(ray.available_resources().get("CPU", 0))
+            busy = f"the cluster has {_cpus()}, of which {free} are free"
+            note(f"{what}, {busy}: waiting {config.wait:g} s for them, --wait to change")
+            if not placement.is_there(config.wait):
+                raise ClusterError(
+                    f"{what}, {busy} after {config.wait:g} s: wait for the others, or use fewer --workers"
+                )
+        yield placement
+    finally:
+        placement.remove()
+
+
+def with_cluster_workers(config: Config, note: Callable[[str], None]) -> Config:
+    """Return the settings with a number of workers that the cluster has CPUs for; ``auto`` is one per shard at most.
+
+    Where it has too few, others may be starting: they are waited for.
+
+    Raises:
+        ClusterError: the cluster has too few CPUs after --wait.
+    """
+    assert config.shards is not None
+    needed = 1 if config.workers == "auto" else config.least_workers
+    deadline, told = time.monotonic() + config.wait, False
+    while (there := _cpus()) < needed:
+        where = f" at {config.address}" if config.address else ""
+        what = f"--workers {config.workers} needs {needed} CPUs, the cluster{where} has {there}"
+        if time.monotonic() > deadline:
+            hint = f"use --workers {there} or fewer, or" if there else "start some, or"
+            raise ClusterError(f"{what} after {config.wait:g} s: {hint} a longer --wait")
+        if not told:
+            told = True
+            note(f"{what}: waiting {config.wait:g} s for more, --wait to change")
+        time.sleep(_CPUS_SECONDS)
+    return replace(config, workers=max(1, min(there, config.shards))) if config.workers == "auto" else config
+
+
+def _cpus() -> int:
+    return int(ray.cluster_resources().get("CPU", 0))
