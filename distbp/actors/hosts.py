@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +85,8 @@ class Hosts:
         self.bounds = structure.bounds
         self.members: list[Member] = []
         """Those that take part, in the order of their shards."""
+        self.newcomers: list[Member] = []
+        """Those that have come and do not take part yet."""
         self._coming: list[_Coming] = []
         self._not_before: dict[tuple[int, ...], float] = {}
 
@@ -92,6 +94,7 @@ class Hosts:
         """Start an actor wherever workers have CPUs and nobody stands for them."""
         now = time.monotonic()
         taken = {number for coming in self._coming for number in coming.numbers}
+        taken |= {number for member in self.newcomers for number in member.numbers}
         for node, numbers in self._placement.hosts().items():
             here = {number for member in self.members if member.pulse.node == node for number in member.numbers}
             free = tuple(number for number in numbers if number not in here | taken)
@@ -101,8 +104,8 @@ class Hosts:
                 actor = shell.remote(self._structure, self.config, self._rows, self.rows)
                 self._coming.append(_Coming(actor, actor.pulse.remote(), free, now))
 
-    def come(self) -> list[Member]:
-        """Return those that have answered since; who has died or takes too long is given up.
+    def look(self) -> None:
+        """Take in newcomers that have answered; who has died or takes too long is given up.
 
         Raises:
             PeerLostError: it cannot be started at all.
@@ -122,26 +125,25 @@ class Hosts:
                 ray.kill(coming.actor)
         for text in other_arithmetic(member.pulse for member in come):
             self.note(text)
-        return come
+        self.newcomers += come
 
-    def begin(self, members: Sequence[Member], state: Any, step: int) -> list[Member]:
-        """Let hosts that have just come go on from ``state``; return those that do."""
+    def take_in(self, state: Any, step: int) -> None:
+        """Let the newcomers take part; they go on from ``state``."""
+        members, self.newcomers = self.newcomers, []
         calls = [
             member.actor.begin.remote(state, step, [self._placement.strategy(number) for number in member.numbers])
             for member in members
         ]
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
-        begun = []
         for member, call in zip(members, calls, strict=True):
             if ray.wait([call], timeout=0)[0]:
                 try:
                     member.address = ray.get(call)
-                    begun.append(member)
+                    self.members.append(member)
                     continue
                 except RayActorError:
                     pass
             ray.kill(member.actor)
-        return begun
 
     def lose(self, member: Member) -> None:
         """Go on without a host."""
@@ -162,7 +164,8 @@ class Hosts:
                 ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
         except RayError:  # they are killed in any case
             pass
-        for actor in (*(member.actor for member in self.members), *(coming.actor for coming in self._coming)):
+        members = (*self.members, *self.newcomers)
+        for actor in (*(member.actor for member in members), *(coming.actor for coming in self._coming)):
             ray.kill(actor)
 
 

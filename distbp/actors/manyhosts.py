@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,7 +47,6 @@ class HostsPath:
         self._changes = 0
         """Views so far; also those that did not come together."""
         self._secret = secrets.token_bytes(32)
-        self._newcomers: list[Member] = []
         self._lost, self._workers_lost = 0, 0
         self._next_care = 0.0
         self._head_seen = time.monotonic()
@@ -68,15 +67,14 @@ class HostsPath:
         places = 0
         while places < least:
             self._hosts.start()
-            self._newcomers += self._hosts.come()
-            places = sum(len(member.numbers) for member in self._newcomers)
+            self._hosts.look()
+            places = sum(len(member.numbers) for member in self._hosts.newcomers)
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"hosts for {places} of {least} workers came within {self._config.wait:g} s (--wait) in step {step}"
                 )
             time.sleep(0.02)
-        members, self._newcomers = self._newcomers, []
-        self._hosts.members = self._hosts.begin(members, ray.put(state), step)
+        self._hosts.take_in(ray.put(state), step)
         self.step = step
         self._meet()
 
@@ -89,16 +87,19 @@ class HostsPath:
                 self._run()
                 while not self._all_done():
                     yield from self._look()
-                ended = self._settle()
+                is_broken = self._find_step()
+                yield from self._rest()
+                ended = self._go_on(is_broken)
         except (TrainingError, ClusterError):
             self._stand_still()
             raise
         except GeneratorExit:
             self.halt()
             while not self._all_done():
-                for _ in self._look():
-                    pass
-            self._settle()
+                self._look()
+            is_broken = self._find_step()
+            self._seen = self.step
+            self._go_on(is_broken)
             raise
         diverged = diverged_record(ended)
         if diverged is not None:
@@ -183,27 +184,34 @@ class HostsPath:
             if member.done is None:
                 member.actor.leave.remote()
 
-    def _settle(self) -> dict[str, Any]:
-        """See where the hosts stand that have all come to an end; make a new view if this one is broken or changes.
-
-        Return what ended the run early, if anything did.
-        """
-        members = self._hosts.members
-        done = [member.done for member in members if member.done is not None]
+    def _find_step(self) -> bool:
+        """See where the hosts stand that have all come to an end; return whether their view is at its end too."""
+        done = [member.done for member in self._hosts.members if member.done is not None]
         steps = {news["done"] for news in done}
-        broken = not members or len(steps) > 1 or any("hosts" in news for news in done)
-        if not broken:
-            self.step = steps.pop()
-            if "what" in done[0]:
-                return done[0]
-            if not self._newcomers:
-                return {}
-        elif members:
+        if steps:
             self.step = min(steps)
+        return len(steps) != 1 or any("hosts" in news for news in done)
+
+    def _rest(self) -> Iterator[StepRecord]:
+        """Yield the records that are still missing; whoever takes part has those of all steps that were not seen."""
+        while self._seen < self.step and self._hosts.members:
+            member = self._hosts.nearest()
+            member.ask(self._seen, True)
+            if ray.wait([member.news], timeout=self._config.timeout)[0]:
+                yield from self._hear(member)
+            else:
+                self._lose(member, f"gave no answer for {self._config.timeout:g} s (--timeout)")
+
+    def _go_on(self, is_broken: bool) -> dict[str, Any]:
+        """Make a new view if this one is at its end or somebody has come; return what ended the run early, if any."""
+        members = self._hosts.members
         if not members:
             self._begin_again()
-        else:
-            self._take_in()
+        elif not is_broken and members[0].done is not None and "what" in members[0].done:
+            return members[0].done
+        elif is_broken or self._hosts.newcomers:
+            if self._hosts.newcomers:
+                self._hosts.take_in(self._hosts.nearest().actor.state.remote(self.step), self.step)
             self._meet()
         return {}
 
@@ -211,13 +219,6 @@ class HostsPath:
         """Go on with other hosts, from what the driver has kept."""
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
         self._fill(self._config.least_workers)
-
-    def _take_in(self) -> None:
-        """Let those take part who have come since, with the state of another one."""
-        members, self._newcomers = self._newcomers, []
-        if members:
-            state = self._hosts.nearest().actor.state.remote(self.step)
-            self._hosts.members += self._hosts.begin(members, state, self.step)
 
     def _meet(self) -> None:
         """Connect all hosts with each other in a new view; whoever cannot be reached is left out.
@@ -270,12 +271,10 @@ class HostsPath:
         self._look_for_head()
         self._hosts.start()
         try:
-            come = self._hosts.come()
+            self._hosts.look()
         except PeerLostError as error:  # the others are not concerned
             self._hosts.note(str(error))
-            return
-        if come:
-            self._newcomers += come
+        if self._hosts.newcomers:
             self._pause()
 
     def _pause(self) -> None:
@@ -317,22 +316,21 @@ class HostsPath:
         self._meet()
 
     def state(self) -> Array:
-        """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
-
-        Raises:
-            PeerLostError: no host is left that has it.
-        """
-        while self._hosts.members:
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
+        step = self.step
+        while step != self._kept[0]:
+            if not self._hosts.members:
+                self._begin_again()
+                deque(self.steps(step, self._goal[1]), maxlen=0)
+                continue
             member = self._hosts.nearest()
-            call = member.actor.state.remote(self.step)
+            call = member.actor.state.remote(step)
             if ray.wait([call], timeout=self._config.wait)[0]:
                 with suppress(RayError):
-                    self._kept = self.step, np.array(ray.get(call))
-                    return self._kept[1]
+                    self._kept = step, np.array(ray.get(call))
+                    break
             self._lose(member, "is gone")
-        if self._kept[0] == self.step:
-            return self._kept[1]
-        raise PeerLostError(f"no host is left that has the state after step {self.step}")
+        return self._kept[1].copy()
 
 
 def _ends_well(member: Member) -> bool:

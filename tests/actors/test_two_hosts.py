@@ -1,4 +1,4 @@
-"""Two Ray nodes, between which arrays travel by actor calls: the same bits, also when actors are killed."""
+"""Two Ray nodes, between which sums travel over TCP: the same bits, also when actors are killed."""
 
 import os
 import subprocess
@@ -19,16 +19,19 @@ cluster.add_node(num_cpus=2)
 cluster.wait_for_nodes()
 
 import distbp
-from distbp.actors.calls import CallPath
+from distbp.actors.manyhosts import HostsPath
 
 paths = []
-before = CallPath.__init__
-CallPath.__init__ = lambda self, *given: (paths.append(self), before(self, *given))[1]
+before = HostsPath.__init__
+HostsPath.__init__ = lambda self, *given: (paths.append(self), before(self, *given))[1]
 
 
 class Kill(distbp.Callback):
     def __init__(self):
-        self.planned = [(9, "_Worker"), (17, "_Server"), (25, "_Worker")]
+        self.planned = [(9, "_Worker"), (17, "_Host"), (60, "_Worker"), (90, "_Host")]
+
+    def on_note(self, text):
+        print(text, file=sys.stderr)
 
     def on_step(self, record):
         if self.planned and record.step >= self.planned[0][0]:
@@ -55,13 +58,15 @@ def mark(process):
 
 
 mine = Mine()
-settings = {"epochs": 4, "shards": 4, "dropout": 0.1, "timeout": 5.0}
+settings = {"epochs": 120, "shards": 4, "dropout": 0.1, "timeout": 5.0}
 alone = distbp.train("digits", workers=0, **settings).summary["weights_sha256"]
 quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
 assert paths, "the actors were all on one host"
 kill = Kill()
 disturbed = distbp.train("digits", workers=3, address=cluster.address, callbacks=[kill], **settings).summary
-print(json.dumps([alone == quiet["weights_sha256"], alone == disturbed["weights_sha256"], disturbed["recoveries"]]))
+partitions = distbp.train("digits", workers=3, address=cluster.address, servers=2, **settings).summary
+same = [each["weights_sha256"] == alone for each in (quiet, disturbed, partitions)]
+print(json.dumps([*same, len(paths), disturbed["recoveries"] >= 4]))
 assert not kill.planned
 cluster.shutdown()
 """
@@ -80,4 +85,4 @@ def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path
         timeout=110,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip().splitlines()[-1] == "[true, true, 3]"
+    assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true]", done.stderr[-3000:]
