@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import processes
 from processes import CommandError, Finished
 
 HERE = Path(__file__).resolve().parent
+NOISE = 0.01
+"""By how much test accuracies may differ that are called equal."""
 BAD_USAGE = 2
 _LINES_OF_AN_ERROR = 15
 
@@ -30,6 +33,11 @@ class Report(NamedTuple):
     step_ms: float
     test_accuracy: float | None = None
     workers: int | None = None
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Report:
+        """Take from a printed report what is wanted of it."""
+        return cls(**{name: found[name] for name in cls._fields if name in found})
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,7 @@ class Contestant:
         finished = self.run(case, "--data", str(data), "--steps", str(steps), *self.options)
         if finished.code == BAD_USAGE and self.may_be_missing:
             return None
-        found = self.result(finished)
-        return Report(**{name: found[name] for name in Report._fields if name in found})
+        return Report.of(self.result(finished))
 
     def run(self, *arguments: str) -> Finished:
         """Run the command."""
@@ -65,11 +72,20 @@ class Contestant:
         Raises:
             CommandError: the command failed.
         """
-        if finished.code != 0:
-            said = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
-            raise CommandError(f"{self.title} ended with exit code {finished.code}:\n{said}")
-        found: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
-        return found
+        return result(self.title, finished)
+
+
+def result(title: str, finished: Finished) -> dict[str, Any]:
+    """Return the JSON object on the last line that a command printed.
+
+    Raises:
+        CommandError: the command failed.
+    """
+    if finished.code != 0:
+        said = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
+        raise CommandError(f"{title} ended with exit code {finished.code}:\n{said}")
+    found: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
+    return found
 
 
 def _distbp(workers: str, title: str) -> Contestant:
@@ -92,3 +108,15 @@ FLOOR = _peer("gemm_floor", "GEMM floor")
 OURS = (IN_PROCESS, ONE, TWO, AUTO)
 PEERS = {"ddp": DDP, "ray-train": RAY_TRAIN, "sklearn": SKLEARN, "floor": FLOOR}
 """The peers by the names that options give them."""
+
+
+def check_accuracies(case: str, found: Mapping[str, float | None]) -> None:
+    """Compare the test accuracies, by title, of those who did the same steps.
+
+    Raises:
+        CommandError: they did not learn the same.
+    """
+    accuracies = {title: accuracy for title, accuracy in found.items() if accuracy is not None}
+    if max(accuracies.values()) - min(accuracies.values()) > NOISE:
+        listed = ", ".join(f"{title} {accuracy:.4f}" for title, accuracy in accuracies.items())
+        raise CommandError(f"{case}: the same steps gave test accuracies that differ by more than {NOISE}: {listed}")

@@ -1,4 +1,7 @@
-"""PyTorch's DistributedDataParallel over gloo: two processes of one thread each."""
+"""PyTorch's DistributedDataParallel over gloo: two processes of one thread each.
+
+Where RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are set, as torchrun sets them, this is one of the processes.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from torch_loop import DDP_OPTIONS, PROCESSES, run
 from work import Work, pin_processes, say
 
 
-def process(rank: int, work: Work, meeting: str) -> None:
-    """Be one of the processes; the first one reports."""
-    dist.init_process_group("gloo", init_method=Path(meeting).as_uri(), rank=rank, world_size=PROCESSES)
+def process(rank: int, work: Work, meeting: str, processes: int = PROCESSES) -> None:
+    """Be one of the processes, which meet at a URL; the first one reports."""
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     found = run(work, lambda model: DistributedDataParallel(model, **DDP_OPTIONS))
     if rank == 0:
         say(found)
@@ -27,11 +30,13 @@ def process(rank: int, work: Work, meeting: str) -> None:
 
 
 def main() -> None:
-    """Start the processes and wait for them."""
+    """Start the processes and wait for them, or be one of them."""
     work = Work.from_command_line(__doc__)
+    if "RANK" in os.environ:
+        process(int(os.environ["RANK"]), work, "env://", int(os.environ["WORLD_SIZE"]))
     pin_processes()
     with tempfile.TemporaryDirectory(prefix="distbp-bench-") as folder:
-        torch.multiprocessing.spawn(process, (work, str(Path(folder, "meeting"))), PROCESSES)
+        torch.multiprocessing.spawn(process, (work, Path(folder, "meeting").as_uri()), PROCESSES)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 PINNED_BY_THE_CONTESTANT = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SECONDS_TO_END = 30.0
@@ -32,27 +34,77 @@ class CommandError(Exception):
     """A command failed, took too long or gave what cannot be compared."""
 
 
-def run(command: Sequence[str], seconds: float = 900.0) -> Finished:
+def run(command: Sequence[str], seconds: float = 900.0, changed: Mapping[str, str] | None = None) -> Finished:
     """Run a command; on return, also by an exception, no process of its session is left.
+
+    ``changed`` holds variables of its environment that are not as here.
 
     Raises:
         CommandError: it took longer than ``seconds``.
     """
+    return run_together([command], seconds, changed)[0]
+
+
+def run_together(
+    commands: Sequence[Sequence[str]], seconds: float = 900.0, changed: Mapping[str, str] | None = None
+) -> list[Finished]:
+    """Run commands that need each other, as :func:`run` does; when one of them fails, the others are ended.
+
+    Raises:
+        CommandError: they took longer than ``seconds``.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in PINNED_BY_THE_CONTESTANT}
+    environment |= changed or {}
+    deadline = time.monotonic() + seconds
+    with ExitStack() as stack:
+        all_started = [stack.enter_context(_started(command, environment)) for command in commands]
+        # As Popen.wait does it: soon at first, then rarely, so that looking costs nothing.
+        pause = 0.0005
+        while True:
+            codes = [started.code() for started in all_started]
+            if None not in codes or any(codes):
+                return [started.finished() for started in all_started]
+            if time.monotonic() > deadline:
+                raise CommandError(f"no end after {seconds:.0f} s: {' '.join(commands[0])}")
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+
+@dataclass
+class _Started:
+    process: subprocess.Popen[bytes]
+    out: IO[str]
+    err: IO[str]
+    began: float
+    seconds: float = 0.0
+
+    def code(self) -> int | None:
+        """Return its exit code, None while it runs; the first time that there is one, its time is taken."""
+        code = self.process.poll()
+        if code is not None and not self.seconds:
+            self.seconds = time.perf_counter() - self.began
+        return code
+
+    def finished(self) -> Finished:
+        """Return what has become of it, after ending it if it still runs."""
+        _end(self.process)
+        code = self.code()
+        assert code is not None
+        self.out.seek(0)
+        self.err.seek(0)
+        return Finished(code, self.out.read(), self.err.read(), self.seconds)
+
+
+@contextmanager
+def _started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Started]:
     # Files, not pipes: a pipe would be read until the last helper process has closed it.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, start_new_session=True)
         try:
-            code = process.wait(seconds)
-            taken = time.perf_counter() - began
-        except subprocess.TimeoutExpired:
-            raise CommandError(f"no end after {seconds:.0f} s: {' '.join(command)}") from None
+            yield _Started(process, out, err, began)
         finally:
             _end(process)
-        out.seek(0)
-        err.seek(0)
-        return Finished(code, out.read(), err.read(), taken)
 
 
 def end_on_signals() -> None:
@@ -64,10 +116,20 @@ def end_on_signals() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask, wait, and kill what is left of the session."""
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM pass by: what is done meanwhile cleans up."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask, wait, and kill what is left of the session."""
+    with undisturbed():
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         deadline = time.monotonic() + _SECONDS_TO_END
@@ -80,9 +142,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _members(session: int) -> list[int]:

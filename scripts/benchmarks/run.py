@@ -11,14 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contestants import OURS, PEERS, Contestant, Report, default_data
+from contestants import OURS, PEERS, Contestant, Report, check_accuracies, default_data
 from processes import CommandError, end_on_signals
 from tables import case_table, ratio_table, surroundings
 
 from distbp.bench import CASES
-
-NOISE = 0.01
-"""By how much test accuracies may differ that are called equal."""
 
 
 def main() -> int:
@@ -67,15 +64,8 @@ def _measure(
                 continue
             reports.setdefault(contestant, []).append(report)
             _note(f"{case}, round {number + 1} of {rounds}: {contestant.title}: {report.samples_per_s:,.0f} samples/s")
-        _check_accuracies(case, {who.title: found[-1].test_accuracy for who, found in reports.items()})
+        check_accuracies(case, {who.title: found[-1].test_accuracy for who, found in reports.items()})
     return reports
-
-
-def _check_accuracies(case: str, found: dict[str, float | None]) -> None:
-    accuracies = {title: accuracy for title, accuracy in found.items() if accuracy is not None}
-    if max(accuracies.values()) - min(accuracies.values()) > NOISE:
-        listed = ", ".join(f"{title} {accuracy:.4f}" for title, accuracy in accuracies.items())
-        raise CommandError(f"{case}: the same steps gave test accuracies that differ by more than {NOISE}: {listed}")
 
 
 def _note(text: str) -> None:

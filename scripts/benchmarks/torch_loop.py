@@ -34,11 +34,11 @@ def network(prepared: Prepared) -> nn.Module:
 
 
 class Part:
-    """One process's part of the work; the process group exists already."""
+    """The part of the work that one of so many processes does."""
 
-    def __init__(self, prepared: Prepared, wrap: Callable[[nn.Module], nn.Module]) -> None:
+    def __init__(self, prepared: Prepared, wrap: Callable[[nn.Module], nn.Module], rank: int, processes: int) -> None:
         self._order = prepared.order
-        self._rank, self._processes = dist.get_rank(), dist.get_world_size()
+        self._rank, self._processes = rank, processes
         self._x, self._y = torch.from_numpy(prepared.train.x), torch.from_numpy(prepared.train.y)
         self._test = torch.from_numpy(prepared.test.x), torch.from_numpy(prepared.test.y)
         self._model = wrap(network(prepared))
@@ -56,7 +56,7 @@ class Part:
         self._optimizer.step()
 
     def accuracy(self) -> float:
-        """Return the accuracy on the test rows; each process looks at its part of them."""
+        """Return the accuracy on the test rows; each process of the group looks at its part of them."""
         x, y = (torch.tensor_split(whole, self._processes)[self._rank] for whole in self._test)
         with torch.no_grad():
             counts = torch.tensor([(self._model(x).argmax(dim=1) == y).sum().item(), len(y)])
@@ -66,10 +66,10 @@ class Part:
 
 
 def run(work: Work, wrap: Callable[[nn.Module], nn.Module]) -> dict[str, Any]:
-    """Do the work in this process, together with the others; every process returns a report."""
+    """Do the work in this process, together with the others of its group; every process returns a report."""
     torch.set_num_threads(1)
     prepared = work.prepare()
-    part = Part(prepared, wrap)
+    part = Part(prepared, wrap, dist.get_rank(), dist.get_world_size())
     return _measure(work, prepared, part) if work.target is None else _reach(work.target, prepared, part)
 
 

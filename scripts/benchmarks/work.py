@@ -42,12 +42,21 @@ class Work:
     @classmethod
     def from_command_line(cls, description: str | None) -> Work:
         """Read ``CASE --data FOLDER`` with ``--steps N`` or ``--target ACCURACY``."""
+        return cls.from_options(cls.parser(description).parse_args())
+
+    @staticmethod
+    def parser(description: str | None) -> argparse.ArgumentParser:
+        """Return what reads the options, for those who have more of them."""
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("case", choices=list(KNOWN))
         parser.add_argument("--data", required=True, metavar="FOLDER", help="with the MNIST IDX files")
         parser.add_argument("--steps", type=int, metavar="N", help="timed steps, after the untimed ones")
         parser.add_argument("--target", type=float, metavar="ACCURACY", help="train until a test accuracy instead")
-        found = parser.parse_args()
+        return parser
+
+    @classmethod
+    def from_options(cls, found: argparse.Namespace) -> Work:
+        """Take what :meth:`parser` has read."""
         return cls(found.case, found.data, found.steps or KNOWN[found.case].steps, found.target)
 
     def prepare(self) -> Prepared:

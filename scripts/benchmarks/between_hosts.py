@@ -1,0 +1,300 @@
+"""Measure distbp against PyTorch DDP over gloo between hosts: network namespaces on this machine, with shaped links.
+
+Every host has one process that computes, one thread, and an equal share of the cores. Everybody does the same steps
+from the same initial weights in the same order of rows, one contestant after the other, and then again; medians are
+compared. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import processes
+from contestants import HERE, Report, check_accuracies, default_data, result
+from hosts import FIRST, RAY_ADDRESS, Setting, Testbed, testbed
+from processes import CommandError, Finished, end_on_signals
+from tables import markdown, surroundings
+
+from distbp.bench import CASES
+from distbp.parallel.arithmetic import cpu_count
+
+SECONDS = 300.0
+"""That a contestant may take for the steps of a case."""
+FEW_STEPS = 1
+"""Of a run beside the timed ones, which shows how many bytes travel before the first step."""
+
+
+class Task(NamedTuple):
+    """A case's steps and their data."""
+
+    case: str
+    data: Path
+    steps: int
+
+    def options(self) -> list[str]:
+        """Return what all the commands are given."""
+        return [self.case, "--data", str(self.data), "--steps", str(self.steps)]
+
+
+@dataclass(frozen=True)
+class Ddp:
+    """PyTorch's DistributedDataParallel, a process per host."""
+
+    title = "PyTorch DDP"
+    name = "ddp"
+
+    def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
+        """Do the steps."""
+        meeting = {"WORLD_SIZE": str(len(bed.hosts)), "MASTER_ADDR": FIRST, "MASTER_PORT": "29500"}
+        one_thread = {"GLOO_SOCKET_IFNAME": "e0", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(HERE / "peer_ddp.py"), *task.options()]
+        commands = [
+            bed.on(host, *command, RANK=str(rank), **meeting, **one_thread) for rank, host in enumerate(bed.hosts)
+        ]
+        return Report.of(result(self.title, _first(processes.run_together(commands, SECONDS, environment))))
+
+
+@dataclass(frozen=True)
+class Distbp:
+    """This package on a Ray cluster, a worker per host."""
+
+    wire: str
+    """How numbers travel."""
+    name = "distbp"
+
+    @property
+    def title(self) -> str:
+        """Return how tables name it."""
+        return f"distbp, {self.wire}"
+
+    def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
+        """Do the steps."""
+        where = ["--workers", str(len(bed.hosts)), "--address", RAY_ADDRESS, "--wire", self.wire, "--json"]
+        command = bed.on(bed.hosts[0], sys.executable, "-m", "distbp", "bench", *task.options(), *where)
+        return Report.of(result(self.title, processes.run(command, SECONDS, environment)))
+
+
+Contestant = Ddp | Distbp
+
+
+@dataclass
+class Found:
+    """What one contestant's rounds gave for one case in one setting."""
+
+    reports: list[Report] = field(default_factory=list)
+    compute_ms: list[float] = field(default_factory=list)
+    bytes_per_step: float = 0.0
+    """Of the host and direction with the most."""
+
+    @property
+    def samples_per_s(self) -> float:
+        """Return the median."""
+        return statistics.median(report.samples_per_s for report in self.reports)
+
+
+Results = dict[tuple[str, Setting, Contestant], Found]
+
+
+def measure(setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], rounds: int, results: Results) -> None:
+    """Add what everybody does with all cases in one setting.
+
+    Raises:
+        CommandError: somebody failed, or did not learn what the others learned.
+    """
+    for number in range(rounds):
+        # A testbed for each of both, so that an idle Ray takes nothing from PyTorch.
+        for contestants in ([Ddp()], [Distbp(wire) for wire in wires]):
+            if not contestants:
+                continue
+            with testbed(setting) as bed:
+                for case, task in cases.items():
+                    alone = _compute_alone(bed, contestants[0], task)
+                    for contestant in contestants:
+                        results.setdefault((case, setting, contestant), Found()).compute_ms.append(alone)
+                environment = bed.start_ray() if isinstance(contestants[0], Distbp) else {}
+                for case, task in cases.items():
+                    for contestant in contestants:
+                        found = results[case, setting, contestant]
+                        _measure(bed, environment, contestant, task, found)
+                        _note(f"{case}, {_where(setting)}, round {number + 1} of {rounds}: {contestant.title} done")
+        for case in cases:
+            of_case = {key[2].title: found for key, found in results.items() if key[:2] == (case, setting)}
+            check_accuracies(case, {title: found.reports[-1].test_accuracy for title, found in of_case.items()})
+
+
+def _measure(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task, found: Found) -> None:
+    """Add one run; before the first one, find out what travels that is not for the steps."""
+    start = [0] * 2 * len(bed.hosts)
+    if not found.reports:
+        start = _traffic_of(bed, environment, who, task._replace(steps=FEW_STEPS), None)
+    whole = _traffic_of(bed, environment, who, task, found.reports)
+    if len(found.reports) == 1:
+        most = max(after - before for before, after in zip(start, whole, strict=True))
+        found.bytes_per_step = most / (task.steps - FEW_STEPS)
+
+
+def _traffic_of(
+    bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task, reports: list[Report] | None
+) -> list[int]:
+    before = bed.traffic()
+    report = who.run(bed, environment, task)
+    if reports is not None:
+        reports.append(report)
+    return [now - then for then, now in zip(before, bed.traffic(), strict=True)]
+
+
+def _compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
+    """Return the milliseconds of a step's arithmetic when all hosts compute and none waits for another."""
+    command = [sys.executable, str(HERE / "compute_alone.py"), *task.options()]
+    options = ["--who", who.name, "--hosts", str(len(bed.hosts))]
+    commands = [bed.on(host, *command, *options, OMP_NUM_THREADS="1") for host in bed.hosts]
+    step_ms: float = result(f"{who.name} without exchange", _first(processes.run_together(commands, SECONDS)))[
+        "step_ms"
+    ]
+    return step_ms
+
+
+def _first(all_finished: Sequence[Finished]) -> Finished:
+    """Return how the first host's process ended, or that one's which failed first."""
+    failed = [finished for finished in all_finished if finished.code != 0]
+    return min(failed, key=lambda finished: finished.seconds) if failed else all_finished[0]
+
+
+def table(results: Results) -> str:
+    """Return the medians, a line per case, setting and contestant."""
+    columns = ["case", "hosts", "link", "", "ms per step", "range", "samples/s", "compute ms", "MB per step", "wire ms"]
+    rows = []
+    for (case, setting, contestant), found in results.items():
+        steps_ms = [report.step_ms for report in found.reports]
+        accuracies = [report.test_accuracy for report in found.reports if report.test_accuracy is not None]
+        rows.append(
+            [
+                case,
+                str(setting.hosts),
+                setting.rate,
+                contestant.title,
+                f"{statistics.median(steps_ms):.1f}",
+                f"{min(steps_ms):.1f} to {max(steps_ms):.1f}",
+                f"{found.samples_per_s:,.0f}",
+                f"{statistics.median(found.compute_ms):.1f}",
+                f"{found.bytes_per_step / 1e6:.2f}",
+                f"{found.bytes_per_step / setting.bytes_per_ms:.1f}",
+                f"{statistics.median(accuracies):.4f}",
+            ]
+        )
+    return markdown([*columns, "test accuracy"], rows)
+
+
+def ratio_table(results: Results, wires: Sequence[str]) -> str:
+    """Return by how much distbp is faster than DDP, a line per case and setting."""
+    rows = []
+    for case, setting in dict.fromkeys((case, setting) for case, setting, _ in results):
+        ddp = results[case, setting, Ddp()].samples_per_s
+        ratios = [f"{results[case, setting, Distbp(wire)].samples_per_s / ddp:.2f}" for wire in wires]
+        rows.append([case, str(setting.hosts), setting.rate, *ratios])
+    return markdown(["case", "hosts", "link", *(f"{wire} / DDP" for wire in wires)], rows)
+
+
+def explained(options: argparse.Namespace, cases: Mapping[str, Task]) -> str:
+    """Say what the columns hold."""
+    shares = [f"{_share(options.cpus, hosts):.2f} of a core with {hosts} hosts" for hosts in options.hosts]
+    networks = [
+        f"{case} is 784-{'-'.join(map(str, CASES[case].hidden))}-10, mini-batch {CASES[case].batch_size}, "
+        f"{task.steps} timed steps"
+        for case, task in cases.items()
+    ]
+    return (
+        f"Rounds: {options.rounds}. {'; '.join(networks)}. Float32 arithmetic for all. Every host has one process that "
+        "computes, of one thread, and by control groups an equal share of the CPU: "
+        f"{', '.join(shares)}. Ratios are of samples/s, which count all of the timed steps; ms per step is the "
+        "median step of a run. Compute ms is the arithmetic of a host's share of the rows while all hosts compute and "
+        "none waits: of PyTorch with, of distbp without the update of the weights. MB per step (1 MB = 10^6 bytes) is "
+        "what the host and direction with the most carried, by the counters of the interfaces; what travels before the "
+        "first step is taken off. Wire ms is how long the link needs for that."
+    )
+
+
+def main() -> int:
+    """Measure, print, and return the exit code."""
+    options = _options()
+    end_on_signals()
+    cases = {case: Task(case, options.data.resolve(), options.steps or CASES[case].steps) for case in options.cases}
+    results: Results = {}
+    try:
+        for hosts in options.hosts:
+            for rate in options.rates:
+                setting = Setting(hosts, rate, _share(options.cpus, hosts))
+                measure(setting, cases, options.wires, options.rounds, results)
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    tables = [table(results), *([ratio_table(results, options.wires)] if options.wires else [])]
+    print("\n\n".join(tables))
+    if options.out is not None:
+        parts = ["# distbp and PyTorch DDP between hosts", surroundings(), explained(options, cases), *tables]
+        options.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        _note(f"written to {options.out}")
+    return 0
+
+
+def _share(cpus: float | None, hosts: int) -> float:
+    return cpus or cpu_count() / hosts
+
+
+def _where(setting: Setting) -> str:
+    return f"{setting.hosts} hosts at {setting.rate}"
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _list_of(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=_list_of, default="2,3", metavar="N,M", help="default: %(default)s")
+    parser.add_argument(
+        "--rates", type=_list_of, default="1gbit,10gbit", metavar="A,B", help="of each link; default: %(default)s"
+    )
+    parser.add_argument("--cases", type=_list_of, default="mnist,wide", metavar="A,B", help="default: %(default)s")
+    parser.add_argument(
+        "--wires", type=_list_of, default="exact,float16", metavar="A,B",
+        help="how distbp's numbers travel; nothing to measure PyTorch alone; default: %(default)s",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: %(default)s")
+    parser.add_argument("--cpus", type=float, metavar="SHARE", help="cores for each host; default: cores / hosts")
+    parser.add_argument("--steps", type=int, metavar="N", help="timed steps; default: what takes some seconds")
+    parser.add_argument("--data", type=Path, default=default_data(), metavar="FOLDER", help="with the MNIST IDX files")
+    parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the tables here, with machine and versions")
+    options = parser.parse_args()
+    if unknown := [case for case in options.cases if case not in CASES]:
+        parser.error(f"--cases knows {', '.join(CASES)}; found {', '.join(unknown)}")
+    if wrong := [rate for rate in options.rates if not re.fullmatch(r"[0-9.]+[kmg]bit", rate)]:
+        parser.error(f"--rates are such as 1gbit or 500mbit; found {', '.join(wrong)}")
+    if not all(hosts.isdigit() and 2 <= int(hosts) <= 99 for hosts in options.hosts):
+        parser.error(f"--hosts must be 2..99; found {', '.join(options.hosts)}")
+    options.hosts = [int(hosts) for hosts in options.hosts]
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    if options.steps is not None and options.steps <= FEW_STEPS:
+        parser.error(f"--steps must be more than {FEW_STEPS}")
+    if not options.data.is_dir():
+        parser.error(f"no MNIST at {options.data}: name its folder with --data")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What a step costs one host without the others: the gradient of its share of the rows, and no exchange.
+
+For PyTorch with the update of all weights, which every process does; for distbp without, because the servers share it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch_loop import Part
+from work import Work, say, timed
+
+from distbp.bench import CASES, UNTIMED_STEPS
+from distbp.data import load
+from distbp.parallel.arithmetic import pin_threads
+from distbp.parallel.shards import Span
+from distbp.parallel.worker import Worker
+from distbp.pools import initial_state
+from distbp.problem import settle
+
+
+def ddp_step(work: Work, hosts: int) -> Callable[[int], None]:
+    """Return what does the first process's part of a step in PyTorch."""
+    torch.set_num_threads(1)
+    part = Part(work.prepare(), lambda model: model, rank=0, processes=hosts)
+    batches = part.rows(range(timed(work).stop))
+    return lambda step: part.step(batches[step])
+
+
+def distbp_step(work: Work, hosts: int) -> Callable[[int], None]:
+    """Return what does the first worker's push of a step, and gathers the rows of the next."""
+    data = load(work.data)
+    config, structure = settle(CASES[work.case].config(hosts), data, None)
+    worker = Worker(structure, config, data.train)
+    weights = initial_state(structure, config)[0]
+    vectors = [structure.parameters(vector) for vector in (weights, np.empty_like(weights))]
+
+    def step(number: int) -> None:
+        worker.push(number, Span(0, 1), vectors[0], vectors[1:])
+        worker.prefetch(number + 1, Span(0, 1))
+
+    return step
+
+
+STEPS = {"ddp": ddp_step, "distbp": distbp_step}
+
+
+def main() -> None:
+    """Do the steps and report their median."""
+    parser = Work.parser(__doc__)
+    parser.add_argument("--who", choices=list(STEPS), required=True)
+    parser.add_argument("--hosts", type=int, required=True, metavar="N", help="who share the rows")
+    options = parser.parse_args()
+    work = Work.from_options(options)
+    seconds = []
+    with pin_threads(1):
+        step = STEPS[options.who](work, options.hosts)
+        for number in range(timed(work).stop):
+            began = time.perf_counter()
+            step(number)
+            seconds.append(time.perf_counter() - began)
+    say({"step_ms": 1000 * statistics.median(seconds[UNTIMED_STEPS:])})
+
+
+if __name__ == "__main__":
+    main()
