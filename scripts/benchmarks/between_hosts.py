@@ -109,45 +109,45 @@ def measure(setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], r
         CommandError: somebody failed, or did not learn what the others learned.
     """
     for number in range(rounds):
+        note = f"{_where(setting)}, round {number + 1} of {rounds}"
         # A testbed for each of both, so that an idle Ray takes nothing from PyTorch.
         for contestants in ([Ddp()], [Distbp(wire) for wire in wires]):
-            if not contestants:
-                continue
-            with testbed(setting) as bed:
-                for case, task in cases.items():
-                    alone = _compute_alone(bed, contestants[0], task)
-                    for contestant in contestants:
-                        results.setdefault((case, setting, contestant), Found()).compute_ms.append(alone)
-                environment = bed.start_ray() if isinstance(contestants[0], Distbp) else {}
-                for case, task in cases.items():
-                    for contestant in contestants:
-                        found = results[case, setting, contestant]
-                        _measure(bed, environment, contestant, task, found)
-                        _note(f"{case}, {_where(setting)}, round {number + 1} of {rounds}: {contestant.title} done")
+            if contestants:
+                with testbed(setting) as bed:
+                    _measure_round(bed, setting, contestants, cases, results, note)
         for case in cases:
             of_case = {key[2].title: found for key, found in results.items() if key[:2] == (case, setting)}
             check_accuracies(case, {title: found.reports[-1].test_accuracy for title, found in of_case.items()})
 
 
-def _measure(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task, found: Found) -> None:
-    """Add one run; before the first one, find out what travels that is not for the steps."""
-    start = [0] * 2 * len(bed.hosts)
-    if not found.reports:
-        start = _traffic_of(bed, environment, who, task._replace(steps=FEW_STEPS), None)
-    whole = _traffic_of(bed, environment, who, task, found.reports)
-    if len(found.reports) == 1:
-        most = max(after - before for before, after in zip(start, whole, strict=True))
-        found.bytes_per_step = most / (task.steps - FEW_STEPS)
-
-
-def _traffic_of(
-    bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task, reports: list[Report] | None
-) -> list[int]:
-    before = bed.traffic()
-    report = who.run(bed, environment, task)
-    if reports is not None:
-        reports.append(report)
-    return [now - then for then, now in zip(before, bed.traffic(), strict=True)]
+def _measure_round(
+    bed: Testbed,
+    setting: Setting,
+    contestants: Sequence[Contestant],
+    cases: Mapping[str, Task],
+    results: Results,
+    note: str,
+) -> None:
+    """Add one run of these contestants, who need the same on the hosts, for every case."""
+    for case, task in cases.items():
+        compute_ms = _compute_alone(bed, contestants[0], task)
+        for contestant in contestants:
+            results.setdefault((case, setting, contestant), Found()).compute_ms.append(compute_ms)
+    environment = bed.start_ray() if isinstance(contestants[0], Distbp) else {}
+    for case, task in cases.items():
+        for contestant in contestants:
+            found = results[case, setting, contestant]
+            before = bed.traffic()
+            if not found.reports:  # what travels beside the steps is the same in a short run
+                contestant.run(bed, environment, task._replace(steps=FEW_STEPS))
+            between = bed.traffic()
+            report = contestant.run(bed, environment, task)
+            if not found.reports:
+                counts = zip(before, between, bed.traffic(), strict=True)
+                most = max((last - middle) - (middle - first) for first, middle, last in counts)
+                found.bytes_per_step = most / (task.steps - FEW_STEPS)
+            found.reports.append(report)
+            _note(f"{case}, {note}: {contestant.title}: {report.step_ms:.1f} ms")
 
 
 def _compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
@@ -155,9 +155,8 @@ def _compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
     command = [sys.executable, str(HERE / "compute_alone.py"), *task.options()]
     options = ["--who", who.name, "--hosts", str(len(bed.hosts))]
     commands = [bed.on(host, *command, *options, OMP_NUM_THREADS="1") for host in bed.hosts]
-    step_ms: float = result(f"{who.name} without exchange", _first(processes.run_together(commands, SECONDS)))[
-        "step_ms"
-    ]
+    finished = _first(processes.run_together(commands, SECONDS))
+    step_ms: float = result(f"{who.title} without exchange", finished)["step_ms"]
     return step_ms
 
 
