@@ -213,10 +213,10 @@ def explained(options: argparse.Namespace, cases: Mapping[str, Task]) -> str:
         f"Rounds: {options.rounds}. {'; '.join(networks)}. Float32 arithmetic for all. Every host has one process that "
         "computes, of one thread, and by control groups an equal share of the CPU: "
         f"{', '.join(shares)}. Ratios are of samples/s, which count all of the timed steps; ms per step is the "
-        "median step of a run. Compute ms is the arithmetic of a host's share of the rows while all hosts compute and "
-        "none waits: of PyTorch with, of distbp without the update of the weights. MB per step (1 MB = 10^6 bytes) is "
-        "what the host and direction with the most carried, by the counters of the interfaces; what travels before the "
-        "first step is taken off. Wire ms is how long the link needs for that."
+        "median step of a run. Compute ms is the arithmetic of a host's share of the rows, as a mean, while all "
+        "hosts compute and none waits: of PyTorch with, of distbp without the update of the weights. MB per step "
+        "(1 MB = 10^6 bytes) is what the host and direction with the most carried, by the counters of the interfaces; "
+        "what travels before the first step is taken off. Wire ms is how long the link needs for that."
     )
 
 
