@@ -90,13 +90,20 @@ class Found:
 
     reports: list[Report] = field(default_factory=list)
     compute_ms: list[float] = field(default_factory=list)
-    bytes_per_step: float = 0.0
-    """Of the host and direction with the most."""
+    beside: Sequence[int] = ()
+    """The bytes of a run of few steps, of each host and direction: what travels beside the steps is the same in all."""
+    step_bytes: list[float] = field(default_factory=list)
+    """A step's, of the host and direction with the most."""
 
     @property
     def samples_per_s(self) -> float:
         """Return the median."""
         return statistics.median(report.samples_per_s for report in self.reports)
+
+    @property
+    def bytes_per_step(self) -> float:
+        """Return the median."""
+        return statistics.median(self.step_bytes)
 
 
 Results = dict[tuple[str, Setting, Contestant], Found]
@@ -137,17 +144,20 @@ def _measure_round(
     for case, task in cases.items():
         for contestant in contestants:
             found = results[case, setting, contestant]
-            before = bed.traffic()
-            if not found.reports:  # what travels beside the steps is the same in a short run
-                contestant.run(bed, environment, task._replace(steps=FEW_STEPS))
-            between = bed.traffic()
-            report = contestant.run(bed, environment, task)
             if not found.reports:
-                counts = zip(before, between, bed.traffic(), strict=True)
-                most = max((last - middle) - (middle - first) for first, middle, last in counts)
-                found.bytes_per_step = most / (task.steps - FEW_STEPS)
+                _, found.beside = _run(bed, environment, contestant, task._replace(steps=FEW_STEPS))
+            report, carried = _run(bed, environment, contestant, task)
+            most = max(count - beside for count, beside in zip(carried, found.beside, strict=True))
+            found.step_bytes.append(most / (task.steps - FEW_STEPS))
             found.reports.append(report)
             _note(f"{case}, {note}: {contestant.title}: {report.step_ms:.1f} ms")
+
+
+def _run(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task) -> tuple[Report, list[int]]:
+    """Do the steps; return also the bytes that have meanwhile left and reached each host."""
+    before = bed.traffic()
+    report = who.run(bed, environment, task)
+    return report, [now - then for then, now in zip(before, bed.traffic(), strict=True)]
 
 
 def _compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
