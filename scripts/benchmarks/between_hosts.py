@@ -14,74 +14,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import processes
-from contestants import HERE, Report, check_accuracies, default_data, result
-from hosts import FIRST, RAY_ADDRESS, Setting, Testbed, testbed
-from processes import CommandError, Finished, end_on_signals
+from contestants import Report, check_accuracies, default_data
+from host_contestants import Contestant, Ddp, Distbp, Task, compute_alone
+from hosts import Setting, Testbed, testbed
+from processes import CommandError, end_on_signals
 from tables import markdown, surroundings
 
 from distbp.bench import CASES
 from distbp.parallel.arithmetic import cpu_count
 
-SECONDS = 300.0
-"""That a contestant may take for the steps of a case."""
 FEW_STEPS = 1
 """Of a run beside the timed ones, which shows how many bytes travel before the first step."""
-
-
-class Task(NamedTuple):
-    """A case's steps and their data."""
-
-    case: str
-    data: Path
-    steps: int
-
-    def options(self) -> list[str]:
-        """Return what all the commands are given."""
-        return [self.case, "--data", str(self.data), "--steps", str(self.steps)]
-
-
-@dataclass(frozen=True)
-class Ddp:
-    """PyTorch's DistributedDataParallel, a process per host."""
-
-    title = "PyTorch DDP"
-    name = "ddp"
-
-    def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
-        """Do the steps."""
-        meeting = {"WORLD_SIZE": str(len(bed.hosts)), "MASTER_ADDR": FIRST, "MASTER_PORT": "29500"}
-        one_thread = {"GLOO_SOCKET_IFNAME": "e0", "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(HERE / "peer_ddp.py"), *task.options()]
-        commands = [
-            bed.on(host, *command, RANK=str(rank), **meeting, **one_thread) for rank, host in enumerate(bed.hosts)
-        ]
-        return Report.of(result(self.title, _first(processes.run_together(commands, SECONDS, environment))))
-
-
-@dataclass(frozen=True)
-class Distbp:
-    """This package on a Ray cluster, a worker per host."""
-
-    wire: str
-    """How numbers travel."""
-    name = "distbp"
-
-    @property
-    def title(self) -> str:
-        """Return how tables name it."""
-        return f"distbp, {self.wire}"
-
-    def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
-        """Do the steps."""
-        where = ["--workers", str(len(bed.hosts)), "--address", RAY_ADDRESS, "--wire", self.wire, "--json"]
-        command = bed.on(bed.hosts[0], sys.executable, "-m", "distbp", "bench", *task.options(), *where)
-        return Report.of(result(self.title, processes.run(command, SECONDS, environment)))
-
-
-Contestant = Ddp | Distbp
 
 
 @dataclass
@@ -137,7 +81,7 @@ def _measure_round(
 ) -> None:
     """Add one run of these contestants, who need the same on the hosts, for every case."""
     for case, task in cases.items():
-        compute_ms = _compute_alone(bed, contestants[0], task)
+        compute_ms = compute_alone(bed, contestants[0], task)
         for contestant in contestants:
             results.setdefault((case, setting, contestant), Found()).compute_ms.append(compute_ms)
     environment = bed.start_ray() if isinstance(contestants[0], Distbp) else {}
@@ -158,22 +102,6 @@ def _run(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Ta
     before = bed.traffic()
     report = who.run(bed, environment, task)
     return report, [now - then for then, now in zip(before, bed.traffic(), strict=True)]
-
-
-def _compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
-    """Return the milliseconds of a step's arithmetic when all hosts compute and none waits for another."""
-    command = [sys.executable, str(HERE / "compute_alone.py"), *task.options()]
-    options = ["--who", who.name, "--hosts", str(len(bed.hosts))]
-    commands = [bed.on(host, *command, *options, OMP_NUM_THREADS="1") for host in bed.hosts]
-    finished = _first(processes.run_together(commands, SECONDS))
-    step_ms: float = result(f"{who.title} without exchange", finished)["step_ms"]
-    return step_ms
-
-
-def _first(all_finished: Sequence[Finished]) -> Finished:
-    """Return how the first host's process ended, or that one's which failed first."""
-    failed = [finished for finished in all_finished if finished.code != 0]
-    return min(failed, key=lambda finished: finished.seconds) if failed else all_finished[0]
 
 
 def table(results: Results) -> str:
