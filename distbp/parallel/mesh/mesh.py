@@ -203,7 +203,7 @@ class Mesh:
                 continue
             numbers = self._held(span, collection.shards, sums, chunk.place)
             if peers:
-                packed = self._wire.pack(numbers, (number, index))
+                packed = self._wire.pack(numbers, (number, index), collection.step)
                 numbers = packed.read
                 with self._changed:
                     collection.unsent += len(peers)
@@ -241,7 +241,7 @@ class Mesh:
         total = self._totals[collection.step % 2][chunk.place]
         self._added(Span(0, collection.shards), parts, slice(None), total)
         if chunk.server is not None:
-            packed = self._wire.pack(total, number)
+            packed = self._wire.pack(total, number, collection.step)
             if packed.read is not total:
                 np.copyto(total, packed.read)
             for peer in self._peers.values():
@@ -259,7 +259,8 @@ class Mesh:
 
     def place(self, sender: int, frame: Frame) -> memoryview:
         """Return where the numbers of a frame belong."""
-        return self._wire.room(self._room(sender, frame)[1])
+        key = frame.step % 2, frame.kind, frame.chunk, frame.node
+        return self._wire.room(self._room(sender, frame)[1], key)
 
     def _room(self, sender: int, frame: Frame) -> tuple[Collection, Array]:
         if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):

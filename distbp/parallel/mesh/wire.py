@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 
 from distbp.data.dataset import Array
+
+_TOP = 2.0**14
+"""What the largest number of a chunk becomes, so that float16's small exponents are there for the small ones."""
+_DOWN = 2.0**-112
+"""A float32 times this has float16's exponent in the lowest bits of its own: 127 - 15 less."""
+_HALF_OF_THE_LAST_BIT, _KEPT_BITS = np.uint32(0x1000), np.uint32(0xFFFFE000)
+_SIGN, _SIGN_AND_MAGNITUDE = np.uint32(0x80000000), np.int32(-0x70002000)
 
 
 class Packed(NamedTuple):
@@ -22,37 +30,88 @@ class Packed(NamedTuple):
 class Wire:
     """How sums and totals are packed.
 
-    ``float16`` sends each chunk divided by its largest magnitude and rounded to 11 bits; what rounding took away is
-    added to what is sent next (error feedback, Seide et al., 2014), so that nothing is lost for good.
+    ``float16`` sends each chunk as halves (IEEE 754 binary16), multiplied so that its largest magnitude is 2^14; what
+    rounding took away is added to what is sent next (error feedback, Seide et al., 2014), so that nothing is lost for
+    good. Numbers travel as they are otherwise.
     """
 
     def __init__(self, wire: str, dtype: str) -> None:
         self.is_exact = wire == "exact"
         self._dtype = np.dtype(dtype)
         self._left: dict[Hashable, Array] = {}
+        self._buffers: dict[Hashable, Array] = {}
+        self._own = threading.local()
 
-    def pack(self, numbers: Array, key: Hashable) -> Packed:
-        """Return what travels; ``key`` names these numbers from step to step."""
+    def pack(self, numbers: Array, key: Hashable, step: int) -> Packed:
+        """Return what travels; ``key`` names these numbers from step to step. It is valid for two steps."""
         if self.is_exact:
             return Packed(1.0, _bytes_of(numbers), numbers)
+        count = len(numbers)
+        left = self._left.setdefault(key, np.zeros(0, self._dtype))
+        if len(left) != count:
+            left = self._left[key] = np.zeros(count, self._dtype)
+        halves = self._buffer(("halves", key, step % 2), count, np.uint16)
+        read = self._buffer(("read", key, step % 2), count, self._dtype)
         with np.errstate(all="ignore"):
-            left = self._left.get(key)
-            whole = numbers + left if left is not None and len(left) == len(numbers) else numbers.copy()
-            scale = self._dtype.type(max(-whole.min(), whole.max()) or 1.0)
-            packed = (whole / scale).astype(np.float16)
-            read = np.multiply(packed, scale, dtype=self._dtype)
-            np.subtract(whole, read, out=whole)
-        self._left[key] = whole
-        return Packed(float(scale), _bytes_of(packed), read)
+            np.add(numbers, left, out=left)
+            top = max(float(left.max()), -float(left.min())) or 1.0
+            scaled, *spare = self._scratch(count)
+            np.multiply(left, _TOP / top, out=scaled, casting="same_kind")
+            np.multiply(scaled, _DOWN, out=scaled)
+            _round_to_halves(scaled, halves, *spare)
+            np.multiply(scaled, 1 / _DOWN, out=scaled)
+            np.multiply(scaled, top / _TOP, out=read)
+            np.subtract(left, read, out=left)
+        return Packed(top, _bytes_of(halves), read)
 
-    def room(self, place: Array) -> memoryview:
-        """Return where the bytes that become these numbers are to be received."""
-        return _bytes_of(place if self.is_exact else np.empty(len(place), np.float16))
+    def room(self, place: Array, key: Hashable) -> memoryview:
+        """Return where the bytes that become these numbers are to be received; ``key`` tells such places apart."""
+        return _bytes_of(place if self.is_exact else self._buffer(("room", key), len(place), np.uint16))
 
     def unpack(self, body: memoryview, place: Array, scale: float) -> None:
         """Turn what was received into :meth:`room` into numbers."""
-        if not self.is_exact:
-            np.multiply(np.frombuffer(body, np.float16), self._dtype.type(scale), out=place, dtype=self._dtype)
+        if self.is_exact:
+            return
+        with np.errstate(all="ignore"):
+            scaled = self._scratch(len(place))[0]
+            _read_halves(np.frombuffer(body, np.uint16), scaled)
+            np.multiply(scaled, 1 / _DOWN, out=scaled)
+            np.multiply(scaled, scale / _TOP, out=place)
+
+    def _buffer(self, key: Hashable, count: int, dtype: type | np.dtype[np.generic]) -> Array:
+        if key not in self._buffers:
+            self._buffers[key] = np.empty(count, dtype)
+        return self._buffers[key]
+
+    def _scratch(self, count: int) -> Array:
+        """Return three arrays of this thread's own, shape (3, count)."""
+        if getattr(self._own, "count", 0) < count:
+            self._own.count, self._own.scratch = count, np.empty((3, count), np.float32)
+        scratch: Array = self._own.scratch[:, :count]
+        return scratch
+
+
+def _round_to_halves(scaled: Array, halves: Array, magnitudes: Array, signs: Array) -> None:
+    """Round numbers that are ``_DOWN`` times what they stand for to 11 bits, and write their halves.
+
+    NumPy converts one number at a time (2.5 ns each where this takes 0.5): here the 16 bits are cut out of the 32.
+    """
+    bits = scaled.view(np.uint32)
+    np.add(bits, _HALF_OF_THE_LAST_BIT, out=bits)
+    np.bitwise_and(bits, _KEPT_BITS, out=bits)
+    magnitudes, signs = magnitudes.view(np.uint32), signs.view(np.uint32)
+    np.left_shift(bits, 3, out=magnitudes)
+    np.bitwise_and(bits, _SIGN, out=signs)
+    np.bitwise_or(magnitudes, signs, out=magnitudes)
+    np.copyto(halves, magnitudes.view(np.uint16)[1::2])
+
+
+def _read_halves(halves: Array, scaled: Array) -> None:
+    """Write what the halves stand for, times ``_DOWN``."""
+    scaled.view(np.uint16)[1::2] = halves
+    bits = scaled.view(np.int32)
+    np.right_shift(bits, 3, out=bits)
+    np.bitwise_and(bits, _SIGN_AND_MAGNITUDE, out=bits)
 
 
 def _bytes_of(numbers: Array) -> memoryview:
