@@ -38,14 +38,17 @@ def blocks_of(structure: Structure, states: Array, most_threads: int) -> list[li
     count = states.shape[2]
     threads = max(1, min(cpu_count(), most_threads, count // _PARAMETERS_PER_THREAD))
     connections = structure.connection_vector(states.dtype)
-    blocks = []
-    for first, stop in cut(count, -(-count // _BLOCK)):
-        place = slice(first, stop)
-        weights = []
-        for w_first, w_stop in structure.weight_places:
-            inside = max(first, w_first) - first, min(stop, w_stop) - first
-            if inside[0] < inside[1]:
-                weights.append(slice(*inside))
-        chosen = None if connections is None or np.all(connections[place]) else connections[place]
-        blocks.append(Block(place, states[:, :, place], tuple(weights), chosen))
+    places = [slice(*span) for span in cut(count, -(-count // _BLOCK))]
+    blocks = [block_at(place, structure, states, connections) for place in places]
     return [blocks[first:stop] for first, stop in cut(len(blocks), threads)]
+
+
+def block_at(place: slice, structure: Structure, states: Array, connections: Array | None) -> Block:
+    """Return the block of these parameters; ``connections`` is Structure.connection_vector's."""
+    weights = []
+    for w_first, w_stop in structure.weight_places:
+        inside = max(place.start, w_first) - place.start, min(place.stop, w_stop) - place.start
+        if inside[0] < inside[1]:
+            weights.append(slice(*inside))
+    chosen = None if connections is None or np.all(connections[place]) else connections[place]
+    return Block(place, states[:, :, place], tuple(weights), chosen)

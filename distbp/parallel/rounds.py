@@ -136,13 +136,18 @@ class Rounds:
         while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
             began = time.perf_counter()
             step = server.step
-            shards = min(self._shards, self._order.size(step))
-            self._collect(step, Span(0, shards) if self.mesh is None else self.mesh.span(shards))
+            rows = self._order.size(step)
+            whole, diagnose = Span(0, min(self._shards, rows)), is_diagnosed(step, epoch)
+            mine = whole
+            if self.mesh is not None:
+                mine = self.mesh.span(whole.stop)
+                self.mesh.begin(server.begin_early(rows, diagnose))
+            self._collect(step, mine)
             reports, sums = self._reports, self._rows_of(self._supervisor.done.values())
             if self.mesh is not None:
                 reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
-                sums, ends = {Span(0, shards): total}, self.mesh.ends
-            record = server.update(step, reports, sums, began, is_diagnosed(step, epoch))
+                sums, ends = {whole: total}, self.mesh.ends
+            record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
             while exchange.is_full:

@@ -17,6 +17,7 @@ from distbp.optim import Rule
 from distbp.parallel.blocks import Block, blocks_of
 from distbp.parallel.diagnosis import layer_norms, noise
 from distbp.parallel.digest import hashes, words_of
+from distbp.parallel.early import EarlyUpdates
 from distbp.parallel.records import Diagnosis, Divergence, Report, StepRecord
 from distbp.parallel.shards import Addition, Span
 from distbp.parallel.tree import add_up, buffers_of, plan_of
@@ -44,6 +45,10 @@ class ParameterServer:
         self._parts = blocks_of(structure, states, _MOST_THREADS)
         self._scratch: list[Array] = []
         self._mean: Parameters | None = None
+        self._early: EarlyUpdates | None = None
+        self._begun = False
+        self._each_counts_once = True
+        """Whether the divisor was the number of rows so far, so that it is known before the reports are."""
         self.step = step
         self.factor = 1.0
         """What the step size is multiplied by beside the schedule; the driver's, who knows the epochs' costs."""
@@ -58,6 +63,24 @@ class ParameterServer:
     def weights(self) -> Parameters:
         """The weights after ``step`` steps; valid for two steps."""
         return self._weights[self.step % 2]
+
+    def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
+        """Begin a step of so many rows whose totals come part by part; return what takes each, from any thread.
+
+        None if the update has to wait for the whole. :meth:`update` is called in any case.
+        """
+        self._begun = not diagnose and self._rule.clip_norm is None and self._each_counts_once
+        if not self._begun:
+            return None
+        if self._early is None:
+            self._early = EarlyUpdates(self._structure, self._states, self._finish_early)
+        self._early.begin(float(rows))
+        return self._early.apply
+
+    def _finish_early(self, block: Block, total: Array, divisor: float, scratch: Array) -> bool:
+        root = Span(0, 1)
+        buffers = scratch[:, : block.place.stop - block.place.start]
+        return self._finish(block, self._average(block, (), {root: total}, root, divisor, buffers), buffers, 1.0)
 
     def update(
         self,
@@ -90,7 +113,12 @@ class ParameterServer:
         divisor = weight or 1.0  # where no example counts, nothing is learnt
         cost /= divisor
         diagnosis = None
-        if divergence is None:
+        is_finite = self._early.outcome(divisor) if self._begun and self._early is not None else None
+        self._begun = False
+        self._each_counts_once = self._each_counts_once and divisor == rows
+        if divergence is None and is_finite is not None:
+            divergence = self._ended(is_finite)
+        elif divergence is None:
             root = Span(0, reports[-1].held.stop)
             if diagnose or self._rule.clip_norm is not None:
                 divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from distbp.data.dataset import Array
 from distbp.parallel.mesh.peers import DamagedError
@@ -30,6 +30,8 @@ class Collection:
         """Chunks whose total is not there yet."""
         self.unsent = 0
         """This host's sums that are still on their way out."""
+        self.apply: Callable[[slice, Array], None] | None = None
+        """Takes each total as soon as it is there."""
         self.reports: dict[int, list[Report]] = {}
         self.ends = False
         """Whether the run's first host wants all to stop after this step."""

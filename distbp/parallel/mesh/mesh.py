@@ -145,6 +145,17 @@ class Mesh:
         """Return the shards of a mini-batch that this host computes."""
         return self.view.span(self.here, shards)
 
+    def begin(self, apply: Callable[[slice, Array], None] | None) -> None:
+        """Begin this host's part of the next step; ``apply`` takes each total as it comes, from threads of the mesh.
+
+        A total tells that whoever computes has done the step before, so that nobody needs the state before that again
+        (it is written over). Where a host has nothing to compute, nobody knows that of it.
+        """
+        with self._changed:
+            collection = self._collection(self._step)
+            if len({node.host for node in collection.nodes}) == self.view.hosts:
+                collection.apply = apply
+
     def push(self, layer: int, sums: Mapping[Span, Array]) -> None:
         """Send what is final now that the gradients of ``layer`` (counted from 0) and of all behind it are there.
 
@@ -250,6 +261,8 @@ class Mesh:
 
     def _close(self, collection: Collection, number: int) -> None:
         """Note that one more chunk's total is there."""
+        if collection.apply is not None:
+            collection.apply(self._chunks[number].place, self._totals[collection.step % 2])
         with self._changed:
             if number not in collection.open:
                 raise DamagedError(f"the total of chunk {number} twice")
