@@ -79,10 +79,10 @@ class Hosts:
         placement: Placement,
         note: Callable[[str], None],
     ) -> None:
-        self._rows, self.rows = put_rows(rows), len(rows)
+        self._rows = put_rows(rows)
+        self.batch_size = min(config.batch_size, len(rows))
         send_by_value(structure, config)
-        self._structure, self.config, self._placement, self.note = structure, config, placement, note
-        self.bounds = structure.bounds
+        self.structure, self.config, self._placement, self.note = structure, config, placement, note
         self.members: list[Member] = []
         """Those that take part, in the order of their shards."""
         self.newcomers: list[Member] = []
@@ -101,7 +101,7 @@ class Hosts:
             if free and now >= self._not_before.get(free, 0.0):
                 self._not_before[free] = now + _AGAIN_SECONDS
                 shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
-                actor = shell.remote(self._structure, self.config, self._rows, self.rows)
+                actor = shell.remote(self.structure, self.config, self._rows)
                 self._coming.append(_Coming(actor, actor.pulse.remote(), free, now))
 
     def look(self) -> None:

@@ -13,11 +13,12 @@ from distbp.actors.crew import longest_start
 from distbp.actors.places import Places
 from distbp.actors.shells import Alive, RemoteWorker, remote
 from distbp.config import Config
-from distbp.data.dataset import Array
+from distbp.data.dataset import Array, Rows
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.host import Host
+from distbp.parallel.mesh.factors import Rates
 from distbp.parallel.mesh.view import View
 from distbp.parallel.records import StepRecord
 
@@ -39,10 +40,10 @@ class HostNews(NamedTuple):
 class _Host(Alive):
     """A :class:`Host` and the actors that are its workers, which end with it."""
 
-    def __init__(self, structure: Structure, config: Config, rows: Sequence[Any], count: int) -> None:
-        """Take what :func:`distbp.actors.crew.put_rows` returned for so many rows."""
+    def __init__(self, structure: Structure, config: Config, rows: Sequence[Any]) -> None:
+        """Take what :func:`distbp.actors.crew.put_rows` returned."""
         pin_threads(config.threads)
-        self._structure, self._config, self._rows, self._count = structure, config, rows, count
+        self._structure, self._config, self._rows = structure, config, rows
         self._workers: dict[int, Any] = {}
         self._notes: list[str] = []
         self._error: TrainingError | None = None
@@ -53,7 +54,9 @@ class _Host(Alive):
     def begin(self, state: Array, step: int, strategies: Sequence[Any]) -> tuple[str, int]:
         """Go on from this state after ``step`` steps, with a worker for each of these places; return the address."""
         address = ray.util.get_node_ip_address()
-        self._host = Host(self._structure, self._config, self._count, len(strategies), state, step, address)
+        x, y, factor, _ = self._rows
+        rows = Rows(ray.get(x), ray.get(y), factor)
+        self._host = Host(self._structure, self._config, rows, len(strategies), state, step, address)
         exchange, self._strategies = self._host.exchange, strategies
 
         def start(number: int) -> Any:
@@ -83,6 +86,14 @@ class _Host(Alive):
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view; return who did not come, and why."""
         return self._host.meet(view, here, step, secret)
+
+    def rates(self) -> Rates:
+        """Return how quick this host's link and products are."""
+        return self._host.rates()
+
+    def agree(self, layers: Sequence[int]) -> None:
+        """Let these layers travel as their factors."""
+        self._host.agree(layers)
 
     def leave(self) -> None:
         """End the exchange; a step that is going on ends undone."""

@@ -119,14 +119,14 @@ class Backprop:
         out: Sequence[Layer],
         masks: Sequence[Array] = (),
         weights: Array | None = None,
-        done: Callable[[int], None] | None = None,
+        done: Callable[[int, Array, Array], None] | None = None,
     ) -> Sums:
         """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
 
         ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). With
         dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l). ``weights``
-        says what each row counts, shape (rows,), None for 1. ``done`` is called with each layer (counted from 0) whose
-        gradient is there, the last one first.
+        says what each row counts, shape (rows,), None for 1. ``done`` is called with each layer l (counted from 0)
+        whose gradient is there, its delta^l and its a^{l-1}, the last layer first.
         """
         work = self._logits(layers, x, masks)
         sums = self._base_case(work, y, weights, self._smoothing)
@@ -134,10 +134,10 @@ class Backprop:
         ones = self._ones[: len(x)]
         for l in reversed(range(self.structure.depth)):
             delta = work.delta[l]
-            np.matmul(delta.T, inputs[l - 1] if l else x, out=out[l].w)
-            np.matmul(ones, delta, out=out[l].b)
+            a_prev = inputs[l - 1] if l else x
+            layer_gradient(delta, a_prev, ones, *out[l])
             if done is not None:
-                done(l)
+                done(l, delta, a_prev)
             if l:
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
                 if masks:
@@ -170,3 +170,9 @@ class Backprop:
             if not np.isfinite(a).all():
                 return l
         return self.structure.depth
+
+
+def layer_gradient(delta: Array, a_prev: Array, ones: Array, w: Array, b: Array) -> None:
+    """Write dC/dw^l and dC/db^l, summed over the rows, into ``w`` and ``b``; ``ones`` has shape (rows,)."""
+    np.matmul(delta.T, a_prev, out=w)
+    np.matmul(ones, delta, out=b)

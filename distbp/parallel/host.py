@@ -5,22 +5,24 @@ from __future__ import annotations
 import select
 import socket
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from distbp.config import Config
-from distbp.data.dataset import Array
+from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
+from distbp.parallel.mesh.factors import Factors, FactorStore, Products, Rates, candidates
 from distbp.parallel.mesh.mesh import HostsLostError, Mesh
 from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.view import View
 from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
-from distbp.parallel.pool import make_server, shards_of
+from distbp.parallel.pool import make_server
 from distbp.parallel.records import StepRecord
 from distbp.parallel.rounds import Rounds
 from distbp.parallel.worker import buffers_for
@@ -35,7 +37,7 @@ class Host:
     """
 
     def __init__(
-        self, structure: Structure, config: Config, rows: int, places: int, state: Array, step: int, address: str
+        self, structure: Structure, config: Config, rows: Rows, places: int, state: Array, step: int, address: str
     ) -> None:
         """Go on from ``state`` after ``step`` steps, with room for so many workers; listen at ``address``.
 
@@ -49,17 +51,18 @@ class Host:
         slots, parameters = state.shape
         sums = buffers_for(config.shards, config.shards)  # whoever joins later
         shape = Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
-        self.exchange = self._exchange = Exchange(folder, shape, create=True)
-        self._exchange.states[step % 2] = state
-        self._exchange.go_to(step)
+        self.exchange = Exchange(folder, shape, create=True)
+        self.exchange.states[step % 2] = state
+        self.exchange.go_to(step)
         self.place: tuple[Path, Shape] = folder, shape
         """Where workers find the shared memory."""
         self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
-        order = Order(rows, config.batch_size, config.seed)
-        self._structure, self._dtype = structure, config.dtype
-        self._shards_of = lambda step: shards_of(order, step, config.shards or 1).stop
-        server = make_server(structure, config, order, self._exchange.states, step)
-        self._rounds = Rounds(server, self._exchange, order, config.timeout, config.wait)
+        self._order = order = Order(len(rows), config.batch_size, config.seed)
+        self._structure, self._dtype, self._cores = structure, config.dtype, places
+        self._products = Products(structure, config.shards, config.batch_size, config.seed, rows, config.dtype)
+        self._store = FactorStore(folder, structure, config.shards, self._products.rows, config.dtype, create=True)
+        server = make_server(structure, config, order, self.exchange.states, step)
+        self._rounds = Rounds(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)
         if channel is None:
             raise TrainingError("the host's own channel could not be opened")
@@ -77,7 +80,8 @@ class Host:
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view, as host number ``here``; return who did not come, and why."""
         self.leave()
-        self._mesh = Mesh(view, here, step, self._structure.bounds, self._dtype, self._shards_of)
+        self._mesh = Mesh(view, here, step, self._structure, self._dtype, self._order)
+        self.exchange.factored[:] = 0
         try:
             self._mesh.open(self._listener, secret, view.timeout)
         except HostsLostError as error:
@@ -85,6 +89,26 @@ class Host:
             return error.why
         self._rounds.mesh = self._mesh
         return {}
+
+    def rates(self) -> Rates:
+        """Return how quick this host's link is, as :meth:`meet` has found, and its products."""
+        assert self._mesh is not None
+        layers = candidates(self._structure, self._products.rows)
+        products = {layer: self._products.seconds(layer) / self._cores for layer in layers}
+        return Rates(self._mesh.bytes_per_second, products)
+
+    def agree(self, layers: Sequence[int]) -> None:
+        """Let these layers, of :func:`candidates`, travel as their factors in this view.
+
+        Raises:
+            ClusterError: there is too little shared memory.
+        """
+        assert self._mesh is not None
+        self._store.reserve()
+        factors = Factors(self._store, self._products, layers, self._order, self._cores)
+        self._exit.callback(factors.close)
+        self._mesh.agree(factors)
+        self.exchange.factored[list(layers)] = 1
 
     def leave(self) -> None:
         """End the exchange; a step that is going on ends undone."""
@@ -94,12 +118,12 @@ class Host:
 
     def run(self, first: int, stop: int, factor: float) -> None:
         """Begin to do the steps from ``first`` on to before ``stop``."""
-        self._exchange.stop_asked[0] = 0
+        self.exchange.stop_asked[0] = 0
         self._channel.send(RUN.pack(first, stop, factor))
 
     def halt(self) -> None:
         """Let the steps of all hosts end after the one that is going on, if this is the view's first host."""
-        self._exchange.stop_asked[0] = 1
+        self.exchange.stop_asked[0] = 1
 
     def news(self, known: int) -> tuple[list[dict[str, Any]], list[StepRecord]]:
         """Wait a moment; return what has happened here, and the records from step ``known`` on."""
@@ -111,20 +135,20 @@ class Host:
             if news is None:
                 raise TrainingError("the host's rounds have ended")
             told.append(news)
-        self._records.extend(self._exchange.read_records())
+        self._records.extend(self.exchange.read_records())
         while self._records and self._records[0].step < known:
             self._records.popleft()
         return told, list(self._records)
 
     def state(self, step: int) -> Array:
         """Return a copy of weights and optimizer state after ``step`` steps, the newest or the one before."""
-        state: Array = self._exchange.states[step % 2].copy()
+        state: Array = self.exchange.states[step % 2].copy()
         return state
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._exchange.go_to(step)
-        self._exchange.states[step % 2] = state
+        self.exchange.go_to(step)
+        self.exchange.states[step % 2] = state
         self._records.clear()
 
     @property

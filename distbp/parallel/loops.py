@@ -62,6 +62,8 @@ def _answer(
     rows = [structure.parameters(row) for row in exchange.slabs]
     doing = exchange.doing
 
+    store = worker.factor_store(exchange.folder) if tells_layers else None
+
     def begin(shard: int) -> None:
         doing[number] = shard
 
@@ -71,7 +73,10 @@ def _answer(
             return True
         held = Span(first, stop)
         tell = partial(_tell, channel, step, held, shards) if tells_layers else None
-        report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell)
+        keep = None
+        if store is not None and exchange.factored.any():
+            keep = partial(store.keep, exchange.factored)
+        report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
         doing[number] = -1
         channel.send(pack_report(step, report, shards))
         # While the server updates, the rows of the next step are brought along.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.parallel.mesh.factors import FactorStore
 from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span, children, cut, subtrees
 
@@ -72,7 +74,7 @@ class Worker:
         self._rows = rows
         self._dtype = config.dtype
         self._gather = Gather(rows, 0, config.dtype)
-        rows_per_shard = cut(self._order.size(0), self._shards)[0].stop
+        rows_per_shard = self._rows_per_shard = cut(self._order.size(0), self._shards)[0].stop
         self._backprop = Backprop(
             structure, rows_per_shard, config.dtype, dropout=config.dropout > 0, smoothing=config.label_smoothing
         )
@@ -94,12 +96,14 @@ class Worker:
         out: Sequence[Parameters],
         begin: Callable[[int], None] = _nobody_asks,
         done: Callable[[int], None] | None = None,
+        keep: Callable[[int, int, Array, Array], None] | None = None,
     ) -> Report:
         """Compute the gradients of the shards ``held`` at this step and add them up as far as the tree allows.
 
         ``out[i]`` receives the gradient's SUM over the examples of ``subtrees(held, shards)[i]``; ``weights`` is not
         changed. ``begin`` is called with a shard's number before it is computed, ``done`` with each layer (counted
-        from 0) once it is final in all sums, the last layer first.
+        from 0) once it is final in all sums, the last layer first. ``keep`` is called with each shard's number, layer
+        l, delta^l and a^{l-1}.
         """
         plan = self._plan(self._order.size(step), held)
         x, y, counts = self._fetch(step, held, plan)
@@ -119,12 +123,15 @@ class Worker:
                 finish = None
                 if is_last and done is not None:
                     finish = partial(_finish_layer, plan.work[number + 1 :], buffers, done)
+                layer_done = None
+                if finish is not None or keep is not None:
+                    layer_done = partial(_layer_done, task.shard, keep, finish)
                 begin(task.shard)
                 masks = self._masks(step, plan.rows.start + task.rows.start, task.rows)
                 counted = None if counts is None else counts[task.rows]
                 sums = self._backprop.gradient(
                     weights.layers, x[task.rows], y[task.rows], target.layers, masks, counted,
-                    finish,
+                    layer_done,
                 )  # fmt: skip
                 count = task.rows.stop - task.rows.start
                 costs.append(sums.cost)
@@ -141,9 +148,9 @@ class Worker:
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
-    def sums(self, step: int, held: Span) -> int:
-        """Return how many sums :meth:`push` passes on for these shards of this step."""
-        return self._plan(self._order.size(step), held).sums
+    def factor_store(self, folder: Path) -> FactorStore:
+        """Return where factors are kept for other hosts (see :meth:`push`), made below ``folder`` by its server."""
+        return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype)
 
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
         """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
@@ -193,6 +200,20 @@ class Worker:
         if not math.isfinite(cost):
             return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
         return Divergence("a gradient", first_bad_layer(gradient.layers))
+
+
+def _layer_done(
+    shard: int,
+    keep: Callable[[int, int, Array, Array], None] | None,
+    finish: Callable[[int], None] | None,
+    l: int,
+    delta: Array,
+    a_prev: Array,
+) -> None:
+    if keep is not None:
+        keep(shard, l, delta, a_prev)
+    if finish is not None:
+        finish(l)
 
 
 def _finish_layer(

@@ -40,7 +40,7 @@ class Faulty(Worker):
         super().__init__(STRUCTURE, config, rows)
         self._faults = dict(faults)
 
-    def push(self, step, held, weights, out, begin=lambda shard: None, done=None):
+    def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -53,7 +53,7 @@ class Faulty(Worker):
                 wrong.append(True)
 
         wrong = []
-        report = super().push(step, held, weights, out, begin_or_fail, done)
+        report = super().push(step, held, weights, out, begin_or_fail, done, keep)
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
         return report

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from parallel.hosts import STRUCTURE, Faulty, config, table
 
+from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.host import Host
 from distbp.parallel.loops import work
 from distbp.parallel.mesh import peers
+from distbp.parallel.mesh.factors import Rates, candidates, choose
 from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
 from distbp.parallel.pool import InProcess
 from distbp.parallel.shards import Span
@@ -39,7 +41,7 @@ class Cluster:
             self.add(count, self.initial, 0)
 
     def add(self, count, state, step):
-        host = Host(STRUCTURE, self.settings, 50, max(1, count), state, step, "127.0.0.1")
+        host = Host(STRUCTURE, self.settings, table(), max(1, count), state, step, "127.0.0.1")
         self.hosts.append(host)
         targets = [(host.serve, ())]
         for place in range(count):
@@ -156,6 +158,41 @@ def test_chunks_of_any_size_give_the_same_bits(cluster, chunk, workers, servers)
     for host in here.hosts:
         here.wait(host)
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+@pytest.mark.parametrize("workers", [(1, 1), (3, 1), (1, 2, 1), (1, 1, 0)], ids=str)
+@pytest.mark.parametrize("layers", [[0], [1], [0, 1]], ids=str)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_layers_that_travel_as_their_factors_give_the_same_bits(cluster, chunk, workers, layers, dropout):
+    del chunk
+    settings = config(shards=8, dropout=dropout)
+    here = cluster(workers, settings)
+    here.meet(view_of(here.hosts, workers, settings)._replace(measures=True))
+    assert all(host.rates().bytes_per_second > 0 for host in here.hosts)
+    for host in here.hosts:
+        host.agree(layers)
+    here.run(0, STEPS)
+    for host in here.hosts:
+        here.wait(host)
+        assert np.array_equal(host.state(STEPS), alone(settings)[1])
+
+
+def test_factors_are_chosen_where_they_save_more_on_the_wire_than_their_products_cost():
+    wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
+    assert candidates(wide, 64) == [0, 1]
+    assert candidates(wide, 4096) == []
+    slow, fast, quick = 125e6, 125e9, {0: 1e-3, 1: 2e-3}
+
+    def chosen(link, products, rows=64, shards=2, hosts=2):
+        return choose(wide, rows, shards, hosts, 4, [Rates(link, products), Rates(fast, {0: 0.0, 1: 0.0})])
+
+    assert chosen(slow, quick) == [0, 1]
+    assert chosen(fast, quick) == []
+    assert chosen(slow, {0: 1.0, 1: 2e-3}) == [1]
+    # 64 rows of 2048 + 2048 numbers are an eighth of what 2048 x 2048 + 2048 numbers cost each of two links
+    saved = (2048 * 2049 - 64 * 4096) * 4 / slow
+    assert chosen(slow, {1: 0.99 * saved}) == [1]
+    assert chosen(slow, {1: 1.01 * saved}) == []
 
 
 @pytest.mark.parametrize("servers", [1, 2])
@@ -284,6 +321,7 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
         (peers.PART, 0, 0, 0, 1.0, 1 << 30),
         (peers.TOTAL, 0, 0, 0, 1.0, 4),
         (peers.REPORT, 0, 0, 0, 1.0, 1 << 30),
+        (peers.FACTORS, 0, 0, 0, 1.0, 4),
         (77, 0, 0, 0, 1.0, 4),
     ],
     ids=str,

@@ -36,8 +36,8 @@ class Collection:
         self.ends = False
         """Whether the run's first host wants all to stop after this step."""
 
-    def part(self, number: int, span: Span, numbers: Array) -> Mapping[Span, Array] | None:
-        """Take in one sum of a chunk; return all of them once they are complete.
+    def part(self, number: int, span: Span, numbers: Array, needed: int) -> Mapping[Span, Array] | None:
+        """Take in one sum of a chunk; return all of them once as many as are needed are there.
 
         Raises:
             DamagedError: it is there already.
@@ -46,7 +46,7 @@ class Collection:
         if span in parts:
             raise DamagedError(f"shards {span.first} to {span.stop - 1} of chunk {number} twice")
         parts[span] = numbers
-        return parts if len(parts) == len(self.nodes) else None
+        return parts if len(parts) == needed else None
 
     def report(self, host: int, reports: Sequence[Report]) -> None:
         """Take in a host's reports.

@@ -24,10 +24,24 @@ from contextlib import suppress
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.data.order import Order
+from distbp.nn.structure import Structure
 from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
-from distbp.parallel.mesh.peers import PART, REPORT, TOTAL, DamagedError, Frame, Peer, accept, connect
-from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, sending_order
-from distbp.parallel.mesh.wire import Wire
+from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.peers import (
+    FACTORS,
+    PART,
+    REPORT,
+    TOTAL,
+    DamagedError,
+    Frame,
+    Peer,
+    accept,
+    connect,
+    measure,
+)
+from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, held, nodes_of, pieces_of, sending_order
+from distbp.parallel.mesh.wire import Wire, bytes_of
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
 from distbp.parallel.tree import add_up, buffers_of, plan_of
@@ -47,26 +61,26 @@ class HostsLostError(Exception):
 class Mesh:
     """One host's end of the exchange, for as long as a view lasts."""
 
-    def __init__(
-        self, view: View, here: int, step: int, bounds: Sequence[int], dtype: str, shards_of: Callable[[int], int]
-    ) -> None:
+    def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: Order) -> None:
         """Take part as host number ``here``, from ``step`` on.
 
         Args:
             view: who takes part.
             here: this host's number.
             step: the next step.
-            bounds: where the layers lie in the parameter vector, see Structure.bounds.
+            structure: the network's.
             dtype: of the parameters.
-            shards_of: returns the number of a step's shards.
+            order: of the examples; it says how many rows a step has.
         """
         self.view, self.here = view, here
         self._step = step
-        self._shards_of = shards_of
-        self._chunks = chunks_of(bounds, view.servers)
-        self._order = sending_order(self._chunks, view.servers, here)
+        self._structure, self._rows = structure, order
+        self._factors: Factors | None = None
+        self._chunks: tuple[Chunk, ...] = ()
+        self._order: list[int] = []
+        self.agree(None)
         self._peers: dict[int, Peer] = {}
-        self._totals = np.empty((2, bounds[-1]), dtype)
+        self._totals = np.empty((2, structure.parameter_count), dtype)
         self._inbox: dict[tuple[int, int, int], Array] = {}
         self._wire = Wire(view.wire, dtype)
         self._changed = threading.Condition()
@@ -74,6 +88,8 @@ class Mesh:
         self._own = threading.local()
         self._lost: dict[int, str] = {}
         self._ended = False
+        self.bytes_per_second = 0.0
+        """What comes in over this host's link, if the view measures it."""
         self.ends = False
         """Whether the run's first host wanted all to stop after the step that was exchanged last."""
 
@@ -102,8 +118,22 @@ class Mesh:
                     self._peers[number] = Peer(connection, number, self.view.timeout)
                 else:
                     connection.close()
+        if self.view.measures and self._peers:
+            after, before = (self._peers[(self.here + way) % self.view.hosts] for way in (1, -1))
+            try:
+                self.bytes_per_second = measure(after.connection, before.connection)
+            except OSError as error:
+                self.close()
+                raise HostsLostError({before.number: f"is gone ({error.strerror or error})"}) from error
         for peer in self._peers.values():
             peer.start(self)
+
+    def agree(self, factors: Factors | None) -> None:
+        """Let some layers travel as their factors; before the first step, and the same for all hosts."""
+        self._factors = factors
+        layers = () if factors is None else factors.layers
+        self._chunks = chunks_of(self._structure.bounds, self.view.servers, layers)
+        self._order = sending_order(self._chunks, self.view.servers, self.here)
 
     def _call(self, there: int, secret: bytes, deadline: float) -> None:
         while True:
@@ -200,7 +230,7 @@ class Mesh:
 
     def _collection(self, step: int) -> Collection:
         if step not in self._collections:
-            shards = self._shards_of(step)
+            shards = min(self.view.shards, self._rows.size(step))
             nodes = nodes_of(self.view, shards)
             self._collections[step] = Collection(step, shards, nodes, self._chunks, self.here)
         return self._collections[step]
@@ -209,6 +239,9 @@ class Mesh:
         """Send this host's sums of a chunk to whoever adds them up."""
         chunk = self._chunks[number]
         peers = [peer for peer in self._peers.values() if chunk.server in (None, peer.number)]
+        if chunk.is_factored:
+            self._send_factors(collection, number)
+            peers = []
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
                 continue
@@ -222,6 +255,17 @@ class Mesh:
                     peer.send(Frame(PART, collection.step, number, index, packed.scale, 0), packed.body)
             if chunk.server in (None, self.here):
                 self._take(collection, number, span, numbers)
+
+    def _send_factors(self, collection: Collection, number: int) -> None:
+        """Send the factors of this host's shards to all others."""
+        assert self._factors is not None
+        span = self.view.span(self.here, collection.shards)
+        for shard in range(span.first, span.stop):
+            factors = self._factors.of(collection.step, shard, self._chunks[number].layer)
+            with self._changed:
+                collection.unsent += len(self._peers)
+            for peer in self._peers.values():
+                peer.send(Frame(FACTORS, collection.step, number, shard, 1.0, 0), bytes_of(factors))
 
     def _held(self, span: Span, shards: int, sums: Mapping[Span, Array], place: slice) -> Array:
         """Return a chunk of this host's sum of a node, which its workers may hold in parts."""
@@ -244,13 +288,14 @@ class Mesh:
 
     def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
         """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
+        chunk = self._chunks[number]
         with self._changed:
-            parts = collection.part(number, span, numbers)
+            parts = collection.part(number, span, numbers, self._needed(collection, chunk))
         if parts is None:
             return
-        chunk = self._chunks[number]
         total = self._totals[collection.step % 2][chunk.place]
-        self._added(Span(0, collection.shards), parts, slice(None), total)
+        for piece in pieces_of(slice(0, len(total))):
+            self._added(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
             packed = self._wire.pack(total, number, collection.step)
             if packed.read is not total:
@@ -259,10 +304,18 @@ class Mesh:
                 peer.send(Frame(TOTAL, collection.step, number, 0, packed.scale, 0), packed.body)
         self._close(collection, number)
 
+    def _needed(self, collection: Collection, chunk: Chunk) -> int:
+        """Return how many sums make a chunk: of layers that travel as factors the others' come shard by shard."""
+        if not chunk.is_factored:
+            return len(collection.nodes)
+        mine = self.view.span(self.here, collection.shards)
+        return len(held(mine, collection.shards)) + collection.shards - (mine.stop - mine.first)
+
     def _close(self, collection: Collection, number: int) -> None:
         """Note that one more chunk's total is there."""
         if collection.apply is not None:
-            collection.apply(self._chunks[number].place, self._totals[collection.step % 2])
+            for piece in pieces_of(self._chunks[number].place):
+                collection.apply(piece, self._totals[collection.step % 2])
         with self._changed:
             if number not in collection.open:
                 raise DamagedError(f"the total of chunk {number} twice")
@@ -272,8 +325,10 @@ class Mesh:
 
     def place(self, sender: int, frame: Frame) -> memoryview:
         """Return where the numbers of a frame belong."""
-        key = frame.step % 2, frame.kind, frame.chunk, frame.node
-        return self._wire.room(self._room(sender, frame)[1], key)
+        room = self._room(sender, frame)[1]
+        if frame.kind == FACTORS:
+            return bytes_of(room)
+        return self._wire.room(room, (frame.step % 2, frame.kind, frame.chunk, frame.node))
 
     def _room(self, sender: int, frame: Frame) -> tuple[Collection, Array]:
         if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
@@ -283,8 +338,17 @@ class Mesh:
         chunk = self._chunks[frame.chunk]
         if frame.kind == TOTAL and chunk.server == sender:
             return collection, self._totals[frame.step % 2][chunk.place]
+        if frame.kind == FACTORS and self._sends_factors(sender, frame, collection):
+            assert self._factors is not None
+            return collection, self._factors.room(frame.step, frame.node, chunk.layer)
         nodes, mine = collection.nodes, chunk.server in (None, self.here)
-        if frame.kind == PART and mine and frame.node < len(nodes) and nodes[frame.node].host == sender:
+        if (
+            frame.kind == PART
+            and mine
+            and not chunk.is_factored
+            and frame.node < len(nodes)
+            and nodes[frame.node].host == sender
+        ):
             key = frame.step % 2, frame.chunk, frame.node
             if key not in self._inbox:
                 self._inbox[key] = np.empty(chunk.place.stop - chunk.place.start, self._totals.dtype)
@@ -305,15 +369,39 @@ class Mesh:
                 self._changed.notify_all()
             return
         collection, numbers = self._room(sender, frame)
+        if frame.kind == FACTORS:
+            self._form(sender, frame, collection, numbers)
+            return
         self._wire.unpack(body, numbers, frame.scale)
         if frame.kind == TOTAL:
             self._close(collection, frame.chunk)
         else:
             self._take(collection, frame.chunk, collection.nodes[frame.node].span, numbers)
 
+    def _sends_factors(self, sender: int, frame: Frame, collection: Collection) -> bool:
+        span = self.view.span(sender, collection.shards)
+        return self._chunks[frame.chunk].is_factored and span.first <= frame.node < span.stop
+
+    def _form(self, sender: int, frame: Frame, collection: Collection, factors: Array) -> None:
+        """Have a product formed and taken in, by a thread that does nothing else."""
+        assert self._factors is not None
+        chunk = self._chunks[frame.chunk]
+        key = frame.step % 2, frame.chunk, frame.node
+        if key not in self._inbox:
+            self._inbox[key] = np.empty(chunk.place.stop - chunk.place.start, self._totals.dtype)
+        out = self._inbox[key]
+
+        def take() -> None:
+            self._take(collection, frame.chunk, Span(frame.node, frame.node + 1), out)
+
+        def fail(why: str) -> None:
+            self.lost(sender, why)
+
+        self._factors.form(frame.step, frame.node, chunk.layer, factors, out, take, fail)
+
     def sent(self, frame: Frame) -> None:
         """Note that bytes of this host's own are no longer needed."""
-        if frame.kind == PART:
+        if frame.kind in (PART, FACTORS):
             with self._changed:
                 collection = self._collections[frame.step]
                 collection.unsent -= 1

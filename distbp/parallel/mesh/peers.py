@@ -13,6 +13,7 @@ import queue
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from itertools import count
 from typing import NamedTuple, Protocol
@@ -25,8 +26,10 @@ _HELLO = struct.Struct("<4sQII32s")
 _MAGIC = b"dbp1"
 _HEADER = struct.Struct("<BqIIdI")
 
-BEAT, REPORT, PART, TOTAL = range(4)
+BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
 _LONGEST_REPORT = 1 << 24
+_MEASURED = 1 << 21
+"""Bytes that tell how quick a link is."""
 _SMALL = 1 << 15
 """Bytes below which one system call is quicker than a copy saved."""
 
@@ -149,7 +152,7 @@ class Peer:
         self.number = number
         self.sent = 0
         """Bytes sent so far."""
-        self._connection = connection
+        self.connection = connection
         self._timeout = timeout
         self._queue: queue.PriorityQueue[tuple[int, int, Frame, memoryview]] = queue.PriorityQueue()
         self._queued = count()
@@ -174,23 +177,23 @@ class Peer:
         """End the connection, which the other end hears at once, and both threads."""
         self._queue.put((-1, 0, _END, memoryview(b"")))
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self.connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(self._timeout)
-        self._connection.close()
+        self.connection.close()
 
     def _receive(self, ends: Ends) -> None:
         header = bytearray(_HEADER.size)
         try:
             while True:
-                _receive_into(self._connection, memoryview(header))
+                _receive_into(self.connection, memoryview(header))
                 frame = Frame(*_HEADER.unpack(header))
                 if frame.kind == BEAT:
                     continue
                 place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
                 if len(place) != frame.size:
                     raise DamagedError(f"a message of {frame.size} bytes where {len(place)} belong")
-                _receive_into(self._connection, place)
+                _receive_into(self.connection, place)
                 ends.arrived(self.number, frame, place)
         except TimeoutError:
             ends.lost(self.number, f"gave no answer for {self._timeout:g} s (--timeout)")
@@ -206,21 +209,34 @@ class Peer:
                 try:
                     _, _, frame, body = self._queue.get(timeout=min(1.0, self._timeout / 8))
                 except queue.Empty:
-                    self._connection.sendall(beat)
+                    self.connection.sendall(beat)
                     continue
                 if frame is _END:
                     return
                 header = _HEADER.pack(*frame[:-1], len(body))
                 if len(body) < _SMALL:
-                    self._connection.sendall(header + body)
+                    self.connection.sendall(header + body)
                 else:
-                    self._connection.sendall(header)
-                    self._connection.sendall(body)
+                    self.connection.sendall(header)
+                    self.connection.sendall(body)
                 self.sent += len(header) + len(body)
                 ends.sent(frame)
 
 
 _END = Frame(BEAT, -1, 0, 0, 0.0, 0)
+
+
+def measure(to: socket.socket, whence: socket.socket) -> float:
+    """Return the bytes per second that come in from one peer while as many go out to another, which does the same."""
+    sender = threading.Thread(target=to.sendall, args=(bytes(_MEASURED),), daemon=True)
+    sender.start()
+    half = memoryview(bytearray(_MEASURED // 2))
+    _receive_into(whence, half)  # what has waited in buffers on the way comes at any speed
+    began = time.perf_counter()
+    _receive_into(whence, half)
+    seconds = time.perf_counter() - began
+    sender.join()
+    return len(half) / seconds
 
 
 def _room(frame: Frame) -> memoryview:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ class View(NamedTuple):
     shards: int
     wire: str
     timeout: float
+    measures: bool = False
+    """Whether the links are measured first, since layers could travel as factors (see distbp.parallel.mesh.factors)."""
 
     @property
     def hosts(self) -> int:
@@ -77,26 +79,41 @@ class Chunk(NamedTuple):
     """Counted from 0: they are final once the gradients of this layer and of all behind it are there."""
     server: int | None
     """The host that adds up and tells the others the total; None if every host does so for itself."""
+    is_factored: bool = False
+    """Whether it is a whole layer that travels as its shards' factors (see distbp.parallel.mesh.factors)."""
 
 
-def chunks_of(bounds: Sequence[int], servers: int) -> tuple[Chunk, ...]:
+def chunks_of(bounds: Sequence[int], servers: int, factored: Collection[int] = ()) -> tuple[Chunk, ...]:
     """Cut the parameter vector, whose layers lie between ``bounds``, from its end on, as backpropagation comes along.
 
-    Small layers go together. Each group is cut evenly among the servers, so that all links work at any time.
+    Small layers go together. Each group is cut evenly among the servers, so that all links work at any time. Layers
+    that are ``factored`` are a chunk each.
     """
-    chunks, stop = [], bounds[-1]
+    chunks: list[Chunk] = []
+    stop = bounds[-1]
     for layer in reversed(range(len(bounds) - 1)):
         first = bounds[layer]
-        if stop - first < CHUNK and layer:
+        if layer in factored:
+            chunks.append(Chunk(slice(first, bounds[layer + 1]), layer, None, is_factored=True))
+        elif stop - first < CHUNK and layer and layer - 1 not in factored:
             continue
-        for server, part in enumerate(cut(stop - first, max(1, servers))):
-            size = part.stop - part.first
-            for piece in cut(size, -(-size // CHUNK)):
-                start = first + part.first
-                place = slice(start + piece.first, start + piece.stop)
-                chunks.append(Chunk(place, layer, server if servers else None))
+        else:
+            chunks += _pieces(first, stop, layer, servers)
         stop = first
     return tuple(chunks)
+
+
+def _pieces(first: int, stop: int, layer: int, servers: int) -> Iterator[Chunk]:
+    """Cut neighbouring layers, of which ``layer`` is the first, among the servers, and into chunks."""
+    for server, part in enumerate(cut(stop - first, max(1, servers))):
+        for piece in pieces_of(slice(first + part.first, first + part.stop)):
+            yield Chunk(piece, layer, server if servers else None)
+
+
+def pieces_of(place: slice) -> list[slice]:
+    """Cut a place into pieces of at most a chunk."""
+    count = place.stop - place.start
+    return [slice(place.start + first, place.start + stop) for first, stop in cut(count, -(-count // CHUNK))]
 
 
 def sending_order(chunks: Sequence[Chunk], servers: int, here: int) -> list[int]:

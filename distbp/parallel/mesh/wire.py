@@ -45,7 +45,7 @@ class Wire:
     def pack(self, numbers: Array, key: Hashable, step: int) -> Packed:
         """Return what travels; ``key`` names these numbers from step to step. It is valid for two steps."""
         if self.is_exact:
-            return Packed(1.0, _bytes_of(numbers), numbers)
+            return Packed(1.0, bytes_of(numbers), numbers)
         count = len(numbers)
         left = self._left.setdefault(key, np.zeros(0, self._dtype))
         if len(left) != count:
@@ -62,11 +62,11 @@ class Wire:
             np.multiply(scaled, 1 / _DOWN, out=scaled)
             np.multiply(scaled, top / _TOP, out=read)
             np.subtract(left, read, out=left)
-        return Packed(top, _bytes_of(halves), read)
+        return Packed(top, bytes_of(halves), read)
 
     def room(self, place: Array, key: Hashable) -> memoryview:
         """Return where the bytes that become these numbers are to be received; ``key`` tells such places apart."""
-        return _bytes_of(place if self.is_exact else self._buffer(("room", key), len(place), np.uint16))
+        return bytes_of(place if self.is_exact else self._buffer(("room", key), len(place), np.uint16))
 
     def unpack(self, body: memoryview, place: Array, scale: float) -> None:
         """Turn what was received into :meth:`room` into numbers."""
@@ -114,5 +114,6 @@ def _read_halves(halves: Array, scaled: Array) -> None:
     np.bitwise_and(bits, _SIGN_AND_MAGNITUDE, out=bits)
 
 
-def _bytes_of(numbers: Array) -> memoryview:
+def bytes_of(numbers: Array) -> memoryview:
+    """Return a vector's own bytes."""
     return memoryview(numbers.view(np.uint8))  # type: ignore[arg-type]  # arrays have the buffer interface

@@ -1,0 +1,226 @@
+"""Gradients that travel as their factors.
+
+dC/dw^l = (delta^l)^T a^{l-1} has at most as many independent rows as the shard has examples. Where those are few and
+the layer is wide, delta^l and a^{l-1} are much smaller than their product; of the first layer delta^1 alone, since
+every host has the rows of x. Whoever receives them forms each shard's product alone, with the shape and the threads
+that the worker has, so the bits are the same; only then it is added by the tree. That costs each host the others'
+products.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from distbp.data.dataset import Array, Gather, Rows
+from distbp.data.order import Order
+from distbp.errors import ClusterError
+from distbp.nn.backprop import layer_gradient
+from distbp.nn.structure import Structure
+from distbp.parallel.shards import cut
+
+
+def factor_size(structure: Structure, layer: int, rows: int) -> int:
+    """Return how many numbers travel for a layer (counted from 0) of a shard of so many rows."""
+    m_prev, m = structure.sizes[layer], structure.sizes[layer + 1]
+    return rows * (m + (m_prev if layer else 0))
+
+
+def candidates(structure: Structure, rows: int) -> list[int]:
+    """Return the layers of which a shard's factors have fewer numbers than its product.
+
+    >>> candidates(Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy"), 512)
+    [0, 1]
+    """
+    bounds = structure.bounds
+    return [
+        layer
+        for layer in range(structure.depth)
+        if factor_size(structure, layer, rows) < bounds[layer + 1] - bounds[layer]
+    ]
+
+
+class Rates(NamedTuple):
+    """What a host can do, as measured."""
+
+    bytes_per_second: float
+    """That come in over its link."""
+    products: Mapping[int, float]
+    """Seconds that it takes to form a shard's product of each candidate, by layer, with all its workers' cores."""
+
+
+def choose(
+    structure: Structure, rows: int, shards: int, hosts: int, itemsize: int, rates: Sequence[Rates]
+) -> list[int]:
+    """Return the layers whose factors save a step more seconds on the wire than forming the others' products takes.
+
+    Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
+    slowest link and the slowest host count.
+    """
+    others = shards * (hosts - 1) / hosts
+    chosen = []
+    for layer in rates[0].products:
+        parameters = structure.bounds[layer + 1] - structure.bounds[layer]
+        saved = 2 * (hosts - 1) / hosts * parameters - others * factor_size(structure, layer, rows)
+        seconds = itemsize * saved / min(rate.bytes_per_second for rate in rates)
+        if seconds > others * max(rate.products[layer] for rate in rates):
+            chosen.append(layer)
+    return chosen
+
+
+class FactorStore:
+    """The factors of this host's shards in its shared memory, where workers put them and the mesh reads them."""
+
+    def __init__(self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, create: bool = False):
+        """Map them below ``folder``; ``rows`` are a shard's, at most."""
+        self._path = folder / "factors"
+        self._dtype = np.dtype(dtype)
+        self._places: dict[int, tuple[int, int]] = {}
+        size = 0
+        for layer in candidates(structure, rows):
+            length = factor_size(structure, layer, rows)
+            self._places[layer] = size, length
+            size += shards * length
+        self._size = size * self._dtype.itemsize
+        self._numbers: Array = np.empty(0, dtype)
+        if size:
+            handle = os.open(self._path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+            try:
+                if create:
+                    os.truncate(handle, self._size)
+                self._numbers = np.frombuffer(mmap.mmap(handle, self._size), dtype)
+            finally:
+                os.close(handle)
+
+    def reserve(self) -> None:
+        """Take the memory, which is not taken before.
+
+        Raises:
+            ClusterError: there is too little.
+        """
+        handle = os.open(self._path, os.O_RDWR)
+        try:
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(handle, 0, self._size)
+        except OSError as error:
+            raise ClusterError(f"{self._size / 2**20:,.0f} MB of shared memory are not free for factors") from error
+        finally:
+            os.close(handle)
+
+    def keep(self, layers: Array, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
+        """Keep a shard's factors, if its layer is one of those that travel so: where ``layers`` is not 0."""
+        if not layers[layer]:
+            return
+        both = self.of(shard, layer, delta.size + (a_prev.size if layer else 0))
+        both[: delta.size].reshape(delta.shape)[:] = delta
+        if layer:
+            both[delta.size :].reshape(a_prev.shape)[:] = a_prev
+
+    def of(self, shard: int, layer: int, size: int) -> Array:
+        """Return the factors of a shard, delta first, as one vector of so many numbers."""
+        start, length = self._places[layer]
+        numbers: Array = self._numbers[start + shard * length : start + shard * length + size]
+        return numbers
+
+
+class Products:
+    """Forms the gradient of a layer from a shard's factors, on any thread."""
+
+    def __init__(self, structure: Structure, shards: int, batch_size: int, seed: int, rows: Rows, dtype: str) -> None:
+        self._structure, self.shards, self.dtype = structure, shards, dtype
+        self._rows = rows
+        self._order: Callable[[], Order] = lambda: Order(len(rows), batch_size, seed)
+        self._own = threading.local()
+        self.rows = cut(self._order().size(0), shards)[0].stop
+        """Of a shard, at most."""
+        self._ones = np.ones(self.rows, dtype)
+
+    def size(self, layer: int, rows: int) -> int:
+        """Return how many numbers a shard's factors have."""
+        return factor_size(self._structure, layer, rows)
+
+    def seconds(self, layer: int) -> float:
+        """Measure how long a product takes, of numbers that are not there."""
+        rows = self.rows
+        factors, out = (
+            np.zeros(self.size(layer, rows), self.dtype),
+            np.empty(self._structure.bounds[layer + 1] - self._structure.bounds[layer], self.dtype),
+        )
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            self.form(0, 0, layer, rows, factors, out)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    def form(self, step: int, shard: int, layer: int, count: int, factors: Array, out: Array) -> None:
+        """Write the gradient of a layer (counted from 0) over a shard of ``count`` rows, first w, then b."""
+        m_prev, m = self._structure.sizes[layer], self._structure.sizes[layer + 1]
+        delta = factors[: count * m].reshape(count, m)
+        a_prev = factors[count * m :].reshape(count, m_prev) if layer else self._x(step, shard)
+        with np.errstate(over="ignore", invalid="ignore"):
+            layer_gradient(delta, a_prev, self._ones[:count], out[: m * m_prev].reshape(m, m_prev), out[m * m_prev :])
+
+    def _x(self, step: int, shard: int) -> Array:
+        """Return the rows of x of a shard."""
+        own = self._own
+        if not hasattr(own, "order"):
+            own.order, own.gather = self._order(), Gather(self._rows, self.rows, self.dtype)
+        indices = own.order.rows(step)
+        x: Array = own.gather(indices[slice(*cut(len(indices), self.shards)[shard])])[0]
+        return x
+
+
+class Factors:
+    """One host's side of the layers that travel as factors, in one view."""
+
+    def __init__(
+        self, store: FactorStore, products: Products, layers: Sequence[int], order: Order, threads: int
+    ) -> None:
+        """Form products on so many threads, as many as workers have cores here."""
+        self.layers = tuple(layers)
+        self._store, self._products, self._order = store, products, order
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="distbp-products")
+        self._rooms: dict[tuple[int, int, int], Array] = {}
+
+    def of(self, step: int, shard: int, layer: int) -> Array:
+        """Return the factors of a shard of this host."""
+        return self._store.of(shard, layer, self._products.size(layer, self._rows(step, shard)))
+
+    def room(self, step: int, shard: int, layer: int) -> Array:
+        """Return where the factors of another host's shard belong, valid for two steps."""
+        key = step % 2, shard, layer
+        if key not in self._rooms:
+            self._rooms[key] = np.empty(self._products.size(layer, self._rows(0, 0)), self._products.dtype)
+        return self._rooms[key][: self._products.size(layer, self._rows(step, shard))]
+
+    def form(
+        self, step: int, shard: int, layer: int, factors: Array, out: Array, take: Callable[[], None],
+        fail: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """Have the product of these factors written to ``out``; then ``take`` is called, or ``fail`` with why not."""
+
+        def work() -> None:
+            try:
+                self._products.form(step, shard, layer, self._rows(step, shard), factors, out)
+                take()
+            except Exception as error:  # nobody else would hear of it
+                fail(f"sent factors whose product failed: {error}")
+
+        self._threads.submit(work)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _rows(self, step: int, shard: int) -> int:
+        size = self._order.size(step)
+        return int(np.diff(cut(size, self._products.shards)[shard])[0])
