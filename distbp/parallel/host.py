@@ -18,7 +18,8 @@ from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.mesh.factors import Factors, FactorStore, Products, Rates, candidates
-from distbp.parallel.mesh.mesh import HostsLostError, Mesh
+from distbp.parallel.mesh.meeting import HostsLostError
+from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.view import View
 from distbp.parallel.messages import DRIVER, RUN, connect, receive_news

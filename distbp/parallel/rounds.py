@@ -6,7 +6,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 
 import numpy as np
@@ -14,10 +14,12 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import CorruptError, PeerLostError
+from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use, contradiction
 from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.loops import beat_seconds
-from distbp.parallel.mesh.mesh import HostsLostError, Mesh
+from distbp.parallel.mesh.meeting import HostsLostError
+from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.messages import (
     DRIVER,
     GO,
@@ -35,8 +37,9 @@ from distbp.parallel.messages import (
 )
 from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.server import ParameterServer
-from distbp.parallel.shards import Span, subtrees
-from distbp.parallel.supervisor import Compare, Compute, Decision, Lose, Stop, Supervisor, Use
+from distbp.parallel.shards import Span
+from distbp.parallel.slabs import Progress, Slabs
+from distbp.parallel.supervisor import Supervisor
 
 _HELLO_SECONDS = 1.0
 _LONGEST_LOOK = 1.0
@@ -73,16 +76,14 @@ class Rounds:
         self._poll.register(self._listener, select.POLLIN)
         self._reports: list[Report] = []
         self._kept: dict[tuple[int, Span], Array] = {}
-        self._gradients: dict[tuple[int, tuple[tuple[Span, int], ...]], dict[Span, Array]] = {}
+        self._slabs = Slabs(exchange.slabs)
         self._goal: tuple[int, int, float] | None = None
         """From which step on to which one the driver wants to go, with lr times what."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
         self._has_spare = False
         self._lost: set[int] = set()
-        self._progress: dict[int, tuple[Compute, int]] = {}
-        """What each worker of this step computes, and from which layer on it is done with that; for the mesh."""
-        self._depth = shape.layers
+        self._progress = Progress([], shape.layers)
         self.mesh: Mesh | None = None
         """The exchange with other hosts, changed only while no step is being done."""
 
@@ -137,13 +138,13 @@ class Rounds:
             began = time.perf_counter()
             step = server.step
             rows = self._order.size(step)
-            whole, diagnose = Span(0, min(self._shards, rows)), is_diagnosed(step, epoch)
+            whole, diagnose = Span(0, self._shards_in(step)), is_diagnosed(step, epoch)
             mine = whole
             if self.mesh is not None:
                 mine = self.mesh.span(whole.stop)
                 self.mesh.begin(server.begin_early(rows, diagnose))
             self._collect(step, mine)
-            reports, sums = self._reports, self._rows_of(self._supervisor.done.values())
+            reports, sums = self._reports, self._slabs.sums(self._supervisor.done.values(), whole.stop)
             if self.mesh is not None:
                 reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
                 sums, ends = {whole: total}, self.mesh.ends
@@ -160,7 +161,8 @@ class Rounds:
         self._reports = []
         tasks = self._supervisor.begin(step, whole, time.monotonic())
         if self.mesh is not None:
-            self._progress = {task.worker: (task, self._depth) for task in tasks if isinstance(task, Compute)}
+            planned = [task for task in tasks if isinstance(task, Compute)]
+            self._progress = Progress(planned, self._exchange.shape.layers)
         self._do(tasks)
         while not self._supervisor.is_complete:
             if self.mesh is not None:
@@ -169,17 +171,6 @@ class Rounds:
                 look_before_sleeping(lambda: bool(self._poll.poll(0)))
             self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
             self._look_around()
-
-    def _rows_of(self, tasks: Iterable[Compute]) -> Mapping[Span, Array]:
-        """Return the rows of the sums of these tasks of one step by their spans."""
-        shards = min(self._shards, self._order.size(self._server.step))
-        key = shards, tuple(sorted((task.held, task.row) for task in tasks))
-        if key not in self._gradients:
-            slabs = self._exchange.slabs
-            self._gradients[key] = {
-                span: slabs[row + i] for held, row in key[1] for i, span in enumerate(subtrees(held, shards))
-            }
-        return self._gradients[key]
 
     def _attend(self, seconds: float) -> None:
         """Wait for whatever comes next, and see to it."""
@@ -255,16 +246,10 @@ class Rounds:
 
     def _hear_progress(self, number: int, step: int, held: Span, layer: int) -> None:
         """Pass on to the other hosts what all workers of this one have finished."""
-        task, _ = self._progress.get(number, (None, 0))
-        if self.mesh is None or task is None or (task.step, task.held) != (step, held):
-            return
-        before = max(reached for _, reached in self._progress.values())
-        self._progress[number] = task, layer
-        reached = max(reached for _, reached in self._progress.values())
-        if reached < before:
-            tasks = [task for task, _ in self._progress.values()]
-            self._supervisor.read = frozenset(task.row for task in tasks)
-            self.mesh.push(reached, self._rows_of(tasks))
+        reached = self._progress.hear(number, step, held, layer)
+        if reached is not None and self.mesh is not None:
+            self._supervisor.read = frozenset(task.row for task in self._progress.tasks)
+            self.mesh.push(reached, self._slabs.sums(self._progress.tasks, self._shards_in(step)))
 
     def _left(self, number: int) -> None:
         """See to a worker whose process has ended, which the kernel says by closing its channel."""
@@ -292,7 +277,9 @@ class Rounds:
                 self._send(decision)
             elif isinstance(decision, Use):
                 if decision.keep:
-                    self._kept[decision.task.step, decision.task.held] = self._rows(decision.task).copy()
+                    self._kept[decision.task.step, decision.task.held] = self._slabs.rows(
+                        decision.task, self._shards_in(decision.task.step)
+                    ).copy()
             elif isinstance(decision, Compare):
                 self._compare(decision)
             elif isinstance(decision, Lose):
@@ -313,21 +300,14 @@ class Rounds:
         self._tell_driver(lost=decision.worker, why=decision.why)
         self._exchange.end_process(decision.worker)
 
-    def _rows(self, task: Compute) -> Array:
-        shards = min(self._shards, self._order.size(task.step))
-        rows: Array = self._exchange.slabs[task.row : task.row + len(subtrees(task.held, shards))]
-        return rows
-
     def _compare(self, decision: Compare) -> None:
         task = decision.task
         kept = self._kept.pop((task.step, task.held))
         went_back = self._exchange.step != self._server.step
         if task.step < self._server.step - 1 or went_back:  # the weights that it was to read were written over
             return
-        if not np.array_equal(kept.view(np.uint8), self._rows(task).view(np.uint8)):
-            host = socket.gethostname()
-            raise CorruptError(
-                f"worker {decision.first} on host {host} and worker {task.worker} on host {host} computed different "
-                f"sums for shards {task.held.first} to {task.held.stop - 1} of step {task.step}: the memory or the "
-                "CPU of one of them cannot be trusted"
-            )
+        if not np.array_equal(kept.view(np.uint8), self._slabs.rows(task, self._shards_in(task.step)).view(np.uint8)):
+            raise CorruptError(contradiction(decision, socket.gethostname()))
+
+    def _shards_in(self, step: int) -> int:
+        return min(self._shards, self._order.size(step))

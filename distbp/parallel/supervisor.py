@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use
 from distbp.parallel.shards import Span, cut
 
 MOST_DEATHS = 3
@@ -22,46 +23,6 @@ _STUCK = 50.0
 """How many times the others' time, and at least the timeout, a worker may take before it counts as lost."""
 _STUCK_AT_FIRST = 60.0
 """The same in timeouts, as long as nobody knows how long a shard takes."""
-
-
-class Compute(NamedTuple):
-    """A worker shall compute the shards ``held`` of a step; the first of their sums goes to row ``row``."""
-
-    worker: int
-    step: int
-    held: Span
-    row: int
-
-
-class Use(NamedTuple):
-    """A worker's answer is the one that counts; ``keep`` it until the other who computes the same has answered."""
-
-    task: Compute
-    keep: bool
-
-
-class Compare(NamedTuple):
-    """A worker has computed what somebody else was quicker with: both must be the same bits."""
-
-    task: Compute
-    first: int
-    """The worker whose answer was used."""
-
-
-class Lose(NamedTuple):
-    """A worker is to be ended, and its answers no longer count."""
-
-    worker: int
-    why: str
-
-
-class Stop(NamedTuple):
-    """Nothing can be done."""
-
-    why: str
-
-
-Decision = Compute | Use | Compare | Lose | Stop
 
 
 class _Busy(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -37,3 +38,24 @@ def add_up(
         )
     total: Array = buffers[0]
     return total
+
+
+class Adder:
+    """Adds up pieces of sums, on any thread, in buffers of that thread's own."""
+
+    def __init__(self, longest: int, dtype: str) -> None:
+        """Take pieces of at most so many numbers."""
+        self._longest, self._dtype = longest, dtype
+        self._own = threading.local()
+
+    def add(self, root: Span, sums: Mapping[Span, Array], place: slice, out: Array) -> Array:
+        """Write a piece of the sum of ``root`` into ``out``, and return that."""
+        plan = plan_of(root, tuple(sums))
+        if len(getattr(self._own, "scratch", ())) < buffers_of(plan):
+            self._own.scratch = np.empty((buffers_of(plan), self._longest), self._dtype)
+        buffers = [out, *self._own.scratch[1:, : len(out)]]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = add_up(plan, sums, root, place, buffers)
+        if found is not out:
+            np.copyto(out, found)
+        return out

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
+from distbp.parallel.decisions import Compare, Compute, Lose, Stop, Use
 from distbp.parallel.shards import Span
-from distbp.parallel.supervisor import Compare, Compute, Lose, Stop, Supervisor, Use
+from distbp.parallel.supervisor import Supervisor
 
 SUMS, SPARE, SHARDS = 2, 100, 4
 

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -28,6 +26,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
 from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.meeting import HostsLostError, measure_ring, meet
 from distbp.parallel.mesh.peers import (
     FACTORS,
     PART,
@@ -36,26 +35,14 @@ from distbp.parallel.mesh.peers import (
     DamagedError,
     Frame,
     Peer,
-    accept,
-    connect,
-    measure,
 )
 from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, held, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Wire, bytes_of
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
-from distbp.parallel.tree import add_up, buffers_of, plan_of
+from distbp.parallel.tree import Adder
 
 _LOOK_SECONDS = 0.25
-_NOTHING = memoryview(b"")
-
-
-class HostsLostError(Exception):
-    """Other hosts of the view are gone, or the view is to end; with what was seen of each, by host number."""
-
-    def __init__(self, why: Mapping[int, str]) -> None:
-        super().__init__(str(dict(why)))
-        self.why = dict(why)
 
 
 class Mesh:
@@ -85,7 +72,7 @@ class Mesh:
         self._wire = Wire(view.wire, dtype)
         self._changed = threading.Condition()
         self._collections: dict[int, Collection] = {}
-        self._own = threading.local()
+        self._adder = Adder(CHUNK, dtype)
         self._lost: dict[int, str] = {}
         self._ended = False
         self.bytes_per_second = 0.0
@@ -94,37 +81,18 @@ class Mesh:
         """Whether the run's first host wanted all to stop after the step that was exchanged last."""
 
     def open(self, listener: socket.socket, secret: bytes, patience: float) -> None:
-        """Connect to all other hosts of the view: those with lower numbers are called, the others call.
+        """Connect to all other hosts of the view.
 
         Raises:
             HostsLostError: they did not come.
         """
-        deadline = time.monotonic() + patience
-        for there in range(self.here):
-            self._call(there, secret, deadline)
-        listener.settimeout(_LOOK_SECONDS)
-        while missing := [host for host in range(self.here + 1, self.view.hosts) if host not in self._peers]:
-            if time.monotonic() > deadline or self._ended:
-                self.close()
-                raise HostsLostError(dict.fromkeys(missing, f"did not come within {patience:g} s"))
-            with suppress(TimeoutError):
-                connection = listener.accept()[0]
-                try:
-                    number = accept(connection, secret, self.view.number, self.here, min(2.0, patience))
-                except OSError:
-                    connection.close()
-                    continue
-                if number in missing:
-                    self._peers[number] = Peer(connection, number, self.view.timeout)
-                else:
-                    connection.close()
-        if self.view.measures and self._peers:
-            after, before = (self._peers[(self.here + way) % self.view.hosts] for way in (1, -1))
-            try:
-                self.bytes_per_second = measure(after.connection, before.connection)
-            except OSError as error:
-                self.close()
-                raise HostsLostError({before.number: f"is gone ({error.strerror or error})"}) from error
+        self._peers = meet(self.view, self.here, listener, secret, patience, lambda: self._ended)
+        try:
+            if self.view.measures and self._peers:
+                self.bytes_per_second = measure_ring(self._peers, self.view, self.here)
+        except HostsLostError:
+            self.close()
+            raise
         for peer in self._peers.values():
             peer.start(self)
 
@@ -134,20 +102,6 @@ class Mesh:
         layers = () if factors is None else factors.layers
         self._chunks = chunks_of(self._structure.bounds, self.view.servers, layers)
         self._order = sending_order(self._chunks, self.view.servers, self.here)
-
-    def _call(self, there: int, secret: bytes, deadline: float) -> None:
-        while True:
-            patience = max(0.1, min(2.0, deadline - time.monotonic()))
-            try:
-                address = self.view.addresses[there]
-                connection = connect(address, secret, self.view.number, self.here, there, patience)
-                self._peers[there] = Peer(connection, there, self.view.timeout)
-                return
-            except OSError as error:
-                if time.monotonic() > deadline or self._ended:
-                    self.close()
-                    raise HostsLostError({there: f"cannot be reached: {error.strerror or error}"}) from error
-                time.sleep(0.02)
 
     @property
     def bytes_sent(self) -> int:
@@ -272,19 +226,7 @@ class Mesh:
         if span in sums:
             return sums[span][place]
         inside = {part: row for part, row in sums.items() if span.first <= part.first and part.stop <= span.stop}
-        return self._added(span, inside, place, np.empty(place.stop - place.start, self._totals.dtype))
-
-    def _added(self, root: Span, sums: Mapping[Span, Array], place: slice, out: Array) -> Array:
-        """Add up chunks of sums in the tree's order, into ``out``."""
-        plan = plan_of(root, tuple(sums))
-        if not hasattr(self._own, "scratch") or len(self._own.scratch) < buffers_of(plan):
-            self._own.scratch = np.empty((buffers_of(plan), CHUNK), self._totals.dtype)
-        buffers = [out, *self._own.scratch[1:, : len(out)]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = add_up(plan, sums, root, place, buffers)
-        if found is not out:
-            np.copyto(out, found)
-        return out
+        return self._adder.add(span, inside, place, np.empty(place.stop - place.start, self._totals.dtype))
 
     def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
         """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
@@ -295,7 +237,7 @@ class Mesh:
             return
         total = self._totals[collection.step % 2][chunk.place]
         for piece in pieces_of(slice(0, len(total))):
-            self._added(Span(0, collection.shards), parts, piece, total[piece])
+            self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
             packed = self._wire.pack(total, number, collection.step)
             if packed.read is not total:
