@@ -24,6 +24,7 @@ DRIVER = 0xFFFFFFFF
 _WHATS = ("", "the cost", "a gradient", "a weight")
 _LOOK_SECONDS = 150e-6
 _BETWEEN_TRIES = 0.02
+_HELLO_SECONDS = 1.0
 
 
 def look_before_sleeping(look: Callable[[], bool]) -> None:
@@ -120,6 +121,21 @@ def connect(folder: Path, number: int, patience: float) -> Channel | None:
     channel = Channel(connection)
     channel.send(HELLO.pack(number))
     return channel
+
+
+def accepted(listener: socket.socket) -> tuple[int, Channel] | None:
+    """Return the number of who has connected, and the channel; None if it did not say who it is."""
+    connection = listener.accept()[0]
+    connection.settimeout(_HELLO_SECONDS)
+    try:
+        hello = Channel(connection).receive(HELLO.size)
+    except TimeoutError:
+        hello = None
+    if hello is None:
+        connection.close()
+        return None
+    connection.settimeout(None)
+    return HELLO.unpack(hello)[0], Channel(connection)
 
 
 HELLO = struct.Struct("<I")

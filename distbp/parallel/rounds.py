@@ -23,10 +23,10 @@ from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.messages import (
     DRIVER,
     GO,
-    HELLO,
     NO_STEP,
     RUN,
     Channel,
+    accepted,
     done_news,
     listen,
     look_before_sleeping,
@@ -41,7 +41,6 @@ from distbp.parallel.shards import Span
 from distbp.parallel.slabs import Progress, Slabs
 from distbp.parallel.supervisor import Supervisor
 
-_HELLO_SECONDS = 1.0
 _LONGEST_LOOK = 1.0
 _LOOK_FOR_LATE = 0.05
 
@@ -119,10 +118,7 @@ class Rounds:
                     self._driver.close()
 
     def _run(self, first: int, stop: int, factor: float) -> StepRecord | None:
-        """Do the steps from ``first`` on to before ``stop``, or to where the driver asks to stop.
-
-        Return the last record.
-        """
+        """Do the steps from ``first`` on to before ``stop``, or to where it is asked to stop; return the last."""
         record = None
         exchange, server = self._exchange, self._server
         if first != server.step:
@@ -195,18 +191,10 @@ class Rounds:
                     self._do(self._supervisor.left(number, -1, now))
 
     def _accept(self) -> None:
-        connection = self._listener.accept()[0]
-        connection.settimeout(_HELLO_SECONDS)
-        try:
-            hello = Channel(connection).receive(HELLO.size)
-        except TimeoutError:
-            hello = None
-        if hello is None:
-            connection.close()
+        found = accepted(self._listener)
+        if found is None:
             return
-        connection.settimeout(None)
-        (number,) = HELLO.unpack(hello)
-        channel = Channel(connection)
+        number, channel = found
         self._poll.register(channel, select.POLLIN)
         if number == DRIVER:
             self._driver = channel

@@ -48,6 +48,13 @@ class Adder:
         self._longest, self._dtype = longest, dtype
         self._own = threading.local()
 
+    def node(self, span: Span, sums: Mapping[Span, Array], place: slice) -> Array:
+        """Return a piece of the sum of ``span``, which ``sums`` holds as a whole or in parts."""
+        if span in sums:
+            return sums[span][place]
+        inside = {part: row for part, row in sums.items() if span.first <= part.first and part.stop <= span.stop}
+        return self.add(span, inside, place, np.empty(place.stop - place.start, self._dtype))
+
     def add(self, root: Span, sums: Mapping[Span, Array], place: slice, out: Array) -> Array:
         """Write a piece of the sum of ``root`` into ``out``, and return that."""
         plan = plan_of(root, tuple(sums))

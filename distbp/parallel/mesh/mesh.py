@@ -18,6 +18,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -26,17 +27,10 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
 from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.inbox import Inbox
 from distbp.parallel.mesh.meeting import HostsLostError, measure_ring, meet
-from distbp.parallel.mesh.peers import (
-    FACTORS,
-    PART,
-    REPORT,
-    TOTAL,
-    DamagedError,
-    Frame,
-    Peer,
-)
-from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, held, nodes_of, pieces_of, sending_order
+from distbp.parallel.mesh.peers import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame, Peer
+from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Wire, bytes_of
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
@@ -51,24 +45,18 @@ class Mesh:
     def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: Order) -> None:
         """Take part as host number ``here``, from ``step`` on.
 
-        Args:
-            view: who takes part.
-            here: this host's number.
-            step: the next step.
-            structure: the network's.
-            dtype: of the parameters.
-            order: of the examples; it says how many rows a step has.
+        ``dtype`` is the parameters', ``order`` says how many rows a step has.
         """
         self.view, self.here = view, here
         self._step = step
         self._structure, self._rows = structure, order
         self._factors: Factors | None = None
-        self._chunks: tuple[Chunk, ...] = ()
-        self._order: list[int] = []
+        self._totals = np.empty((2, structure.parameter_count), dtype)
+        self._chunks: tuple[Chunk, ...]
+        self._order: list[int]
+        self._inbox: Inbox
         self.agree(None)
         self._peers: dict[int, Peer] = {}
-        self._totals = np.empty((2, structure.parameter_count), dtype)
-        self._inbox: dict[tuple[int, int, int], Array] = {}
         self._wire = Wire(view.wire, dtype)
         self._changed = threading.Condition()
         self._collections: dict[int, Collection] = {}
@@ -102,6 +90,7 @@ class Mesh:
         layers = () if factors is None else factors.layers
         self._chunks = chunks_of(self._structure.bounds, self.view.servers, layers)
         self._order = sending_order(self._chunks, self.view.servers, self.here)
+        self._inbox = Inbox(self.view, self.here, self._chunks, self._totals, factors)
 
     @property
     def bytes_sent(self) -> int:
@@ -199,7 +188,7 @@ class Mesh:
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
                 continue
-            numbers = self._held(span, collection.shards, sums, chunk.place)
+            numbers = self._adder.node(span, sums, chunk.place)
             if peers:
                 packed = self._wire.pack(numbers, (number, index), collection.step)
                 numbers = packed.read
@@ -221,21 +210,14 @@ class Mesh:
             for peer in self._peers.values():
                 peer.send(Frame(FACTORS, collection.step, number, shard, 1.0, 0), bytes_of(factors))
 
-    def _held(self, span: Span, shards: int, sums: Mapping[Span, Array], place: slice) -> Array:
-        """Return a chunk of this host's sum of a node, which its workers may hold in parts."""
-        if span in sums:
-            return sums[span][place]
-        inside = {part: row for part, row in sums.items() if span.first <= part.first and part.stop <= span.stop}
-        return self._adder.add(span, inside, place, np.empty(place.stop - place.start, self._totals.dtype))
-
     def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
         """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
         chunk = self._chunks[number]
         with self._changed:
-            parts = collection.part(number, span, numbers, self._needed(collection, chunk))
+            parts = collection.part(number, span, numbers, self._inbox.needed(collection, chunk))
         if parts is None:
             return
-        total = self._totals[collection.step % 2][chunk.place]
+        total = self._inbox.total(collection.step, chunk.place)
         for piece in pieces_of(slice(0, len(total))):
             self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
@@ -245,13 +227,6 @@ class Mesh:
             for peer in self._peers.values():
                 peer.send(Frame(TOTAL, collection.step, number, 0, packed.scale, 0), packed.body)
         self._close(collection, number)
-
-    def _needed(self, collection: Collection, chunk: Chunk) -> int:
-        """Return how many sums make a chunk: of layers that travel as factors the others' come shard by shard."""
-        if not chunk.is_factored:
-            return len(collection.nodes)
-        mine = self.view.span(self.here, collection.shards)
-        return len(held(mine, collection.shards)) + collection.shards - (mine.stop - mine.first)
 
     def _close(self, collection: Collection, number: int) -> None:
         """Note that one more chunk's total is there."""
@@ -267,50 +242,30 @@ class Mesh:
 
     def place(self, sender: int, frame: Frame) -> memoryview:
         """Return where the numbers of a frame belong."""
-        room = self._room(sender, frame)[1]
+        room = self._inbox.room(sender, frame, self._collection_of(frame))
         if frame.kind == FACTORS:
             return bytes_of(room)
         return self._wire.room(room, (frame.step % 2, frame.kind, frame.chunk, frame.node))
 
-    def _room(self, sender: int, frame: Frame) -> tuple[Collection, Array]:
+    def _collection_of(self, frame: Frame) -> Collection:
+        """Return what has come of a frame's step, if somebody can be that far."""
         if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
             raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {self._step}")
         with self._changed:
-            collection = self._collection(frame.step)
-        chunk = self._chunks[frame.chunk]
-        if frame.kind == TOTAL and chunk.server == sender:
-            return collection, self._totals[frame.step % 2][chunk.place]
-        if frame.kind == FACTORS and self._sends_factors(sender, frame, collection):
-            assert self._factors is not None
-            return collection, self._factors.room(frame.step, frame.node, chunk.layer)
-        nodes, mine = collection.nodes, chunk.server in (None, self.here)
-        if (
-            frame.kind == PART
-            and mine
-            and not chunk.is_factored
-            and frame.node < len(nodes)
-            and nodes[frame.node].host == sender
-        ):
-            key = frame.step % 2, frame.chunk, frame.node
-            if key not in self._inbox:
-                self._inbox[key] = np.empty(chunk.place.stop - chunk.place.start, self._totals.dtype)
-            return collection, self._inbox[key]
-        raise DamagedError(f"a message of kind {frame.kind} for chunk {frame.chunk}, which is not its own")
+            return self._collection(frame.step)
 
     def arrived(self, sender: int, frame: Frame, body: memoryview) -> None:
         """Take in what a peer has sent."""
+        collection = self._collection_of(frame)
         if frame.kind == REPORT:
             reports, ends = reports_from_bytes(body, self.view.shards)
-            if frame.step not in (self._step, self._step + 1):
-                raise DamagedError(f"a report on step {frame.step} in step {self._step}")
             with self._changed:
-                collection = self._collection(frame.step)
                 collection.report(sender, reports)
                 if sender == 0:
                     collection.ends = ends
                 self._changed.notify_all()
             return
-        collection, numbers = self._room(sender, frame)
+        numbers = self._inbox.room(sender, frame, collection)
         if frame.kind == FACTORS:
             self._form(sender, frame, collection, numbers)
             return
@@ -320,26 +275,16 @@ class Mesh:
         else:
             self._take(collection, frame.chunk, collection.nodes[frame.node].span, numbers)
 
-    def _sends_factors(self, sender: int, frame: Frame, collection: Collection) -> bool:
-        span = self.view.span(sender, collection.shards)
-        return self._chunks[frame.chunk].is_factored and span.first <= frame.node < span.stop
-
     def _form(self, sender: int, frame: Frame, collection: Collection, factors: Array) -> None:
         """Have a product formed and taken in, by a thread that does nothing else."""
         assert self._factors is not None
-        chunk = self._chunks[frame.chunk]
-        key = frame.step % 2, frame.chunk, frame.node
-        if key not in self._inbox:
-            self._inbox[key] = np.empty(chunk.place.stop - chunk.place.start, self._totals.dtype)
-        out = self._inbox[key]
+        out = self._inbox.sums(frame)
 
         def take() -> None:
             self._take(collection, frame.chunk, Span(frame.node, frame.node + 1), out)
 
-        def fail(why: str) -> None:
-            self.lost(sender, why)
-
-        self._factors.form(frame.step, frame.node, chunk.layer, factors, out, take, fail)
+        layer = self._chunks[frame.chunk].layer
+        self._factors.form(frame.step, frame.node, layer, factors, out, take, partial(self.lost, sender))
 
     def sent(self, frame: Frame) -> None:
         """Note that bytes of this host's own are no longer needed."""
