@@ -169,7 +169,7 @@ class Rounds:
             self._look_around()
 
     def _attend(self, seconds: float) -> None:
-        """Wait for whatever comes next, and see to it."""
+        """See to whatever comes next."""
         for descriptor, _ in self._poll.poll(1000 * seconds):
             number = self._numbers.get(descriptor)
             if number is not None:
@@ -220,11 +220,10 @@ class Rounds:
         if message is None:
             self._left(number)
             return
-        if self.mesh is not None:
-            progress = unpack_progress(message)
-            if progress is not None:
-                self._hear_progress(number, *progress)
-                return
+        progress = unpack_progress(message) if self.mesh is not None else None
+        if progress is not None:
+            self._hear_progress(number, *progress)
+            return
         step, report = unpack_report(message)
         decisions = self._supervisor.reported(number, step, report.held, time.monotonic())
         if decisions:

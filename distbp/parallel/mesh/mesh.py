@@ -43,10 +43,7 @@ class Mesh:
     """One host's end of the exchange, for as long as a view lasts."""
 
     def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: Order) -> None:
-        """Take part as host number ``here``, from ``step`` on.
-
-        ``dtype`` is the parameters', ``order`` says how many rows a step has.
-        """
+        """Take part as host number ``here``, from ``step`` on; ``order`` says how many rows a step has."""
         self.view, self.here = view, here
         self._step = step
         self._structure, self._rows = structure, order
