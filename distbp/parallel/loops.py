@@ -44,6 +44,8 @@ def work(
     with exchange.beating(number, beat_seconds(timeout)):
         while True:
             channel = connect(exchange.folder, number, wait)
+            if channel is None and not exchange.folder.exists():
+                return  # the run has ended before this worker was in it
             if channel is None:
                 raise PeerLostError(f"worker {number} found no parameter server for {wait:g} s (--wait)")
             try:
