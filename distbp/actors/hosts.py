@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from distbp.actors.calls import failed, raise_cause
 from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
 from distbp.actors.hostshell import HostNews, RemoteHost
 from distbp.actors.placement import Placement, this_host
@@ -128,7 +129,11 @@ class Hosts:
         self.newcomers += come
 
     def take_in(self, state: Any, step: int) -> None:
-        """Let the newcomers take part; they go on from ``state``."""
+        """Let the newcomers take part; they go on from ``state``.
+
+        Raises:
+            ClusterError: one has too little shared memory.
+        """
         members, self.newcomers = self.newcomers, []
         calls = [
             member.actor.begin.remote(state, step, [self._placement.strategy(number) for number in member.numbers])
@@ -141,6 +146,9 @@ class Hosts:
                     member.address = ray.get(call)
                     self.members.append(member)
                     continue
+                except RayTaskError as error:
+                    raise_cause(error)
+                    raise failed(member.name, error) from error
                 except RayActorError:
                     pass
             ray.kill(member.actor)

@@ -374,6 +374,6 @@ def _answered(call: Any) -> dict[int, str] | None:
         return None
     try:
         answer: dict[int, str] = ray.get(call)
-    except RayActorError:
+    except RayError:
         return None
     return answer
