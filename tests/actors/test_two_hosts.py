@@ -58,7 +58,7 @@ def mark(process):
 
 
 mine = Mine()
-settings = {"epochs": 120, "shards": 4, "dropout": 0.1, "timeout": 5.0}
+settings = {"epochs": 60, "shards": 4, "dropout": 0.1, "timeout": 5.0}
 alone = distbp.train("digits", workers=0, **settings).summary["weights_sha256"]
 quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
 assert paths, "the actors were all on one host"
