@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.config import NEVER_CHANGES_THE_RESULT
+from distbp.files import read_json
 from distbp.runs.directory import CONFIG
-from distbp.runs.files import read_json
 from distbp.runs.steplog import Steps, read_steps
 
 _NOT_SETTINGS = {"data", "data_sha256", "arithmetic"}

@@ -12,6 +12,7 @@ from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
 from distbp.errors import RunError, UsageError
+from distbp.files import read_json, read_tensors, write_tensors
 from distbp.network import Network
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
@@ -19,7 +20,6 @@ from distbp.parallel.records import StepRecord
 from distbp.runs.checkpoint_writer import CheckpointWriter
 from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
 from distbp.runs.directory import CHECKPOINTS, CONFIG, SUMMARY, RunDirectory, held, read_metrics
-from distbp.runs.files import read_json, read_tensors, write_tensors
 from distbp.runs.model import read_connections, write_connections
 from distbp.runs.steplog import StepLog
 

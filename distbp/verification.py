@@ -13,10 +13,10 @@ from distbp.comparison import Parting, first_difference
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load
 from distbp.errors import Interrupted, RunError
+from distbp.files import read_json
 from distbp.keeping import config_of
 from distbp.parallel.records import StepRecord
 from distbp.runs.directory import CONFIG
-from distbp.runs.files import read_json
 from distbp.runs.steplog import Steps, read_steps
 from distbp.training import train
 

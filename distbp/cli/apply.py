@@ -52,8 +52,8 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None) -> None:
       distbp predict runs/20261123-181500-digits new.npz -o predictions.csv
     """
     from distbp.data import load_rows
+    from distbp.files import written_whole
     from distbp.network import Network
-    from distbp.runs.files import written_whole
 
     network = Network.load(run)
     x, _ = load_rows(*data, dtype=network.weights.dtype.name)

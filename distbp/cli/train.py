@@ -85,8 +85,8 @@ def finished(run_dir: Path, summary: Mapping[str, Any]) -> None:
 def say_already_done(run_dir: Path) -> None:
     """Say that a run has come to its end before, and what came out of it."""
     from distbp.cli.progress import say
+    from distbp.files import read_json
     from distbp.runs.directory import SUMMARY
-    from distbp.runs.files import read_json
 
     say(f"{run_dir} is finished already")
     finished(run_dir, read_json(run_dir / SUMMARY))

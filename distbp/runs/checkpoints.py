@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.runs.files import read_tensors, write_tensors
+from distbp.files import read_tensors, write_tensors
 
 KEPT = 3
 """How many of the newest checkpoints stay."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
-from distbp.runs.files import write_json, written_whole
+from distbp.files import write_json, written_whole
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"

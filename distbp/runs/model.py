@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from distbp.errors import RunError, UsageError
+from distbp.files import read_json, read_tensors, write_json, write_tensors
 from distbp.nn.structure import Array, Structure
-from distbp.runs.files import read_json, read_tensors, write_json, write_tensors
 
 _FORMAT = 1
 

@@ -5,8 +5,8 @@ import struct
 import pytest
 
 from distbp.errors import RunError
+from distbp.files import write_tensors
 from distbp.network import Network
-from distbp.runs.files import write_tensors
 from distbp.runs.model import load_model, save_model, weights_sha256
 
 FILES = ("model.json", "model.safetensors")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distbp.errors import RunError
-from distbp.runs.files import read_json, read_tensors, write_json, write_tensors, written_whole
+from distbp.files import read_json, read_tensors, write_json, write_tensors, written_whole
 
 
 def names(folder):
