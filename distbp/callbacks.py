@@ -32,6 +32,9 @@ class Callback:
     def on_note(self, text: str) -> None:
         """Something the user should know, in one line."""
 
+    def on_reading(self, done: int, total: int) -> None:
+        """So much of so much of the data has been read; not called where that takes but a moment."""
+
     def on_start(self, run: RunRecord) -> None:
         """Everything is ready; the first step comes next."""
 

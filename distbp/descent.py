@@ -58,7 +58,7 @@ class Descent:
     def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
         self.structure = structure
         self.config = config
-        self.test, self.classes = data.test, data.classes
+        self.test, self.classes, self.preprocessing = data.test, data.classes, data.preprocessing
         self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
         self.train_rows = len(data.train)
         self.keeper: Keeper | None = None
@@ -242,7 +242,7 @@ class Descent:
                 self.note(text)
 
     def _network(self, weights: Array) -> Network:
-        return Network.of(self.structure, weights, self.classes, self.byte_factor)
+        return Network.of(self.structure, weights, self.classes, self.byte_factor, self.preprocessing)
 
     def _checkpoint(self, pool: Pool, state: Array) -> None:
         if self.keeper is not None:

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from distbp.config import Config, name_of
+from distbp.data.apply import frame_table, only_chunk
 from distbp.data.checks import features, numbers
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
+from distbp.data.encoding import encode
+from distbp.data.preprocessing import Preprocessing
 from distbp.data.targets import class_numbers, values
 from distbp.errors import DataError, RunError, UsageError
 from distbp.nn.backprop import Backprop, Workspace
@@ -35,7 +38,7 @@ class Evaluation(NamedTuple):
     accuracy: float | None
     """Share of the rows whose class is right."""
     rmse: float | None
-    """Root of the mean squared error over rows and values."""
+    """Root of the mean squared error over rows and values, in the targets' own unit."""
     r2: float | None
     """Share of the values' variance that is explained, averaged over the values of a row."""
 
@@ -88,14 +91,21 @@ class Network:
         self.weights: Array = initial_weights(self.structure, config.initial, seed, dtype)
         self.classes = check_classes(classes, self.structure)
         self.byte_factor = PIXEL_FACTOR
+        self.preprocessing: Preprocessing | None = None
+        """What the columns hold of the table that it was trained on; None where it was trained on arrays."""
 
     @classmethod
     def of(
-        cls, structure: Structure, weights: Array, classes: Sequence[Any] = (), byte_factor: float = PIXEL_FACTOR
+        cls,
+        structure: Structure,
+        weights: Array,
+        classes: Sequence[Any] = (),
+        byte_factor: float = PIXEL_FACTOR,
+        preprocessing: Preprocessing | None = None,
     ) -> Self:
         """Return the network of this structure and flat parameter vector; unsigned bytes count ``byte_factor``."""
         network = cls.__new__(cls)
-        network.byte_factor = byte_factor
+        network.byte_factor, network.preprocessing = byte_factor, preprocessing
         network.structure, network.weights, network.classes = structure, weights, tuple(classes)
         return network
 
@@ -106,9 +116,10 @@ class Network:
 
     def save(self, folder: str | Path) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``."""
-        save_model(
-            Path(folder), self.structure, self.weights, {"classes": list(self.classes), "byte_factor": self.byte_factor}
-        )
+        meaning = {"classes": list(self.classes), "byte_factor": self.byte_factor}
+        if self.preprocessing is not None:
+            meaning["preprocessing"] = self.preprocessing.to_json()
+        save_model(Path(folder), self.structure, self.weights, meaning)
 
     @classmethod
     def load(cls, folder: str | Path, own: Sequence[Any] = ()) -> Self:
@@ -119,9 +130,13 @@ class Network:
         structure, weights, meaning = load_model(Path(folder), {name_of(part): part for part in own})
         try:
             classes, byte_factor = check_classes(meaning["classes"], structure), float(meaning["byte_factor"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"model.json in {folder} names no usable classes: {error}") from error
-        return cls.of(structure, weights, classes, byte_factor)
+            told = meaning.get("preprocessing")
+            preprocessing = None if told is None else Preprocessing.from_json(told)
+            if preprocessing is not None and preprocessing.inputs != structure.sizes[0]:
+                raise ValueError(f"its columns make {preprocessing.inputs} inputs of {structure.sizes[0]}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"model.json in {folder} names no usable classes or columns: {error}") from error
+        return cls.of(structure, weights, classes, byte_factor, preprocessing)
 
     def outputs(self, x: Any) -> Array:
         """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
@@ -139,17 +154,28 @@ class Network:
         return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
 
     def predict(self, x: Any) -> Array:
-        """Return the class of each row, or its values where the outputs are no classes.
+        """Return the class of each row, or its values, in the target's own unit, where the outputs are no classes.
 
         ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that are scaled as in training, without
-        training from 0..255 to 0..1.
+        training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow, polars),
+        with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
+
+        Raises:
+            DataError: a column is missing, or ``x`` has another number of them.
         """
         if not self.classes:
-            return self.outputs(x)
+            return self.in_own_unit(self.outputs(x))
         activation = self.structure.sigmas[-1]
         chosen = [chosen_classes(activation, work.z[-1]) for work in self._forward(self._features(x))]
         predicted: Array = np.asarray(self.classes)[np.concatenate(chosen)]
         return predicted
+
+    def in_own_unit(self, outputs: Array) -> Array:
+        """Return values that the network gives, in the unit of the targets of its table."""
+        if self.preprocessing is None or self.classes:
+            return outputs
+        target = self.preprocessing.target
+        return outputs.astype(np.float64) * target.deviation + target.mean if target.deviation != 1 else outputs
 
     def evaluate(self, x: Any, y: Any) -> Evaluation:
         """Compare the network's answers with the targets, which are classes or values as in training.
@@ -180,13 +206,31 @@ class Network:
             raise DataError(f"found {rows} rows but targets of shape {targets.shape}: each row needs one")
         if self.classes:
             return class_numbers(targets, self.classes, "y")
-        measured = values(targets, "y", self.weights.dtype.name)
+        measured = values(self._standardised(targets), "y", self.weights.dtype.name)
         if measured.shape[1] != self.structure.sizes[-1]:
             raise DataError(f"y has {measured.shape[1]} values per row, the network {self.structure.sizes[-1]}")
         return measured
 
+    def _standardised(self, targets: Array) -> Array:
+        if self.preprocessing is None or targets.dtype.kind not in "buif":
+            return targets
+        target = self.preprocessing.target
+        return (targets - target.mean) / target.deviation
+
     def _features(self, x: Any) -> Array:
         dtype = self.weights.dtype.name
+        if self.preprocessing is not None:
+            frame = frame_table(x)
+            kept = np.asarray(x) if frame is None else only_chunk(frame, self.preprocessing, dtype)
+            encoding = self.preprocessing.encoding(dtype)
+            if encoding is not None:
+                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.kept_columns:
+                    raise DataError(
+                        f"x has the shape {kept.shape}, the network was trained on a table of "
+                        f"{self.preprocessing.kept_columns} columns"
+                    )
+                return encode(encoding, kept.astype(dtype, copy=False))
+            x = kept
         table = numbers(features(np.asarray(x), "x", dtype), dtype, self.byte_factor)
         if table.shape[1] != self.structure.sizes[0]:
             raise DataError(f"x has {table.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
@@ -205,7 +249,8 @@ def shares(network: Network, x: Array) -> list[dict[str, float]]:
 
     A row's unit is saturated where sigma' is below 4 % of its largest value; a unit is dead if it is 0 for every row.
     """
-    table = numbers(x, network.weights.dtype.name, network.byte_factor)
+    encoding = network.preprocessing.encoding(x.dtype.name) if network.preprocessing is not None else None
+    table = encode(encoding, x) if encoding else numbers(x, network.weights.dtype.name, network.byte_factor)
     structure = network.structure
     work = Backprop(structure, len(table), network.weights.dtype.name).forward(structure.layers(network.weights), table)
     found: list[dict[str, float]] = []
@@ -252,7 +297,9 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     # values that do not vary at all cannot be explained: R2 is 1 where they are met, else 0
     varies = np.ptp(rows.y, axis=0) > 0
     explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
-    return Evaluation(len(rows), mean_cost, None, float(np.sqrt(squares.sum() / rows.y.size)), float(explained.mean()))
+    unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
+    rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
+    return Evaluation(len(rows), mean_cost, None, rmse, float(explained.mean()))
 
 
 def gradcheck(network: Network | Sequence[int], rows: int = 8, seed: int = 0, **parts: Any) -> GradCheck:

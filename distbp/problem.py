@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distbp.config import Config
-from distbp.data.dataset import Array, DataSet, Rows
+from distbp.data.dataset import Array, DataSet
 from distbp.data.order import Order
 from distbp.data.targets import held_out
 from distbp.errors import DataError, UsageError, unknown_name
@@ -88,9 +88,7 @@ def with_parts(config: Config, data: DataSet) -> DataSet:
     if config.validation_fraction and validation is None:
         by_class = bool(data.classes)
         held = held_out(train.y, config.validation_fraction, config.seed, by_class, Purpose.VALIDATION_SPLIT)
-        counts = train.weights
-        validation = Rows(train.x[held], train.y[held], train.factor, None if counts is None else counts[held])
-        train = Rows(train.x[~held], train.y[~held], train.factor, None if counts is None else counts[~held])
+        validation, train = train[held], train[~held]
     if config.class_weights is not None and data.classes:
         each = _class_weights(config.class_weights, data.classes, train.y)[train.y].astype(config.dtype)
         counts = each if train.weights is None else each * train.weights

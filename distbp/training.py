@@ -13,7 +13,9 @@ from distbp.callbacks import Callback
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.loading import Source, address_of, load
+from distbp.data.formats.table import Progress
+from distbp.data.loading import Source, address_of, is_large, load_as
+from distbp.data.reading import Reading
 from distbp.descent import Descent, Result
 from distbp.errors import RunError, UsageError
 from distbp.keeping import Keeper, Past, read_past
@@ -108,8 +110,18 @@ def resume(
     return _train(sources, wanted, past.network(wanted), past.path, callbacks, started, past, force, noted)
 
 
+def _watched(callbacks: Sequence[Callback]) -> Progress:
+    """Return what tells the callbacks how much has been read."""
+
+    def progress(done: int, total: int) -> None:
+        for callback in callbacks:
+            callback.on_reading(done, total)
+
+    return progress
+
+
 def _listed(data: Source | Sequence[Source]) -> list[Source]:
-    return list(data) if isinstance(data, list) else [data]  # type: ignore[list-item]
+    return list(data) if isinstance(data, list) else [data]
 
 
 def _train(
@@ -126,13 +138,14 @@ def _train(
     started = time.perf_counter() if started is None else started
     names = [address_of(source) for source in sources]
 
+    told: list[str] = [*noted]
+
     def read() -> DataSet:
-        return load(
-            *sources, task=wanted.task, test_fraction=wanted.test_fraction, seed=wanted.seed, dtype=wanted.dtype
-        )
+        return load_as(sources, Reading.of(wanted), told.append, _watched(callbacks))
 
     with ExitStack() as stack:
-        loaded = read_while_ray_starts(stack, wanted, read)
+        # what takes minutes is read before Ray starts, by the thread that an interrupt reaches
+        loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read)
         found: dict[str, Any] = {"arithmetic": fingerprint()}
         if run_dir is not None:
             found |= {"data": names, "data_sha256": data_fingerprint(loaded)}
@@ -140,7 +153,7 @@ def _train(
         del loaded
         config, structure = settle(wanted, data_set, network)
         run = Descent(structure, config, data_set, callbacks)
-        for text in (*noted, *notes(config, data_set)):
+        for text in (*told, *notes(config, data_set)):
             run.note(text)
         if run_dir is not None:
             stack.enter_context(made(run_dir))

@@ -11,7 +11,8 @@ import numpy as np
 from distbp.callbacks import Callback
 from distbp.comparison import Parting, first_difference
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.loading import load
+from distbp.data.loading import load_as
+from distbp.data.reading import Reading
 from distbp.errors import Interrupted, RunError
 from distbp.files import read_json
 from distbp.keeping import config_of
@@ -58,7 +59,7 @@ def verify(
         raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")
     if workers is not None:
         config = replace(config, workers=workers)
-    loaded = load(*data, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype)
+    loaded = load_as(data, Reading.of(config))
     if data_fingerprint(loaded) != settings.get("data_sha256"):
         raise RunError(f"the data of {run} have changed since: {', '.join(data)}")
     check = _Check(log, min(steps or len(log.records), len(log.records)))

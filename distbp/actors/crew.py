@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import RayActorError
 
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
-from distbp.data.dataset import Rows
+from distbp.data.dataset import Array, Rows
+from distbp.data.mapped import mapped
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
@@ -38,7 +40,7 @@ class Crew:
         self, structure: Structure, config: Config, rows: Rows, placement: Placement | None, note: Callable[[str], None]
     ) -> None:
         """Take CPUs of ``placement``, or whatever Ray is private to this run."""
-        self._rows = put_rows(rows)
+        self._rows = put_rows(rows, config.address is None)
         send_by_value(structure, config)
         self._structure, self._placement = structure, placement
         self.config = config
@@ -132,10 +134,20 @@ class Crew:
                 ray.kill(actor)
 
 
-def put_rows(rows: Rows) -> tuple[Any, ...]:
-    """Give the rows to Ray, which keeps one copy per host; return the references that an actor is made with."""
-    weights = None if rows.weights is None else ray.put(rows.weights)
-    return ray.put(rows.x), ray.put(rows.y), rows.factor, weights
+def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
+    """Give the rows to Ray, which keeps one copy per host; return the references that an actor is made with.
+
+    What is mapped from a disk is mapped by workers on the same host; to others it travels.
+    """
+    x, y, weights = (_passed(each, is_one_host) for each in (rows.x, rows.y, rows.weights))
+    return x, y, rows.factor, weights, rows.encoding
+
+
+def _passed(array: Array | None, is_one_host: bool) -> Any:
+    """Return an array as it is passed to the workers: by a reference, or by its file's name."""
+    if array is None:
+        return None
+    return (mapped(array) if is_one_host else None) or ray.put(np.asarray(array))
 
 
 def other_arithmetic(pulses: Iterable[Pulse]) -> Iterator[str]:

@@ -11,6 +11,8 @@ import ray
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
+from distbp.data.encoding import Encoding
+from distbp.data.mapped import opened
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint, pin_threads
@@ -43,11 +45,18 @@ class _Worker(Alive):
     """A :class:`Worker` whose rows are Ray's one copy on the host."""
 
     def __init__(
-        self, structure: Structure, config: Config, x: Array, y: Array, factor: float, weights: Array | None
+        self,
+        structure: Structure,
+        config: Config,
+        x: Any,
+        y: Any,
+        factor: float,
+        weights: Any,
+        encoding: Encoding | None,
     ) -> None:
         pin_threads(config.threads)
         self._structure, self._config = structure, config
-        self._worker = Worker(structure, config, Rows(x, y, factor, weights))
+        self._worker = Worker(structure, config, Rows(opened(x), opened(y), factor, opened(weights), encoding))
 
     def work(self, folder: Path, shape: Shape, number: int, tells_layers: bool) -> None:
         """Compute what the server asks for through shared memory, until all is done."""

@@ -112,6 +112,8 @@ def _toml_types(option: click.Option) -> tuple[type, ...]:
     """Return the types that a setting may have in a file, where click would convert almost anything."""
     if option.is_flag:
         return (bool,)
+    if option.multiple:
+        return (list,)
     if isinstance(option.type, LayerSizes | Names):
         return list, str
     if isinstance(option.type, ClassWeights):
@@ -170,6 +172,15 @@ _SETTINGS = (
                  help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
+    click.option("--target", metavar="COLUMN", help="Column of a table to predict: its name, or its number from 0, -1 the "
+                 "last.  [default: the one called target, label, class or y]"),
+    click.option("--drop", metavar="COLUMN", multiple=True, help="Column of a table to leave out; may be repeated."),
+    click.option("--weights", metavar="COLUMN", help="Column of a table with what each row counts.  [default: 1 each]"),
+    click.option("--separator", metavar="CHARACTER", help="Between the cells of a table's text, or comma, semicolon, tab, "
+                 "bar, space.  [default: guessed]"),
+    click.option("--header/--no-header", default=None, help="Whether the first row of a table's text names the columns.  "
+                 "[default: guessed]"),
+    click.option("--test-file", metavar="FILE", help="Table with the test rows.  [default: some of DATA are held out]"),
     click.option("--test-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,
                  show_default=True, help="Share of rows held out where the data have no test part."),
     click.option("--workers", type=WorkerCount(), default="auto", show_default=True,

@@ -12,7 +12,8 @@ from distbp.errors import UsageError, unknown_name
 
 _OPEN = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
-    "class_weights", "early_stopping", "task", "shards", "address", "servers",
+    "class_weights", "early_stopping", "task", "shards", "address", "servers", "target", "weights", "separator",
+    "header", "test_file",
 }  # fmt: skip
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
@@ -114,6 +115,18 @@ class Config:
     # the data
     task: str | None = None
     """What the targets are (guessed from them)."""
+    target: str | int | None = None
+    """Column with the targets of a table: its name, or its number from 0, -1 for the last (target, label, class or y)."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table to leave out, by name or number."""
+    weights: str | None = None
+    """Column of a table with what each row counts."""
+    separator: str | None = None
+    """Between the cells of a table's text: a character, or its name (guessed)."""
+    header: bool | None = None
+    """Whether the first row of a table's text names the columns (guessed)."""
+    test_file: str | None = None
+    """File with the test rows of a table."""
     test_fraction: float = 0.2
     """Share of the rows held out where the data bring no test part of their own."""
     validation_fraction: float = 0.0
@@ -152,6 +165,10 @@ class Config:
         if not isinstance(self.hidden, list | tuple):
             raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
         object.__setattr__(self, "hidden", tuple(_plain(size) for size in self.hidden))
+        drop: Any = self.drop
+        object.__setattr__(self, "drop", (drop,) if isinstance(drop, str) else tuple(drop))
+        if self.test_file is not None:
+            object.__setattr__(self, "test_file", str(self.test_file))
         if isinstance(self.activation, list | tuple):
             object.__setattr__(self, "activation", tuple(self.activation))
         self._check_choices()
@@ -248,6 +265,7 @@ class Config:
         one = not isinstance(self.activation, tuple)
         described["activation"] = name_of(self.activation) if one else [name_of(part) for part in self.activation]
         described["hidden"] = list(self.hidden)
+        described["drop"] = list(self.drop)
         if isinstance(self.class_weights, Mapping):
             described["class_weights"] = {str(name): weight for name, weight in self.class_weights.items()}
         return described

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from distbp.data.encoding import Array as Array
+from distbp.data.encoding import Encoder, Encoding
+from distbp.data.preprocessing import Preprocessing
 
 PIXEL_FACTOR = 1 / 255
 """What unsigned bytes are multiplied by, so that pixels lie in 0..1."""
@@ -19,7 +20,8 @@ class Rows:
     """Examples with their targets.
 
     ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that stand for ``factor`` times their value: pixels
-    stay bytes in memory and become floats when a mini-batch is gathered. ``y`` holds class numbers, shape (rows,), or
+    stay bytes in memory and become floats when a mini-batch is gathered. Rows of a table are kept as ``encoding``
+    says, and encoded when a mini-batch is gathered. ``y`` holds class numbers, shape (rows,), or
     values, shape (rows, m_L).
     """
 
@@ -28,12 +30,20 @@ class Rows:
     factor: float = 1.0
     weights: Array | None = None
     """What each row counts, shape (rows,); None for 1."""
+    encoding: Encoding | None = None
+    """How the rows of a table become inputs; None where ``x`` holds the inputs, or bytes, themselves."""
 
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, part: slice) -> Rows:
-        return Rows(self.x[part], self.y[part], self.factor, None if self.weights is None else self.weights[part])
+    def __getitem__(self, part: slice | Array) -> Rows:
+        weights = None if self.weights is None else self.weights[part]
+        return replace(self, x=self.x[part], y=self.y[part], weights=weights)
+
+    @property
+    def inputs(self) -> int:
+        """m_0, the numbers that a network sees of a row."""
+        return int(self.x.shape[1]) if self.encoding is None else self.encoding.width
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,7 @@ class DataSet:
         validation: rows held out of the training part, for early stopping and schedules; None for none.
         classes: what the class numbers 0..K-1 stand for; empty in regression.
         outputs: values per row in regression; the number of classes in classification.
+        preprocessing: what the columns of a table hold; None for arrays.
     """
 
     name: str
@@ -54,11 +65,14 @@ class DataSet:
     test: Rows
     classes: tuple[Any, ...] = ()
     validation: Rows | None = None
+    preprocessing: Preprocessing | None = None
+    sha256: str = ""
+    """The data's fingerprint where it is known already."""
 
     @property
     def features(self) -> int:
-        """m_0, the numbers per row."""
-        return int(self.train.x.shape[1])
+        """m_0, the numbers that a network sees of a row."""
+        return self.train.inputs
 
     @property
     def outputs(self) -> int:
@@ -80,8 +94,15 @@ class Gather:
         self._rows = rows
         self._factor = rows.factor
         self._raw = np.empty((capacity, rows.x.shape[1]), rows.x.dtype)
-        # floats of the run's own type need no second array
-        self._x = self._raw if rows.x.dtype == dtype and rows.factor == 1.0 else self._raw.astype(dtype)
+        self._encoder: Encoder | None = None
+        self._x: Array
+        if rows.encoding is not None:
+            self._encoder = Encoder(rows.encoding, capacity, rows.x.shape[1], rows.x.dtype.name)
+            self._x = np.empty((capacity, rows.encoding.width), dtype)
+        elif rows.x.dtype == dtype and rows.factor == 1.0:
+            self._x = self._raw  # floats of the run's own type need no second array
+        else:
+            self._x = self._raw.astype(dtype)
         self._y = np.empty((capacity, *rows.y.shape[1:]), rows.y.dtype)
         self._weights = None if rows.weights is None else np.empty(capacity, rows.weights.dtype)
         self.weights: Array | None = None
@@ -96,7 +117,9 @@ class Gather:
         np.take(self._rows.y, indices, axis=0, out=y, mode="clip")
         if self._weights is not None and self._rows.weights is not None:
             self.weights = np.take(self._rows.weights, indices, out=self._weights[:count], mode="clip")
-        if x is not raw and self._x is not self._raw:
+        if self._encoder is not None:
+            self._encoder(raw, x)
+        elif self._x is not self._raw:
             np.copyto(x, raw)
             if self._factor != 1.0:
                 np.multiply(x, self._factor, out=x)

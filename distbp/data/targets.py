@@ -83,14 +83,18 @@ def _labels(y: Array, name: str) -> Array:
     return labels
 
 
-def held_out(y: Array, fraction: float, seed: int, by_class: bool, purpose: Purpose = Purpose.TEST_SPLIT) -> Array:
+def held_out(
+    y: Array, fraction: float, seed: int, by_class: bool, purpose: Purpose = Purpose.TEST_SPLIT, place: int = 0
+) -> Array:
     """Return which rows are held out, as booleans; with ``by_class`` the same share of every class.
+
+    ``place`` is the number of a part of the rows that is cut by itself.
 
     >>> mask = held_out(np.array([0] * 8 + [1] * 4), 0.25, seed=0, by_class=True)
     >>> int(mask[:8].sum()), int(mask[8:].sum())
     (2, 1)
     """
-    candidates = generator(seed, purpose).permutation(len(y))
+    candidates = generator(seed, purpose, place).permutation(len(y))
     if by_class:
         # Sorted by class, with the shuffled order kept within each; the first of each class must stay for training.
         # Rows at even distances then give every class its share to within one row.
@@ -99,6 +103,8 @@ def held_out(y: Array, fraction: float, seed: int, by_class: bool, purpose: Purp
         is_first = np.diff(np.searchsorted(np.unique(labels), labels[order]), prepend=-1) > 0
         candidates = candidates[order][~is_first]
     wanted = round(len(y) * fraction)
+    if place and (wanted > len(candidates) or not wanted):  # the last part may be short
+        return np.zeros(len(y), dtype=bool)
     if not 0 < wanted < len(y) or wanted > len(candidates):
         raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}")
     places = ((np.arange(wanted) + 0.5) * len(candidates) / wanted).astype(np.int64)

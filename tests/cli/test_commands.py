@@ -85,7 +85,8 @@ def test_config_json_holds_every_setting(tmp_path: Path) -> None:
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
     assert set(Config.__dataclass_fields__) < set(settings)
     assert [name for name, value in settings.items() if value is None] == [
-        "class_weights", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm", "early_stopping", "address"
+        "class_weights", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm", "early_stopping",
+        "target", "weights", "separator", "header", "test_file", "address"
     ]  # fmt: skip
     assert settings["data"] == ["digits"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from distbp.data import load
-from distbp.data.idx import read_idx
+from distbp.data.formats.idx import read_idx
 from distbp.errors import DataError
 
 TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}

@@ -134,7 +134,7 @@ def test_unknown_source_is_refused(source, error, message):
 
 
 def test_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "a.xyz").write_text("1,2\n")
+    (tmp_path / "a.xyz").write_bytes(b"\x7fELF\0\0\0")
     with pytest.raises(DataError, match=r"a.xyz is of no known kind"):
         load(tmp_path / "a.xyz")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distbp.data import load
-from distbp.data.npz import read_npz
+from distbp.data.formats.npz import read_npz
 from distbp.errors import DataError
 
 

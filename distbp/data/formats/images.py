@@ -1,0 +1,79 @@
+"""Folders of PNG and JPEG images, one subfolder per class: tables of pixels. Pillow decodes them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.data.formats.table import arrow
+from distbp.data.formats.typed import TypedTable
+from distbp.errors import DataError
+
+_ENDINGS = (".png", ".jpg", ".jpeg")
+_AT_ONCE = 1024
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images in the folder's subfolders, ordered by file name over all classes."""
+    found = [path for path in folder.glob("*/*") if path.suffix.lower() in _ENDINGS]
+    return sorted(found, key=lambda path: (path.name, path.parent.name))
+
+
+def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
+    """Return the table of a folder's images: ``pixels``, row by row from the upper left, and ``class``.
+
+    All must be as large as the first. They are gray where the first is, else red, green and blue.
+    """
+    pa = arrow(f"reading the images in {folder}")
+    shape, mode = _first(files[0])
+    width = int(np.prod(shape))
+    types = {"pixels": pa.list_(pa.uint8(), width), "class": pa.string()}
+
+    def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        for first in range(start, len(files), _AT_ONCE):
+            some = files[first : first + _AT_ONCE]
+            columns = {}
+            if "pixels" in names:
+                pixels = np.stack([_read(path, shape, mode) for path in some]).reshape(-1)
+                columns["pixels"] = pa.FixedSizeListArray.from_arrays(pa.array(pixels), width)
+            if "class" in names:
+                columns["class"] = pa.array([path.parent.name for path in some])
+            yield first, pa.table(columns)
+
+    return TypedTable(str(folder), types, batches, len(files))
+
+
+def _first(path: Path) -> tuple[tuple[int, ...], str]:
+    image = _opened(path)
+    mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+    size = (image.height, image.width)
+    image.close()
+    return (size if mode == "L" else (*size, 3)), mode
+
+
+def _opened(path: Path) -> Any:
+    image = arrow(f"reading {path}", "PIL.Image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", image.DecompressionBombWarning)
+            return image.open(path)
+    except (image.DecompressionBombWarning, image.DecompressionBombError) as error:
+        raise DataError(f"{path} is refused: it would take up more memory than an image should ({error})") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
+
+
+def _read(path: Path, shape: tuple[int, ...], mode: str) -> Array:
+    with _opened(path) as image:
+        if (image.height, image.width) != shape[:2]:
+            found = f"{image.width}x{image.height}"
+            raise DataError(f"{path} is {found} pixels large, the first image {shape[1]}x{shape[0]}: expected one size")
+        try:
+            return np.asarray(image if image.mode == mode else image.convert(mode))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as an image: {error}") from error

@@ -1,0 +1,175 @@
+"""Tables whose columns have types already: Parquet files, Arrow and pandas tables, Ray data sets, NumPy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.data.formats.table import Block, arrow, as_kinds, check_kinds, check_names, kind_of
+from distbp.errors import DataError
+
+_ROWS = 1 << 16
+
+Batches = Callable[[int, Sequence[str]], Iterator[tuple[int, Any]]]
+"""Yields (position, Arrow rows) from a position on, of the columns of these names."""
+
+
+class TypedTable:
+    """A table whose columns have Arrow types. See :class:`Table`."""
+
+    def __init__(self, name: str, types: Mapping[str, Any], batches: Batches, size: int = 0) -> None:
+        check_names(list(types), name)
+        self.name, self.size = name, size
+        self.notes: list[str] = []
+        self.kinds: dict[str, str] = {}
+        self._nested = {}
+        self.widths: dict[str, int] = {}
+        """Of the columns of images: pixels per row."""
+        for column, type_ in types.items():
+            kind = kind_of(type_)
+            self.kinds[column] = kind or "nested"
+            if kind is None:
+                self._nested[column] = type_
+            elif hasattr(type_, "list_size"):
+                self.widths[column] = type_.list_size
+        self._batches = batches
+        self._wanted = list(types)
+
+    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+        """From now on give the ``wanted`` columns only, as these kinds."""
+        for column in wanted:
+            if column in self._nested:
+                raise DataError(
+                    f"{self.name} column {column!r} holds {self._nested[column]}: expected numbers, text, booleans or "
+                    f"dates; leave it out with --drop {column}"
+                )
+        check_kinds(self.kinds, {name: kinds[name] for name in wanted if name in kinds}, self.name)
+        self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
+        self._wanted = list(wanted)
+
+    def renamed(self, names: Sequence[str]) -> None:
+        """Typed columns have names of their own."""
+
+    def place(self, row: int) -> str:
+        """Return the words for the row of this number, counted from 0; people count from 1."""
+        return f"{self.name} row {row + 1}"
+
+    def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:
+        """Yield the blocks from the one at this position on."""
+        for position, rows in self._batches(start, self._wanted):
+            yield Block(position, as_kinds(rows, self.kinds, self, 0))
+
+
+def parquet_table(path: Path) -> TypedTable:
+    """Return the table of a Parquet file; a position is a row group's number."""
+    pa, parquet = arrow(f"reading {path}"), arrow(f"reading {path}", "pyarrow.parquet")
+
+    def opened() -> Any:
+        try:
+            return parquet.ParquetFile(path)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
+
+    def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        with opened() as file:
+            for group in range(start, file.num_row_groups):
+                try:
+                    for batch in file.iter_batches(_ROWS, [group], columns=list(names)):
+                        yield group, pa.Table.from_batches([batch])
+                except (pa.ArrowException, OSError) as error:
+                    raise DataError(f"{path} row group {group} is damaged: {str(error).splitlines()[0]}") from error
+
+    with opened() as file:
+        schema, groups = file.schema_arrow, file.num_row_groups
+        if not file.metadata.num_rows:
+            raise DataError(f"{path} holds no rows")
+    return TypedTable(str(path), _types(schema), batches, groups)
+
+
+def _types(schema: Any) -> dict[str, Any]:
+    check_names(schema.names, "the table")
+    return dict(zip(schema.names, schema.types, strict=True))
+
+
+def arrow_table(rows: Any, name: str = "the table") -> TypedTable:
+    """Return the table of an Arrow table, or of anything that gives itself as one (pandas, polars)."""
+    pa = arrow(name)
+    try:
+        table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise DataError(f"{name} cannot be read: {str(error).splitlines()[0]}") from error
+    unnamed = [column for column in table.column_names if column.startswith("__index_level_")]
+    table = table.drop_columns(unnamed)
+    if not table.num_rows:
+        raise DataError(f"{name} holds no rows")
+
+    def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        for first in range(start, table.num_rows, _ROWS):
+            yield first, table.select(list(names)).slice(first, _ROWS)
+
+    return TypedTable(name, _types(table.schema), batches, table.num_rows)
+
+
+def ray_table(data: Any) -> TypedTable:
+    """Return the table of a Ray data set; it is read in one go, its blocks in their order."""
+    pa = arrow("a Ray data set")
+    schema = data.schema()
+    types = dict(zip(schema.names, schema.types, strict=True))
+
+    def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        first = 0
+        for batch in data.iter_batches(batch_size=_ROWS, batch_format="pyarrow"):
+            if first >= start:
+                yield first, pa.table(batch).select(list(names))
+            first += batch.num_rows
+
+    return TypedTable("the Ray data set", types, batches)
+
+
+def array_table(array: Any, name: str) -> TypedTable:
+    """Return the table of a two-dimensional array, its columns called 0, 1, .. , or of one with named fields."""
+    pa = arrow(name)
+    if array.dtype.names:
+        columns = {field: array[field] for field in array.dtype.names}
+    elif array.ndim == 2:
+        columns = {str(k): array[:, k] for k in range(array.shape[1])}
+    else:
+        raise DataError(f"{name} has the shape {array.shape}: expected rows and columns, or named fields")
+    if not len(array):
+        raise DataError(f"{name} holds no rows")
+
+    def converted(column: Any, part: slice) -> Any:
+        values = np.ascontiguousarray(column[part])
+        values = np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
+        if values.dtype.kind == "U":  # Arrow has no text of fixed width
+            return pa.array(values.tolist(), pa.string())
+        return pa.array(values.astype(values.dtype.newbyteorder("=")), from_pandas=True)
+
+    def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        for first in range(start, len(array), _ROWS):
+            part = slice(first, first + _ROWS)
+            yield first, pa.table({column: converted(columns[column], part) for column in names})
+
+    try:
+        types = {column: converted(values, slice(1)).type for column, values in columns.items()}
+    except (pa.ArrowException, UnicodeError) as error:
+        raise DataError(f"{name} cannot be read: {error}") from error
+    return TypedTable(name, types, batches, len(array))
+
+
+def npy_table(path: Path) -> TypedTable:
+    """Return the table of a ``.npy`` file, which is mapped, and read without pickle."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if "object" in reason.lower() or "pickle" in reason.lower():
+            reason = "it holds Python objects, which are not loaded because they could run code, or it is no array"
+        raise DataError(f"{path} cannot be read as a NumPy array: {reason}") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{path} is an archive of arrays: call it .npz")
+    return array_table(array, str(path))

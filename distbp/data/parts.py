@@ -1,0 +1,140 @@
+"""Where the rows of a data set's parts are collected while a table is read: in memory, or in files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+
+from distbp.data.dataset import Array
+from distbp.errors import DataError
+
+_HEADER_BYTES = 128
+
+
+class Parts(Protocol):
+    """Collects arrays by name, such as ``train-x``, block by block."""
+
+    def append(self, name: str, block: Array) -> None:
+        """Add rows to the array of this name."""
+
+    def rewrite(self, name: str, convert: Any) -> None:
+        """Replace an array block by block by what ``convert`` makes of it."""
+
+    def array(self, name: str) -> Array | None:
+        """Return the array, None if nothing was ever added."""
+
+
+class InMemory:
+    """Arrays in memory."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[Array]] = {}
+
+    def append(self, name: str, block: Array) -> None:
+        """Add rows to the array of this name."""
+        self._blocks.setdefault(name, []).append(block)
+
+    def rewrite(self, name: str, convert: Any) -> None:
+        """Replace an array block by block by what ``convert`` makes of it."""
+        self._blocks[name] = [convert(block) for block in self._blocks.get(name, [])]
+
+    def array(self, name: str) -> Array | None:
+        """Return the array, None if nothing was ever added."""
+        blocks = self._blocks.pop(name, [])
+        return None if not blocks else np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+
+class InFiles:
+    """Arrays in the ``.npy`` files of a folder, of any size; appending goes through the page cache."""
+
+    def __init__(self, folder: Path, rows: Mapping[str, int] | None = None) -> None:
+        """Begin, or go on after so many ``rows`` of each array; what was written later is cut off."""
+        self.folder = folder
+        self._files: dict[str, IO[bytes]] = {}
+        self.rows: dict[str, int] = {}
+        self._types: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        for name, count in (rows or {}).items():
+            file = self._path(name).open("rb+")
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            file.truncate(_HEADER_BYTES + dtype.itemsize * int(np.prod(shape[1:], dtype=int)) * count)
+            file.seek(0, os.SEEK_END)
+            self._files[name], self.rows[name], self._types[name] = file, count, (dtype, shape[1:])
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+    def append(self, name: str, block: Array) -> None:
+        """Add rows to the array of this name."""
+        if name not in self._files:
+            self._files[name] = self._path(name).open("wb+")
+            self.rows[name], self._types[name] = 0, (block.dtype, block.shape[1:])
+            # the number of rows is not known yet; the file must be one that can be mapped all the same
+            _write_header(self._files[name], block.dtype, (0, *block.shape[1:]))
+        try:
+            self._files[name].write(np.ascontiguousarray(block).data)
+        except OSError as error:
+            raise DataError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+        self.rows[name] += len(block)
+
+    def flush(self, to_disk: bool = True) -> None:
+        """Make what was added last, also through a power cut."""
+        for file in self._files.values():
+            file.flush()
+            if to_disk:
+                os.fsync(file.fileno())
+
+    def rewrite(self, name: str, convert: Any) -> None:
+        """Replace an array block by block by what ``convert`` makes of it, which may have another type."""
+        if name not in self._files:
+            return
+        self._finish(name)
+        before = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+        again = InFiles(self.folder)
+        for start in range(0, len(before), 1 << 16):
+            again.append(f"{name}.new", convert(np.asarray(before[start : start + (1 << 16)])))
+        del before
+        again.finish()
+        (self.folder / f"{name}.new.npy").replace(self._path(name))
+
+    def _finish(self, name: str) -> None:
+        file = self._files.pop(name)
+        file.flush()
+        dtype, shape = self._types[name]
+        _write_header(file, dtype, (self.rows[name], *shape))
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+
+    def finish(self) -> None:
+        """Write the numbers of rows into the files, and all to the disk."""
+        for name in list(self._files):
+            self._finish(name)
+
+    def close(self) -> None:
+        """Give the files back, as they are."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def array(self, name: str) -> Array | None:
+        """Return the array, mapped; None if nothing was ever added."""
+        if name in self._files:
+            self._finish(name)
+        if not self._path(name).exists():
+            return None
+        array: Array = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
+        return array
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write NumPy's header, version 1.0, with room for any number of rows; leave the position at the file's end."""
+    text = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    head = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
+    file.seek(0)
+    file.write(head + text.encode("latin-1").ljust(_HEADER_BYTES - 11) + b"\n")
+    file.seek(0, os.SEEK_END)

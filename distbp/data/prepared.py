@@ -1,0 +1,241 @@
+"""Data sets on the disk: arrays in NumPy's format, mapped when they are used, and JSON that says what they are."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.data.building import Building
+from distbp.data.dataset import DataSet, Rows
+from distbp.data.fingerprint import data_fingerprint
+from distbp.data.formats.table import Note, Progress, Table, unheard
+from distbp.data.parts import InFiles
+from distbp.data.preprocessing import Preprocessing
+from distbp.data.reading import Reading
+from distbp.errors import DataError, DistbpError, RunError, UsageError
+from distbp.files import read_json, read_tensors, write_json, write_tensors
+
+_FORMAT = 1
+_DESCRIPTION = "dataset.json"
+_STATE, _SOURCE = "state.safetensors", "source.json"
+_SECONDS_BETWEEN_STATES = 5.0
+_ROWS_AT_ONCE = 1 << 16
+
+
+def is_prepared(folder: Path) -> bool:
+    """Return whether the folder is a data set that :func:`prepare` made."""
+    return (folder / _DESCRIPTION).is_file()
+
+
+def read_prepared(folder: Path) -> DataSet:
+    """Map the data set of a folder.
+
+    Raises:
+        DataError: it is damaged, or made by another version.
+    """
+    try:
+        told = read_json(folder / _DESCRIPTION)
+        if told.get("format") != _FORMAT:
+            raise DataError(
+                f"{folder} is of format {told.get('format')}, this version reads {_FORMAT}: prepare it again"
+            )
+        preprocessing = None if told["preprocessing"] is None else Preprocessing.from_json(told["preprocessing"])
+        encoding = None if preprocessing is None else preprocessing.encoding(told["dtype"])
+        parts: dict[str, Rows | None] = {}
+        for part in ("train", "test", "validation"):
+            arrays = {end: _mapped(folder / f"{part}-{end}.npy") for end in ("x", "y", "weights")}
+            x, y = arrays["x"], arrays["y"]
+            if x is None or y is None or not len(x) == len(y) == told["rows"][part]:
+                if told["rows"][part] or part == "train":
+                    raise DataError(f"{folder} is damaged: its {part} part is not complete")
+                parts[part] = None
+            else:
+                parts[part] = Rows(x, y, float(told["factor"]), arrays["weights"], encoding)
+        train, test = parts["train"], parts["test"]
+        if train is None or test is None:
+            raise DataError(f"{folder} is damaged: a part is missing")
+        return DataSet(
+            told["name"], told["task"], train, test, tuple(told["classes"]), parts["validation"], preprocessing,
+            told["sha256"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, RunError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{folder} is damaged: {error}") from error
+
+
+def _mapped(path: Path) -> Any:
+    return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+
+def check_parts(folder: Path, reading: Reading) -> None:
+    """Refuse to hold out rows of a prepared data set: its parts were fixed when it was made."""
+    if reading.validation_fraction and not (folder / "validation-x.npy").exists():
+        raise DataError(
+            f"{folder} was prepared without a validation part: prepare it again with --validation-fraction "
+            f"{reading.validation_fraction:g}"
+        )
+
+
+def prepare(
+    tables: Sequence[Table],
+    tests: Sequence[Table],
+    reading: Reading,
+    folder: Path,
+    source: dict[str, Any],
+    note: Note = unheard,
+    progress: Progress = unheard,
+) -> None:
+    """Read tables once into an on-disk data set; a reading that was broken off is gone on with.
+
+    Args:
+        tables: of equal columns, taken one after the other.
+        tests: those with the test rows; empty if rows are held out.
+        reading: how they are read.
+        folder: where the data set goes; it appears when it is whole.
+        source: what tells these sources, as they are now, from others (JSON's types).
+        note: told what the user should know.
+        progress: told how much of how much was read.
+
+    Raises:
+        DataError: the tables cannot be used; nothing is left behind then.
+    """
+    with _partial(folder, note) as partial:
+        beginning = Building(tables, tests, reading, InFiles(partial))
+        files, building = _begun(partial, source, beginning, (tables, tests, reading), note)
+        kept_at = time.monotonic()
+
+        def keep() -> None:
+            nonlocal kept_at
+            if time.monotonic() - kept_at > _SECONDS_BETWEEN_STATES:
+                _keep(partial, files, building)
+                kept_at = time.monotonic()
+
+        try:
+            building.read(note, progress, keep)
+            data = building.finish(folder.name)
+            files.finish()
+            data = replace(data, sha256=data_fingerprint(data))
+            _describe(partial, data, reading.dtype, source)
+        except DistbpError:
+            files.close()
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except KeyboardInterrupt:
+            _keep(partial, files, building)
+            note(f"what was read is kept in {partial}: the same command goes on from there")
+            raise
+        finally:
+            files.close()
+        for name in (_STATE, _SOURCE):
+            (partial / name).unlink(missing_ok=True)
+        partial.rename(folder)
+
+
+def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: Note = unheard) -> None:
+    """Write a data set that is in memory to the disk."""
+    with _partial(folder, note) as partial:
+        files = InFiles(partial)
+        for part in ("train", "test", "validation"):
+            rows = getattr(data, part)
+            for end in ("x", "y", "weights") if rows is not None else ():
+                array = getattr(rows, end)
+                for start in range(0, len(array) if array is not None else 0, _ROWS_AT_ONCE):
+                    files.append(f"{part}-{end}", array[start : start + _ROWS_AT_ONCE])
+        files.finish()
+        _describe(partial, replace(data, sha256=data_fingerprint(data)), dtype, source)
+        partial.rename(folder)
+
+
+@contextmanager
+def _partial(folder: Path, note: Note) -> Iterator[Path]:
+    """Give the folder beside ``folder`` in which it is made, to one process at a time."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.with_name(f".{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            note(f"another process is making {folder}: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        partial.mkdir(exist_ok=True)
+        yield partial
+    finally:
+        with suppress(OSError):
+            folder.with_name(f".{folder.name}.lock").unlink()
+        os.close(lock)
+
+
+def _begun(partial: Path, source: dict[str, Any], fresh: Building, again: Any, note: Note) -> tuple[InFiles, Building]:
+    """Return the files and the building, as they were left if that was for the same source."""
+    tables, tests, reading = again
+    if (partial / _STATE).exists() and (partial / _SOURCE).exists():
+        with suppress(RunError, DataError, KeyError, ValueError, OSError):
+            if read_json(partial / _SOURCE) == source:
+                arrays, texts = read_tensors(partial / _STATE)
+                files = InFiles(partial, json.loads(texts["rows"]))
+                building = Building(tables, tests, reading, files)
+                building.go_on(arrays, texts)
+                note(f"going on in {partial} after {sum(files.rows.get(p, 0) for p in _X):,} rows")
+                return files, building
+    for path in partial.iterdir():
+        path.unlink()
+    write_json(partial / _SOURCE, source)
+    files = InFiles(partial)
+    fresh._parts = files
+    return files, fresh
+
+
+_X = ("train-x", "test-x", "validation-x")
+
+
+def _keep(partial: Path, files: InFiles, building: Building) -> None:
+    """Keep how far reading has come: first the rows, then what says that they are there."""
+    files.flush()
+    arrays, texts = building.state()
+    write_tensors(partial / _STATE, arrays, {**texts, "rows": json.dumps(files.rows)})
+
+
+def _describe(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
+    rows = {part: len(getattr(data, part) or ()) for part in ("train", "test", "validation")}
+    told = None if data.preprocessing is None else data.preprocessing.to_json()
+    write_json(folder / _DESCRIPTION, {
+        "format": _FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
+        "factor": data.train.factor, "rows": rows, "preprocessing": told, "sha256": data.sha256, "source": source,
+    })  # fmt: skip
+
+
+def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
+    """Return what tells these files, as they are now, and this way of reading them from others."""
+    files = []
+    for path in paths:
+        for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if each.is_file():
+                status = each.stat()
+                files.append([str(each.absolute()), status.st_size, status.st_mtime_ns])
+    settings = json.loads(json.dumps(asdict(reading), default=list))
+    if len(files) > 1000:  # a folder of images: names and times in short
+        files = [[hashlib.sha256(json.dumps(files).encode()).hexdigest(), len(files), 0]]
+    return {"files": files, "reading": settings}
+
+
+def cache_folder(source: dict[str, Any], name: str) -> Path:
+    """Return where a data set is kept that is made by itself: the user's cache folder."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    key = hashlib.sha256(json.dumps([_FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
+    return base / "distbp" / f"{name}-{key}"
