@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class RunRecord:
     run_directory: Path | None
     step: int = 0
     """Steps that were done before."""
+    columns: Sequence[tuple[str, str, str]] = ()
+    """Of a table: each column's name, what it holds, and what is done with it."""
 
 
 class Callback:

@@ -75,6 +75,8 @@ class Descent:
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
+        self.baselines: Mapping[str, float] = {}
+        """How a constant and a linear model do on the test rows."""
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
         self.step_here: float | None = None
@@ -106,8 +108,16 @@ class Descent:
     def descend(self, pool: Pool) -> None:
         """Do all steps that are left of all epochs."""
         where = self.keeper.path if self.keeper else None
+        columns = self.preprocessing.described() if self.preprocessing is not None else ()
         begin = RunRecord(
-            self.config, self.structure, self.train_rows, len(self.test), self.steps_per_epoch, where, pool.step
+            self.config,
+            self.structure,
+            self.train_rows,
+            len(self.test),
+            self.steps_per_epoch,
+            where,
+            pool.step,
+            columns,
         )
         for callback in self.callbacks:
             callback.on_start(begin)
@@ -261,6 +271,7 @@ class Descent:
         summary = {
             **{name: last[name] for name in last if name.startswith(("train_", "test_", "validation_"))},
             **({} if self.best is None else {"best_epoch": last["epoch"]}),
+            **self.baselines,
             "epochs": pool.step // self.steps_per_epoch,
             "steps": pool.step,
             "workers": config.worker_count,

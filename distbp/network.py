@@ -43,6 +43,21 @@ class Evaluation(NamedTuple):
     """Share of the values' variance that is explained, averaged over the values of a row."""
 
 
+class Answers(NamedTuple):
+    """What a network says of rows."""
+
+    outputs: Array
+    """a^L of each row, shape (rows, m_L)."""
+    chosen: Array
+    """The number of each row's class; empty for values."""
+
+    @property
+    def probabilities(self) -> Array:
+        """Each class's probability, shape (rows, classes)."""
+        a = self.outputs
+        return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
+
+
 class Network:
     """A layered, fully connected network with its weights.
 
@@ -140,18 +155,25 @@ class Network:
 
     def outputs(self, x: Any) -> Array:
         """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
+        return self.answers(x).outputs
+
+    def answers(self, x: Any) -> Answers:
+        """Return the outputs and the class numbers of each row."""
         table = self._features(x)
-        result = np.empty((len(table), self.structure.sizes[-1]), table.dtype)
+        outputs = np.empty((len(table), self.structure.sizes[-1]), table.dtype)
+        chosen = np.empty(len(table) if self.classes else 0, np.int64)
         start = 0
         for work in self._forward(table):
-            result[start : start + len(work.a[-1])] = work.a[-1]
-            start += len(work.a[-1])
-        return result
+            part = slice(start, start + len(work.a[-1]))
+            outputs[part] = work.a[-1]
+            if self.classes:
+                chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1])
+            start = part.stop
+        return Answers(outputs, chosen)
 
     def probabilities(self, x: Any) -> Array:
         """Return each class's probability, shape (rows, classes), in the order of ``classes``."""
-        a = self.outputs(x)
-        return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
+        return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:
         """Return the class of each row, or its values, in the target's own unit, where the outputs are no classes.
@@ -165,9 +187,7 @@ class Network:
         """
         if not self.classes:
             return self.in_own_unit(self.outputs(x))
-        activation = self.structure.sigmas[-1]
-        chosen = [chosen_classes(activation, work.z[-1]) for work in self._forward(self._features(x))]
-        predicted: Array = np.asarray(self.classes)[np.concatenate(chosen)]
+        predicted: Array = np.asarray(self.classes)[self.answers(x).chosen]
         return predicted
 
     def in_own_unit(self, outputs: Array) -> Array:
@@ -184,7 +204,7 @@ class Network:
             DataError: rows and targets do not match, or a target is none of the classes.
         """
         table = self._features(x)
-        return evaluate(self, Rows(table, self._targets(y, len(table))))
+        return evaluate(self, Rows(table, self.targets(y, len(table))))
 
     def trace(self, x: Any, y: Any) -> Trace:
         """Return every z, a, delta, dC/dw and dC/db for these rows and targets, ``trace[l]`` for layer l.
@@ -197,15 +217,18 @@ class Network:
         True
         """
         table = self._features(x)
-        return trace_rows(self.structure, self.weights, table, self._targets(y, len(table)))
+        return trace_rows(self.structure, self.weights, table, self.targets(y, len(table)))
 
-    def _targets(self, y: Any, rows: int) -> Array:
-        """Return targets in the form of training: numbers of classes, or values."""
+    def targets(self, y: Any, rows: int, first: int = 0) -> Array:
+        """Return targets of so many rows in the form of training: numbers of classes, or standardised values.
+
+        ``first`` is the number of their first row, for the messages.
+        """
         targets = np.asarray(y)
         if targets.ndim == 0 or len(targets) != rows:
             raise DataError(f"found {rows} rows but targets of shape {targets.shape}: each row needs one")
         if self.classes:
-            return class_numbers(targets, self.classes, "y")
+            return class_numbers(targets, self.classes, "y", first)
         measured = values(self._standardised(targets), "y", self.weights.dtype.name)
         if measured.shape[1] != self.structure.sizes[-1]:
             raise DataError(f"y has {measured.shape[1]} values per row, the network {self.structure.sizes[-1]}")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distbp.baseline import baselines
 from distbp.callbacks import Callback
 from distbp.config import Config
 from distbp.data.dataset import DataSet
@@ -159,6 +160,7 @@ def _train(
             stack.enter_context(made(run_dir))
         stack.enter_context(pin_threads(config.threads))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
+        run.baselines = baselines(data_set, config.dtype)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.
         sources.clear()
         del data_set

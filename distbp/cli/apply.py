@@ -2,76 +2,147 @@
 
 from __future__ import annotations
 
-import csv
+import json
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from distbp.errors import DataError
+if TYPE_CHECKING:
+    from distbp.applying import Score
+
+_MOST_CLASSES_SHOWN = 30
+
+
+def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what says how the text of tables is read."""
+    command = click.option(
+        "--header/--no-header", default=None, help="Whether a table's first row names the columns.  [default: guessed]"
+    )(command)
+    return click.option(
+        "--separator", metavar="CHARACTER", help="Between the cells of a table's text.  [default: guessed]"
+    )(command)
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
-def evaluate(run: Path, data: tuple[str, ...]) -> None:
+@_data_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bool | None, as_json: bool) -> None:
     """Measure the network of RUN on DATA: its test part, or all rows where there is none.
 
-    Prints a name and a number per line: rows, cost, accuracy; or rows, cost, rmse, r2 for values.
+    Prints a name and a number per line: rows, cost, accuracy, log_loss, roc_auc; or rows, cost, rmse, mae, r2 for
+    values. For classes, a table follows: the confusion matrix (true classes down, predicted ones across), and
+    precision and recall.
 
     \b
     Example:
       distbp evaluate runs/20261123-181500-digits digits
     """
-    from distbp.data import load_rows
+    from distbp.applying import chunks_of, score
+    from distbp.cli.progress import reading_bar
     from distbp.network import Network
 
     network = Network.load(run)
-    x, y = load_rows(*data, dtype=network.weights.dtype.name)
-    if y is None:
-        raise DataError(f"{data[0]} holds no targets: evaluate needs y (predict does not)")
-    for name, value in network.evaluate(x, y)._asdict().items():
-        if value is not None:
-            click.echo(f"{name} {value}" if name == "rows" else f"{name} {value:.6f}")
+    with reading_bar("reading") as progress:
+        found = score(network, chunks_of(network, data, True, separator, header, progress))
+    if as_json:
+        click.echo(json.dumps(_described(found, network.classes)))
+        return
+    click.echo(f"rows {found.rows}\ncost {found.cost:.6f}")
+    for name, value in found.scores._asdict().items():
+        if isinstance(value, float):
+            click.echo(f"{name} {value:.6f}")
+    if network.classes:
+        for line in _class_table(found, network.classes):
+            click.echo(line)
+
+
+def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
+    """Return all scores as JSON's types; what cannot be told is null."""
+    told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
+    for name, value in found.scores._asdict().items():
+        told[name] = value if isinstance(value, float) else value.tolist()
+    if classes:
+        told["classes"] = list(classes)
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {name: plain(value) for name, value in told.items()}
+
+
+def _class_table(found: Score, classes: Sequence[Any]) -> list[str]:
+    """Return the confusion matrix with precision and recall as lines; with many classes the latter alone."""
+    from distbp.nn.scores import ClassScores
+
+    scores = found.scores
+    assert isinstance(scores, ClassScores)
+    shown = classes if len(classes) <= _MOST_CLASSES_SHOWN else ()
+    rows = [["true \\ predicted" if shown else "class", *map(str, shown), "precision", "recall"]]
+    for k, name in enumerate(classes):
+        counts = map(str, scores.confusion[k].tolist()) if shown else ()
+        rows.append([str(name), *counts, f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["", *("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)]
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True)
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE.csv", help="Write there, not to stdout.")
-def predict(run: Path, data: tuple[str, ...], out: Path | None) -> None:
-    """Predict the rows of DATA with the network of RUN, as CSV: its test part, or all rows where there is none.
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write there, as its ending says: .csv, .jsonl or .parquet.  [default: CSV to stdout]")  # fmt: skip
+@_data_options
+def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str | None, header: bool | None) -> None:
+    """Predict the rows of DATA with the network of RUN: its test part, or all rows where there is none.
 
-    Classes come with each class's probability, values as they are. Rows keep their order.
+    Classes come with each class's probability, values in the target's own unit. Rows keep their order. Tables of any
+    size are read and written piece by piece; their columns may stand in any order.
 
     \b
     Example:
-      distbp predict runs/20261123-181500-digits new.npz -o predictions.csv
+      distbp predict runs/20261123-181500-digits new.csv -o predictions.csv
     """
-    from distbp.data import load_rows
+    import numpy as np
+
+    from distbp.applying import chunks_of
+    from distbp.cli.progress import reading_bar
+    from distbp.data.formats.writing import check_ending, writer
     from distbp.files import written_whole
     from distbp.network import Network
 
+    if out is not None:
+        check_ending(out)
     network = Network.load(run)
-    x, _ = load_rows(*data, dtype=network.weights.dtype.name)
+    outputs = network.structure.sizes[-1]
     if network.classes:
-        probabilities = network.probabilities(x)
-        classes = network.predict(x).tolist()
-        header = ["class", *(f"probability_{name}" for name in network.classes)]
-        rows: Iterable[list[Any]] = (
-            [name, *(f"{p:.6g}" for p in row)] for name, row in zip(classes, probabilities, strict=True)
-        )
+        columns, form = ["class", *(f"probability_{name}" for name in network.classes)], "%.6g"
     else:
-        values = network.outputs(x)
-        header = ["value"] if values.shape[1] == 1 else [f"value_{k}" for k in range(values.shape[1])]
-        rows = ([f"{value:.9g}" for value in row] for row in values)
+        columns, form = ["value"] if outputs == 1 else [f"value_{k}" for k in range(outputs)], "%.9g"
+    names = np.asarray(network.classes)
     with ExitStack() as stack:
-        file: TextIO = sys.stdout
-        if out is not None:
-            file = stack.enter_context(stack.enter_context(written_whole(out)).open("w", encoding="utf-8", newline=""))
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        progress = stack.enter_context(reading_bar("predicting"))
+        chunks = chunks_of(network, data, False, separator, header, progress)
+        first = next(chunks)  # what cannot be read at all is told before anything is written
+        file: TextIO | None = sys.stdout if out is None else None
+        path = None if out is None else stack.enter_context(written_whole(out))
+        kind = ".csv" if out is None else out.suffix.lower()
+        writing = stack.enter_context(writer(path, file, kind, columns, form))
+        for chunk in _with(first, chunks):
+            answers = network.answers(chunk.x)
+            if network.classes:
+                writing.write(names[answers.chosen].tolist(), answers.probabilities)
+            else:
+                writing.write(None, network.in_own_unit(answers.outputs))
+
+
+def _with(first: Any, rest: Any) -> Any:
+    yield first
+    yield from rest

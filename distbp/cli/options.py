@@ -172,12 +172,12 @@ _SETTINGS = (
                  help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
-    click.option("--target", metavar="COLUMN", help="Column of a table to predict: its name, or its number from 0, -1 the "
-                 "last.  [default: the one called target, label, class or y]"),
+    click.option("--target", metavar="COLUMN", help="Column of a table to predict: its name, or its number from 0, "
+                 "-1 the last.  [default: the one called target, label, class or y]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Column of a table to leave out; may be repeated."),
     click.option("--weights", metavar="COLUMN", help="Column of a table with what each row counts.  [default: 1 each]"),
-    click.option("--separator", metavar="CHARACTER", help="Between the cells of a table's text, or comma, semicolon, tab, "
-                 "bar, space.  [default: guessed]"),
+    click.option("--separator", metavar="CHARACTER", help="Between a table's cells in text; also comma, tab, ..  "
+                 "[default: guessed]"),
     click.option("--header/--no-header", default=None, help="Whether the first row of a table's text names the columns.  "
                  "[default: guessed]"),
     click.option("--test-file", metavar="FILE", help="Table with the test rows.  [default: some of DATA are held out]"),
@@ -206,6 +206,20 @@ _SETTINGS = (
                  help="What travels between several hosts: exact, or float16 for half the bytes, which is lossy."),
     click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects."),
 )  # fmt: skip
+
+
+_OF_DATA = (
+    "dtype", "validation_fraction", "seed", "task", "target", "drop", "weights", "separator", "header", "test_file",
+    "test_fraction",
+)  # fmt: skip
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how data are read and cut into parts."""
+    for option in reversed(_SETTINGS):
+        name = getattr(option(lambda: None), "__click_params__")[0].name  # noqa: B009
+        command = option(command) if name in _OF_DATA else command
+    return command
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:

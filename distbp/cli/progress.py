@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import click
@@ -14,6 +14,7 @@ from distbp.callbacks import Callback, RunRecord
 from distbp.parallel.records import StepRecord
 
 _SECONDS_BETWEEN_UPDATES = 0.1
+_MOST_COLUMNS_SHOWN = 40
 
 
 def say(text: str) -> None:
@@ -22,17 +23,48 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+@contextmanager
+def reading_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Return what shows how much of how much has been read: a bar on a terminal, else nothing."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 class _Lines(Callback):
     """Notes as they come, and one line per epoch."""
 
     def __init__(self) -> None:
         self._epochs = 0
+        self._exit = ExitStack()
+        self._reading: Callable[[int, int], None] | None = None
+
+    def on_reading(self, done: int, total: int) -> None:
+        if self._reading is None:
+            self._reading = self._exit.enter_context(reading_bar("reading"))
+        self._reading(done, total)
+        if done >= total:
+            self.stop_reading()
+
+    def stop_reading(self) -> None:
+        """Take the bar of reading away."""
+        self._exit.close()
+        self._reading = None
 
     def on_note(self, text: str) -> None:
         say(f"note: {text}")
 
     def on_start(self, run: RunRecord) -> None:
         self._epochs = run.config.epochs
+        self.stop_reading()
+        for line in column_lines(run.columns):
+            say(line)
         sizes = "-".join(str(size) for size in run.structure.sizes)
         where = f"{run.config.workers} workers" if run.config.workers else "this process"
         say(
@@ -42,6 +74,15 @@ class _Lines(Callback):
 
     def on_epoch_end(self, record: Mapping[str, Any]) -> None:
         say(epoch_line(record, self._epochs))
+
+
+def column_lines(columns: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Return what was found in the columns of a table, a line for each."""
+    shown = [columns[k] for k in range(min(len(columns), _MOST_COLUMNS_SHOWN))]
+    widths = [max((len(column[k]) for column in shown), default=0) for k in range(2)]
+    lines = [f"  {name:{widths[0]}}  {kind:{widths[1]}}  {told}".rstrip() for name, kind, told in shown]
+    more = len(columns) - len(shown)
+    return lines + ([f"  and {more} more: see model.json"] if more else [])
 
 
 def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
@@ -131,6 +172,7 @@ class _Bar(_Lines):
 
     def close(self) -> None:
         """Give the terminal back."""
+        self.stop_reading()
         self._progress.stop()
 
 
@@ -138,7 +180,11 @@ class _Bar(_Lines):
 def make_progress() -> Iterator[Callback]:
     """Return what shows a run's progress on this stderr."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield _Lines()
+        lines = _Lines()
+        try:
+            yield lines
+        finally:
+            lines.stop_reading()
         return
     bar = _Bar()
     try:

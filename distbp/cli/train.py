@@ -12,6 +12,8 @@ import click
 from distbp.cli.options import settings_options
 from distbp.errors import UsageError
 
+_COMPARED = ("accuracy", "rmse", "r2")
+
 if TYPE_CHECKING:
     from distbp.callbacks import Callback
 
@@ -30,12 +32,14 @@ def train(
 ) -> None:
     """Train a network on DATA and keep the run in a directory.
 
-    DATA is a built-in name (digits), an .npz file or a folder with the MNIST IDX files; several files of equal
-    columns are taken one after the other.
+    DATA is a built-in name (digits), a file (.csv, .tsv, .parquet, .arff, .npy, .npz, text of any ending, also
+    gzipped) or a folder (images by class, Parquet files, the MNIST IDX files, what distbp prepare made); several
+    files of equal columns are taken one after the other.
 
     \b
     Example:
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
+      distbp train houses.csv --target price
     """
     from distbp.config import Config
     from distbp.keeping import forget_unbegun, is_begun, is_finished
@@ -80,6 +84,17 @@ def finished(run_dir: Path, summary: Mapping[str, Any]) -> None:
     for name in ("test_accuracy", "test_rmse", "test_r2"):
         if name in summary:
             click.echo(f"{name.replace('_', ' ')} {summary[name]:.4f}")
+    constant, linear = (
+        [
+            f"{name} {summary[f'{who}_test_{name}']:.4f}"
+            for name in _COMPARED
+            if summary.get(f"{who}_test_{name}") is not None
+        ]
+        for who in ("constant", "linear")
+    )
+    if constant:
+        other = f"; a linear model: test {', '.join(linear)}" if linear else ""
+        say(f"for comparison, always the same prediction: test {', '.join(constant)}{other}")
 
 
 def say_already_done(run_dir: Path) -> None:

@@ -116,7 +116,7 @@ class Config:
     task: str | None = None
     """What the targets are (guessed from them)."""
     target: str | int | None = None
-    """Column with the targets of a table: its name, or its number from 0, -1 for the last (target, label, class or y)."""
+    """Column of a table to predict: its name, or its number from 0, -1 for the last (target, label, class or y)."""
     drop: tuple[str, ...] = ()
     """Columns of a table to leave out, by name or number."""
     weights: str | None = None

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from distbp.data.dataset import Array
 from distbp.randomness import Purpose, generator
+
+_MOST_AT_ONCE = 1 << 20
+"""Rows that are shuffled one by one over the whole epoch."""
+_RUN = 1 << 10
+"""Rows that stay neighbours on their way to a window, and are one read for a disk."""
+_WINDOW = 1 << 18
+"""Rows that are shuffled one by one at a time, where there are more than :data:`_MOST_AT_ONCE`."""
 
 
 class Order:
     """Which rows make up the mini-batch of each step; steps are counted from 0 over the whole run.
 
     Every row comes exactly once per epoch. The last mini-batch of an epoch may be short.
+
+    Up to a million rows, an epoch's order is one permutation of them. More rows are shuffled in two levels, so that
+    memory is bounded and a disk can follow: runs of 1,024 rows are permuted over the whole epoch; the rows of 256 runs,
+    which lie anywhere, make up a window, and a window's rows are permuted one by one. So 2,000 mini-batches of 128 rows
+    take 256 reads, each of 1,024 rows, and a window stays in the page cache until it is used up.
 
     >>> order = Order(rows=5, batch_size=2, seed=0)
     >>> order.steps_per_epoch
@@ -24,6 +38,9 @@ class Order:
         self._seed = seed
         self._epoch = -1
         self._permutation: Array
+        self._starts: Array
+        """Where each window begins in the epoch's order, and where the last one ends."""
+        self._windows: dict[int, Array] = {}
         self.steps_per_epoch = -(-rows // self._batch_size)
 
     def size(self, step: int) -> int:
@@ -35,6 +52,37 @@ class Order:
         """Return the row numbers of this step's mini-batch, in their places."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            self._permutation = generator(self._seed, Purpose.ORDER_OF_EXAMPLES, epoch).permutation(self._count)
-            self._epoch = epoch
-        return self._permutation[place * self._batch_size : (place + 1) * self._batch_size]
+            self._begin(epoch)
+        first, stop = place * self._batch_size, min((place + 1) * self._batch_size, self._count)
+        return self._permutation[first:stop] if self._count <= _MOST_AT_ONCE else self._from_windows(first, stop)
+
+    def _begin(self, epoch: int) -> None:
+        self._epoch = epoch
+        random = generator(self._seed, Purpose.ORDER_OF_EXAMPLES, epoch)
+        if self._count <= _MOST_AT_ONCE:
+            self._permutation = random.permutation(self._count)
+            return
+        runs = -(-self._count // _RUN)
+        self._permutation = random.permutation(runs)
+        sizes = np.full(runs, _RUN)
+        sizes[self._permutation == runs - 1] = self._count - (runs - 1) * _RUN
+        self._starts = np.append(np.concatenate([[0], np.cumsum(sizes)])[: -1 : _WINDOW // _RUN], self._count)
+        self._windows.clear()
+
+    def _from_windows(self, first: int, stop: int) -> Array:
+        """Return the rows at these places of the epoch's order, which may be of several windows."""
+        begin, end = np.searchsorted(self._starts, [first, stop - 1], side="right") - 1
+        parts = []
+        for number in range(begin, end + 1):
+            start = self._starts[number]
+            parts.append(self._window(number)[max(first - start, 0) : stop - start])
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _window(self, number: int) -> Array:
+        if number not in self._windows:
+            self._windows = {key: rows for key, rows in self._windows.items() if key == number - 1}
+            runs = self._permutation[number * (_WINDOW // _RUN) : (number + 1) * (_WINDOW // _RUN)]
+            rows = (runs[:, None] * _RUN + np.arange(_RUN)).reshape(-1)
+            random = generator(self._seed, Purpose.ORDER_OF_EXAMPLES, self._epoch, 1 + number)
+            self._windows[number] = random.permutation(rows[rows < self._count])
+        return self._windows[number]

@@ -39,8 +39,8 @@ def classes_of(y: Array) -> tuple[Any, ...]:
     return classes
 
 
-def class_numbers(y: Array, classes: Sequence[Any], name: str) -> Array:
-    """Return the number 0..K-1 of each target's class.
+def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -> Array:
+    """Return the number 0..K-1 of each target's class; ``first`` is the number of the first row.
 
     Raises:
         DataError: a target is none of the classes (with its row).
@@ -55,7 +55,9 @@ def class_numbers(y: Array, classes: Sequence[Any], name: str) -> Array:
     strange = known[found] != flat
     if strange.any():
         row = int(strange.argmax())
-        raise DataError(f"{name} row {row} is {flat[row].item()!r}, which is none of the classes {_few(classes)}")
+        raise DataError(
+            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {_few(classes)}"
+        )
     numbers: Array = found.astype(np.int64)
     return numbers
 

@@ -27,7 +27,9 @@ def test_train_evaluate_predict(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert sum(line.startswith("epoch ") for line in err.splitlines()) == 8
 
     assert run(["evaluate", str(tmp_path / "run"), "digits"], 0.0) == 0
-    lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    numbers, _, confusion = capsys.readouterr().out.partition("\n\n")
+    lines = dict(line.split() for line in numbers.splitlines())
+    assert len(confusion.splitlines()) == 11
     assert lines["rows"] == "360"
     assert float(lines["accuracy"]) == pytest.approx(summary["test_accuracy"], abs=1e-6)
     assert float(lines["cost"]) == pytest.approx(summary["test_cost"], abs=1e-6)

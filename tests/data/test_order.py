@@ -49,3 +49,40 @@ def test_order_is_the_same_when_asked_in_the_middle(step):
     asked = Order(97, 10, seed=5)
     asked.rows(25)
     assert walked.rows(step).tolist() == asked.rows(step).tolist() == Order(97, 10, seed=5).rows(step).tolist()
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Windows of 40 rows in runs of 8, from 100 rows on."""
+    monkeypatch.setattr("distbp.data.order._MOST_AT_ONCE", 100)
+    monkeypatch.setattr("distbp.data.order._RUN", 8)
+    monkeypatch.setattr("distbp.data.order._WINDOW", 40)
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(101, 7), (160, 40), (163, 100), (333, 1), (401, 90)])
+def test_many_rows_come_once_per_epoch_too(rows, batch_size, small_windows):
+    order = Order(rows, batch_size, seed=0)
+    for epoch in range(2):
+        assert sorted(epoch_of(order, epoch).tolist()) == list(range(rows))
+
+
+def test_order_of_many_rows_is_the_same_when_asked_in_the_middle(small_windows):
+    walked, asked = Order(400, 30, seed=1), Order(400, 30, seed=1)
+    every = [walked.rows(step).tolist() for step in range(3 * walked.steps_per_epoch)]
+    for step in (17, 3, 40, 0, 22):
+        assert asked.rows(step).tolist() == every[step]
+
+
+def test_a_window_is_shuffled_over_runs_from_everywhere(small_windows):
+    window = epoch_of(Order(400, 40, seed=0), 0)[:40]
+    runs = sorted(set((window // 8).tolist()))
+    assert len(runs) == 5
+    assert runs[-1] - runs[0] > 5  # from far apart
+    assert (window[:-1] // 8 != window[1:] // 8).mean() > 0.5  # and mixed
+
+
+def test_order_of_a_million_rows_and_more_takes_no_memory_that_grows_with_them():
+    order = Order(10**9, 128, seed=0)
+    rows = order.rows(5_000_000)
+    assert len(set(rows.tolist())) == 128
+    assert rows.max() < 10**9

@@ -1,4 +1,4 @@
-"""Tables of text: CSV, TSV, and files whose ending says nothing, plain or gzipped. pyarrow parses them block by block."""
+"""Tables of text: CSV, TSV, files whose ending says nothing; plain or gzipped. pyarrow parses them block by block."""
 
 from __future__ import annotations
 
@@ -240,19 +240,13 @@ class TextTable:
         if b"\0" in sample[:4096]:
             raise DataError(f"{self.name} is of no known kind: it is neither text nor a format that is read here")
         start = 3 if sample.startswith(b"\xef\xbb\xbf") else 0
-        lines = sample[start:].decode("utf-8", "surrogateescape").splitlines(keepends=True)
+        lines = [f"{line}\n" for line in sample[start:].decode("utf-8", "surrogateescape").split("\n")]
         lines = (lines[:-1] if len(sample) == _SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
         comment = ""
         if any(line.startswith("|") for line in lines) and not all(line.startswith("|") for line in lines):
             comment = "|" if separator != "|" else ""
         shown = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
-        by_name = {name: character for character, name in _NAMES.items()}
-        if separator is None:
-            separator = _guess_separator(shown)
-        else:
-            separator = by_name.get(separator, "\t" if separator == "\\t" else separator)
-        if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
-            raise UsageError(f"separator {separator!r} is no single character, nor one of {', '.join(by_name)}")
+        separator = _guess_separator(shown) if separator is None else _named_separator(separator)
         rows = [_cells(line, separator) for line in shown]
         told = header is not None
         if header is None:
@@ -301,6 +295,14 @@ def _cells(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
     return next(csv.reader([line], delimiter=separator), [])
+
+
+def _named_separator(said: str) -> str:
+    by_name = {name: character for character, name in _NAMES.items()}
+    separator = by_name.get(said, "\t" if said == "\\t" else said)
+    if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
+        raise UsageError(f"separator {said!r} is no single character, nor one of {', '.join(by_name)}")
+    return separator
 
 
 def _guess_separator(lines: Sequence[str]) -> str:

@@ -1,0 +1,89 @@
+"""How good predictions are, by the usual measures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from distbp.nn.structure import Array
+
+_SMALLEST = 1e-15
+"""Probability below which the logarithm of the log-loss is taken no further."""
+
+
+class ClassScores(NamedTuple):
+    """How good predicted classes and their probabilities are."""
+
+    accuracy: float
+    log_loss: float
+    roc_auc: float
+    """Of two classes that of the second, else the mean over classes, each against the rest; NaN with one class."""
+    confusion: Array
+    """Rows by true class, columns by predicted class, shape (classes, classes)."""
+    precision: Array
+    """Per class, NaN where it was never predicted."""
+    recall: Array
+    """Per class, NaN where there was none."""
+
+
+class ValueScores(NamedTuple):
+    """How good predicted values are."""
+
+    rmse: float
+    mae: float
+    r2: float
+
+
+def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScores:
+    """Compare class numbers, shape (rows,), with predicted ones and probabilities, shape (rows, classes).
+
+    >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
+    >>> found = class_scores(y, (p > 0.5).astype(int), np.column_stack([1 - p, p]))
+    >>> found.roc_auc, found.confusion.tolist(), found.recall.tolist()
+    (0.75, [[2, 0], [1, 1]], [1.0, 0.5])
+    """
+    classes = probabilities.shape[1]
+    confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    of_true = probabilities[np.arange(len(y)), y].astype(np.float64)
+    total = probabilities.sum(axis=1, dtype=np.float64)  # of sigmoid outputs it need not be 1
+    log_loss = float(-np.log(np.clip(of_true / np.where(total > 0, total, 1), _SMALLEST, 1)).mean())
+    chosen = [1] if classes == 2 else range(classes)
+    areas = [roc_auc(y == k, probabilities[:, k]) for k in chosen]
+    known = [area for area in areas if not np.isnan(area)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        right = np.diag(confusion).astype(np.float64)
+        precision, recall = right / confusion.sum(axis=0), right / confusion.sum(axis=1)
+    accuracy = float(right.sum() / len(y))
+    return ClassScores(
+        accuracy, log_loss, float(np.mean(known)) if known else float("nan"), confusion, precision, recall
+    )
+
+
+def roc_auc(is_positive: Array, score: Array) -> float:
+    """Return the share of pairs of a positive and a negative row in which the positive one has the higher score.
+
+    Ties count one half (Mann and Whitney's U). NaN where all rows are of one kind.
+    """
+    positives = int(is_positive.sum())
+    negatives = len(score) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, where, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    in_front = float(ranks[where[is_positive]].sum()) - positives * (positives + 1) / 2
+    return in_front / (positives * negatives)
+
+
+def value_scores(y: Array, predicted: Array) -> ValueScores:
+    """Compare values, shape (rows, values), with predicted ones; R2 is the mean over the values of a row.
+
+    >>> value_scores(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [4.0]])).r2
+    0.5
+    """
+    errors = predicted - y
+    squares = np.square(errors).sum(axis=0)
+    spread = np.square(y - y.mean(axis=0)).sum(axis=0)
+    varies = spread > 0
+    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
+    return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), float(explained.mean()))
