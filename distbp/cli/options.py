@@ -178,7 +178,7 @@ _SETTINGS = (
     click.option("--weights", metavar="COLUMN", help="Column of a table with what each row counts.  [default: 1 each]"),
     click.option("--separator", metavar="CHARACTER", help="Between a table's cells in text; also comma, tab, ..  "
                  "[default: guessed]"),
-    click.option("--header/--no-header", default=None, help="Whether the first row of a table's text names the columns.  "
+    click.option("--header/--no-header", default=None, help="Whether a table's text begins with the columns' names.  "
                  "[default: guessed]"),
     click.option("--test-file", metavar="FILE", help="Table with the test rows.  [default: some of DATA are held out]"),
     click.option("--test-fraction", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.2,

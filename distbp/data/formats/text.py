@@ -36,6 +36,7 @@ _LINES_LOOKED_AT = 200
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NULLS = [*MISSING, *(f" {value}" for value in MISSING)]
+_CONTENT = re.compile(rb"\S")
 _ERRORS = (OSError, EOFError, zlib.error)
 
 
@@ -126,52 +127,58 @@ class TextTable:
         except _ERRORS as error:
             raise DataError(f"{self.name} cannot be read: {error}; is the file complete?") from error
 
-    def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
-        """Yield blocks of whole lines and where they begin."""
+    def _lines(self, start: int) -> Iterator[tuple[int, Any]]:
+        """Yield blocks of whole lines, and where they begin; a block is valid until the next."""
+        quote = self.dialect.quote.encode()
+        # one buffer for all blocks: fresh ones of this size would cost more than reading
+        buffer = bytearray(2 * _BLOCK)
+        view = memoryview(buffer)
         with self._opened() as file:
             file.seek(start)
-            left = b""
+            have = 0
             while True:
-                read = self._read(file, _BLOCK)
-                block = left + read
-                end = len(block) if not read else _end_of_rows(block, self.dialect.quote.encode())
-                if not end and read:
-                    raise DataError(
-                        f"{self.name} has a row of more than {_BLOCK >> 20} MB: it is no table of this kind"
-                    )
-                if block[:end].strip():
-                    yield start, block[:end]
+                try:
+                    read = file.readinto(view[have : have + _BLOCK])
+                except _ERRORS as error:
+                    raise DataError(f"{self.name} cannot be read: {error}; is the file complete?") from error
+                have += read
+                end = _end_of_rows(buffer, have, quote) if read else have
+                if not end and have > _BLOCK:
+                    raise DataError(f"{self.name} has a row of over {_BLOCK >> 20} MB: it is no table of this kind")
+                if _CONTENT.search(view[:end]):
+                    yield start, view[:end]
                 if not read:
                     return
                 start += end
-                left = block[end:]
+                have -= end
+                view[:have] = view[end : end + have]
 
-    def _cleaned(self, block: bytes) -> bytes:
+    def _cleaned(self, block: Any) -> Any:
         """Return a block without comments, and with one separator where several spaces stand for one."""
         comment = self.dialect.comment.encode()
-        if comment and (block.startswith(comment) or b"\n" + comment in block):
+        if comment:
             block = re.sub(rb"(?m)^" + re.escape(comment) + rb".*\n?", b"", block)
         if self.dialect.separator == " ":
             block = re.sub(rb"(?m)^ +| +(?=\r?$)", b"", re.sub(rb"[ \t]+", b" ", block))
         return block
 
-    def _parse(self, block: bytes, rows_before: int, typed: bool = True) -> Any:
+    def _parse(self, block: Any, rows_before: int, typed: bool = True) -> Any:
         pa, reader = arrow(f"reading {self.name}"), arrow(f"reading {self.name}", "pyarrow.csv")
         dialect = self.dialect
         types = {NUMBER: pa.float64(), INTEGER: pa.float64(), BOOLEAN: pa.bool_(), DATE: pa.timestamp("us"),
                  TEXT: pa.dictionary(pa.int32(), pa.string())}  # fmt: skip
         given = {name: self._dates.get(name, types[kind]) for name, kind in self.kinds.items()} if typed else None
         block = self._cleaned(block)
-        if not block.strip():
+        if not _CONTENT.search(block):
             return pa.table({name: pa.nulls(0) for name in self._wanted})
         try:
             table = reader.read_csv(
-                pa.BufferReader(block),
+                pa.BufferReader(pa.py_buffer(block)),
                 reader.ReadOptions(column_names=list(dialect.names)),
                 reader.ParseOptions(
                     delimiter=dialect.separator,
                     quote_char=dialect.quote,
-                    newlines_in_values=dialect.quote.encode() in block,
+                    newlines_in_values=re.search(re.escape(dialect.quote.encode()), block) is not None,
                 ),
                 reader.ConvertOptions(
                     column_types=given,
@@ -188,11 +195,11 @@ class TextTable:
             raise DataError(f"{self.name} has no column {error}") from error
         return as_kinds(table, self.kinds, self, rows_before) if typed else table
 
-    def _located(self, block: bytes, rows_before: int, said: str) -> DataError:
+    def _located(self, block: Any, rows_before: int, said: str) -> DataError:
         """Return the error that names the row, and the column, that pyarrow stumbled over."""
         dialect = self.dialect
         expected = len(dialect.names)
-        text = io.StringIO(block.decode("utf-8", "surrogateescape"), newline="")
+        text = io.StringIO(bytes(block).decode("utf-8", "surrogateescape"), newline="")
         row = rows_before
         try:
             for cells in csv.reader(text, delimiter=dialect.separator, quotechar=dialect.quote):
@@ -280,13 +287,13 @@ def _begins(path: Path, magic: bytes) -> bool:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _end_of_rows(block: bytes, quote: bytes) -> int:
+def _end_of_rows(buffer: bytearray, have: int, quote: bytes) -> int:
     """Return where the last whole row of a block ends: at the end of a line that is within no quotes."""
-    last = end = block.rfind(b"\n") + 1
-    quotes = block.count(quote, 0, end)
+    last = end = buffer.rfind(b"\n", 0, have) + 1
+    quotes = buffer.count(quote, 0, end)
     while quotes % 2 and end > 0:
-        before = block.rfind(b"\n", 0, end - 1) + 1
-        quotes -= block.count(quote, before, end)
+        before = buffer.rfind(b"\n", 0, end - 1) + 1
+        quotes -= buffer.count(quote, before, end)
         end = before
     return end or last  # a single quote that is none, such as that of 5", closes nowhere
 
