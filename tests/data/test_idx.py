@@ -92,7 +92,7 @@ def test_truncated_gzip_is_refused_at_every_length(tmp_path):
         (b"\0\0\x07\x01\0\0\0\0", "is no IDX file"),
         (b"\0\0\x08\x03\0\0\0\x02\0\0", "is cut off within its header: 10 bytes"),
         (b"\0\0\x08\x01\0\0\0\x03ab", "holds 10 bytes, its header promises 11"),
-        (b"\0\0\x08\x01\0\0\0\x03abcd", "holds 12 bytes, its header promises 11"),
+        (b"\0\0\x08\x01\0\0\0\x03abcd", "holds more than 11 bytes, its header promises 11"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "holds 16 bytes, its header promises 79228162458924105385300197391"),
     ],
 )

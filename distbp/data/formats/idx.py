@@ -6,6 +6,7 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _STEMS = {
     "x_test": "t10k-images",
     "y_test": "t10k-labels",
 }
+_BYTES_AT_ONCE = 1 << 24
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -44,18 +46,36 @@ def read_idx(path: Path) -> Array:
     The format: two zero bytes, a type, the number of dimensions, each dimension as a big-endian uint32, the values.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return _read(file, path)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}; is the file complete?") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
-        raise DataError(f"{path} is no IDX file: it begins with {content[:4]!r}")
-    dimensions = content[3]
+
+
+def _read(file: Any, path: Path) -> Array:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
+        raise DataError(f"{path} is no IDX file: it begins with {magic!r}")
+    dimensions = magic[3]
+    lengths = file.read(4 * dimensions)
     start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path} is cut off within its header: {len(content)} bytes")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    dtype = np.dtype(_TYPES[content[2]])
-    expected = start + dtype.itemsize * int(np.prod(shape, dtype=object))
+    if len(lengths) < 4 * dimensions:
+        raise DataError(f"{path} is cut off within its header: {4 + len(lengths)} bytes")
+    shape = struct.unpack(f">{dimensions}I", lengths)
+    dtype = np.dtype(_TYPES[magic[2]])
+    expected = dtype.itemsize * int(np.prod(shape, dtype=object))
+    # no more than the header promises, whatever a small file may decompress to
+    content = _content(file, expected)
     if len(content) != expected:
-        raise DataError(f"{path} holds {len(content)} bytes, its header promises {expected}: is the file complete?")
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+        found = f"holds {start + len(content)}" if len(content) < expected else f"holds more than {start + expected}"
+        raise DataError(f"{path} {found} bytes, its header promises {start + expected}: is the file complete?")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _content(file: Any, expected: int) -> bytes:
+    """Return the rest of a file, but at most one byte more than expected; memory grows with what is there."""
+    blocks, have = [], 0
+    while have <= expected and (block := file.read(min(expected + 1 - have, _BYTES_AT_ONCE))):
+        blocks.append(block)
+        have += len(block)
+    return b"".join(blocks)

@@ -14,6 +14,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import DataError
 
+_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 _PARTS = ("x_train", "y_train", "weights_train", "x_test", "y_test", "x", "y", "weights")
 
 
@@ -28,6 +29,7 @@ def read_npz(path: Path) -> dict[str, Array]:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
+            _refuse_bomb(archive.zip, path)
             names = {name.lower(): name for name in archive.files}
             return {part: archive[names[part]] for part in _PARTS if part in names}
     except DataError:
@@ -48,3 +50,13 @@ def read_npz(path: Path) -> dict[str, Array]:
         elif "pickle" in reason:
             reason = "it is none"
         raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse an archive that is small but would fill the memory."""
+    size = sum(member.file_size for member in archive.infolist())
+    if size > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
+        raise DataError(
+            f"{path} is refused: {path.stat().st_size:,} bytes would become {size:,}; if that is meant, save it with "
+            "np.savez, uncompressed"
+        )

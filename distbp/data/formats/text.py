@@ -33,6 +33,8 @@ _BLOCK = 32 << 20
 """Bytes that are parsed at once. The types are those of the first block's cells."""
 _SAMPLE = 1 << 18
 _LINES_LOOKED_AT = 200
+_CELLS_LOOKED_AT = 10_000
+_SHARE_OF_NUMBERS = 0.95
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NULLS = [*MISSING, *(f" {value}" for value in MISSING)]
@@ -112,6 +114,8 @@ class TextTable:
                 kind = kind_of(table[name].type)
                 # times of the day and the like are text
                 kinds[name] = TEXT if kind is None else NUMBER if types.is_null(table[name].type) else kind
+                if kinds[name] == TEXT and _are_mostly_numbers(table[name]):
+                    kinds[name] = NUMBER  # reading will name the cell that is none
             return kinds
         raise DataError(f"{self.name} holds no rows{' below its header' if self.dialect.header else ''}")
 
@@ -254,7 +258,10 @@ class TextTable:
             comment = "|" if separator != "|" else ""
         shown = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
         separator = _guess_separator(shown) if separator is None else _named_separator(separator)
-        rows = [_cells(line, separator) for line in shown]
+        try:
+            rows = [_cells(line, separator) for line in shown]
+        except csv.Error as error:
+            raise DataError(f"{self.name} is no table of text: {error}") from error
         told = header is not None
         if header is None:
             header = _is_header(rows)
@@ -310,6 +317,13 @@ def _named_separator(said: str) -> str:
     if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
         raise UsageError(f"separator {said!r} is no single character, nor one of {', '.join(by_name)}")
     return separator
+
+
+def _are_mostly_numbers(cells: Any) -> bool:
+    """Return whether a column of text looks like numbers with a mistake in it."""
+    present = [text for text in cells.slice(0, _CELLS_LOOKED_AT).to_pylist() if text is not None]
+    numbers = sum(map(_is_number, present))
+    return numbers >= _SHARE_OF_NUMBERS * len(present) > 0 and numbers >= 2
 
 
 def _guess_separator(lines: Sequence[str]) -> str:

@@ -166,8 +166,10 @@ def npy_table(path: Path) -> TypedTable:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "object" in reason.lower() or "pickle" in reason.lower():
-            reason = "it holds Python objects, which are not loaded because they could run code, or it is no array"
+        if "object" in reason.lower():
+            reason = "it holds Python objects, which are not loaded because they could run code"
+        elif "pickle" in reason.lower():
+            reason = "it is none"
         raise DataError(f"{path} cannot be read as a NumPy array: {reason}") from error
     if not isinstance(array, np.ndarray):
         array.close()
