@@ -240,7 +240,7 @@ class Building:
                         median=float(quantiles[place][_PIECES // 2]),
                         knots=() if is_plain else _knots(quantiles[place]),
                         missing=int(missing[place]),
-                        is_used=bool(moments.varies[place]) or 0 < missing[place] < moments.rows,
+                        is_used=bool(moments.varies[place] or 0 < missing[place] < moments.rows),
                     )
                 )
                 place += 1

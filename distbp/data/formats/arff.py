@@ -46,7 +46,7 @@ def arff_table(path: Path) -> TextTable:
         raise DataError(f"{path} holds rows in the sparse form, which is not read here: save them in full")
     if '"' in first and "'" not in first:
         quote = '"'
-    table = TextTable(path, dialect=Dialect(",", tuple(names), False, start, "%", quote))
+    table = TextTable(path, dialect=Dialect(",", tuple(names), True, start, "%", quote))
     table.read_as(kinds, names)
     return table
 

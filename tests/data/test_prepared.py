@@ -1,0 +1,161 @@
+"""Data sets on the disk: the same rows as in memory, gone on with after a break, and mapped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import distbp
+from distbp.data import load, prepare
+from distbp.data.fingerprint import data_fingerprint
+from distbp.errors import DataError, UsageError
+
+
+def write_table(path, rows, seed=0):
+    rng = np.random.default_rng(seed)
+    x, colour = rng.normal(size=(rows, 3)), rng.choice(["red", "green", "blue"], rows)
+    y = (x[:, 0] + (colour == "red") > 0.3).astype(int)
+    with path.open("w") as file:
+        file.write("a,b,c,colour,y\n")
+        for k in range(rows):
+            b = "" if k % 50 == 3 else f"{x[k, 1]:.6f}"
+            file.write(f"{x[k, 0]:.6f},{b},{x[k, 2]:.6f},{colour[k]},{y[k]}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of three chunks, so that its statistics are merged."""
+    return write_table(tmp_path_factory.mktemp("table") / "t.csv", 140_000)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 19)
+
+
+def test_prepared_is_what_is_read_into_memory(table, tmp_path, small_blocks):
+    told = []
+    prepare(
+        table, out=tmp_path / "out", validation_fraction=0.1, progress=lambda done, total: told.append(done / total)
+    )
+    mapped, in_memory = load(tmp_path / "out"), load(table, validation_fraction=0.1)
+    assert isinstance(mapped.train.x, np.memmap)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    assert mapped.sha256 == data_fingerprint(in_memory)
+    for part in ("train", "validation", "test"):
+        one, other = getattr(mapped, part), getattr(in_memory, part)
+        assert one.x.tobytes() == other.x.tobytes()
+        assert one.y.tobytes() == other.y.tobytes()
+    assert mapped.preprocessing == in_memory.preprocessing
+
+
+def test_block_size_does_not_matter(table, monkeypatch):
+    whole = data_fingerprint(load(table))
+    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 300_000)
+    assert data_fingerprint(load(table)) == whole
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.ray)])
+def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
+    prepare(table, out=tmp_path / "out")
+    settings = {"epochs": 1, "batch_size": 2048, "hidden": (8,)}
+    in_memory = distbp.train(table, workers=0, **settings)
+    mapped = distbp.train(tmp_path / "out", workers=workers, **settings)
+    assert mapped.summary["weights_sha256"] == in_memory.summary["weights_sha256"]
+
+
+def test_killed_reading_goes_on(table, tmp_path):
+    """Kill the command again and again; each time the next one goes on from the last state that was kept."""
+    code = (
+        "import sys, time; import distbp.data.formats.text as text, distbp.data.prepared as prepared\n"
+        "text._BLOCK, prepared._SECONDS_BETWEEN_STATES = 1 << 19, 0.0\n"
+        "import distbp.data.building as building\n"
+        "append = building.Building._append\n"
+        "def slow(*given): time.sleep(0.15); append(*given)\n"
+        "building.Building._append = slow\n"
+        "from distbp.data import prepare\n"
+        f"prepare({str(table)!r}, out={str(tmp_path / 'out')!r}, note=print)\n"
+    )
+    partial, heard, kills = tmp_path / ".out.partial", "", 0
+    while not (tmp_path / "out").exists():
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        state = partial / "state.safetensors"
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and kills < 3:
+            if state.exists() and state.stat().st_mtime_ns != before:
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            time.sleep(0.01)
+        heard += process.communicate()[0]
+    assert kills
+    assert "going on in" in heard
+    assert load(tmp_path / "out").sha256 == data_fingerprint(load(table))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, monkeypatch):
+    path = write_table(tmp_path / "t.csv", 70_000)
+    monkeypatch.setattr("distbp.data.prepared._SECONDS_BETWEEN_STATES", 0.0)
+
+    def interrupt(done, total):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        prepare(path, out=tmp_path / "out", progress=interrupt, note=told.append)
+    assert "the same command goes on from there" in told[-1]
+    write_table(path, 70_000, seed=1)
+    prepare(path, out=tmp_path / "out")
+    assert load(tmp_path / "out").sha256 == data_fingerprint(load(path))
+
+
+def test_folder_that_exists_is_left_alone(table, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="out exists already"):
+        prepare(table, out=tmp_path / "out")
+    told = []
+    prepare(table, out=tmp_path / "new")
+    prepare(table, out=tmp_path / "new", note=told.append)
+    assert "is there already, from the same files" in told[0]
+
+
+def test_arrays_can_be_prepared_too(digits, tmp_path):
+    prepare("digits", out=tmp_path / "out")
+    mapped = load(tmp_path / "out")
+    assert mapped.train.x.tobytes() == digits.train.x.tobytes()
+    assert (mapped.classes, mapped.train.factor) == (digits.classes, digits.train.factor)
+
+
+def test_damage_is_noticed(table, tmp_path):
+    prepare(table, out=tmp_path / "out")
+    path = tmp_path / "out" / "train-y.npy"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match="out is damaged"):
+        load(tmp_path / "out")
+
+
+def test_validation_part_must_have_been_prepared(table, tmp_path):
+    prepare(table, out=tmp_path / "out")
+    with pytest.raises(DataError, match=r"without a validation part: prepare it again with --validation-fraction 0\.2"):
+        load(tmp_path / "out", validation_fraction=0.2)
+
+
+def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+    told = []
+    first = load(table, note=told.append)
+    assert any("is large: it is read once into" in text for text in told)
+    told.clear()
+    again = load(table, note=told.append)
+    assert told == []
+    assert isinstance(first.train.x, np.memmap)
+    assert first.sha256 == again.sha256 == data_fingerprint(again)
+    assert len(list((tmp_path / "distbp").iterdir())) == 1
