@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import ray
 
 from distbp.config import Config
-from distbp.data.dataset import Array, Rows
+from distbp.data.dataset import Rows
 from distbp.data.encoding import Encoding
 from distbp.data.mapped import opened
 from distbp.data.order import Order

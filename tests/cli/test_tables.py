@@ -27,7 +27,7 @@ def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A folder with t.csv and with the runs ``classes`` and ``values``."""
     folder = tmp_path_factory.mktemp("trained")
     frame.to_csv(folder / "t.csv", index=False)
-    usual = [str(folder / "t.csv"), "--workers", "0", "--epochs", "1", "--batch-size", "512", "--hidden", "16"]
+    usual = [str(folder / "t.csv"), "--workers", "0", "--epochs", "4", "--batch-size", "512", "--hidden", "16"]
     assert run(["train", *usual, "--drop", "price", "--run-dir", str(folder / "classes")], 0.0) == 0
     values = ["--target", "price", "--drop", "label", "--run-dir", str(folder / "values")]
     assert run(["train", *usual, *values], 0.0) == 0
@@ -125,7 +125,7 @@ def test_prepare_then_train(trained: Path, tmp_path: Path, capsys: pytest.Captur
     folder = str(tmp_path / "prepared")
     assert run(["prepare", str(trained / "t.csv"), "--drop", "price", "-o", folder], 0.0) == 0
     assert "56000 rows to train on, 14000 to test" in capsys.readouterr().err
-    settings = ["--workers", "0", "--epochs", "1", "--batch-size", "512", "--hidden", "16"]
+    settings = ["--workers", "0", "--epochs", "4", "--batch-size", "512", "--hidden", "16"]
     assert run(["train", folder, *settings, "--run-dir", str(tmp_path / "run")], 0.0) == 0
     shas = [
         json.loads((path / "summary.json").read_text())["weights_sha256"]
