@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
     from distbp.data import load as load
+    from distbp.data import prepare as prepare
     from distbp.descent import Result as Result
     from distbp.errors import DataError as DataError
     from distbp.errors import DistbpError as DistbpError
     from distbp.errors import TrainingError as TrainingError
     from distbp.errors import UsageError as UsageError
+    from distbp.inspecting import gradcheck as gradcheck
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
-    from distbp.network import gradcheck as gradcheck
     from distbp.training import resume as resume
     from distbp.training import train as train
 
@@ -41,8 +42,9 @@ _HOMES = {
     "Result": "distbp.descent",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
-    "gradcheck": "distbp.network",
+    "gradcheck": "distbp.inspecting",
     "load": "distbp.data",
+    "prepare": "distbp.data",
     "resume": "distbp.training",
     "train": "distbp.training",
 }

@@ -20,6 +20,7 @@ from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
 from distbp.epoch import Sums
 from distbp.errors import ClusterError, DivergedError, Interrupted, TrainingError
+from distbp.files import for_json
 from distbp.findings import Finding, Health
 from distbp.keeping import Keeper, Past
 from distbp.network import Evaluation, Network, evaluate
@@ -162,9 +163,9 @@ class Descent:
         if self.validation is not None:
             measured |= _named("validation", evaluate(network, self.validation))
         measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": rate}
-        record = {name: _for_json(value) for name, value in measured.items()}
+        record = {name: for_json(value) for name, value in measured.items()}
         health, exploded = self.health.examine(network, sums, pool.step - 1, self.examined)
-        record |= _for_json(health)
+        record |= for_json(health)
         self.history.append(record)
         if self.keeper is not None:
             self.keeper.epoch(record)
@@ -288,7 +289,7 @@ class Descent:
         if self.keeper is not None:
             path = self.keeper.path
             network.save(path)
-            self.keeper.summary({name: _for_json(value) for name, value in summary.items()})
+            self.keeper.summary({name: for_json(value) for name, value in summary.items()})
         return Result(network, summary, self.history, path)
 
 
@@ -296,12 +297,3 @@ def _named(part: str, evaluation: Evaluation) -> dict[str, Any]:
     """Return what applies to the task of an evaluation, by the names of the summary."""
     found = evaluation._asdict()
     return {f"{part}_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}
-
-
-def _for_json(value: Any) -> Any:
-    """Return None for numbers that JSON cannot hold, also within lists and dictionaries."""
-    if isinstance(value, Mapping):
-        return {name: _for_json(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_for_json(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

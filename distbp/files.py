@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -94,3 +95,12 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     # a type that NumPy does not have is a TypeError or an AttributeError
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def for_json(value: Any) -> Any:
+    """Return None for numbers that JSON cannot hold, also within lists and dictionaries."""
+    if isinstance(value, Mapping):
+        return {name: for_json(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [for_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

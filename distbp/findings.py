@@ -11,7 +11,8 @@ import numpy as np
 from distbp.config import name_of
 from distbp.epoch import Means, Sums
 from distbp.errors import DivergedError
-from distbp.network import Network, shares
+from distbp.inspecting import shares
+from distbp.network import Network
 from distbp.nn.structure import Array, Structure
 from distbp.parallel.diagnosis import layer_norms
 from distbp.parallel.records import StepRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,44 +18,15 @@ from distbp.data.targets import class_numbers, values
 from distbp.errors import DataError, RunError, UsageError
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
-from distbp.nn.gradcheck import GradCheck
-from distbp.nn.gradcheck import gradcheck as check_gradient
 from distbp.nn.initial import initial_weights
+from distbp.nn.scores import Answers
+from distbp.nn.scores import Evaluation as Evaluation
 from distbp.nn.structure import Structure
 from distbp.nn.trace import Trace
 from distbp.nn.trace import trace as trace_rows
 from distbp.runs.model import load_model, save_model
 
 _ROWS_AT_ONCE = 1024
-
-
-class Evaluation(NamedTuple):
-    """How a network does on rows whose targets are known. What does not apply is None."""
-
-    rows: int
-    cost: float
-    """Mean of the examples' costs."""
-    accuracy: float | None
-    """Share of the rows whose class is right."""
-    rmse: float | None
-    """Root of the mean squared error over rows and values, in the targets' own unit."""
-    r2: float | None
-    """Share of the values' variance that is explained, averaged over the values of a row."""
-
-
-class Answers(NamedTuple):
-    """What a network says of rows."""
-
-    outputs: Array
-    """a^L of each row, shape (rows, m_L)."""
-    chosen: Array
-    """The number of each row's class; empty for values."""
-
-    @property
-    def probabilities(self) -> Array:
-        """Each class's probability, shape (rows, classes)."""
-        a = self.outputs
-        return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
 
 
 class Network:
@@ -267,28 +238,6 @@ class Network:
             yield backprop.forward(layers, table[start : start + _ROWS_AT_ONCE])
 
 
-def shares(network: Network, x: Array) -> list[dict[str, float]]:
-    """Return for each layer the share of saturated units (sigmoid, tanh) or of dead ones (relu), on rows of the data.
-
-    A row's unit is saturated where sigma' is below 4 % of its largest value; a unit is dead if it is 0 for every row.
-    """
-    encoding = network.preprocessing.encoding(x.dtype.name) if network.preprocessing is not None else None
-    table = encode(encoding, x) if encoding else numbers(x, network.weights.dtype.name, network.byte_factor)
-    structure = network.structure
-    work = Backprop(structure, len(table), network.weights.dtype.name).forward(structure.layers(network.weights), table)
-    found: list[dict[str, float]] = []
-    for activation, a in zip(structure.activations, work.a, strict=True):
-        if activation == "sigmoid":
-            found.append({"saturated": float(np.mean(np.abs(a - 0.5) > 0.49))})
-        elif activation == "tanh":
-            found.append({"saturated": float(np.mean(np.abs(a) > 0.98))})
-        elif activation == "relu":
-            found.append({"dead": float(np.mean(~a.any(axis=0)))})
-        else:
-            found.append({})
-    return found
-
-
 def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:
     """Return the classes as a tuple; refuse a number of them that the output layer cannot stand for."""
     outputs = structure.sizes[-1]
@@ -323,30 +272,3 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
     return Evaluation(len(rows), mean_cost, None, rmse, float(explained.mean()))
-
-
-def gradcheck(network: Network | Sequence[int], rows: int = 8, seed: int = 0, **parts: Any) -> GradCheck:
-    """Compare backprop with central differences on random rows, in float64, for a network or for sizes and parts.
-
-    Args:
-        network: a network, or the sizes of one whose ``parts`` are given as to :class:`Network`.
-        rows: how many random rows.
-        seed: fixes them, and the weights where sizes are given.
-        parts: activation, output, cost, connections.
-
-    >>> gradcheck((4, 5, 3), activation="gelu").passes()
-    True
-    """
-    if not isinstance(network, Network):
-        network = Network(network, seed=seed, dtype="float64", **parts)
-    structure = network.structure
-    random = np.random.default_rng(seed)
-    x = random.normal(size=(rows, structure.sizes[0]))
-    y: Array
-    if structure.cost in ("cross-entropy", "binary-cross-entropy"):
-        y = random.integers(0, max(2, structure.sizes[-1]), rows)
-    elif structure.cost == "poisson":
-        y = random.poisson(2.0, (rows, structure.sizes[-1])).astype(np.float64)
-    else:
-        y = random.random((rows, structure.sizes[-1]))
-    return check_gradient(structure, network.weights, x, y)

@@ -137,6 +137,8 @@ def _train(
     noted: Sequence[str] = (),
 ) -> Result:
     started = time.perf_counter() if started is None else started
+    if wanted.test_file is not None:  # for whoever resumes the run from another folder
+        wanted = replace(wanted, test_file=str(Path(wanted.test_file).absolute()))
     names = [address_of(source) for source in sources]
 
     told: list[str] = [*noted]

@@ -56,7 +56,7 @@ def test_saturated_and_dead_units_are_counted():
     network = distbp.Network((2, 2, 2), "sigmoid")
     layers = network.structure.layers(network.weights)
     layers[0].w[:] = [[1000, 0], [0, 0]]
-    from distbp.network import shares
+    from distbp.inspecting import shares
 
     x = np.array([[1.0, 0], [-1, 0], [0, 1]], np.float32)
     assert shares(network, x)[0] == {"saturated": pytest.approx(2 / 6)}

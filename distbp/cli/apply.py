@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -65,18 +64,16 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
 
 def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
     """Return all scores as JSON's types; what cannot be told is null."""
+    from distbp.files import for_json
+
     told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
     for name, value in found.scores._asdict().items():
         told[name] = value if isinstance(value, float) else value.tolist()
     if classes:
         told["classes"] = list(classes)
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, list):
-            return [plain(each) for each in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return {name: plain(value) for name, value in told.items()}
+    described: dict[str, Any] = for_json(told)
+    return described
 
 
 def _class_table(found: Score, classes: Sequence[Any]) -> list[str]:

@@ -79,8 +79,8 @@ def gradcheck(
       distbp gradcheck --sizes 8,16,4 --activation gelu --cost huber
     """
     from distbp.config import Config
+    from distbp.inspecting import gradcheck as check
     from distbp.network import Network
-    from distbp.network import gradcheck as check
 
     if run is not None:
         found = check(Network.load(run), seed=seed)

@@ -14,7 +14,7 @@ from distbp.data.chunks import Chunks, Mark
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.labels import Labels
-from distbp.data.moments import Moments
+from distbp.data.moments import Moments, knots_of
 from distbp.data.parts import Parts
 from distbp.data.preprocessing import CATEGORY, Column, Preprocessing, Target, kept_rows
 from distbp.data.reading import Reading
@@ -238,7 +238,7 @@ class Building:
                         mean=0.0 if is_plain else float(moments.mean[place]),
                         deviation=1.0 if is_plain else float(deviations[place]),
                         median=float(quantiles[place][_PIECES // 2]),
-                        knots=() if is_plain else _knots(quantiles[place]),
+                        knots=() if is_plain else knots_of(quantiles[place]),
                         missing=int(missing[place]),
                         is_used=bool(moments.varies[place] or 0 < missing[place] < moments.rows),
                     )
@@ -286,14 +286,6 @@ class Building:
         self._chunk, self._in_tests = told["chunk"], told["in_tests"]
         self._mark = (Mark(**told["mark"]), told["done"], told["starts"])
         self.labels.go_on(told["labels"])
-
-
-def _knots(quantiles: Array) -> tuple[float, ...]:
-    """Return the different ones of a number's quantiles, none if they make but one piece."""
-    knots = np.unique(quantiles)
-    far = knots[1:] - knots[:-1] > 1e-6 * (knots[-1] - knots[0])  # closer ones are one number, rounded
-    chosen = tuple(np.concatenate([knots[:1], knots[1:][far]]).tolist())
-    return chosen if len(chosen) > 2 else ()
 
 
 def _after(chunks: Chunks, rows: int) -> tuple[Mark, int]:

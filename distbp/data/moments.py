@@ -108,3 +108,11 @@ class Moments:
         moments.rows, moments._stride = (int(number) for number in state["numbers"])
         moments._samples = [state["sample"]]
         return moments
+
+
+def knots_of(quantiles: Array) -> tuple[float, ...]:
+    """Return the different ones of a number's quantiles, none if they make but one piece."""
+    knots = np.unique(quantiles)
+    far = knots[1:] - knots[:-1] > 1e-6 * (knots[-1] - knots[0])  # closer ones are one number, rounded
+    chosen = tuple(np.concatenate([knots[:1], knots[1:][far]]).tolist())
+    return chosen if len(chosen) > 2 else ()

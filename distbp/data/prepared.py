@@ -112,6 +112,9 @@ def prepare(
         DataError: the tables cannot be used; nothing is left behind then.
     """
     with _partial(folder, note) as partial:
+        if is_prepared(folder):  # by the process that was waited for
+            partial.rmdir()
+            return
         beginning = Building(tables, tests, reading, InFiles(partial))
         files, building = _begun(partial, source, beginning, (tables, tests, reading), note)
         kept_at = time.monotonic()
@@ -133,8 +136,8 @@ def prepare(
             shutil.rmtree(partial, ignore_errors=True)
             raise
         except KeyboardInterrupt:
-            _keep(partial, files, building)
-            note(f"what was read is kept in {partial}: the same command goes on from there")
+            if (partial / _STATE).exists():
+                note(f"what was read is kept in {partial}: the same command goes on from there")
             raise
         finally:
             files.close()
@@ -160,25 +163,26 @@ def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: 
 
 @contextmanager
 def _partial(folder: Path, note: Note) -> Iterator[Path]:
-    """Give the folder beside ``folder`` in which it is made, to one process at a time."""
+    """Give the folder beside ``folder`` in which it is made, to one process at a time, which its lock says."""
     partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.with_name(f".{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
-    try:
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            note(f"another process is making {folder}: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        partial.mkdir(exist_ok=True)
-        yield partial
-    finally:
-        with suppress(OSError):
-            folder.with_name(f".{folder.name}.lock").unlink()
-        os.close(lock)
+            partial.mkdir(parents=True, exist_ok=True)
+            lock = os.open(partial, os.O_RDONLY)
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                note(f"another process is making {folder}: waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            # whoever had the lock may have renamed or removed what it was on
+            if partial.exists() and os.path.samestat(os.fstat(lock), partial.stat()):
+                yield partial
+                return
+        finally:
+            os.close(lock)
 
 
 def _begun(partial: Path, source: dict[str, Any], fresh: Building, again: Any, note: Note) -> tuple[InFiles, Building]:

@@ -12,6 +12,35 @@ _SMALLEST = 1e-15
 """Probability below which the logarithm of the log-loss is taken no further."""
 
 
+class Evaluation(NamedTuple):
+    """How a network does on rows whose targets are known. What does not apply is None."""
+
+    rows: int
+    cost: float
+    """Mean of the examples' costs."""
+    accuracy: float | None
+    """Share of the rows whose class is right."""
+    rmse: float | None
+    """Root of the mean squared error over rows and values, in the targets' own unit."""
+    r2: float | None
+    """Share of the values' variance that is explained, averaged over the values of a row."""
+
+
+class Answers(NamedTuple):
+    """What a network says of rows."""
+
+    outputs: Array
+    """a^L of each row, shape (rows, m_L)."""
+    chosen: Array
+    """The number of each row's class; empty for values."""
+
+    @property
+    def probabilities(self) -> Array:
+        """Each class's probability, shape (rows, classes)."""
+        a = self.outputs
+        return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
+
+
 class ClassScores(NamedTuple):
     """How good predicted classes and their probabilities are."""
 

@@ -100,18 +100,18 @@ def test_killed_reading_goes_on(table, tmp_path):
 
 
 def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, monkeypatch):
-    path = write_table(tmp_path / "t.csv", 70_000)
+    path = write_table(tmp_path / "t.csv", 140_000)
     monkeypatch.setattr("distbp.data.prepared._SECONDS_BETWEEN_STATES", 0.0)
 
     def interrupt(done, total):
-        if done > total / 2:
+        if done > 0.7 * total:
             raise KeyboardInterrupt
 
     told = []
     with pytest.raises(KeyboardInterrupt):
         prepare(path, out=tmp_path / "out", progress=interrupt, note=told.append)
     assert "the same command goes on from there" in told[-1]
-    write_table(path, 70_000, seed=1)
+    write_table(path, 140_000, seed=1)
     prepare(path, out=tmp_path / "out")
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(path))
 

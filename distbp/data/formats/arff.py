@@ -6,8 +6,9 @@ import csv
 import re
 from pathlib import Path
 
+from distbp.data.formats.guessing import Dialect
 from distbp.data.formats.table import DATE, NUMBER, TEXT
-from distbp.data.formats.text import Dialect, TextTable
+from distbp.data.formats.text import TextTable
 from distbp.errors import DataError
 
 _ATTRIBUTE = re.compile(r"""@attribute\s+('(?:[^'\\]|\\.)*'|"[^"]*"|\S+)\s+(.+)""", re.IGNORECASE)

@@ -7,12 +7,12 @@ import gzip
 import io
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from distbp.data.formats.guessing import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
 from distbp.data.formats.table import (
     BOOLEAN,
     DATE,
@@ -27,33 +27,14 @@ from distbp.data.formats.table import (
     check_names,
     kind_of,
 )  # fmt: skip
-from distbp.errors import DataError, UsageError
+from distbp.errors import DataError
 
 _BLOCK = 32 << 20
 """Bytes that are parsed at once. The types are those of the first block's cells."""
-_SAMPLE = 1 << 18
-_LINES_LOOKED_AT = 200
-_CELLS_LOOKED_AT = 10_000
-_SHARE_OF_NUMBERS = 0.95
-_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _NULLS = [*MISSING, *(f" {value}" for value in MISSING)]
 _CONTENT = re.compile(rb"\S")
 _ERRORS = (OSError, EOFError, zlib.error)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a table's text is written."""
-
-    separator: str
-    names: tuple[str, ...]
-    header: bool
-    start: int
-    """Where the first row begins, in bytes."""
-    comment: str = ""
-    """What lines begin with that are no rows."""
-    quote: str = '"'
 
 
 class TextTable:
@@ -68,8 +49,10 @@ class TextTable:
         self.is_compressed = _begins(path, b"\x1f\x8b")
         self.size = 0 if self.is_compressed else path.stat().st_size
         with self._opened() as file:
-            sample = self._read(file, _SAMPLE)
-        self.dialect = dialect or self._guess(sample, separator, header)
+            sample = self._read(file, SAMPLE)
+        self.dialect = dialect or guess_dialect(self.name, sample, separator, header)
+        if dialect is None:
+            self._note(header is not None)
         check_names(self.dialect.names, self.name)
         self._wanted: list[str] = list(self.dialect.names)
         self._dates: dict[str, Any] = {}
@@ -114,7 +97,7 @@ class TextTable:
                 kind = kind_of(table[name].type)
                 # times of the day and the like are text
                 kinds[name] = TEXT if kind is None else NUMBER if types.is_null(table[name].type) else kind
-                if kinds[name] == TEXT and _are_mostly_numbers(table[name]):
+                if kinds[name] == TEXT and are_mostly_numbers(table[name]):
                     kinds[name] = NUMBER  # reading will name the cell that is none
             return kinds
         raise DataError(f"{self.name} holds no rows{' below its header' if self.dialect.header else ''}")
@@ -244,43 +227,13 @@ class TextTable:
             return f"is {value[:40]!r}: expected a date such as 2026-11-25, as in the first rows"
         return ""
 
-    def _guess(self, sample: bytes, separator: str | None, header: bool | None) -> Dialect:
-        """Find out separator, header and comments; what the file's ending does not say is noted."""
-        if not sample.strip():
-            raise DataError(f"{self.name} is empty: expected a table")
-        if b"\0" in sample[:4096]:
-            raise DataError(f"{self.name} is of no known kind: it is neither text nor a format that is read here")
-        start = 3 if sample.startswith(b"\xef\xbb\xbf") else 0
-        lines = [f"{line}\n" for line in sample[start:].decode("utf-8", "surrogateescape").split("\n")]
-        lines = (lines[:-1] if len(sample) == _SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
-        comment = ""
-        if any(line.startswith("|") for line in lines) and not all(line.startswith("|") for line in lines):
-            comment = "|" if separator != "|" else ""
-        shown = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
-        separator = _guess_separator(shown) if separator is None else _named_separator(separator)
-        try:
-            rows = [_cells(line, separator) for line in shown]
-        except csv.Error as error:
-            raise DataError(f"{self.name} is no table of text: {error}") from error
-        told = header is not None
-        if header is None:
-            header = _is_header(rows)
-        if header:
-            for line in lines:
-                start += len(line.encode("utf-8", "surrogateescape"))
-                if line.strip() and not (comment and line.startswith(comment)):
-                    break
-        names = tuple(cell.strip() for cell in rows[0]) if header else tuple(str(k) for k in range(len(rows[0])))
-        if any("\udc80" <= character <= "\udcff" for name in names for character in name):
-            raise DataError(f"{self.name} has a header that is not UTF-8 text: save the file as UTF-8")
-        self._note(separator, header, told, comment)
-        return Dialect(separator, names, header, start, comment)
-
-    def _note(self, separator: str, header: bool, told: bool, comment: str) -> None:
+    def _note(self, told: bool) -> None:
+        """Note what was guessed and the file's ending does not say."""
+        separator, header, comment = self.dialect.separator, self.dialect.header, self.dialect.comment
         ending = (self.path.with_suffix("") if self.path.suffix == ".gz" else self.path).suffix.lower()
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(ending)
         if separator != usual or not (header or told):
-            what = f"{_NAMES.get(separator, separator)} as separator, {'a' if header else 'no'} header"
+            what = f"{NAMES.get(separator, separator)} as separator, {'a' if header else 'no'} header"
             self.notes.append(f"{self.name}: {what} (--separator, --header/--no-header to change)")
         if comment:
             self.notes.append(f"{self.name}: lines that begin with {comment} are comments")
@@ -303,59 +256,3 @@ def _end_of_rows(buffer: bytearray, have: int, quote: bytes) -> int:
         quotes -= buffer.count(quote, before, end)
         end = before
     return end or last  # a single quote that is none, such as that of 5", closes nowhere
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    if separator == " ":
-        return line.split()
-    return next(csv.reader([line], delimiter=separator), [])
-
-
-def _named_separator(said: str) -> str:
-    by_name = {name: character for character, name in _NAMES.items()}
-    separator = by_name.get(said, "\t" if said == "\\t" else said)
-    if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
-        raise UsageError(f"separator {said!r} is no single character, nor one of {', '.join(by_name)}")
-    return separator
-
-
-def _are_mostly_numbers(cells: Any) -> bool:
-    """Return whether a column of text looks like numbers with a mistake in it."""
-    present = [text for text in cells.slice(0, _CELLS_LOOKED_AT).to_pylist() if text is not None]
-    numbers = sum(map(_is_number, present))
-    return numbers >= _SHARE_OF_NUMBERS * len(present) > 0 and numbers >= 2
-
-
-def _guess_separator(lines: Sequence[str]) -> str:
-    """Return the separator that cuts the lines into equally many cells, as many as possible."""
-    best, best_score = ",", (0.0, 0)
-    for separator in (",", "\t", ";", "|", " "):
-        try:
-            counts = Counter(len(_cells(line, separator)) for line in lines)
-        except csv.Error:
-            continue
-        count, often = counts.most_common(1)[0]
-        score = (round(often / len(lines), 1), count)
-        if count > 1 and score > best_score and (separator != " " or best_score[0] < 0.9):
-            best, best_score = separator, score
-    return best
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: words above numbers, or words that no row below repeats."""
-    first, rest = [cell.strip() for cell in rows[0]], rows[1:]
-    if any(_is_number(cell) or cell in MISSING for cell in first):
-        return False
-    columns = [[row[k].strip() for row in rest if k < len(row)] for k in range(len(first))]
-    present = [[cell for cell in column if cell not in MISSING] for column in columns]
-    if any(column and all(map(_is_number, column)) for column in present):
-        return True
-    return all(name not in column for name, column in zip(first, columns, strict=True))
