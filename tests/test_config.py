@@ -131,7 +131,7 @@ def test_bad_value_is_refused_and_its_setting_named(setting, value):
 
 HAS_ITS_OWN_NONE = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
-    "class_weights", "early_stopping", "task", "shards", "address", "target", "weights", "separator",
+    "class_weights", "early_stopping", "task", "shards", "address", "servers", "target", "weights", "separator",
     "header", "test_file",
 }  # fmt: skip
 

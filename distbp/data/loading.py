@@ -158,6 +158,10 @@ def _opened(
     """Return the tables of one source, and of its test part; text is read as that of the tables before."""
     if isinstance(source, DataSet | tuple) or source in BUILT_IN if isinstance(source, str) else False:
         return None
+    if isinstance(source, np.ndarray) and source.dtype.names is None and reading.target is None:
+        raise UsageError(
+            "data must be a name, a path, a pair (x, y) or a table: an array alone needs its target's number"
+        )
     if is_table(source):
         return [table_of(source)], []
     if not isinstance(source, str | Path):
