@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -115,24 +115,24 @@ def prepare(
         if is_prepared(folder):  # by the process that was waited for
             partial.rmdir()
             return
-        beginning = Building(tables, tests, reading, InFiles(partial))
-        files, building = _begun(partial, source, beginning, (tables, tests, reading), note)
+        files: InFiles | None = None
         kept_at = time.monotonic()
 
         def keep() -> None:
             nonlocal kept_at
+            assert files is not None
             if time.monotonic() - kept_at > _SECONDS_BETWEEN_STATES:
                 _keep(partial, files, building)
                 kept_at = time.monotonic()
 
         try:
+            files, building = _begun(partial, source, lambda into: Building(tables, tests, reading, into), note)
             building.read(note, progress, keep)
             data = building.finish(folder.name)
             files.finish()
             data = replace(data, sha256=data_fingerprint(data))
             _describe(partial, data, reading.dtype, source)
         except DistbpError:
-            files.close()
             shutil.rmtree(partial, ignore_errors=True)
             raise
         except KeyboardInterrupt:
@@ -140,7 +140,8 @@ def prepare(
                 note(f"what was read is kept in {partial}: the same command goes on from there")
             raise
         finally:
-            files.close()
+            if files is not None:
+                files.close()
         for name in (_STATE, _SOURCE):
             (partial / name).unlink(missing_ok=True)
         partial.rename(folder)
@@ -185,24 +186,25 @@ def _partial(folder: Path, note: Note) -> Iterator[Path]:
             os.close(lock)
 
 
-def _begun(partial: Path, source: dict[str, Any], fresh: Building, again: Any, note: Note) -> tuple[InFiles, Building]:
+def _begun(
+    partial: Path, source: dict[str, Any], building_in: Callable[[InFiles], Building], note: Note
+) -> tuple[InFiles, Building]:
     """Return the files and the building, as they were left if that was for the same source."""
-    tables, tests, reading = again
     if (partial / _STATE).exists() and (partial / _SOURCE).exists():
         with suppress(RunError, DataError, KeyError, ValueError, OSError):
             if read_json(partial / _SOURCE) == source:
                 arrays, texts = read_tensors(partial / _STATE)
                 files = InFiles(partial, json.loads(texts["rows"]))
-                building = Building(tables, tests, reading, files)
+                building = building_in(files)
                 building.go_on(arrays, texts)
-                note(f"going on in {partial} after {sum(files.rows.get(p, 0) for p in _X):,} rows")
+                note(f"going on in {partial} after {sum(files.rows.get(part, 0) for part in _X):,} rows")
                 return files, building
     for path in partial.iterdir():
         path.unlink()
-    write_json(partial / _SOURCE, source)
     files = InFiles(partial)
-    fresh._parts = files
-    return files, fresh
+    building = building_in(files)
+    write_json(partial / _SOURCE, source)
+    return files, building
 
 
 _X = ("train-x", "test-x", "validation-x")

@@ -60,6 +60,9 @@ def test_files_that_are_no_tables_are_refused(content, message, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         load(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=message):
+        prepare(tmp_path / "t.csv", out=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"], "nothing half-written stays"
 
 
 def test_bad_number_far_down_is_named(tmp_path):
