@@ -54,8 +54,8 @@ class _Host(Alive):
     def begin(self, state: Array, step: int, strategies: Sequence[Any]) -> tuple[str, int]:
         """Go on from this state after ``step`` steps, with a worker for each of these places; return the address."""
         address = ray.util.get_node_ip_address()
-        x, y, factor, _ = self._rows
-        rows = Rows(ray.get(x), ray.get(y), factor)
+        x, y, factor, _, encoding = self._rows
+        rows = Rows(ray.get(x), ray.get(y), factor, encoding=encoding)
         self._host = Host(self._structure, self._config, rows, len(strategies), state, step, address)
         exchange, self._strategies = self._host.exchange, strategies
 
