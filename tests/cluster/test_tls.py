@@ -57,8 +57,9 @@ def test_a_run_over_tls_gives_the_same_bits(environment, tmp_path):
         address = cluster.stdout.readline().strip()
         host, _, port = address.rpartition(":")
         trusted = ssl.create_default_context(cafile=environment["RAY_TLS_CA_CERT"])
-        with socket.create_connection((host, int(port)), timeout=10) as plain:
-            assert trusted.wrap_socket(plain, server_hostname=host).version()
+        plain = socket.create_connection((host, int(port)), timeout=10)
+        with trusted.wrap_socket(plain, server_hostname=host) as wrapped:
+            assert wrapped.version()
         done = subprocess.run(
             [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "10", "--shards", "4", "--workers", "2",
              "--address", address, "--run-dir", "run"],
