@@ -10,6 +10,7 @@ DistbpError
     |-- DivergedError   a cost, a gradient or a weight is no longer a finite number
     |-- CorruptError    two computations of the same thing gave different bits
     `-- PeerLostError   a worker or the parameter server was lost, and nobody could take its place
+        `-- HeadLostError   the head of the Ray cluster was lost, without which nobody can be replaced
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ class CorruptError(TrainingError):
 
 class PeerLostError(TrainingError):
     """A worker or the parameter server was lost, and nobody could take its place."""
+
+
+class HeadLostError(PeerLostError):
+    """The head of the Ray cluster was lost, without which nobody can be replaced, and Ray cannot be asked to end."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

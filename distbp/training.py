@@ -78,6 +78,7 @@ def resume(
     config: Config | None = None,
     *,
     workers: int | str | None = None,
+    address: str | None = None,
     force: bool = False,
     callbacks: Sequence[Callback] = (),
     started: float | None = None,
@@ -89,6 +90,7 @@ def resume(
         data: where the data are now, if not where they were; arrays must be given again.
         config: the settings; None for those of the run. Only those that never change the result may differ.
         workers: compute with so many workers from now on; None for as many as before.
+        address: go on with this Ray cluster; None for the one that the run was on.
         force: go on with other data, settings or arithmetic all the same; the result is another one then.
         callbacks: told about the run while it goes on.
         started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
@@ -108,6 +110,8 @@ def resume(
     wanted = config or past.config
     if workers is not None:
         wanted = replace(wanted, workers=workers)
+    if address is not None:
+        wanted = replace(wanted, address=address)
     return _train(sources, wanted, past.network(wanted), past.path, callbacks, started, past, force, noted)
 
 

@@ -128,8 +128,8 @@ class Hosts:
             self.note(text)
         self.newcomers += come
 
-    def take_in(self, state: Any, step: int) -> None:
-        """Let the newcomers take part; they go on from ``state``.
+    def take_in(self, state: Any, step: int) -> list[str]:
+        """Let the newcomers take part, going on from ``state``; return their names.
 
         Raises:
             ClusterError: one has too little shared memory.
@@ -140,11 +140,13 @@ class Hosts:
             for member in members
         ]
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
+        names = []
         for member, call in zip(members, calls, strict=True):
             if ray.wait([call], timeout=0)[0]:
                 try:
                     member.address = ray.get(call)
                     self.members.append(member)
+                    names.append(member.name)
                     continue
                 except RayTaskError as error:
                     raise_cause(error)
@@ -152,6 +154,7 @@ class Hosts:
                 except RayActorError:
                     pass
             ray.kill(member.actor)
+        return names
 
     def lose(self, member: Member) -> None:
         """Go on without a host."""

@@ -7,7 +7,6 @@ them have done.
 from __future__ import annotations
 
 import secrets
-import socket
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
@@ -19,6 +18,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from distbp.actors.calls import failed, raise_cause
+from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts, Member
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
@@ -51,7 +51,7 @@ class HostsPath:
         self._lost, self._workers_lost = 0, 0
         self._can_factor = self._config.wire == "exact"
         self._next_care = 0.0
-        self._head_seen = time.monotonic()
+        self._head = HeadWatch(self._config.timeout)
 
     def start(self) -> None:
         """Start the hosts, and wait until as many workers as are needed have their places there.
@@ -68,7 +68,8 @@ class HostsPath:
         deadline = time.monotonic() + self._config.wait
         places = 0
         while places < least:
-            self._hosts.start()
+            if self._head.look(step):
+                self._hosts.start()
             self._hosts.look()
             places = sum(len(member.numbers) for member in self._hosts.newcomers)
             if time.monotonic() > deadline:
@@ -213,12 +214,14 @@ class HostsPath:
             return members[0].done
         elif is_broken or self._hosts.newcomers:
             if self._hosts.newcomers:
-                self._hosts.take_in(self._hosts.nearest().actor.state.remote(self.step), self.step)
+                for name in self._hosts.take_in(self._hosts.nearest().actor.state.remote(self.step), self.step):
+                    self._hosts.note(f"{name} joined in step {self.step}")
             self._meet()
         return {}
 
     def _begin_again(self) -> None:
         """Go on with other hosts, from what the driver has kept."""
+        self._head.look(self._seen)
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
         self._fill(self._config.least_workers)
 
@@ -293,8 +296,8 @@ class HostsPath:
 
     def _care(self) -> None:
         """Start hosts where there are CPUs and none is; let all pause when one has come that may take part."""
-        self._look_for_head()
-        self._hosts.start()
+        if self._head.look(self._seen):
+            self._hosts.start()
         try:
             self._hosts.look()
         except PeerLostError as error:  # the others are not concerned
@@ -305,23 +308,6 @@ class HostsPath:
     def _pause(self) -> None:
         for member in self._hosts.members[:1]:  # the view's first host stops all
             member.actor.halt.remote()
-
-    def _look_for_head(self) -> None:
-        """End the run if Ray's head is gone: nothing that is lost from here on could be replaced.
-
-        Raises:
-            PeerLostError: it is.
-        """
-        address = ray.get_runtime_context().gcs_address
-        host, _, port = address.rpartition(":")
-        with suppress(OSError):
-            socket.create_connection((host.strip("[]"), int(port)), timeout=_CARE_SECONDS).close()
-            self._head_seen = time.monotonic()
-        if time.monotonic() - self._head_seen > self._config.timeout:
-            raise PeerLostError(
-                f"Ray's head at {address} gave no answer for {self._config.timeout:g} s (--timeout) in step "
-                f"{self._seen}"
-            )
 
     @property
     def recoveries(self) -> int:

@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 
 from distbp.actors.calls import ended
 from distbp.actors.crew import Crew, longest_start
+from distbp.actors.head import HeadWatch
 from distbp.actors.places import Places
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
@@ -47,6 +48,7 @@ class SharedPath:
         self._lost_in = -1, 0.0
         """The step in which a server was lost last, and since when that goes on."""
         self._next_care = 0.0
+        self._head = HeadWatch(self._config.timeout) if self._config.address else None
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0
@@ -135,6 +137,8 @@ class SharedPath:
         if time.monotonic() > self._next_care:
             self._next_care = time.monotonic() + _CARE_SECONDS
             self._places.care()
+            if self._head is not None:
+                self._head.look(self._exchange.step)
         return news if news is not None and "done" in news else None
 
     def _serve(self) -> None:
@@ -225,5 +229,7 @@ def shared_path(crew: Crew, state: Array, rows: int, step: int, layers: int) -> 
         exchange.go_to(step)
         path = SharedPath(crew, exchange, rows)
         path.start()
-        yield path
-        path.close()
+        try:
+            yield path
+        finally:
+            path.close()

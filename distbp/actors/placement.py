@@ -13,7 +13,7 @@ from ray.util.placement_group import placement_group, placement_group_table, rem
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from distbp.config import Config
-from distbp.errors import ClusterError
+from distbp.errors import ClusterError, HeadLostError
 
 _PATIENCE_SECONDS = 3.0
 """What Ray may take to find free CPUs without a word being said."""
@@ -87,8 +87,12 @@ def placed(config: Config, note: Callable[[str], None]) -> Iterator[Placement]:
                     f"{what}, {busy} after {config.wait:g} s: wait for the others, or use fewer --workers"
                 )
         yield placement
-    finally:
+    except HeadLostError:  # which would have to be asked
+        raise
+    except BaseException:
         placement.remove()
+        raise
+    placement.remove()
 
 
 def with_cluster_workers(config: Config, note: Callable[[str], None]) -> Config:

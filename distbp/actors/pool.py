@@ -54,8 +54,8 @@ class ActorPool:
             self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
         try:
             self._enter()
-        except BaseException:
-            self.__exit__(None, None, None)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -89,7 +89,7 @@ class ActorPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred():
-            self._exit.close()
+            self._exit.__exit__(kind, error, at)
 
     @property
     def step(self) -> int:

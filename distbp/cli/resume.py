@@ -13,9 +13,14 @@ from distbp.cli.options import WorkerCount
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--workers", type=WorkerCount(), help="As in train; never changes the result.  [default: as before]")
 @click.option("--data", multiple=True, metavar="DATA", help="Where the data are now.  [default: where they were]")
+@click.option(
+    "--address", metavar="HOST:PORT", help="As in train: the Ray cluster to go on with.  [default: as before]"
+)
 @click.option("--force", is_flag=True, help="Go on with other data or arithmetic all the same; changes the result.")
 @click.pass_obj
-def resume(started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], force: bool) -> None:
+def resume(
+    started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None, force: bool
+) -> None:
     """Go on with a RUN that was interrupted or killed, from its newest good checkpoint.
 
     The result is, bit for bit, that of a run without a break, with any number of workers.
@@ -32,5 +37,7 @@ def resume(started: float, /, run: Path, workers: int | str | None, data: tuple[
         say_already_done(run)
         return
     with shown() as callbacks:
-        result = resume_run(run, list(data) or None, workers=workers, force=force, callbacks=callbacks, started=started)
+        result = resume_run(
+            run, list(data) or None, workers=workers, address=address, force=force, callbacks=callbacks, started=started
+        )
     finished(run, result.summary)

@@ -68,3 +68,24 @@ def test_an_open_cluster_on_another_machine_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "on another machine and no token protects it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_cpus_that_others_use_are_waited_for(shared_ray: str, tmp_path: Path) -> None:
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    others = placement_group([{"CPU": 1}] * 7)
+    assert others.wait(30)
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "1", "--run-dir", "run", "--workers", "2"]
+    process = subprocess.Popen(
+        [*command, "--address", shared_ray], cwd=tmp_path, env=os.environ.copy(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        note = next((line for line in process.stderr if "waiting" in line), "")
+    finally:
+        remove_placement_group(others)
+    _, said = process.communicate(timeout=60)
+    what = "--workers 2 needs 2 CPUs, the cluster has 8, of which 1 are free: waiting 60 s for them, --wait to change"
+    assert note == f"note: {what}\n"
+    assert process.returncode == 0, said
+    assert (tmp_path / "run" / "summary.json").exists()
