@@ -16,6 +16,7 @@ from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
+from distbp.cli.plan import plan
 from distbp.cli.resume import resume
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
@@ -45,7 +46,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    train, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench, submit, list_jobs, logs, stop, fetch
+    train, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench, plan,
+    submit, list_jobs, logs, stop, fetch,
 )  # fmt: skip
 for command in _COMMANDS:
     commands.add_command(command)
