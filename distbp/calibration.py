@@ -54,7 +54,7 @@ class HostPlan:
 
     @property
     def stops_paying(self) -> int | None:
-        """The number of hosts beyond which more of them hardly help; None if it is not below the largest one."""
+        """The least number of hosts that no larger one betters by 10 %; None if that is the largest."""
         reached = stops_paying(self.steps).hosts
         return reached if reached < self.steps[-1].hosts else None
 

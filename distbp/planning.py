@@ -28,7 +28,7 @@ Not in it: hosts of different speed (the slowest decides), other traffic, a swit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -227,11 +227,9 @@ def host_counts(least: int, most: int) -> list[int]:
     return sorted({least, most, *(power for power in powers if least <= power <= most)})
 
 
-def stops_paying(steps: Iterable[Step]) -> Step:
-    """Return the step beyond which more hosts bring less than 10 % each time, or nothing."""
-    reached, *more = steps
-    for step in more:
-        if reached.seconds < _WORTH_IT * step.seconds:
-            break
-        reached = step
-    return reached
+def stops_paying(steps: Sequence[Step]) -> Step:
+    """Return the first of the steps, which are in rising order of hosts, that no later one betters by 10 %."""
+    for number, step in enumerate(steps):
+        if all(step.seconds < _WORTH_IT * later.seconds for later in steps[number + 1 :]):
+            return step
+    raise ValueError("no steps")

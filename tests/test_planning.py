@@ -131,6 +131,13 @@ def test_messages_end_the_gain() -> None:
     assert steps[-1].seconds > reached.seconds
 
 
+def test_a_small_gain_on_the_way_to_a_large_one_does_not_end_it() -> None:
+    step = step_of(job(), MACHINE, GBIT, 1, 0)
+    steps = [step._replace(hosts=hosts, seconds=ms) for hosts, ms in ((1, 10.0), (2, 9.5), (4, 6.0), (8, 5.9))]
+    assert stops_paying(steps).hosts == 4
+    assert stops_paying(steps[:1]).hosts == 1
+
+
 def test_costs_are_seconds() -> None:
     assert all(0 < cost < 0.01 for cost in FITTED)
 

@@ -139,7 +139,7 @@ def _findings(found: HostPlan) -> list[str]:
     ]
     first, last = found.steps[0], found.steps[-1]
     if found.stops_paying is not None:
-        told.append(f"beyond {found.stops_paying:,} hosts more of them gain less than 10 % each time, or nothing")
+        told.append(f"adding hosts stops paying at {found.stops_paying:,}: no more of them would be 10 % quicker")
     elif first is not last:
         told.append(f"more hosts pay up to {last.hosts:,}, the most that were asked for")
     quickest = min(found.steps, key=lambda step: step.seconds)

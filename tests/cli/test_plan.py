@@ -26,6 +26,7 @@ def test_the_table(printed) -> None:
     assert head.split()[:3] == ["hosts", "step", "ms"]
     assert [row.split()[0] for row in rows] == ["1", "2", "4", "8", "12"]
     told = "\n".join(lines[6:])
+    assert "adding hosts stops paying at 1:" in told
     assert "9,610 parameters, 256 rows in 4 shards" in told
     assert "4 shards are work for 4 hosts, others stay idle; --shards 12 would use more" in told
 
