@@ -77,42 +77,36 @@ def medians(points: Sequence[Point]) -> list[Point]:
 
 
 class Model:
-    """The model with this machine's arithmetic, for the share of the CPU that the points were taken with."""
+    """The model with the arithmetic of a host, for the share of the CPU that the points were taken with."""
 
     def __init__(self, points: Sequence[Point], data: Path) -> None:
-        """Measure each shard's arithmetic here; what a host makes of it is what its points with one host say."""
-        self._jobs: dict[tuple[str, int], tuple[Job, Machine]] = {}
-        self._slower: dict[str, float] = {}
+        """Take the gradient's time from the points with one host, in proportion to the rows; the rest is measured."""
+        self._jobs: dict[str, tuple[Job, Machine]] = {}
         data_set = load(data)
-        for case, hosts in sorted({(point.case, point.hosts) for point in points}):
-            config, structure = settle(CASES[case].config(hosts), data_set, None)
-            with pin_threads(1):
-                machine = measure_machine(
-                    structure, config, data_set.train, initial_state(structure, config), hosts, 1.5
-                )
-            self._jobs[case, hosts] = job_of(config, structure, config.batch_size, hosts), machine
         for point in points:
             if point.hosts == 1:
-                _, machine = self._jobs[point.case, 1]
-                self._slower[point.case] = point.step / (machine.shard + machine.update)
+                config, structure = settle(CASES[point.case].config(1), data_set, None)
+                state = initial_state(structure, config)
+                with pin_threads(1):
+                    machine = measure_machine(structure, config, data_set.train, state, 1, 1.0)
+                machine = machine._replace(shard=point.step * point.cpus - machine.update)
+                self._jobs[point.case] = job_of(config, structure, config.batch_size, 1), machine
 
     def described(self) -> str:
         """Return what the arithmetic was found to take."""
-        rows = [
-            [case, str(hosts), *(f"{1000 * seconds:.2f}" for seconds in machine), f"{self._slower[case]:.2f}"]
-            for (case, hosts), (_, machine) in self._jobs.items()
-        ]
-        return markdown(["case", "shards", "shard ms", "addition ms", "update ms", "slower on a host"], rows)
+        rows = [[case, *(f"{1000 * part:.2f}" for part in machine)] for case, (_, machine) in self._jobs.items()]
+        return markdown(["case", "gradient ms", "addition ms", "update ms"], rows)
 
     def step(self, point: Point, costs: Costs) -> Step:
         """Return what the model expects of a point."""
-        job, machine = self._jobs[point.case, point.hosts]
+        job, machine = self._jobs[point.case]
+        job, machine = job._replace(shards=point.hosts), machine._replace(shard=machine.shard / point.hosts)
         if point.wire == "float16":
             job = job._replace(wire_bytes=2, is_packed=True)
-        slower = self._slower[point.case]
         link = 1000 * Setting(point.hosts, point.rate, point.cpus).bytes_per_ms
         servers = servers_for(None, point.hosts)
-        return step_of(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(1 / point.cpus))
+        slower = 1 / point.cpus
+        return step_of(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
 
 
 def fit(points: Sequence[Point], model: Model) -> Costs:
