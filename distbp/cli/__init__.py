@@ -16,6 +16,7 @@ from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
+from distbp.cli.plan import plan
 from distbp.cli.prepare import prepare
 from distbp.cli.resume import resume
 from distbp.cli.train import train
@@ -46,7 +47,7 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    train, prepare, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench,
+    train, prepare, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench, plan,
     submit, list_jobs, logs, stop, fetch,
 )  # fmt: skip
 for command in _COMMANDS:

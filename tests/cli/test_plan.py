@@ -1,0 +1,89 @@
+"""``distbp plan``: what it prints, and what it refuses."""
+
+import json
+
+import pytest
+
+from distbp.cli import run
+
+PLAN = ("plan", "digits", "--hosts")
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]):
+    def command(*arguments: str) -> str:
+        assert run(arguments, 0.0) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return command
+
+
+def test_the_table(printed) -> None:
+    lines = printed(*PLAN, "1..12", "--batch-size", "256").splitlines()
+    head, *rows = lines[:6]
+    assert head.split()[:3] == ["hosts", "step", "ms"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "4", "8", "12"]
+    told = "\n".join(lines[6:])
+    assert "adding hosts stops paying at 1:" in told
+    assert "9,610 parameters, 256 rows in 4 shards" in told
+    assert "4 shards are work for 4 hosts, others stay idle; --shards 12 would use more" in told
+
+
+def test_json(printed) -> None:
+    found = json.loads(
+        printed(*PLAN, "1..4", "--json", "--batch-size", "256", "--hidden", "512", "--link", "10gbit", "--servers", "2")
+    )
+    assert found["link_bytes_per_s"] == 1.25e9
+    assert found["parameters"] == 64 * 512 + 512 + 512 * 10 + 10
+    assert [step["hosts"] for step in found["steps"]] == [1, 2, 4]
+    assert [step["servers"] for step in found["steps"]] == [None, 2, 2]
+    alone, two, _ = found["steps"]
+    assert alone["step_ms"] == found["alone"]["step_ms"]
+    assert alone["link_bytes"] == 0
+    assert two["link_bytes"] == pytest.approx(4 * found["parameters"], abs=8)
+    for step in found["steps"]:
+        assert step["samples_per_s"] == pytest.approx(256 / step["step_ms"] * 1000)
+        assert step["speed_up"] == pytest.approx(alone["step_ms"] / step["step_ms"])
+        assert step["idle_hosts"] == 0
+
+
+def test_one_number_of_hosts_with_several_workers_on_each(printed) -> None:
+    options = ("--per-host", "2", "--batch-size", "256", "--wire", "float16", "--link", "100mbit", "--json")
+    found = json.loads(printed(*PLAN, "3", *options))
+    [step] = found["steps"]
+    assert (step["hosts"], step["idle_hosts"], found["workers_per_host"]) == (3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--hosts", "0"), "'0' is no number of hosts"),
+        (("--hosts", "5..2"), "'5..2'"),
+        (("--hosts", "1.."), "'1..'"),
+        (("--hosts", "..4"), "'..4'"),
+        (("--hosts", "two"), "1..64"),
+        (("--hosts", "1..99999"), "4096"),
+        (("--hosts", "-1"), "-1"),
+        ((), "--hosts"),
+        (("--hosts", "2", "--link", "fast"), "10gbit"),
+        (("--hosts", "2", "--link", "0gbit"), "10gbit"),
+        (("--hosts", "2", "--link", "10"), "10gbit"),
+        (("--hosts", "2", "--per-host", "0"), "--per-host"),
+        (("--hosts", "2", "--workers", "2"), "leave --workers out"),
+        (("--hosts", "2", "--wire", "float8"), "unknown wire"),
+        (("--hosts", "2", "--servers", "0"), "--servers"),
+    ],
+)
+def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str) -> None:
+    assert run(("plan", "digits", *arguments), 0.0) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert told in err
+
+
+def test_data_that_are_missing_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(("plan", "nowhere.npz", "--hosts", "2"), 0.0) == 1
+    assert "nowhere.npz" in capsys.readouterr().err
