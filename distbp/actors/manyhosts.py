@@ -6,10 +6,9 @@ them have done.
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -20,10 +19,9 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from distbp.actors.calls import failed, raise_cause
 from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts, Member
+from distbp.actors.meeting import Meeting
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
-from distbp.parallel.mesh.factors import candidates, choose
-from distbp.parallel.mesh.view import View, servers_for
 from distbp.parallel.messages import diverged_record
 from distbp.parallel.records import StepRecord
 
@@ -45,11 +43,8 @@ class HostsPath:
         """The first step whose record was not yielded yet."""
         self._goal = step, 1.0
         self._halted = False
-        self._changes = 0
-        """Views so far; also those that did not come together."""
-        self._secret = secrets.token_bytes(32)
+        self._meeting = Meeting(hosts)
         self._lost, self._workers_lost = 0, 0
-        self._can_factor = self._config.wire == "exact"
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout)
 
@@ -226,73 +221,10 @@ class HostsPath:
         self._fill(self._config.least_workers)
 
     def _meet(self) -> None:
-        """Connect all hosts with each other in a new view; whoever cannot be reached is left out.
-
-        Raises:
-            PeerLostError: no two of them reach each other, or nobody is left.
-        """
-        deadline = time.monotonic() + self._config.wait
-        while members := self._hosts.members:
-            self._changes += 1
-            view = self._view(members)
-            calls = [
-                member.actor.meet.remote(view, number, self.step, self._secret) for number, member in enumerate(members)
-            ]
-            ray.wait(calls, num_returns=len(calls), timeout=2 * self._config.timeout)
-            missing: Counter[int] = Counter()
-            for number, call in enumerate(calls):
-                answer = _answered(call)
-                if answer is None:
-                    missing[number] += len(members)
-                else:
-                    missing.update(answer)
-            if not missing:
-                self._choose_factors(view.measures)
-                return
-            most = max(missing.values())
-            for number in [number for number, count in missing.items() if count == most]:
-                self._lost += 1
-                self._hosts.note(f"{members[number].name} cannot be reached by the others in step {self.step}")
-            for member in [members[number] for number, count in missing.items() if count == most]:
-                self._hosts.lose(member)
-            if time.monotonic() > deadline:
-                raise PeerLostError(f"the hosts did not reach each other within {self._config.wait:g} s (--wait)")
-        self._begin_again()
-
-    def _choose_factors(self, are_measured: bool) -> None:
-        """Let those layers travel as their factors with which a step is quicker so; the bits are the same."""
-        members = self._hosts.members
-        if not are_measured:
-            return
-        try:
-            rates = ray.get([member.actor.rates.remote() for member in members], timeout=self._config.timeout)
-            shards, itemsize = self._config.shards or 1, np.dtype(self._config.dtype).itemsize
-            layers = choose(self._hosts.structure, self._rows_per_shard, shards, len(members), itemsize, rates)
-            if layers:
-                ray.get([member.actor.agree.remote(layers) for member in members], timeout=self._config.timeout)
-        except RayError:  # one is lost, or has too little memory; the others may have agreed
-            self._can_factor = False
-            self._meet()
-
-    @property
-    def _rows_per_shard(self) -> int:
-        return -(-self._hosts.batch_size // (self._config.shards or 1))
-
-    def _view(self, members: Sequence[Member]) -> View:
-        assert self._config.shards is not None
-        servers = servers_for(self._config.servers, len(members))
-        return View(
-            self._changes,
-            tuple(member.address for member in members),
-            tuple(len(member.numbers) for member in members),
-            servers,
-            self._config.shards,
-            self._config.wire,
-            self._config.timeout,
-            measures=self._can_factor
-            and len(members) > 1
-            and bool(candidates(self._hosts.structure, self._rows_per_shard)),
-        )
+        """Connect all hosts with each other in a new view; whoever cannot be reached is left out."""
+        self._lost += self._meeting.meet(self.step)
+        if not self._hosts.members:
+            self._begin_again()
 
     def _care(self) -> None:
         """Start hosts where there are CPUs and none is; let all pause when one has come that may take part."""
@@ -352,14 +284,3 @@ def _ends_well(member: Member) -> bool:
         except RayError:
             return False
     return True
-
-
-def _answered(call: Any) -> dict[int, str] | None:
-    """Return what a host said of those it was to meet; None if it said nothing."""
-    if not ray.wait([call], timeout=0)[0]:
-        return None
-    try:
-        answer: dict[int, str] = ray.get(call)
-    except RayError:
-        return None
-    return answer
