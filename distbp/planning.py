@@ -91,10 +91,10 @@ class Costs(NamedTuple):
 
 
 FITTED = Costs(per_byte=1.08e-9, per_message=75e-6, latency=1.19e-3, per_packed=2e-9)
-"""What scripts/benchmarks/host_model.py gave on two and three hosts at 1 Gbit/s, each with half a core.
+"""Fitted by scripts/benchmarks/host_model.py to one run of each case on 2 and 3 hosts, 1 Gbit/s, half a core each.
 
-Four hosts, which then have all of the machine's cores, took 11 % to 23 % longer than these say. ``per_packed`` is an
-estimate from the passes over the numbers, not a fit.
+With them the model was 11 % to 23 % too quick for four hosts, which then had all of the machine's cores.
+``per_packed`` is an estimate from the passes over the numbers, not a fit.
 """
 
 

@@ -75,15 +75,14 @@ def plan(
     """
     from distbp.calibration import plan_hosts
     from distbp.config import Config
-    from distbp.data import load
+    from distbp.data.loading import load_as
+    from distbp.data.reading import Reading
     from distbp.planning import host_counts
 
     config = Config.from_settings(settings)
     if config.workers != "auto":
         raise UsageError(f"plan counts workers by --hosts and --per-host: leave --workers out, found {config.workers}")
-    data_set = load(
-        *data, task=config.task, test_fraction=config.test_fraction, seed=config.seed, dtype=config.dtype
-    )  # fmt: skip
+    data_set = load_as(data, Reading.of(config))
     found = plan_hosts(config, data_set, host_counts(*hosts), link, per_host)
     click.echo(json.dumps(_described(found, link)) if as_json else "\n".join([*_table(found), *_findings(found)]))
 
