@@ -11,6 +11,8 @@ import ray
 from distbp.errors import HeadLostError
 
 _LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 0.2
+"""How old an answer may be. Whoever asks a head that died meanwhile waits until Ray ends the process."""
 
 
 class HeadWatch:
@@ -31,7 +33,7 @@ class HeadWatch:
         Raises:
             HeadLostError: it gave no answer for --timeout, up to this step.
         """
-        if time.monotonic() - self._looked > _LOOK_SECONDS:
+        if time.monotonic() - self._looked > _AGAIN_SECONDS:
             host, _, port = self._address.rpartition(":")
             self._answers = False
             with suppress(OSError):
