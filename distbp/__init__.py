@@ -16,11 +16,15 @@ from distbp.version import __version__
 
 if TYPE_CHECKING:
     from distbp.callbacks import Callback as Callback
+    from distbp.callbacks import CheckpointRecord as CheckpointRecord
+    from distbp.callbacks import EpochRecord as EpochRecord
+    from distbp.callbacks import RecoveryRecord as RecoveryRecord
+    from distbp.callbacks import RunRecord as RunRecord
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
     from distbp.data import load as load
     from distbp.data import prepare as prepare
-    from distbp.descent import Result as Result
+    from distbp.errors import CallbackError as CallbackError
     from distbp.errors import DataError as DataError
     from distbp.errors import DistbpError as DistbpError
     from distbp.errors import TrainingError as TrainingError
@@ -28,18 +32,26 @@ if TYPE_CHECKING:
     from distbp.inspecting import gradcheck as gradcheck
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
+    from distbp.parallel.records import StepRecord as StepRecord
+    from distbp.results import Result as Result
     from distbp.training import resume as resume
     from distbp.training import train as train
 
 _HOMES = {
     "Callback": "distbp.callbacks",
+    "CallbackError": "distbp.errors",
+    "CheckpointRecord": "distbp.callbacks",
     "Config": "distbp.config",
     "DataError": "distbp.errors",
     "DataSet": "distbp.data",
     "DistbpError": "distbp.errors",
+    "EpochRecord": "distbp.callbacks",
     "Evaluation": "distbp.network",
     "Network": "distbp.network",
-    "Result": "distbp.descent",
+    "RecoveryRecord": "distbp.callbacks",
+    "Result": "distbp.results",
+    "RunRecord": "distbp.callbacks",
+    "StepRecord": "distbp.parallel.records",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
     "gradcheck": "distbp.inspecting",

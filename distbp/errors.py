@@ -7,6 +7,7 @@ DistbpError
 |-- ClusterError    Ray cannot be reached, or has too little for this run
 `-- TrainingError   the run began and could not go on
     |-- Interrupted     a callback or the user ended it; the state was kept
+    |-- CallbackError   a callback raised something
     |-- DivergedError   a cost, a gradient or a weight is no longer a finite number
     |-- CorruptError    two computations of the same thing gave different bits
     `-- PeerLostError   a worker or the parameter server was lost, and nobody could take its place
@@ -45,6 +46,23 @@ class TrainingError(DistbpError):
 
 class Interrupted(TrainingError):
     """A callback or the user ended the run; the state was kept."""
+
+
+class CallbackError(TrainingError):
+    """A callback raised something, which is the cause of this error; the state was kept.
+
+    Attributes:
+        callback: its class and method.
+        step: the steps that were done.
+    """
+
+    def __init__(self, callback: str, step: int, error: Exception) -> None:
+        said = (str(error).strip().splitlines() or [""])[0]
+        super().__init__(
+            f"callback {callback} failed after step {step}: {type(error).__name__}{': ' * bool(said)}{said}"
+        )
+        self.callback = callback
+        self.step = step
 
 
 class DivergedError(TrainingError):

@@ -17,7 +17,7 @@ from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Progress
 from distbp.data.loading import Source, address_of, is_large, load_as
 from distbp.data.reading import Reading
-from distbp.descent import Descent, Result
+from distbp.descent import Descent
 from distbp.errors import RunError, UsageError
 from distbp.keeping import Keeper, Past, read_past
 from distbp.network import Network
@@ -25,6 +25,7 @@ from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.digest import layer_hashes
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network, with_parts
+from distbp.results import Result
 from distbp.runs.directory import check_unused, held, made
 
 
