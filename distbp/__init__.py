@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from distbp.callbacks import RunRecord as RunRecord
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
+    from distbp.data import RowSource as RowSource
+    from distbp.data import from_batches as from_batches
+    from distbp.data import from_ray_data as from_ray_data
     from distbp.data import load as load
     from distbp.data import prepare as prepare
     from distbp.errors import CallbackError as CallbackError
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from distbp.network import Network as Network
     from distbp.parallel.records import StepRecord as StepRecord
     from distbp.results import Result as Result
+    from distbp.trainer import Trainer as Trainer
     from distbp.training import resume as resume
     from distbp.training import train as train
 
@@ -50,10 +54,14 @@ _HOMES = {
     "Network": "distbp.network",
     "RecoveryRecord": "distbp.callbacks",
     "Result": "distbp.results",
+    "RowSource": "distbp.data",
     "RunRecord": "distbp.callbacks",
     "StepRecord": "distbp.parallel.records",
+    "Trainer": "distbp.trainer",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
+    "from_batches": "distbp.data",
+    "from_ray_data": "distbp.data",
     "gradcheck": "distbp.inspecting",
     "load": "distbp.data",
     "prepare": "distbp.data",

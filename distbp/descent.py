@@ -48,7 +48,7 @@ class Descent:
         self.callbacks = Callbacks(callbacks)
         self._last_note = ""
         self._seen_recoveries = 0
-        self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
+        self.steps_per_epoch = Order.of(config, self.train_rows).steps_per_epoch
         self.history: list[Mapping[str, Any]] = []
         self.recoveries = 0
         """Of the processes that did this run's steps before."""
@@ -56,7 +56,7 @@ class Descent:
         self.health = Health()
         self.best: Array | None = None
         """The weights of the epoch with the lowest validation cost, for early stopping."""
-        self.examined = data.test.x[:_ROWS_EXAMINED]
+        self.examined = np.asarray(data.test.x[:_ROWS_EXAMINED])
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
