@@ -17,7 +17,8 @@ DistbpError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DistbpError(Exception):
@@ -105,3 +106,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+@contextmanager
+def needs(package: str, extra: str) -> Iterator[None]:
+    """Say how to install a package that is missing, where the block imports it.
+
+    Raises:
+        ImportError: it is missing, or what it needs itself is.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f"{package} is missing ({error}): pip install 'distbp[{extra}]'", name=error.name) from error

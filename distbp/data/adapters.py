@@ -71,4 +71,10 @@ def _pairs(batches: Iterable[Any], target: str, features: Sequence[str] | None) 
             raise DataError(f"the data set has no column {missing or 'to predict from'}: it has {', '.join(batch)}")
         rows = len(batch[target])
         if rows:
-            yield np.concatenate([np.reshape(batch[name], (rows, -1)) for name in names], axis=1), batch[target]
+            yield np.concatenate([_numbers(batch[name], rows) for name in names], axis=1), batch[target]
+
+
+def _numbers(column: Array, rows: int) -> Array:
+    """Return a column of numbers or of equally long arrays, which may come as objects, as a table."""
+    table = np.stack(list(column)) if column.dtype == object else column
+    return table.reshape(rows, -1)

@@ -1,0 +1,8 @@
+"""Estimators for scikit-learn: ``DistbpClassifier`` and ``DistbpRegressor`` (``pip install 'distbp[sklearn]'``)."""
+
+from distbp.errors import needs
+
+with needs("scikit-learn", "sklearn"):
+    from distbp.sklearn.estimators import DistbpClassifier, DistbpRegressor
+
+__all__ = ["DistbpClassifier", "DistbpRegressor"]
