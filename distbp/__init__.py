@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from distbp.errors import TrainingError as TrainingError
     from distbp.errors import UsageError as UsageError
     from distbp.inspecting import gradcheck as gradcheck
+    from distbp.interchange import from_safetensors as from_safetensors
+    from distbp.interchange import from_sklearn as from_sklearn
+    from distbp.interchange import to_onnx as to_onnx
+    from distbp.interchange import to_safetensors as to_safetensors
+    from distbp.interchange import to_torch as to_torch
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
     from distbp.parallel.records import StepRecord as StepRecord
@@ -62,10 +67,15 @@ _HOMES = {
     "UsageError": "distbp.errors",
     "from_batches": "distbp.data",
     "from_ray_data": "distbp.data",
+    "from_safetensors": "distbp.interchange",
+    "from_sklearn": "distbp.interchange",
     "gradcheck": "distbp.inspecting",
     "load": "distbp.data",
     "prepare": "distbp.data",
     "resume": "distbp.training",
+    "to_onnx": "distbp.interchange",
+    "to_safetensors": "distbp.interchange",
+    "to_torch": "distbp.interchange",
     "train": "distbp.training",
 }
 
