@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,9 @@ class Callback:
     def on_recovery(self, record: RecoveryRecord) -> None:
         """Somebody was lost, and others do the work."""
 
+    def on_end(self, error: BaseException | None) -> None:
+        """The run that began is over: finished and written if ``error`` is None, else ended by it."""
+
 
 class Callbacks:
     """All who watch a run, told one after the other."""
@@ -109,6 +113,17 @@ class Callbacks:
         self._each = tuple(each)
         self.step = 0
         """The steps done when somebody is told something."""
+
+    @contextmanager
+    def until_end(self) -> Iterator[None]:
+        """Tell all of them when the block ends, by itself or by an error."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(CallbackError):  # the first error is the one that counts
+                self.tell("on_end", error)
+            raise
+        self.tell("on_end", None)
 
     def tell(self, event: str, record: object) -> bool:
         """Tell all of them; return whether one wants the run to end.

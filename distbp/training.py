@@ -186,5 +186,6 @@ def _train(
             described = {**found, **run.config.to_json()}
             keeper = Keeper(run_dir, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
             run.keeper = stack.enter_context(closing(keeper))
-        run.descend(pool)
-        return run.finish(pool, started)
+        with run.callbacks.until_end():
+            run.descend(pool)
+            return run.finish(pool, started)

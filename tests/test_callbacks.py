@@ -103,6 +103,26 @@ def test_the_cause_is_kept_and_the_run_can_go_on(tmp_path):
     assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
 
 
+class Ending(distbp.Callback):
+    def __init__(self, *events):
+        self.ends = []
+        for event in events:
+            setattr(self, event, lambda record: 1 / 0)
+
+    def on_end(self, error):
+        self.ends.append(error)
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_step", "on_epoch_end"])
+def test_the_end_is_told_once_whatever_it_was(event):
+    fine, failing = Ending(), Ending(event)
+    distbp.train("digits", callbacks=[fine], **SETTINGS)
+    assert fine.ends == [None]
+    with pytest.raises(distbp.CallbackError) as caught:
+        distbp.train("digits", callbacks=[failing], **SETTINGS)
+    assert failing.ends == [caught.value]
+
+
 def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
     for error in (Interrupted("enough"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
