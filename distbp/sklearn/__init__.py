@@ -3,6 +3,7 @@
 from distbp.errors import needs
 
 with needs("scikit-learn", "sklearn"):
-    from distbp.sklearn.estimators import DistbpClassifier, DistbpRegressor
+    from distbp.sklearn.classifier import DistbpClassifier
+    from distbp.sklearn.regressor import DistbpRegressor
 
 __all__ = ["DistbpClassifier", "DistbpRegressor"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from numbers import Integral, Real
@@ -28,6 +27,7 @@ from distbp.nn.structure import Structure
 from distbp.optim import SGD, Adam, Optimizer
 from distbp.pools import initial_state
 from distbp.sklearn.epochs import Epoch, Patience, is_better, mean_cost, run_epochs, workers_for
+from distbp.sklearn.targets import Targets
 
 SOLVERS = ("adam", "sgd")
 _BATCH = 200
@@ -37,7 +37,7 @@ _NOT_FINITE = (
 )
 
 
-class BasePerceptron(BaseEstimator):
+class BasePerceptron(Targets, BaseEstimator):
     """The fit of a classifier or a regressor; a subclass says what targets are and what a score is."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  # scikit-learn's own form
@@ -68,43 +68,6 @@ class BasePerceptron(BaseEstimator):
 
     network_: Network
     _seed: int
-
-    # What a subclass says
-
-    def _learn_targets(self, y: Array, is_new: bool) -> None:
-        """Take in what the targets mean, or check that they still mean the same."""
-        raise NotImplementedError
-
-    def _encoded(self, y: Array) -> Array:
-        """Return targets as the network needs them: class numbers, shape (rows,), or values."""
-        raise NotImplementedError
-
-    def _parts(self, targets: Array) -> tuple[int, str, str]:
-        """Return the output nodes for these encoded targets, the output's activation and the cost."""
-        raise NotImplementedError
-
-    def _classes(self) -> Sequence[Any]:
-        return ()
-
-    def _groups(self, encoded: Array) -> Array | None:
-        """Return what the held out rows should have in equal shares, None for nothing."""
-        return None
-
-    def _decoded(self, outputs: Array) -> Array:
-        """Return the predictions that the network's outputs stand for."""
-        raise NotImplementedError
-
-    def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
-        raise NotImplementedError
-
-    @property
-    def _cost_scale(self) -> float:
-        """How many times scikit-learn's gradient ours is: a power of two, so that it takes nothing from the bits."""
-        return 1.0
-
-    def _loss(self, cost: float) -> float:
-        """Return a mean cost as scikit-learn tells it."""
-        return cost
 
     # The fit
 
@@ -145,9 +108,6 @@ class BasePerceptron(BaseEstimator):
             config = replace(config, seed=self._seed)  # its epochs go on, each in an order of its own
         self._descend(structure, config, rows, held, incremental)
         return self
-
-    def _with_class_weights(self, y: Array, weights: Array | None) -> Array | None:
-        return weights
 
     def _split(self, X: Any, y: Array, weights: Array | None, seed: int) -> tuple[Rows, tuple[Any, ...] | None]:
         """Return the rows to train on, and (X, y, encoded y, weights) of those held out for early stopping."""
@@ -308,3 +268,8 @@ class BasePerceptron(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def goes_step_by_step(estimator: BasePerceptron) -> bool:
+    """Return whether the solver can do single epochs."""
+    return estimator.solver in SOLVERS

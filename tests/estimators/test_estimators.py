@@ -73,6 +73,8 @@ def test_no_workers_where_others_work_in_parallel(backend):
     assert joblib.Parallel(n_jobs=2, backend=backend)(jobs) == [0, 0]
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")  # the best one is fitted again by itself, on workers
 def test_a_grid_search_over_a_pipeline_in_parallel(iris):
     pipeline = make_pipeline(StandardScaler(), DistbpClassifier(max_iter=30, random_state=0, n_jobs=2))
     grid = {"distbpclassifier__learning_rate_init": [1e-5, 0.01], "distbpclassifier__alpha": [1e-4, 1e-3]}
