@@ -1,11 +1,22 @@
-"""distbp: distributed data-parallel SGD with backpropagation on NumPy and Ray.
+"""Dense neural networks by data-parallel SGD: backpropagation on NumPy, workers and a parameter server on Ray.
+
+Begin with :func:`train`, which takes a name, a file, a folder, arrays or a data set of your own, and any setting by its
+name. It returns a :class:`Result` with the trained :class:`Network`.
 
     >>> import distbp
     >>> result = distbp.train("digits", workers=0, epochs=3)
-    >>> bool(result.network.predict(distbp.load("digits").test.x[:1]).shape == (1,))
-    True
+    >>> result.network.predict(distbp.load("digits").test.x[:1]).shape
+    (1,)
 
-The number of workers never changes the result; see the README for what else is promised.
+- settings: :class:`Config`; the number of workers never changes the result
+- runs: :func:`train`, :func:`resume`, :class:`Trainer` step by step, :class:`Callback` to watch and to stop them
+- data: :func:`load`, :class:`RowSource` for your own, :func:`from_batches`, :func:`from_ray_data`
+- networks: :class:`Network`, :func:`gradcheck`, :func:`to_onnx`, :func:`to_safetensors`, :func:`to_torch`,
+  :func:`from_safetensors`, :func:`from_sklearn`
+- errors: :class:`DistbpError` and those under it, each with one line that says what to do
+
+Beside them stand ``distbp.sklearn`` (estimators), ``distbp.tune`` (trials of Ray Tune) and ``distbp.tracking``
+(TensorBoard, MLflow, Ray's metrics); each needs an extra, such as ``pip install 'distbp[sklearn]'``.
 """
 
 from __future__ import annotations

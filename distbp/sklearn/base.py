@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -114,6 +113,8 @@ class BasePerceptron(Targets, BaseEstimator):
         encoded = self._encoded(y)
         if not self.early_stopping:
             return Rows(as_rows(X), encoded, 1.0, weights), None
+        from sklearn.model_selection import train_test_split  # here, since it takes long to import
+
         counts = [] if weights is None else [weights]
         parts = train_test_split(
             X, y, encoded, *counts, random_state=seed, test_size=self.validation_fraction,

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -194,6 +193,8 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
         return predicted
 
     def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
+        from sklearn.metrics import accuracy_score  # here, since it takes long to import
+
         return float(accuracy_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
@@ -124,6 +123,8 @@ class DistbpRegressor(RegressorMixin, BasePerceptron):
         return outputs[:, 0] if self._is_flat else outputs
 
     def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
+        from sklearn.metrics import r2_score  # here, since it takes long to import
+
         return float(r2_score(y, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:

@@ -58,6 +58,7 @@ def data(name, folder):
 
 
 def main():
+    """Run the cases that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--cases", nargs="+", default=["digits:60", "mnist:5", "adult:10"], help="data:epochs")
