@@ -65,7 +65,7 @@ def train(
     if workers is None:
         from distbp.actors import free_cpus
 
-        workers = free_cpus()
+        workers = free_cpus() or 0
     wanted = replace(config or Config.from_settings(settings), workers=workers)
     told = [_Report(run_dir, tune), *callbacks]
     given = tune.get_checkpoint()

@@ -72,7 +72,7 @@ class GivenPlacement(Placement):
         Raises:
             ClusterError: the group has too few.
         """
-        group, free = get_current_placement_group(), free_bundles()
+        group, free = get_current_placement_group(), free_bundles() or []
         if len(free) < config.worker_count:
             raise ClusterError(
                 f"{config.worker_count} workers need as many CPUs of the placement group that this process is in, "
@@ -85,11 +85,14 @@ class GivenPlacement(Placement):
         """Leave the group to whoever made it."""
 
 
-def free_bundles() -> list[int]:
-    """Return the bundles of this process's placement group, once for each CPU that the process itself leaves free."""
+def free_bundles() -> list[int] | None:
+    """Return the bundles of this process's placement group, once for each CPU that the process itself leaves free.
+
+    None if it is in no group.
+    """
     group = get_current_placement_group()
     if group is None:
-        return []
+        return None
     own = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
     slots = [bundle for bundle, kept in enumerate(group.bundle_specs) for _ in range(int(kept.get("CPU", 0)))]
     return slots[own:]  # a process has its place in the first bundle
