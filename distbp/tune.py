@@ -94,7 +94,7 @@ class _Report(Callback):
             if epoch.step < record.step or not record.path.exists():  # it was given up for a newer one
                 self._tune.report(_reported(epoch.metrics))
                 continue
-            with tempfile.TemporaryDirectory(prefix="distbp-") as folder:
+            with tempfile.TemporaryDirectory(dir=self._run_dir.parent) as folder:  # which is the trial's own
                 _copy(self._run_dir, Path(folder), record.path)
                 checkpoint = self._tune.Checkpoint.from_directory(folder)
                 self._tune.report(_reported(epoch.metrics), checkpoint=checkpoint)
