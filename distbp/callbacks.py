@@ -125,7 +125,7 @@ class Callbacks:
             raise
         self.tell("on_end", None)
 
-    def tell(self, event: str, record: object) -> bool:
+    def tell(self, event: str, *told: object) -> bool:
         """Tell all of them; return whether one wants the run to end.
 
         Raises:
@@ -133,9 +133,9 @@ class Callbacks:
         """
         wants_end = False
         for callback in self._each:
-            method: Callable[[object], object] = getattr(callback, event)
+            method: Callable[..., object] = getattr(callback, event)
             try:
-                wants_end = bool(method(record)) or wants_end
+                wants_end = bool(method(*told)) or wants_end
             except (DistbpError, BrokenPipeError):
                 raise
             except Exception as error:

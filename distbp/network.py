@@ -151,8 +151,8 @@ class Network:
         """Return the class of each row, or its values, in the target's own unit, where the outputs are no classes.
 
         ``x`` has shape (rows, m_0), may be sparse, and holds floats, or unsigned bytes that are scaled as in training,
-        without training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow, polars),
-        with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
+        without training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow,
+        polars), with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
 
         Raises:
             DataError: a column is missing, or ``x`` has another number of them.

@@ -12,7 +12,8 @@ import numpy as np
 from distbp.callbacks import Callback, Callbacks
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR
-from distbp.data.loading import Source, load
+from distbp.data.loading import Source, load_as
+from distbp.data.reading import Reading
 from distbp.errors import UsageError
 from distbp.network import Evaluation, Network, evaluate
 from distbp.parallel.arithmetic import pin_threads
@@ -60,14 +61,11 @@ class Trainer:
             raise UsageError(
                 "early_stopping and schedule plateau look at whole epochs: use distbp.train, or do it here"
             )
-        sources: list[Any] = list(data) if isinstance(data, list) else [data]
-        loaded = load(
-            *sources, task=wanted.task, test_fraction=wanted.test_fraction, seed=wanted.seed, dtype=wanted.dtype
-        )
+        self._callbacks = Callbacks(callbacks)
+        loaded = load_as(list(data) if isinstance(data, list) else [data], Reading.of(wanted), self._note)
         self.data = with_parts(wanted, loaded)
         self.config, self.structure = settle(wanted, self.data, network)
         self._initial = initial_state(self.structure, self.config, network)
-        self._callbacks = Callbacks(callbacks)
         self._exit = ExitStack()
         self._pool: Pool | None = None
         self.steps_per_epoch = -(-len(self.data.train) // min(self.config.batch_size, len(self.data.train)))
@@ -133,7 +131,8 @@ class Trainer:
         """The network with the weights as they are now; later steps do not change it."""
         train = self.data.train
         factor = train.factor if train.x.dtype == np.uint8 else PIXEL_FACTOR
-        return Network.of(self.structure, self._running.state()[0], self.data.classes, factor)
+        weights = self._running.state()[0]
+        return Network.of(self.structure, weights, self.data.classes, factor, self.data.preprocessing)
 
     def evaluate(self) -> Evaluation:
         """Measure the network as it is now on the test rows."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.baseline import baselines
-from distbp.callbacks import Callback
+from distbp.callbacks import Callback, Callbacks
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
@@ -118,10 +118,10 @@ def resume(
 
 def _watched(callbacks: Sequence[Callback]) -> Progress:
     """Return what tells the callbacks how much has been read."""
+    watching = Callbacks(callbacks)
 
     def progress(done: int, total: int) -> None:
-        for callback in callbacks:
-            callback.on_reading(done, total)
+        watching.tell("on_reading", done, total)
 
     return progress
 

@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
-from distbp.data.dataset import Array, Rows
+from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
 from distbp.data.mapped import mapped
 from distbp.errors import ClusterError, PeerLostError
@@ -144,11 +144,11 @@ def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
     return x, y, rows.factor, weights, rows.encoding
 
 
-def _passed(array: Array | None, is_one_host: bool) -> Any:
+def _passed(rows: Any, is_one_host: bool) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
-    if array is None:
-        return None
-    return (mapped(array) if is_one_host else None) or ray.put(array if isinstance(array, LazyRows) else np.asarray(array))
+    if rows is None or isinstance(rows, LazyRows):
+        return None if rows is None else ray.put(rows)
+    return (mapped(rows) if is_one_host else None) or ray.put(np.asarray(rows))
 
 
 def other_arithmetic(pulses: Iterable[Pulse]) -> Iterator[str]:

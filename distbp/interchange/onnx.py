@@ -10,85 +10,33 @@ import numpy as np
 
 from distbp.config import name_of
 from distbp.data.dataset import Array
-from distbp.errors import UsageError, needs
+from distbp.errors import UsageError
+from distbp.files import written_whole
+from distbp.interchange.front import front
+from distbp.interchange.graph import Graph
 from distbp.network import Network
 from distbp.nn.activations import LeakyRelu
-from distbp.runs.files import written_whole
-from distbp.version import __version__
 
-_OPSET = 18
-_IR = 9
 _C, _CUBE = np.sqrt(2.0 / np.pi), 0.044715  # of gelu
-
-
-class Graph:
-    """An ONNX graph that is being built; values go by their names."""
-
-    def __init__(self, dtype: str) -> None:
-        with needs("onnx", "onnx"):
-            import onnx
-        self._onnx = onnx
-        self.dtype = dtype
-        self.inputs: list[Any] = []
-        self.outputs: list[Any] = []
-        self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
-
-    def input(self, name: str, dtype: Any, columns: int) -> str:
-        """Take in a matrix of so many columns."""
-        self.inputs.append(self._described(name, dtype, columns))
-        return name
-
-    def output(self, value: str, name: str, dtype: Any, columns: int | None) -> None:
-        """Give a value out under a name; ``columns`` None is for a vector."""
-        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
-        self.outputs.append(self._described(name, dtype, columns))
-
-    def _described(self, name: str, dtype: Any, columns: int | None) -> Any:
-        helper = self._onnx.helper
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return helper.make_tensor_value_info(name, kind, ["rows"] if columns is None else ["rows", columns])
-
-    def constant(self, value: Any, dtype: Any = None) -> str:
-        """Keep a constant, in the graph's own type if none is given."""
-        array = np.asarray(value, dtype or self.dtype)
-        name = f"c{len(self._constants)}"
-        self._constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-        return name
-
-    def __call__(self, operator: str, *operands: str, **attributes: Any) -> str:
-        """Apply an operator; return the name of what it gives."""
-        name = f"v{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(operator, list(operands), [name], **attributes))
-        return name
-
-    def model(self, told: Mapping[str, str]) -> Any:
-        """Return the whole model, checked."""
-        helper = self._onnx.helper
-        graph = helper.make_graph(self._nodes, "distbp", self.inputs, self.outputs, list(self._constants.values()))
-        model = helper.make_model(
-            graph, producer_name="distbp", producer_version=__version__, ir_version=_IR,
-            opset_imports=[helper.make_opsetid("", _OPSET)],
-        )  # fmt: skip
-        helper.set_model_props(model, dict(told))
-        self._onnx.checker.check_model(model, full_check=True)
-        return model
 
 
 def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
     """Write a network as an ONNX file.
 
-    Its input is ``x``, shape (rows, m_0), of the network's own type; with ``pixels`` unsigned bytes, which the graph
-    scales itself. For classes it gives ``label``, shape (rows,), and ``probabilities``, (rows, classes); else
-    ``values``, (rows, m_L).
+    A network that was trained on a table takes the table's columns, each under its name and of shape (rows, 1): numbers
+    as doubles, NaN where missing, categories as text without blanks around it. The graph does all preprocessing itself,
+    and gives values in the target's own unit. Other networks take ``x``, shape (rows, m_0), of their own type; with
+    ``pixels`` (or where the table was one of images) unsigned bytes.
+
+    For classes it gives ``label``, shape (rows,), and ``probabilities``, (rows, classes); else ``values``, (rows, m_L).
 
     Raises:
         ImportError: the extra is not installed.
-        UsageError: the network has an activation of its own, which other tools do not know.
+        UsageError: the network has an activation of its own, or a column of dates, which the graph cannot have.
     """
     structure, dtype = network.structure, network.weights.dtype.name
     graph = Graph(dtype)
-    x = _front(graph, network, pixels)
+    x = front(graph, network, pixels)
     logits = x
     for l, (w, b) in enumerate(structure.layers(network.weights)):
         logits = graph("Gemm", x, graph.constant(w), graph.constant(b), transB=1)
@@ -100,26 +48,20 @@ def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
         beside.write_bytes(content)
 
 
-def _front(graph: Graph, network: Network, pixels: bool) -> str:
-    """Take the rows in; return them as what the first layer expects."""
-    columns = network.structure.sizes[0]
-    x = graph.input("x", np.uint8 if pixels else graph.dtype, columns)
-    if not pixels:
-        return x
-    kind = graph._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtype))
-    return graph("Mul", graph("Cast", x, to=kind), graph.constant(network.byte_factor))
-
-
 def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
     """Give out what the last layer says."""
     nodes, dtype = network.structure.sizes[-1], graph.dtype
     if not network.classes:
+        told = network.preprocessing
+        if told is not None and told.target.deviation != 1:
+            wide = graph("Mul", graph.cast(a, np.float64), graph.constant(told.target.deviation, np.float64))
+            a, dtype = graph("Add", wide, graph.constant(told.target.mean, np.float64)), "float64"
         graph.output(a, "values", dtype, nodes)
         return
     if nodes == 1:
         half = network.structure.sigmas[-1].half
         is_second = graph("Greater", logits, graph.constant(half))
-        chosen = graph("Reshape", graph("Cast", is_second, to=7), graph.constant([-1], np.int64))
+        chosen = graph("Reshape", graph.cast(is_second, np.int64), graph.constant([-1], np.int64))
         probabilities = graph("Concat", graph("Sub", graph.constant(1.0), a), a, axis=1)
     else:
         chosen, probabilities = graph("ArgMax", logits, axis=1, keepdims=0), a

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import PIXEL_FACTOR, Array
+from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
+from distbp.files import read_tensors, write_tensors
 from distbp.network import Network, check_classes
 from distbp.nn.structure import Structure
-from distbp.runs.files import read_tensors, write_tensors
 
 _KEY = "distbp"
 
@@ -77,6 +78,8 @@ def from_safetensors(
         weights = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
         network = Network.of(structure, weights, check_classes(meaning.get("classes") or classes, structure))
         network.byte_factor = float(meaning.get("byte_factor", PIXEL_FACTOR))
+        if "preprocessing" in meaning:
+            network.preprocessing = Preprocessing.from_json(meaning["preprocessing"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} holds no network that can be read: {error}") from error
     return network
@@ -87,6 +90,8 @@ def _write(network: Network, path: Path, tensors: Mapping[str, Array]) -> None:
     if structure.connections:
         raise UsageError("the network leaves connections out, which other tools would train again: Network.save it")
     meaning = {**structure.described(), "classes": list(network.classes), "byte_factor": network.byte_factor}
+    if network.preprocessing is not None:
+        meaning["preprocessing"] = network.preprocessing.to_json()
     write_tensors(path, tensors, {_KEY: json.dumps(meaning)})
 
 
