@@ -10,7 +10,7 @@ name. It returns a :class:`Result` with the trained :class:`Network`.
 
 - settings: :class:`Config`; the number of workers never changes the result
 - runs: :func:`train`, :func:`resume`, :class:`Trainer` step by step, :class:`Callback` to watch and to stop them
-- data: :func:`load`, :class:`RowSource` for your own, :func:`from_batches`, :func:`from_ray_data`
+- data: :func:`load`, :class:`RowSource` for your own, :func:`from_batches` for generators
 - networks: :class:`Network`, :func:`gradcheck`, :func:`to_onnx`, :func:`to_safetensors`, :func:`to_torch`,
   :func:`from_safetensors`, :func:`from_sklearn`
 - errors: :class:`DistbpError` and those under it, each with one line that says what to do
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from distbp.data import DataSet as DataSet
     from distbp.data import RowSource as RowSource
     from distbp.data import from_batches as from_batches
-    from distbp.data import from_ray_data as from_ray_data
     from distbp.data import load as load
     from distbp.data import prepare as prepare
     from distbp.errors import CallbackError as CallbackError
@@ -77,7 +76,6 @@ _HOMES = {
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
     "from_batches": "distbp.data",
-    "from_ray_data": "distbp.data",
     "from_safetensors": "distbp.interchange",
     "from_sklearn": "distbp.interchange",
     "gradcheck": "distbp.inspecting",

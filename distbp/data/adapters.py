@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,43 +38,3 @@ def from_batches(batches: Iterable[tuple[Any, Any]]) -> tuple[Array, Array]:
     if not parts[0]:
         raise DataError("there is no batch: a generator can be read only once")
     return np.concatenate(parts[0]), np.concatenate(parts[1])
-
-
-def from_ray_data(dataset: Any, target: str, features: Sequence[str] | None = None) -> tuple[Array, Array]:
-    """Collect a Ray Data set as arrays to train on.
-
-    What it costs: all rows are held in memory, and Ray Data is told to keep the order of its blocks, which else is
-    the order in which they happen to be ready. With ``random_shuffle`` or ``map_batches`` that are not the same each
-    time, neither are the weights.
-
-    Args:
-        dataset: a ``ray.data.Dataset``.
-        target: the column to predict.
-        features: the columns to predict it from, numbers each or arrays of equal shape; None for all others.
-
-    Raises:
-        DataError: a column is missing, or there are no rows.
-    """
-    order = dataset.context.execution_options
-    before, order.preserve_order = order.preserve_order, True
-    try:
-        return from_batches(_pairs(dataset.iter_batches(batch_format="numpy", batch_size=None), target, features))
-    finally:
-        order.preserve_order = before
-
-
-def _pairs(batches: Iterable[Any], target: str, features: Sequence[str] | None) -> Iterator[tuple[Array, Array]]:
-    for batch in batches:
-        names = [name for name in batch if name != target] if features is None else list(features)
-        missing = [name for name in (target, *names) if name not in batch]
-        if missing or not names:
-            raise DataError(f"the data set has no column {missing or 'to predict from'}: it has {', '.join(batch)}")
-        rows = len(batch[target])
-        if rows:
-            yield np.concatenate([_numbers(batch[name], rows) for name in names], axis=1), batch[target]
-
-
-def _numbers(column: Array, rows: int) -> Array:
-    """Return a column of numbers or of equally long arrays, which may come as objects, as a table."""
-    table = np.stack(list(column)) if column.dtype == object else column
-    return table.reshape(rows, -1)
