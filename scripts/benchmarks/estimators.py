@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from contestants import default_data
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -60,7 +61,7 @@ def data(name, folder):
 def main():
     """Run the cases that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=default_data().parent)
     parser.add_argument("--cases", nargs="+", default=["digits:60", "mnist:5", "adult:10"], help="data:epochs")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
