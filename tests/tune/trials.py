@@ -27,8 +27,8 @@ class KillOnce(distbp.Callback):
         if run.step > 0:
             self._marker.with_name(f"resumed-{self._marker.name}").touch()
 
-    def on_epoch_end(self, record):
-        if record.epoch == 2 and not self._marker.exists():
+    def on_checkpoint(self, record):  # after it was reported to Tune
+        if record.step > 0 and not self._marker.exists():
             self._marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
