@@ -1,11 +1,22 @@
-"""distbp: distributed data-parallel SGD with backpropagation on NumPy and Ray.
+"""Dense neural networks by data-parallel SGD: backpropagation on NumPy, workers and a parameter server on Ray.
+
+Begin with :func:`train`, which takes a name, a file, a folder, arrays or a data set of your own, and any setting by its
+name. It returns a :class:`Result` with the trained :class:`Network`.
 
     >>> import distbp
     >>> result = distbp.train("digits", workers=0, epochs=3)
-    >>> bool(result.network.predict(distbp.load("digits").test.x[:1]).shape == (1,))
-    True
+    >>> result.network.predict(distbp.load("digits").test.x[:1]).shape
+    (1,)
 
-The number of workers never changes the result; see the README for what else is promised.
+- settings: :class:`Config`; the number of workers never changes the result
+- runs: :func:`train`, :func:`resume`, :class:`Trainer` step by step, :class:`Callback` to watch and to stop them
+- data: :func:`load`, :class:`RowSource` for your own, :func:`from_batches` for generators
+- networks: :class:`Network`, :func:`gradcheck`, :func:`to_onnx`, :func:`to_safetensors`, :func:`to_torch`,
+  :func:`from_safetensors`, :func:`from_sklearn`
+- errors: :class:`DistbpError` and those under it, each with one line that says what to do
+
+Beside them stand ``distbp.sklearn`` (estimators), ``distbp.tune`` (trials of Ray Tune) and ``distbp.tracking``
+(TensorBoard, MLflow, Ray's metrics); each needs an extra, such as ``pip install 'distbp[sklearn]'``.
 """
 
 from __future__ import annotations
@@ -16,36 +27,64 @@ from distbp.version import __version__
 
 if TYPE_CHECKING:
     from distbp.callbacks import Callback as Callback
+    from distbp.callbacks import CheckpointRecord as CheckpointRecord
+    from distbp.callbacks import EpochRecord as EpochRecord
+    from distbp.callbacks import RecoveryRecord as RecoveryRecord
+    from distbp.callbacks import RunRecord as RunRecord
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
+    from distbp.data import RowSource as RowSource
+    from distbp.data import from_batches as from_batches
     from distbp.data import load as load
     from distbp.data import prepare as prepare
-    from distbp.descent import Result as Result
+    from distbp.errors import CallbackError as CallbackError
     from distbp.errors import DataError as DataError
     from distbp.errors import DistbpError as DistbpError
     from distbp.errors import TrainingError as TrainingError
     from distbp.errors import UsageError as UsageError
     from distbp.inspecting import gradcheck as gradcheck
+    from distbp.interchange import from_safetensors as from_safetensors
+    from distbp.interchange import from_sklearn as from_sklearn
+    from distbp.interchange import to_onnx as to_onnx
+    from distbp.interchange import to_safetensors as to_safetensors
+    from distbp.interchange import to_torch as to_torch
     from distbp.network import Evaluation as Evaluation
     from distbp.network import Network as Network
+    from distbp.parallel.records import StepRecord as StepRecord
+    from distbp.results import Result as Result
+    from distbp.trainer import Trainer as Trainer
     from distbp.training import resume as resume
     from distbp.training import train as train
 
 _HOMES = {
     "Callback": "distbp.callbacks",
+    "CallbackError": "distbp.errors",
+    "CheckpointRecord": "distbp.callbacks",
     "Config": "distbp.config",
     "DataError": "distbp.errors",
     "DataSet": "distbp.data",
     "DistbpError": "distbp.errors",
+    "EpochRecord": "distbp.callbacks",
     "Evaluation": "distbp.network",
     "Network": "distbp.network",
-    "Result": "distbp.descent",
+    "RecoveryRecord": "distbp.callbacks",
+    "Result": "distbp.results",
+    "RowSource": "distbp.data",
+    "RunRecord": "distbp.callbacks",
+    "StepRecord": "distbp.parallel.records",
+    "Trainer": "distbp.trainer",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
+    "from_batches": "distbp.data",
+    "from_safetensors": "distbp.interchange",
+    "from_sklearn": "distbp.interchange",
     "gradcheck": "distbp.inspecting",
     "load": "distbp.data",
     "prepare": "distbp.data",
     "resume": "distbp.training",
+    "to_onnx": "distbp.interchange",
+    "to_safetensors": "distbp.interchange",
+    "to_torch": "distbp.interchange",
     "train": "distbp.training",
 }
 

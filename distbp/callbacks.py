@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distbp.config import Config
+from distbp.errors import CallbackError, DistbpError
+from distbp.network import Network
 from distbp.nn.structure import Structure
 from distbp.parallel.records import StepRecord
 
@@ -28,8 +31,55 @@ class RunRecord:
     """Of a table: each column's name, what it holds, and what is done with it."""
 
 
+@dataclass(frozen=True)
+class EpochRecord:
+    """An epoch that was done."""
+
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """Steps done since the run began."""
+    metrics: Mapping[str, Any]
+    """The epoch's line of metrics.jsonl."""
+    network: Network
+    """With the weights after this epoch; they stay as they are."""
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """A checkpoint that is whole on the disk; the newest three stay there."""
+
+    step: int
+    """Steps done in it."""
+    path: Path
+
+
+@dataclass(frozen=True)
+class RecoveryRecord:
+    """A worker or a server that was lost, without consequence for the result."""
+
+    step: int
+    """The step at which it was seen."""
+    text: str
+    """Who, and why."""
+    recoveries: int
+    """How many were lost in this run so far."""
+
+
 class Callback:
-    """Watches a run. Override what you need; each method does nothing by itself."""
+    """Watches a run. Override what you need; each method does nothing by itself.
+
+    Everything is called in the process and the thread that called :func:`distbp.train`. What a callback raises ends
+    the run with a checkpoint, as a :class:`distbp.CallbackError` that names the callback, the method and the step.
+
+    >>> import distbp
+    >>> class GoodEnough(distbp.Callback):
+    ...     def on_epoch_end(self, record):
+    ...         return record.metrics["test_accuracy"] > 0.8
+    >>> result = distbp.train("digits", workers=0, epochs=100, callbacks=[GoodEnough()])
+    >>> len(result.history) < 20
+    True
+    """
 
     def on_note(self, text: str) -> None:
         """Something the user should know, in one line."""
@@ -41,7 +91,54 @@ class Callback:
         """Everything is ready; the first step comes next."""
 
     def on_step(self, record: StepRecord) -> bool | None:
-        """A step was done. Return True to end the run here, with a checkpoint."""
+        """A step was done. Return True to interrupt the run here, with a checkpoint to resume from."""
 
-    def on_epoch_end(self, record: Mapping[str, Any]) -> None:
-        """An epoch was done and the network was tried on the test rows; ``record`` is the line of metrics.jsonl."""
+    def on_epoch_end(self, record: EpochRecord) -> bool | None:
+        """An epoch was done and the network was tried on the test rows. Return True to finish the run with it."""
+
+    def on_checkpoint(self, record: CheckpointRecord) -> None:
+        """A checkpoint was written, some steps ago; only runs with a run directory have any."""
+
+    def on_recovery(self, record: RecoveryRecord) -> None:
+        """Somebody was lost, and others do the work."""
+
+    def on_end(self, error: BaseException | None) -> None:
+        """The run that began is over: finished and written if ``error`` is None, else ended by it."""
+
+
+class Callbacks:
+    """All who watch a run, told one after the other."""
+
+    def __init__(self, each: Sequence[Callback]) -> None:
+        self._each = tuple(each)
+        self.step = 0
+        """The steps done when somebody is told something."""
+
+    @contextmanager
+    def until_end(self) -> Iterator[None]:
+        """Tell all of them when the block ends, by itself or by an error."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(CallbackError):  # the first error is the one that counts
+                self.tell("on_end", error)
+            raise
+        self.tell("on_end", None)
+
+    def tell(self, event: str, *told: object) -> bool:
+        """Tell all of them; return whether one wants the run to end.
+
+        Raises:
+            CallbackError: one raised what is no error of this library.
+        """
+        wants_end = False
+        for callback in self._each:
+            method: Callable[..., object] = getattr(callback, event)
+            try:
+                wants_end = bool(method(*told)) or wants_end
+            except (DistbpError, BrokenPipeError):
+                raise
+            except Exception as error:
+                name = f"{type(callback).__name__}.{event}"
+                raise CallbackError(name, self.step, error) from error
+        return wants_end

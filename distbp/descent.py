@@ -8,49 +8,31 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distbp.callbacks import Callback, RunRecord
+from distbp.callbacks import Callback, Callbacks, CheckpointRecord, EpochRecord, RecoveryRecord, RunRecord
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
 from distbp.epoch import Sums
-from distbp.errors import ClusterError, DivergedError, Interrupted, TrainingError
+from distbp.errors import CallbackError, ClusterError, DivergedError, Interrupted, TrainingError
 from distbp.files import for_json
 from distbp.findings import Finding, Health
 from distbp.keeping import Keeper, Past
-from distbp.network import Evaluation, Network, evaluate
+from distbp.network import Network, evaluate
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.optim.schedules import Plateau, WarmUp
 from distbp.parallel.pool import Pool
 from distbp.pools import slower_choice
+from distbp.results import Result, named
 from distbp.runs.model import weights_sha256
 
 _STEPS_FOR_THE_MEDIAN = 10_000
 _ROWS_EXAMINED = 1024
 """Rows of the test part on which saturated and dead units are counted."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run gives.
-
-    Attributes:
-        network: the trained network.
-        summary: what ``summary.json`` holds.
-        history: what ``metrics.jsonl`` holds, one record per epoch.
-        run_directory: where the run was kept, None if it was not.
-    """
-
-    network: Network
-    summary: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
-    run_directory: Path | None
 
 
 class Descent:
@@ -63,8 +45,10 @@ class Descent:
         self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
         self.train_rows = len(data.train)
         self.keeper: Keeper | None = None
-        self.callbacks = callbacks
-        self.steps_per_epoch = Order(self.train_rows, config.batch_size, config.seed).steps_per_epoch
+        self.callbacks = Callbacks(callbacks)
+        self._last_note = ""
+        self._seen_recoveries = 0
+        self.steps_per_epoch = Order.of(config, self.train_rows).steps_per_epoch
         self.history: list[Mapping[str, Any]] = []
         self.recoveries = 0
         """Of the processes that did this run's steps before."""
@@ -72,7 +56,7 @@ class Descent:
         self.health = Health()
         self.best: Array | None = None
         """The weights of the epoch with the lowest validation cost, for early stopping."""
-        self.examined = data.test.x[:_ROWS_EXAMINED]
+        self.examined = np.asarray(data.test.x[:_ROWS_EXAMINED])
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
@@ -90,8 +74,8 @@ class Descent:
 
     def note(self, text: str) -> None:
         """Tell the callbacks what the user should know."""
-        for callback in self.callbacks:
-            callback.on_note(text)
+        self._last_note = text
+        self.callbacks.tell("on_note", text)
 
     def go_on(self, past: Past) -> None:
         """Begin where a run was left."""
@@ -120,8 +104,8 @@ class Descent:
             pool.step,
             columns,
         )
-        for callback in self.callbacks:
-            callback.on_start(begin)
+        self.callbacks.step = pool.step
+        self.callbacks.tell("on_start", begin)
         try:
             if pool.step == 0:
                 state = pool.state()
@@ -131,19 +115,23 @@ class Descent:
             if pool.step % self.steps_per_epoch == 0 and self.sums.rows:
                 first -= 1  # its steps are done, but the run ended before its end was seen to
             for epoch in range(first, self.config.epochs):
-                self._epoch(epoch, pool)
-                if self._is_best_long_ago():
+                if self._epoch(epoch, pool) or self._is_best_long_ago():
                     break
         except TrainingError as error:
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.epoch(self._diverged(error, pool))
             with suppress(TrainingError, ClusterError):  # the first error is the one that counts
                 self._checkpoint(pool, pool.state())
-            if self.keeper is not None and not isinstance(error, DivergedError):
-                self.note(f"to go on from step {pool.step}: distbp resume {self.keeper.path}")
+                if self.keeper is not None:
+                    self.keeper.close()  # so that the last checkpoint can be told of
+            with suppress(CallbackError):  # as before; a callback that fails once may fail again
+                self._tell_checkpoints()
+                if self.keeper is not None and not isinstance(error, DivergedError):
+                    self.note(f"to go on from step {pool.step}: distbp resume {self.keeper.path}")
             raise
 
-    def _epoch(self, epoch: int, pool: Pool) -> None:
+    def _epoch(self, epoch: int, pool: Pool) -> bool:
+        """Do what is left of an epoch; return whether a callback wants it to be the last."""
         stop = (epoch + 1) * self.steps_per_epoch
         while pool.step < stop:
             if self._steps(stop, pool, self._factor()):
@@ -159,9 +147,9 @@ class Descent:
         measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.mean_cost}
         if self.classes:
             measured["train_accuracy"] = sums.right / sums.rows
-        measured |= _named("test", evaluate(network, self.test))
+        measured |= named("test", evaluate(network, self.test))
         if self.validation is not None:
-            measured |= _named("validation", evaluate(network, self.validation))
+            measured |= named("validation", evaluate(network, self.validation))
         measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": rate}
         record = {name: for_json(value) for name, value in measured.items()}
         health, exploded = self.health.examine(network, sums, pool.step - 1, self.examined)
@@ -174,8 +162,7 @@ class Descent:
         if exploded is not None:
             raise exploded
         self._checkpoint(pool, state)
-        for callback in self.callbacks:
-            callback.on_epoch_end(record)
+        return self.callbacks.tell("on_epoch_end", EpochRecord(epoch + 1, pool.step, record, network))
 
     def _factor(self) -> float:
         """Return what lr is multiplied by in the epoch that is going on, beside what depends on the step."""
@@ -234,13 +221,26 @@ class Descent:
                     self.health.see(record)
                     if self.keeper is not None:
                         self.keeper.step(record)
-                    for callback in self.callbacks:
-                        wants_end = bool(callback.on_step(record)) or wants_end
+                    self.callbacks.step = record.step + 1
+                    wants_end = self.callbacks.tell("on_step", record) or wants_end
+                    self._tell_news(pool)
                     if wants_end or (self.keeper is not None and self.keeper.is_due):
                         pool.halt()
         finally:
             self.sums.seconds += time.perf_counter() - began
         return wants_end
+
+    def _tell_news(self, pool: Pool) -> None:
+        """Tell of who was lost and of what was written since the last step."""
+        if pool.recoveries > self._seen_recoveries:
+            self._seen_recoveries = pool.recoveries
+            lost = self.recoveries + pool.recoveries
+            self.callbacks.tell("on_recovery", RecoveryRecord(self.callbacks.step, self._last_note, lost))
+        self._tell_checkpoints()
+
+    def _tell_checkpoints(self) -> None:
+        for step, path in self.keeper.written() if self.keeper is not None else ():
+            self.callbacks.tell("on_checkpoint", CheckpointRecord(step, path))
 
     def _tell_slower_choice(self, rows: float) -> None:
         """Tell a person who chose the number of workers if another one would be clearly quicker."""
@@ -290,10 +290,5 @@ class Descent:
             path = self.keeper.path
             network.save(path)
             self.keeper.summary({name: for_json(value) for name, value in summary.items()})
+            self._tell_checkpoints()
         return Result(network, summary, self.history, path)
-
-
-def _named(part: str, evaluation: Evaluation) -> dict[str, Any]:
-    """Return what applies to the task of an evaluation, by the names of the summary."""
-    found = evaluation._asdict()
-    return {f"{part}_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}

@@ -7,6 +7,7 @@ DistbpError
 |-- ClusterError    Ray cannot be reached, or has too little for this run
 `-- TrainingError   the run began and could not go on
     |-- Interrupted     a callback or the user ended it; the state was kept
+    |-- CallbackError   a callback raised something
     |-- DivergedError   a cost, a gradient or a weight is no longer a finite number
     |-- CorruptError    two computations of the same thing gave different bits
     `-- PeerLostError   a worker or the parameter server was lost, and nobody could take its place
@@ -16,7 +17,8 @@ DistbpError
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DistbpError(Exception):
@@ -45,6 +47,23 @@ class TrainingError(DistbpError):
 
 class Interrupted(TrainingError):
     """A callback or the user ended the run; the state was kept."""
+
+
+class CallbackError(TrainingError):
+    """A callback raised something, which is the cause of this error; the state was kept.
+
+    Attributes:
+        callback: its class and method.
+        step: the steps that were done.
+    """
+
+    def __init__(self, callback: str, step: int, error: Exception) -> None:
+        said = (str(error).strip().splitlines() or [""])[0]
+        super().__init__(
+            f"callback {callback} failed after step {step}: {type(error).__name__}{': ' * bool(said)}{said}"
+        )
+        self.callback = callback
+        self.step = step
 
 
 class DivergedError(TrainingError):
@@ -87,3 +106,16 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."
     return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+
+
+@contextmanager
+def needs(package: str, extra: str) -> Iterator[None]:
+    """Say how to install a package that is missing, where the block imports it.
+
+    Raises:
+        ImportError: it is missing, or what it needs itself is.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f"{package} is missing ({error}): pip install 'distbp[{extra}]'", name=error.name) from error

@@ -204,6 +204,10 @@ class Keeper:
         described = {**self._described, "epoch": sums.to_json(), "recoveries": recoveries, "health": health}
         self._writer.offer(Checkpoint(step, state, self._slots, described))
 
+    def written(self) -> list[tuple[int, Path]]:
+        """Return the steps and paths of the checkpoints that have come to the disk since this was asked last."""
+        return self._writer.written()
+
     def epoch(self, record: dict[str, Any]) -> None:
         """Keep an epoch's record."""
         self._directory.write_metrics(record)

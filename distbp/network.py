@@ -13,6 +13,7 @@ from distbp.data.apply import frame_table, only_chunk
 from distbp.data.checks import features, numbers
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
 from distbp.data.encoding import encode
+from distbp.data.lazy import as_rows
 from distbp.data.preprocessing import Preprocessing
 from distbp.data.targets import class_numbers, values
 from distbp.errors import DataError, RunError, UsageError
@@ -131,7 +132,7 @@ class Network:
     def answers(self, x: Any) -> Answers:
         """Return the outputs and the class numbers of each row."""
         table = self._features(x)
-        outputs = np.empty((len(table), self.structure.sizes[-1]), table.dtype)
+        outputs = np.empty((len(table), self.structure.sizes[-1]), self.weights.dtype)
         chosen = np.empty(len(table) if self.classes else 0, np.int64)
         start = 0
         for work in self._forward(table):
@@ -149,9 +150,9 @@ class Network:
     def predict(self, x: Any) -> Array:
         """Return the class of each row, or its values, in the target's own unit, where the outputs are no classes.
 
-        ``x`` has shape (rows, m_0) and holds floats, or unsigned bytes that are scaled as in training, without
-        training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow, polars),
-        with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
+        ``x`` has shape (rows, m_0), may be sparse, and holds floats, or unsigned bytes that are scaled as in training,
+        without training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow,
+        polars), with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
 
         Raises:
             DataError: a column is missing, or ``x`` has another number of them.
@@ -175,7 +176,8 @@ class Network:
             DataError: rows and targets do not match, or a target is none of the classes.
         """
         table = self._features(x)
-        return evaluate(self, Rows(table, self.targets(y, len(table))))
+        factor = self.byte_factor if table.dtype == np.uint8 else 1.0
+        return evaluate(self, Rows(table, self.targets(y, len(table)), factor))
 
     def trace(self, x: Any, y: Any) -> Trace:
         """Return every z, a, delta, dC/dw and dC/db for these rows and targets, ``trace[l]`` for layer l.
@@ -187,7 +189,7 @@ class Network:
         >>> bool(np.allclose(trace[2].dc_dw, trace[2].delta.T @ trace[1].a))
         True
         """
-        table = self._features(x)
+        table = numbers(self._features(x), self.weights.dtype.name, self.byte_factor)
         return trace_rows(self.structure, self.weights, table, self.targets(y, len(table)))
 
     def targets(self, y: Any, rows: int, first: int = 0) -> Array:
@@ -211,7 +213,8 @@ class Network:
         target = self.preprocessing.target
         return (targets - target.mean) / target.deviation
 
-    def _features(self, x: Any) -> Array:
+    def _features(self, x: Any) -> Any:
+        """Return x as a checked table, whose rows become numbers block by block."""
         dtype = self.weights.dtype.name
         if self.preprocessing is not None:
             frame = frame_table(x)
@@ -225,17 +228,18 @@ class Network:
                     )
                 return encode(encoding, kept.astype(dtype, copy=False))
             x = kept
-        table = numbers(features(np.asarray(x), "x", dtype), dtype, self.byte_factor)
+        table = features(as_rows(x), "x", dtype)
         if table.shape[1] != self.structure.sizes[0]:
             raise DataError(f"x has {table.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
         return table
 
-    def _forward(self, table: Array) -> Iterator[Workspace]:
+    def _forward(self, table: Any) -> Iterator[Workspace]:
         """Yield z and a, block by block; the blocks' size is fixed, since the bits depend on it."""
         backprop = Backprop(self.structure, min(_ROWS_AT_ONCE, len(table)), self.weights.dtype.name)
         layers = self.structure.layers(self.weights)
         for start in range(0, len(table), _ROWS_AT_ONCE):
-            yield backprop.forward(layers, table[start : start + _ROWS_AT_ONCE])
+            x = numbers(table[start : start + _ROWS_AT_ONCE], self.weights.dtype.name, self.byte_factor)
+            yield backprop.forward(layers, x)
 
 
 def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:

@@ -122,9 +122,13 @@ def _quickest_pool(
 
 
 def most_useful_workers(config: Config) -> int:
-    """Return the number of workers that could be quickest: one per core and shard."""
+    """Return the number of workers that could be quickest: one per core and shard, and none that finds no room."""
+    # Imported here, as above; within a placement group Ray is there already.
+    from distbp.actors import free_cpus
+
     assert config.shards is not None
-    return min(cpu_count(), config.shards)
+    room = free_cpus()
+    return max(1, min(cpu_count() if room is None else room, config.shards))
 
 
 class Speed:

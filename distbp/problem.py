@@ -43,7 +43,7 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
     """
     config = config.for_task(data.task)
     _check_targets(config.cost, data)
-    steps = config.epochs * Order(len(data.train), config.batch_size, config.seed).steps_per_epoch
+    steps = config.epochs * Order.of(config, len(data.train)).steps_per_epoch
     if config.warmup >= steps:
         raise UsageError(f"warmup takes {config.warmup} steps, the whole run has {steps}: it must leave some")
     if network is not None:

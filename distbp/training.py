@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from distbp.baseline import baselines
-from distbp.callbacks import Callback
+from distbp.callbacks import Callback, Callbacks
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Progress
 from distbp.data.loading import Source, address_of, is_large, load_as
 from distbp.data.reading import Reading
-from distbp.descent import Descent, Result
+from distbp.descent import Descent
 from distbp.errors import RunError, UsageError
 from distbp.keeping import Keeper, Past, read_past
 from distbp.network import Network
@@ -25,6 +25,7 @@ from distbp.parallel.arithmetic import fingerprint, pin_threads
 from distbp.parallel.digest import layer_hashes
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network, with_parts
+from distbp.results import Result
 from distbp.runs.directory import check_unused, held, made
 
 
@@ -117,10 +118,10 @@ def resume(
 
 def _watched(callbacks: Sequence[Callback]) -> Progress:
     """Return what tells the callbacks how much has been read."""
+    watching = Callbacks(callbacks)
 
     def progress(done: int, total: int) -> None:
-        for callback in callbacks:
-            callback.on_reading(done, total)
+        watching.tell("on_reading", done, total)
 
     return progress
 
@@ -185,5 +186,6 @@ def _train(
             described = {**found, **run.config.to_json()}
             keeper = Keeper(run_dir, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
             run.keeper = stack.enter_context(closing(keeper))
-        run.descend(pool)
-        return run.finish(pool, started)
+        with run.callbacks.until_end():
+            run.descend(pool)
+            return run.finish(pool, started)

@@ -11,6 +11,11 @@ import pytest
     ("code", "absent"),
     [
         ("import distbp", ["ray", "numpy", "click"]),
+        ("import distbp.sklearn", ["ray", "numpy", "sklearn"]),
+        ("import distbp.interchange", ["ray", "onnx", "sklearn", "torch"]),
+        ("import distbp.tracking", ["ray", "mlflow", "tensorboardX"]),
+        ("import distbp.tune", ["ray", "pandas"]),
+        ("from distbp.sklearn import DistbpClassifier", ["ray", "onnx", "sklearn.model_selection"]),
         ("import distbp.nn.backprop", ["ray", "click", "rich"]),
         ("from distbp.cli import run; run(['--help'], 0.0)", ["ray", "numpy", "rich"]),
         ("from distbp.cli import run; run(['train', '--help'], 0.0)", ["ray", "rich"]),

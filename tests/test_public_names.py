@@ -1,4 +1,6 @@
 import inspect
+import pydoc
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,20 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     thing = getattr(distbp, name)
     if not isinstance(thing, str):
         assert inspect.getdoc(thing)
+
+
+@pytest.mark.parametrize("module", ["distbp.sklearn", "distbp.interchange", "distbp.tracking"])
+def test_the_names_of_what_stands_beside_are_documented_too(module: str) -> None:
+    pytest.importorskip("sklearn")
+    home = import_module(module)
+    assert home.__all__
+    assert all(inspect.getdoc(getattr(home, name)) for name in home.__all__)
+
+
+def test_help_begins_with_what_a_person_needs() -> None:
+    text = pydoc.render_doc(distbp, renderer=pydoc.plaintext)
+    assert "Begin with" in text[:600]
+    assert all(name in text for name in distbp.__all__ if name != "__version__")
 
 
 def test_no_public_name_is_missing_from_the_list() -> None:

@@ -1,21 +1,47 @@
+import os
 import re
 import shlex
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from processes import nothing_left
 
 from distbp.cli import commands
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OF_TUNE = [example for example in EXAMPLES if "from ray import tune" in example]
 
 
 @pytest.mark.ray
 def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert examples
-    for example in examples:
-        exec(example.replace("epochs=30", "epochs=3"), {})
+    assert EXAMPLES
+    for example in EXAMPLES:
+        if example not in OF_TUNE:
+            exec(example.replace("epochs=30", "epochs=3"), {"__name__": "example"})
+
+
+@pytest.mark.ray
+def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
+    """In a process of its own, since Tune starts a Ray and warns of much."""
+    (example,) = OF_TUNE
+    (tmp_path / "example.py").write_text(example)
+    with nothing_left() as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
+        environment |= {"RAY_ADDRESS": "local", "RAY_TMPDIR": short, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "example.py"],
+            cwd=tmp_path,
+            env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=110,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "{'lr': 0.01}" in done.stdout
 
 
 def test_the_commands_are_the_programs() -> None:

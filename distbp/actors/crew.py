@@ -15,7 +15,8 @@ from ray.exceptions import RayActorError
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
-from distbp.data.dataset import Array, Rows
+from distbp.data.dataset import Rows
+from distbp.data.lazy import LazyRows
 from distbp.data.mapped import mapped
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
@@ -40,8 +41,8 @@ class Crew:
         self, structure: Structure, config: Config, rows: Rows, placement: Placement | None, note: Callable[[str], None]
     ) -> None:
         """Take CPUs of ``placement``, or whatever Ray is private to this run."""
+        send_by_value(structure, config, rows)
         self._rows = put_rows(rows, config.address is None)
-        send_by_value(structure, config)
         self._structure, self._placement = structure, placement
         self.config = config
         self.note = note
@@ -143,11 +144,11 @@ def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
     return x, y, rows.factor, weights, rows.encoding
 
 
-def _passed(array: Array | None, is_one_host: bool) -> Any:
+def _passed(rows: Any, is_one_host: bool) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
-    if array is None:
-        return None
-    return (mapped(array) if is_one_host else None) or ray.put(np.asarray(array))
+    if rows is None or isinstance(rows, LazyRows):
+        return None if rows is None else ray.put(rows)
+    return (mapped(rows) if is_one_host else None) or ray.put(np.asarray(rows))
 
 
 def other_arithmetic(pulses: Iterable[Pulse]) -> Iterator[str]:
@@ -159,9 +160,9 @@ def other_arithmetic(pulses: Iterable[Pulse]) -> Iterator[str]:
             yield f"host {host} computes with {', '.join(changed)}: its bits may differ"
 
 
-def send_by_value(structure: Structure, config: Config) -> None:
+def send_by_value(structure: Structure, config: Config, rows: Rows) -> None:
     """Let parts of the user's own travel with their code: the module they are from may not be there on other hosts."""
-    for part in (*structure.activations, structure.cost, config.optimizer, config.schedule):
+    for part in (*structure.activations, structure.cost, config.optimizer, config.schedule, rows.source):
         module = sys.modules.get(type(part).__module__)
         path = getattr(module, "__file__", None) or ""
         is_installed = "site-packages" in path or module is None or module.__name__.split(".")[0] == "distbp"

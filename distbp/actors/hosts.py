@@ -80,9 +80,9 @@ class Hosts:
         placement: Placement,
         note: Callable[[str], None],
     ) -> None:
+        send_by_value(structure, config, rows)
         self._rows = put_rows(rows)
         self.batch_size = min(config.batch_size, len(rows))
-        send_by_value(structure, config)
         self.structure, self.config, self._placement, self.note = structure, config, placement, note
         self.members: list[Member] = []
         """Those that take part, in the order of their shards."""

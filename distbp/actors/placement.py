@@ -9,7 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+from ray.util.placement_group import (
+    get_current_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from distbp.config import Config
@@ -58,6 +63,41 @@ class Placement:
             remove_placement_group(group)
 
 
+class GivenPlacement(Placement):
+    """CPUs of the placement group that this process was started in, such as that of a trial of Ray Tune."""
+
+    def __init__(self, config: Config) -> None:
+        """Take one for each worker.
+
+        Raises:
+            ClusterError: the group has too few.
+        """
+        group, free = get_current_placement_group(), free_bundles() or []
+        if len(free) < config.worker_count:
+            raise ClusterError(
+                f"{config.worker_count} workers need as many CPUs of the placement group that this process is in, "
+                f"it has {len(free)} left: use --workers {len(free)}, or make the group larger"
+            )
+        self._groups = [group]
+        self._bundles = [(group, bundle) for bundle in free[: config.worker_count]]
+
+    def remove(self) -> None:
+        """Leave the group to whoever made it."""
+
+
+def free_bundles() -> list[int] | None:
+    """Return the bundles of this process's placement group, once for each CPU that the process itself leaves free.
+
+    None if it is in no group.
+    """
+    group = get_current_placement_group()
+    if group is None:
+        return None
+    own = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
+    slots = [bundle for bundle, kept in enumerate(group.bundle_specs) for _ in range(int(kept.get("CPU", 0)))]
+    return slots[own:]  # a process has its place in the first bundle
+
+
 def this_host() -> str:
     """Return Ray's name of the driver's host."""
     return str(ray.get_runtime_context().get_node_id())
@@ -75,7 +115,7 @@ def placed(config: Config, note: Callable[[str], None]) -> Iterator[Placement]:
     Raises:
         ClusterError: they are not free after --wait.
     """
-    placement = Placement(config)
+    placement = Placement(config) if get_current_placement_group() is None else GivenPlacement(config)
     try:
         if not placement.is_there(_PATIENCE_SECONDS):
             what = f"--workers {config.workers} needs {config.least_workers} CPUs"

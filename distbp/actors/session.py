@@ -42,7 +42,8 @@ def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Itera
     """
     if sys.platform not in ("linux", "darwin"):
         raise ClusterError(f"Ray workers need Linux or macOS, this is {sys.platform}: use --workers 0")
-    _prepare_environment(private=address is None)
+    if "ray" not in sys.modules or not sys.modules["ray"].is_initialized():  # else it is somebody else's to set up
+        _prepare_environment(private=address is None)
     import ray
 
     if _private.locked() and _owner[0] != threading.get_ident():

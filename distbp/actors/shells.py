@@ -74,7 +74,7 @@ class _Server(Alive):
     def serve(self, folder: Path, shape: Shape, rows: int, unheard: Sequence[int]) -> None:
         """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
         config, exchange = self._config, Exchange(folder, shape)
-        order = Order(rows, config.batch_size, config.seed)
+        order = Order.of(config, rows)
         server = make_server(self._structure, config, order, exchange.states, exchange.step)
         Rounds(server, exchange, order, config.timeout, config.wait, unheard).serve()
 

@@ -14,6 +14,7 @@ import click
 from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
+from distbp.cli.export import export
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
 from distbp.cli.plan import plan
@@ -47,8 +48,8 @@ def commands() -> None:
 
 
 _COMMANDS = (
-    train, prepare, resume, verify, diff, evaluate, predict, inspect, gradcheck, bench, plan,
-    submit, list_jobs, logs, stop, fetch,
+    train, prepare, resume, verify, diff, evaluate, predict, export, inspect, gradcheck,
+    bench, plan, submit, list_jobs, logs, stop, fetch,
 )  # fmt: skip
 for command in _COMMANDS:
     commands.add_command(command)

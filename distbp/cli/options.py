@@ -164,6 +164,8 @@ _SETTINGS = (
     click.option("--max-norm", type=_ABOVE_0, help="Largest length of a node's incoming weights.  [default: none]"),
     click.option("--batch-size", type=_COUNT, default=128, show_default=True, help="Rows per mini-batch."),
     click.option("--epochs", type=_COUNT, default=20, show_default=True, help="Passes over the training data."),
+    click.option("--shuffle/--no-shuffle", default=True, show_default=True,
+                 help="Take the rows in a new random order each epoch, or always as they stand in the data."),
     click.option("--dropout", type=click.FloatRange(0, 0.99), default=0.0, show_default=True,
                  help="Share of the hidden nodes that each step leaves out."),
     click.option("--early-stopping", type=_COUNT, metavar="EPOCHS", help="End the run after so many epochs without a "

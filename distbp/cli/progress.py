@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from distbp.callbacks import Callback, RunRecord
+from distbp.callbacks import Callback, EpochRecord, RunRecord
 from distbp.parallel.records import StepRecord
 
 _SECONDS_BETWEEN_UPDATES = 0.1
@@ -72,8 +72,8 @@ class _Lines(Callback):
             f"{run.structure.parameter_count:,} parameters; {run.config.shards} shards on {where}"
         )
 
-    def on_epoch_end(self, record: Mapping[str, Any]) -> None:
-        say(epoch_line(record, self._epochs))
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        say(epoch_line(record.metrics, self._epochs))
 
 
 def column_lines(columns: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -162,12 +162,12 @@ class _Bar(_Lines):
         self._updated = self._since = now
         self._rows_since = 0
 
-    def on_epoch_end(self, record: Mapping[str, Any]) -> None:
-        self._progress.console.print(epoch_line(record, self._epochs), highlight=False)
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        self._progress.console.print(epoch_line(record.metrics, self._epochs), highlight=False)
         self._rows = self._right = 0
         self._cost = 0.0
         if self._task is not None:
-            self._progress.update(self._task, completed=record["steps"], refresh=True)
+            self._progress.update(self._task, completed=record.step, refresh=True)
         self._since = time.monotonic()
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {settings['dropout']!r}")
     if not (_is_number(settings["test_fraction"]) and 0 < settings["test_fraction"] < 1):
         raise UsageError(f"test_fraction must lie between 0 and 1, found {settings['test_fraction']!r}")
-    for name in ("nesterov", "insecure"):
+    for name in ("nesterov", "shuffle", "insecure"):
         if not isinstance(settings[name], bool):
             raise UsageError(f"{name} must be true or false, found {settings[name]!r}")
     _check_class_weights(settings["class_weights"])

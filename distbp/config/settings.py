@@ -105,6 +105,8 @@ class Config:
     """Rows per mini-batch."""
     epochs: int = 20
     """Passes over the training data."""
+    shuffle: bool = True
+    """Take the rows in a new random order in each epoch; else always as they stand in the data."""
     dropout: float = 0.0
     """Share of the hidden nodes that each step leaves out."""
     early_stopping: int | None = None

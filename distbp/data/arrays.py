@@ -13,6 +13,7 @@ from distbp.data.checks import check_rows, check_same_columns, features, row_wei
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.idx import read_idx_folder
 from distbp.data.formats.npz import read_npz
+from distbp.data.lazy import LazyRows, RowSource, SparseRows, read_source
 from distbp.data.reading import Reading
 from distbp.data.targets import class_numbers, classes_of, guess_task, held_out, values
 from distbp.errors import DataError, UsageError, unknown_name
@@ -54,6 +55,8 @@ def read_all(sources: Sequence[Any]) -> tuple[dict[str, Array], float]:
         raise UsageError(f"no data given: name a file, a folder or one of {', '.join(BUILT_IN)}")
     read = [_read(source) for source in sources]
     first, factor = read[0]
+    if len(read) > 1 and any(isinstance(part, LazyRows) for parts, _ in read for part in parts.values()):
+        raise UsageError("sparse rows and data sets of one's own stand alone: join them before they come here")
     for (parts, other_factor), source in zip(read[1:], sources[1:], strict=True):
         if parts.keys() != first.keys():
             raise DataError(f"{source} holds {sorted(parts)}, {sources[0]} holds {sorted(first)}")
@@ -79,9 +82,13 @@ def _read(source: Any) -> tuple[Mapping[str, Array], float]:
         if size not in (2, 3) or (size == 3 and not all(np.ndim(part) for part in source)):
             raise UsageError(f"data must be arrays (x, y) or (x, y, weights), found a tuple of {size}")
         try:
-            return dict(zip(("x", "y", "weights"), map(np.atleast_1d, source), strict=False)), PIXEL_FACTOR
+            x, *rest = source
+            arrays: list[Any] = [SparseRows(x) if hasattr(x, "tocsr") else np.atleast_1d(x), *map(np.atleast_1d, rest)]
+            return dict(zip(("x", "y", "weights"), arrays, strict=False)), PIXEL_FACTOR
         except ValueError as error:
             raise DataError(f"x and y must be tables of equally long rows: {error}") from error
+    if isinstance(source, RowSource):
+        return read_source(source, lambda x, name: features(x, name, "float64")), PIXEL_FACTOR
     if isinstance(source, str) and source == "digits":
         with as_file(files("distbp.data") / "digits.npz") as path:
             return read_npz(path), _DIGITS_FACTOR

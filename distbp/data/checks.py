@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.data.lazy import LazyRows
 from distbp.errors import DataError
 
 _ROWS_AT_ONCE = 4096
 
 
-def features(x: Array, name: str, dtype: str) -> Array:
-    """Return x as a C-contiguous table of finite floats, or of unsigned bytes; further dimensions become columns."""
-    if x.ndim == 0 or len(x) == 0 or x.size == 0:
+def features(x: Any, name: str, dtype: str) -> Any:
+    """Return x as a C-contiguous table of finite floats, or of unsigned bytes; further dimensions become columns.
+
+    A :class:`LazyRows` was checked when it was made, and stays what it is.
+    """
+    if x.ndim == 0 or len(x) == 0 or 0 in x.shape:
         raise DataError(f"{name} has no rows or no columns: its shape is {x.shape}")
+    if isinstance(x, LazyRows):
+        return x
     table = x.reshape(len(x), -1)
     if table.dtype == np.uint8:
         return np.ascontiguousarray(table)
     return _finite_numbers(table, name, dtype)
 
 
-def numbers(x: Array, dtype: str, factor: float) -> Array:
-    """Return unsigned bytes as floats times ``factor``; floats as they are."""
+def numbers(x: Any, dtype: str, factor: float) -> Array:
+    """Return unsigned bytes as floats times ``factor``, a table's rows as an array of floats; floats as they are."""
+    if isinstance(x, LazyRows):
+        x = np.asarray(x, None if x.dtype == np.uint8 else dtype)
     if x.dtype != np.uint8:
-        return x
-    wide = x.astype(dtype)
+        array: Array = x
+        return array
+    wide: Array = x.astype(dtype)
     if factor != 1.0:
         np.multiply(wide, factor, out=wide)
     return wide
@@ -82,7 +93,7 @@ def row_weights(weights: Array, rows: int, dtype: str) -> Array:
     return counts
 
 
-def check_rows(x: Array, y: Array, part: str) -> None:
+def check_rows(x: Any, y: Array, part: str) -> None:
     """Refuse targets that do not match the rows."""
     if y.ndim == 0 or x.ndim == 0:
         raise DataError(f"the {part} part needs rows of x and as many targets, found shapes {x.shape} and {y.shape}")
@@ -90,7 +101,7 @@ def check_rows(x: Array, y: Array, part: str) -> None:
         raise DataError(f"the {part} part has {len(x)} rows but {len(y)} targets: each row needs one")
 
 
-def check_same_columns(x_train: Array, x_test: Array) -> None:
+def check_same_columns(x_train: Any, x_test: Any) -> None:
     """Refuse a test part with other columns than the training part."""
     if x_train.shape[1] != x_test.shape[1]:
         raise DataError(f"x_train has {x_train.shape[1]} columns, x_test {x_test.shape[1]}: they must be the same")

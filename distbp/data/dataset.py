@@ -25,7 +25,8 @@ class Rows:
     values, shape (rows, m_L).
     """
 
-    x: Array
+    x: Any
+    """An array, or a table that reads rows when they are needed (see distbp.data.lazy)."""
     y: Array
     factor: float = 1.0
     weights: Array | None = None
@@ -35,6 +36,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def source(self) -> Any:
+        """The data set of the user's own from which x is read, None if there is none."""
+        return getattr(self.x, "source", None)
 
     def __getitem__(self, part: slice | Array) -> Rows:
         weights = None if self.weights is None else self.weights[part]
@@ -102,7 +108,7 @@ class Gather:
         elif rows.x.dtype == dtype and rows.factor == 1.0:
             self._x = self._raw  # floats of the run's own type need no second array
         else:
-            self._x = self._raw.astype(dtype)
+            self._x = np.empty(self._raw.shape, dtype)
         self._y = np.empty((capacity, *rows.y.shape[1:]), rows.y.dtype)
         self._weights = None if rows.weights is None else np.empty(capacity, rows.weights.dtype)
         self.weights: Array | None = None

@@ -30,7 +30,7 @@ def data_fingerprint(data: DataSet) -> str:
         digest.update(f"{array.dtype.str} {array.shape}\n".encode())
         if isinstance(array, np.memmap) and array.filename is not None:
             _update_from_file(digest, array)
-        elif array.flags.c_contiguous:
+        elif isinstance(array, np.ndarray) and array.flags.c_contiguous:
             digest.update(array.data)
         else:
             for start in range(0, len(array), _ROWS_AT_ONCE):

@@ -17,6 +17,7 @@ from distbp.data.dataset import Array, DataSet
 from distbp.data.formats.opening import file_table, folder_tables, is_table, table_of
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.formats.text import TextTable
+from distbp.data.lazy import RowSource
 from distbp.data.parts import InMemory
 from distbp.data.prepared import cache_folder, check_parts, is_prepared, read_prepared, save, source_of
 from distbp.data.prepared import prepare as prepare_tables
@@ -28,16 +29,16 @@ _LARGE_BYTES = 512 << 20
 """Files from this size on are read into a data set on the disk instead of into memory."""
 
 Source = Any
-"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), a table (pandas, Arrow, polars, Ray Data, an
-array of rows and columns), or what :func:`load` returned."""
+"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
+Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
 
 
 def load(*sources: Source, note: Note = unheard, progress: Progress = unheard, **reading: Any) -> DataSet:
     """Read, join and check data; several sources of equal columns are taken one after the other.
 
     Args:
-        sources: each a built-in name, a path, a table, or arrays (x, y), with what each training row counts as a
-            third if they do not count the same.
+        sources: each a built-in name, a path, a table, a data set of one's own (:class:`RowSource`), or arrays (x, y),
+            with what each training row counts as a third if they do not count the same; x may be sparse.
         note: told what was guessed, and what else the user should know.
         progress: told how much of how much was read, where that takes long.
         reading: settings by name (see :class:`distbp.Config`): task, test_fraction, seed, dtype; for tables also
@@ -214,7 +215,7 @@ def tables_to_apply(
 
 def address_of(source: Source) -> str:
     """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
-    if isinstance(source, DataSet | tuple) or is_table(source):
+    if isinstance(source, DataSet | tuple | RowSource) or is_table(source):
         return "arrays"
     if str(source) in BUILT_IN:
         return str(source)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
+from distbp.config import Config
 from distbp.data.dataset import Array
 from distbp.randomness import Purpose, generator
 
@@ -32,16 +35,21 @@ class Order:
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: int, batch_size: int, seed: int, shuffle: bool = True) -> None:
         self._count = rows
         self._batch_size = min(batch_size, rows)
-        self._seed = seed
+        self._seed, self._shuffle = seed, shuffle
         self._epoch = -1
         self._permutation: Array
         self._starts: Array
         """Where each window begins in the epoch's order, and where the last one ends."""
         self._windows: dict[int, Array] = {}
         self.steps_per_epoch = -(-rows // self._batch_size)
+
+    @classmethod
+    def of(cls, config: Config, rows: int) -> Self:
+        """Return the order in which these settings take so many rows."""
+        return cls(rows, config.batch_size, config.seed, config.shuffle)
 
     def size(self, step: int) -> int:
         """Return the number of rows in the mini-batch of this step."""
@@ -51,9 +59,11 @@ class Order:
     def rows(self, step: int) -> Array:
         """Return the row numbers of this step's mini-batch, in their places."""
         epoch, place = divmod(step, self.steps_per_epoch)
+        first, stop = place * self._batch_size, min((place + 1) * self._batch_size, self._count)
+        if not self._shuffle:
+            return np.arange(first, stop)
         if epoch != self._epoch:
             self._begin(epoch)
-        first, stop = place * self._batch_size, min((place + 1) * self._batch_size, self._count)
         return self._permutation[first:stop] if self._count <= _MOST_AT_ONCE else self._from_windows(first, stop)
 
     def _begin(self, epoch: int) -> None:

@@ -58,9 +58,9 @@ class Host:
         self.place: tuple[Path, Shape] = folder, shape
         """Where workers find the shared memory."""
         self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
-        self._order = order = Order(len(rows), config.batch_size, config.seed)
+        self._order = order = Order.of(config, len(rows))
         self._structure, self._dtype, self._cores = structure, config.dtype, places
-        self._products = Products(structure, config.shards, config.batch_size, config.seed, rows, config.dtype)
+        self._products = Products(structure, config, rows)
         self._store = FactorStore(folder, structure, config.shards, self._products.rows, config.dtype, create=True)
         server = make_server(structure, config, order, self.exchange.states, step)
         self._rounds = Rounds(server, self.exchange, order, config.timeout, config.wait)

@@ -91,7 +91,7 @@ class InProcess:
         self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
-        self._order = Order(len(rows), config.batch_size, config.seed)
+        self._order = Order.of(config, len(rows))
         self._server = make_server(structure, config, self._order, two_versions(state, step), step)
         self._shards = config.shards
         self._halted = False

@@ -69,7 +69,7 @@ class Worker:
     def __init__(self, structure: Structure, config: Config, rows: Rows) -> None:
         assert config.shards is not None
         self._structure = structure
-        self._order = Order(len(rows), config.batch_size, config.seed)
+        self._order = Order.of(config, len(rows))
         self._shards = config.shards
         self._rows = rows
         self._dtype = config.dtype

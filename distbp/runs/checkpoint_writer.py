@@ -26,6 +26,7 @@ class CheckpointWriter:
         self._failure: str | None = None
         self._told = False
         self._good: int | None = None
+        self._written: list[tuple[int, Path]] = []
         self._thread = threading.Thread(target=self._run, name="distbp-checkpoints", daemon=True)
         self._thread.start()
 
@@ -35,6 +36,13 @@ class CheckpointWriter:
             self._waiting = checkpoint
             self._changed.notify_all()
         self._tell()
+
+    def written(self) -> list[tuple[int, Path]]:
+        """Return the steps and paths of the checkpoints that were written since this was asked last."""
+        written: list[tuple[int, Path]] = []
+        while self._written:
+            written.append(self._written.pop(0))
+        return written
 
     def wait(self) -> None:
         """Wait until nothing waits to be written."""
@@ -64,8 +72,9 @@ class CheckpointWriter:
                 return
             failure = None
             try:
-                write_checkpoint(self._folder, checkpoint, self._keep)
+                path = write_checkpoint(self._folder, checkpoint, self._keep)
                 self._good = checkpoint.step
+                self._written.append((checkpoint.step, path))
             except RunError as error:
                 failure = str(error)
             except Exception as error:  # whatever it is, this thread must live, and somebody must be told

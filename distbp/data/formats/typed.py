@@ -114,17 +114,27 @@ def arrow_table(rows: Any, name: str = "the table") -> TypedTable:
 
 
 def ray_table(data: Any) -> TypedTable:
-    """Return the table of a Ray data set; it is read in one go, its blocks in their order."""
+    """Return the table of a Ray data set, which is read in one go.
+
+    Ray Data is told to keep the order of its blocks, which else is that in which they happen to be ready: slower, but
+    the same rows come in the same order again. With ``random_shuffle``, or ``map_batches`` that is not the same each
+    time, neither are the weights; a run directory keeps a hash of the rows, and ``resume`` refuses others.
+    """
     pa = arrow("a Ray data set")
     schema = data.schema()
     types = dict(zip(schema.names, schema.types, strict=True))
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
         first = 0
-        for batch in data.iter_batches(batch_size=_ROWS, batch_format="pyarrow"):
-            if first >= start:
-                yield first, pa.table(batch).select(list(names))
-            first += batch.num_rows
+        order = data.context.execution_options
+        before, order.preserve_order = order.preserve_order, True
+        try:
+            for batch in data.iter_batches(batch_size=_ROWS, batch_format="pyarrow"):
+                if first >= start:
+                    yield first, pa.table(batch).select(list(names))
+                first += batch.num_rows
+        finally:
+            order.preserve_order = before
 
     return TypedTable("the Ray data set", types, batches)
 

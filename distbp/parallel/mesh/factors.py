@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import Order
 from distbp.errors import ClusterError
@@ -134,14 +135,15 @@ class FactorStore:
 class Products:
     """Forms the gradient of a layer from a shard's factors, on any thread."""
 
-    def __init__(self, structure: Structure, shards: int, batch_size: int, seed: int, rows: Rows, dtype: str) -> None:
-        self._structure, self.shards, self.dtype = structure, shards, dtype
+    def __init__(self, structure: Structure, config: Config, rows: Rows) -> None:
+        assert config.shards is not None
+        self._structure, self.shards, self.dtype = structure, config.shards, config.dtype
         self._rows = rows
-        self._order: Callable[[], Order] = lambda: Order(len(rows), batch_size, seed)
+        self._order: Callable[[], Order] = lambda: Order.of(config, len(rows))
         self._own = threading.local()
-        self.rows = cut(self._order().size(0), shards)[0].stop
+        self.rows = cut(self._order().size(0), self.shards)[0].stop
         """Of a shard, at most."""
-        self._ones = np.ones(self.rows, dtype)
+        self._ones = np.ones(self.rows, self.dtype)
 
     def size(self, layer: int, rows: int) -> int:
         """Return how many numbers a shard's factors have."""

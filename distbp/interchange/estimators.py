@@ -1,0 +1,42 @@
+"""Multi-layer perceptrons of scikit-learn as networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from distbp.errors import UsageError
+from distbp.network import Network
+from distbp.nn.structure import Structure
+
+_OUTPUTS = {
+    "softmax": ("softmax", "cross-entropy"),
+    "logistic": ("sigmoid", "binary-cross-entropy"),
+    "identity": ("identity", "mse"),
+}
+
+
+def from_sklearn(estimator: Any) -> Network:
+    """Return the network of a fitted ``MLPClassifier`` or ``MLPRegressor``, which may go on being trained here.
+
+    Its predictions are the estimator's. scikit-learn is not imported.
+
+    Raises:
+        UsageError: it is not fitted, or its output is none that distbp has.
+    """
+    coefs, intercepts = getattr(estimator, "coefs_", None), getattr(estimator, "intercepts_", None)
+    output = getattr(estimator, "out_activation_", None)
+    if coefs is None or intercepts is None or output is None:
+        raise UsageError(f"{type(estimator).__name__} is no fitted MLPClassifier or MLPRegressor: fit it first")
+    if output not in _OUTPUTS:
+        raise UsageError(f"the output activation {output} has no counterpart here: expected {', '.join(_OUTPUTS)}")
+    activation, cost = _OUTPUTS[output]
+    hidden = {"logistic": "sigmoid"}.get(estimator.activation, estimator.activation)
+    sizes = (coefs[0].shape[0], *(len(b) for b in intercepts))
+    structure = Structure(sizes, (*[hidden] * (len(sizes) - 2), activation), cost)
+    pairs = zip(coefs, intercepts, strict=True)
+    weights = np.concatenate([part.reshape(-1) for w, b in pairs for part in (w.T, b)])
+    classes = tuple(np.asarray(getattr(estimator, "classes_", ())).tolist())
+    has_one_label = output == "softmax" or (len(classes), sizes[-1]) == (2, 1)
+    return Network.of(structure, weights, classes if has_one_label else (), byte_factor=1.0)

@@ -1,0 +1,77 @@
+"""An ONNX graph that is being built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from distbp.errors import needs
+from distbp.version import __version__
+
+_OPSET, _ML_OPSET, _IR = 18, 3, 9
+_ML = "ai.onnx.ml"
+
+
+class Graph:
+    """An ONNX graph that is being built; values go by their names."""
+
+    def __init__(self, dtype: str) -> None:
+        with needs("onnx", "onnx"):
+            import onnx
+        self._onnx = onnx
+        self.dtype = dtype
+        self.inputs: list[Any] = []
+        self.outputs: list[Any] = []
+        self._nodes: list[Any] = []
+        self._constants: dict[str, Any] = {}
+
+    def input(self, name: str, dtype: Any, columns: int) -> str:
+        """Take in a matrix of so many columns."""
+        self.inputs.append(self._described(name, dtype, columns))
+        return name
+
+    def output(self, value: str, name: str, dtype: Any, columns: int | None) -> None:
+        """Give a value out under a name; ``columns`` None is for a vector."""
+        self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
+        self.outputs.append(self._described(name, dtype, columns))
+
+    def _described(self, name: str, dtype: Any, columns: int | None) -> Any:
+        helper = self._onnx.helper
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return helper.make_tensor_value_info(name, kind, ["rows"] if columns is None else ["rows", columns])
+
+    def constant(self, value: Any, dtype: Any = None) -> str:
+        """Keep a constant, in the graph's own type if none is given."""
+        array = np.asarray(value, dtype or self.dtype)
+        name = f"c{len(self._constants)}"
+        self._constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def __call__(self, operator: str, *operands: str, **attributes: Any) -> str:
+        """Apply an operator; return the name of what it gives."""
+        name = f"v{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(operator, list(operands), [name], **attributes))
+        return name
+
+    def cast(self, value: str, dtype: Any) -> str:
+        """Return a value as another type."""
+        return self("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def codes(self, texts: str, known: Mapping[str, int]) -> str:
+        """Return the code of each text, -1 for those that are not known."""
+        keys, values = list(known), list(known.values())
+        return self("LabelEncoder", texts, domain=_ML, keys_strings=keys, values_int64s=values, default_int64=-1)
+
+    def model(self, told: Mapping[str, str]) -> Any:
+        """Return the whole model, checked."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(self._nodes, "distbp", self.inputs, self.outputs, list(self._constants.values()))
+        model = helper.make_model(
+            graph, producer_name="distbp", producer_version=__version__, ir_version=_IR,
+            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_ML, _ML_OPSET)],
+        )  # fmt: skip
+        helper.set_model_props(model, dict(told))
+        self._onnx.checker.check_model(model, full_check=True)
+        return model

@@ -1,0 +1,117 @@
+"""Networks as ONNX files, for any runtime that reads them (``pip install 'distbp[onnx]'``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.config import name_of
+from distbp.data.dataset import Array
+from distbp.errors import UsageError
+from distbp.files import written_whole
+from distbp.interchange.front import front
+from distbp.interchange.graph import Graph
+from distbp.network import Network
+from distbp.nn.activations import LeakyRelu
+
+_C, _CUBE = np.sqrt(2.0 / np.pi), 0.044715  # of gelu
+
+
+def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
+    """Write a network as an ONNX file.
+
+    A network that was trained on a table takes the table's columns, each under its name and of shape (rows, 1): numbers
+    as doubles, NaN where missing, categories as text without blanks around it. The graph does all preprocessing itself,
+    and gives values in the target's own unit. Other networks take ``x``, shape (rows, m_0), of their own type; with
+    ``pixels`` (or where the table was one of images) unsigned bytes.
+
+    For classes it gives ``label``, shape (rows,), and ``probabilities``, (rows, classes); else ``values``, (rows, m_L).
+
+    Raises:
+        ImportError: the extra is not installed.
+        UsageError: the network has an activation of its own, or a column of dates, which the graph cannot have.
+    """
+    structure, dtype = network.structure, network.weights.dtype.name
+    graph = Graph(dtype)
+    x = front(graph, network, pixels)
+    logits = x
+    for l, (w, b) in enumerate(structure.layers(network.weights)):
+        logits = graph("Gemm", x, graph.constant(w), graph.constant(b), transB=1)
+        x = _apply(graph, structure.activations[l], logits)
+    _give_out(graph, network, logits, x)
+    told = {"distbp.structure": str(structure.described()), "distbp.byte_factor": str(network.byte_factor)}
+    content = graph.model(told).SerializeToString()
+    with written_whole(Path(path)) as beside:
+        beside.write_bytes(content)
+
+
+def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
+    """Give out what the last layer says."""
+    nodes, dtype = network.structure.sizes[-1], graph.dtype
+    if not network.classes:
+        told = network.preprocessing
+        if told is not None and told.target.deviation != 1:
+            wide = graph("Mul", graph.cast(a, np.float64), graph.constant(told.target.deviation, np.float64))
+            a, dtype = graph("Add", wide, graph.constant(told.target.mean, np.float64)), "float64"
+        graph.output(a, "values", dtype, nodes)
+        return
+    if nodes == 1:
+        half = network.structure.sigmas[-1].half
+        is_second = graph("Greater", logits, graph.constant(half))
+        chosen = graph("Reshape", graph.cast(is_second, np.int64), graph.constant([-1], np.int64))
+        probabilities = graph("Concat", graph("Sub", graph.constant(1.0), a), a, axis=1)
+    else:
+        chosen, probabilities = graph("ArgMax", logits, axis=1, keepdims=0), a
+    names: Array = np.asarray(network.classes)
+    kind: Any = np.int64 if names.dtype.kind in "biu" else object
+    labels = graph.constant(names if kind is np.int64 else names.astype(str).astype(object), kind)
+    graph.output(graph("Gather", labels, chosen), "label", kind, None)
+    graph.output(probabilities, "probabilities", dtype, len(network.classes))
+
+
+def _apply(graph: Graph, activation: Any, z: str) -> str:
+    """Return sigma(z), from operators that runtimes have for both types."""
+    if not isinstance(activation, str) or activation not in _OPERATORS:
+        raise UsageError(f"the activation {name_of(activation)} has no counterpart in ONNX")
+    return _OPERATORS[activation](graph, z)
+
+
+def _leaky_relu(graph: Graph, z: str) -> str:
+    return graph("Where", _is_positive(graph, z), z, graph("Mul", z, graph.constant(LeakyRelu().slope)))
+
+
+def _elu(graph: Graph, z: str) -> str:
+    below = graph("Sub", graph("Exp", graph("Min", z, graph.constant(0.0))), graph.constant(1.0))
+    return graph("Where", _is_positive(graph, z), z, below)
+
+
+def _softplus(graph: Graph, z: str) -> str:
+    rest = graph("Log", graph("Add", graph.constant(1.0), graph("Exp", graph("Neg", graph("Abs", z)))))
+    return graph("Add", graph("Max", z, graph.constant(0.0)), rest)
+
+
+def _gelu(graph: Graph, z: str) -> str:
+    cube = graph("Mul", graph("Mul", graph("Mul", z, z), z), graph.constant(_CUBE))
+    t = graph("Tanh", graph("Mul", graph.constant(_C), graph("Add", z, cube)))
+    return graph("Mul", graph("Mul", graph.constant(0.5), z), graph("Add", graph.constant(1.0), t))
+
+
+def _is_positive(graph: Graph, z: str) -> str:
+    return graph("Greater", z, graph.constant(0.0))
+
+
+_OPERATORS: Mapping[str, Callable[[Graph, str], str]] = {
+    "sigmoid": lambda graph, z: graph("Sigmoid", z),
+    "tanh": lambda graph, z: graph("Tanh", z),
+    "relu": lambda graph, z: graph("Relu", z),
+    "leaky-relu": _leaky_relu,
+    "elu": _elu,
+    "gelu": _gelu,
+    "softplus": _softplus,
+    "swish": lambda graph, z: graph("Mul", z, graph("Sigmoid", z)),
+    "identity": lambda graph, z: z,
+    "softmax": lambda graph, z: graph("Softmax", z, axis=-1),
+}

@@ -1,0 +1,124 @@
+"""Safetensors files that hold a whole network, under our names for the parameters or under PyTorch's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distbp.data.dataset import PIXEL_FACTOR, Array
+from distbp.data.preprocessing import Preprocessing
+from distbp.errors import RunError, UsageError
+from distbp.files import read_tensors, write_tensors
+from distbp.network import Network, check_classes
+from distbp.nn.structure import Structure
+
+_KEY = "distbp"
+
+
+def to_safetensors(network: Network, path: str | Path) -> None:
+    """Write w and b of every layer as ``w1``, ``b1``, .. and what they mean as the file's metadata.
+
+    :func:`from_safetensors` gives the network back bit for bit.
+    """
+    tensors: dict[str, Array] = {}
+    for l, (w, b) in enumerate(network.structure.layers(network.weights), start=1):
+        tensors |= {f"w{l}": w, f"b{l}": b}
+    _write(network, Path(path), tensors)
+
+
+def to_torch(network: Network, path: str | Path) -> None:
+    """Write the state dict of an ``nn.Sequential`` of Linear and activation modules, one after the other.
+
+    PyTorch reads it with ``safetensors.torch.load_file`` and ``load_state_dict``: ``0.weight``, ``0.bias``,
+    ``2.weight``, .. have the shapes of ``nn.Linear``. PyTorch itself is not needed to write it.
+    """
+    tensors: dict[str, Array] = {}
+    for l, (w, b) in enumerate(network.structure.layers(network.weights)):
+        tensors |= {f"{2 * l}.weight": w, f"{2 * l}.bias": b}
+    _write(network, Path(path), tensors)
+
+
+def from_safetensors(
+    path: str | Path,
+    activation: Any = None,
+    output: str | None = None,
+    cost: str | None = None,
+    classes: Sequence[Any] = (),
+) -> Network:
+    """Read a network from a file of :func:`to_safetensors` or :func:`to_torch`, or from a state dict of PyTorch's.
+
+    A file that distbp did not write says nothing of activations and cost: they are taken from the arguments, else relu,
+    softmax and cross-entropy. Layers are Linear ones, in the order of their numbers.
+
+    Raises:
+        RunError: the file cannot be read, or its tensors are not the layers of one network.
+
+    >>> import tempfile
+    >>> network = Network((4, 3, 2), "tanh", seed=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_torch(network, f"{folder}/network.safetensors")
+    ...     again = from_safetensors(f"{folder}/network.safetensors")
+    >>> again.structure.activations, bool((again.weights == network.weights).all())
+    (('tanh', 'softmax'), True)
+    """
+    path = Path(path)
+    tensors, told = read_tensors(path)
+    try:
+        meaning: Mapping[str, Any] = json.loads(told[_KEY]) if _KEY in told else {}
+        layers = _layers(tensors, path)
+        sizes = (layers[0][0].shape[1], *(len(b) for _, b in layers))
+        hidden = activation if isinstance(activation, list | tuple) else [activation or "relu"] * (len(layers) - 1)
+        activations = tuple(meaning.get("activations") or (*hidden, output or "softmax"))
+        structure = Structure(sizes, activations, meaning.get("cost") or cost or "cross-entropy")
+        weights = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
+        network = Network.of(structure, weights, check_classes(meaning.get("classes") or classes, structure))
+        network.byte_factor = float(meaning.get("byte_factor", PIXEL_FACTOR))
+        if "preprocessing" in meaning:
+            network.preprocessing = Preprocessing.from_json(meaning["preprocessing"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path} holds no network that can be read: {error}") from error
+    return network
+
+
+def _write(network: Network, path: Path, tensors: Mapping[str, Array]) -> None:
+    structure = network.structure
+    if structure.connections:
+        raise UsageError("the network leaves connections out, which other tools would train again: Network.save it")
+    meaning = {**structure.described(), "classes": list(network.classes), "byte_factor": network.byte_factor}
+    if network.preprocessing is not None:
+        meaning["preprocessing"] = network.preprocessing.to_json()
+    write_tensors(path, tensors, {_KEY: json.dumps(meaning)})
+
+
+def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array]]:
+    """Return w and b of each layer, by the numbers in their names.
+
+    Raises:
+        RunError: they do not follow each other.
+    """
+    found: dict[str, dict[str, Array]] = {}
+    for name, tensor in tensors.items():
+        ours = re.fullmatch(r"(w|b)(\d+)", name)
+        theirs = re.fullmatch(r"(.*?)(\d+)\.(weight|bias)", name)
+        if ours:
+            found.setdefault(ours[2], {})[ours[1]] = tensor
+        elif theirs:
+            found.setdefault(theirs[2], {})["w" if theirs[3] == "weight" else "b"] = tensor
+        else:
+            raise RunError(f"{path} holds {name!r}: expected w1, b1, .. or 0.weight, 0.bias, ..")
+    layers = [(found[number]["w"], found[number]["b"]) for number in sorted(found, key=int)]
+    before = None
+    for number, (w, b) in enumerate(layers, start=1):
+        if w.ndim != 2 or b.shape != (len(w),) or w.dtype not in (np.float32, np.float64) or w.dtype != b.dtype:
+            raise RunError(f"layer {number} of {path} has {w.dtype} {w.shape} and {b.dtype} {b.shape}: no linear layer")
+        if before is not None and (w.shape[1] != before.shape[0] or w.dtype != before.dtype):
+            raise RunError(f"layer {number} of {path} has {w.shape[1]} inputs, the one before {before.shape[0]} nodes")
+        before = w
+    if not layers:
+        raise RunError(f"{path} holds no layers")
+    return layers

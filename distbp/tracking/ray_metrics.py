@@ -1,0 +1,58 @@
+"""Gauges that a Ray cluster's nodes export to its Prometheus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
+from distbp.errors import needs
+from distbp.parallel.records import StepRecord
+
+_GAUGES = {
+    "step": "Steps done",
+    "epoch": "Epochs done",
+    "cost": "Mean cost of the last mini-batch",
+    "samples_per_second": "Training speed over the last epoch",
+    "test_cost": "Mean cost of the test rows",
+    "test_accuracy": "Share of the test rows whose class is right",
+    "recoveries": "Workers and servers lost so far",
+}
+
+
+class RayMetrics(Callback):
+    """Tells Ray's metrics agent of a run on workers: ``distbp_step``, ``distbp_cost`` and others, tagged ``run``.
+
+    Whatever scrapes the cluster's nodes sees them (``ray_distbp_step`` and so on). Without a connection to Ray, as with
+    ``workers=0``, nobody hears them.
+    """
+
+    def __init__(self, run: str) -> None:
+        """Tag the numbers with a run's name."""
+        self._tags = {"run": run}
+        self._gauges: dict[str, Any] = {}
+
+    def on_start(self, run: RunRecord) -> None:
+        """Make the gauges."""
+        with needs("ray", "cluster"):
+            from ray.util.metrics import Gauge
+        self._gauges = {name: Gauge(f"distbp_{name}", text, ("run",)) for name, text in _GAUGES.items()}
+        self._set("recoveries", 0)
+
+    def on_step(self, record: StepRecord) -> None:
+        """Tell the step and its cost."""
+        self._set("step", record.step + 1)
+        self._set("cost", record.cost)
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        """Tell what was measured."""
+        self._set("epoch", record.epoch)
+        for name in ("samples_per_second", "test_cost", "test_accuracy"):
+            if record.metrics.get(name) is not None:
+                self._set(name, record.metrics[name])
+
+    def on_recovery(self, record: RecoveryRecord) -> None:
+        """Count who was lost."""
+        self._set("recoveries", record.recoveries)
+
+    def _set(self, name: str, value: float) -> None:
+        self._gauges[name].set(value, tags=self._tags)

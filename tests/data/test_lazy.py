@@ -1,0 +1,166 @@
+"""Sparse rows and data sets of one's own: the same bits as the same rows in an array."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import distbp
+from distbp.data.lazy import SparseRows
+from distbp.errors import DataError, UsageError
+
+SETTINGS = {"hidden": (16,), "epochs": 3, "shards": 2, "workers": 0}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(500, 40)) * (random.random((500, 40)) < 0.1)
+    return x, x[:, :20].sum(axis=1) > x[:, 20:].sum(axis=1)
+
+
+def sha(data, **settings):
+    return distbp.train(data, **{**SETTINGS, **settings}).summary["weights_sha256"]
+
+
+class Mine:
+    """A data set of the user's own."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+        self.most = 0
+
+    def __len__(self):
+        return len(self.x)
+
+    def rows(self, indices):
+        self.most = max(self.most, len(indices))
+        return self.x[indices], self.y[indices]
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "csr_array", "csc_matrix", "coo_array"])
+def test_sparse_rows_give_the_bits_of_dense_ones(rows, form):
+    x, y = rows
+    sparse = getattr(scipy.sparse, form)(x)
+    assert sha((sparse, y)) == sha((x, y))
+    network = distbp.train((x, y), **SETTINGS).network
+    assert network.outputs(sparse).tobytes() == network.outputs(x).tobytes()
+    assert network.evaluate(sparse, y) == network.evaluate(x, y)
+
+
+def test_sparse_rows_are_never_made_dense_as_a_whole():
+    random = np.random.default_rng(0)
+    count, columns = 4000, 20_000  # 640 MB as float64
+    x = scipy.sparse.csr_array(
+        (np.ones(count * 10), random.integers(0, columns, count * 10), np.arange(0, count * 10 + 1, 10)),
+        (count, columns),
+    )
+    y = np.asarray(x[:, : columns // 2].sum(axis=1)).ravel() > 5
+    import tracemalloc
+
+    tracemalloc.start()
+    result = distbp.train((x, y), hidden=(2,), epochs=2, workers=0)
+    result.network.predict(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 1024 * columns * 8  # blocks of 1024 rows
+
+
+def test_entries_that_come_twice_count_together():
+    x = scipy.sparse.csr_array((np.ones(3), [1, 1, 0], [0, 2, 3]), (2, 2))
+    assert np.asarray(SparseRows(x)).tolist() == [[0, 2], [1, 0]]
+    assert np.asarray(SparseRows(x)[1:]).tolist() == [[1, 0]]
+    assert x.nnz == 3  # the caller's matrix is as it was
+
+
+def test_a_data_set_of_ones_own_gives_the_bits_of_its_rows(rows):
+    mine = Mine(*rows)
+    assert sha(mine) == sha(rows)
+    assert sha(mine, early_stopping=2, class_weights="balanced") == sha(
+        rows, early_stopping=2, class_weights="balanced"
+    )
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_it_travels_to_workers(rows):
+    x, y = rows
+    assert sha(Mine(*rows), workers=2) == sha(rows)
+    assert sha((scipy.sparse.csr_array(x), y), workers=2) == sha(rows)
+
+
+def test_pixels_of_ones_own_stay_bytes(rows):
+    pixels = (np.abs(rows[0]) * 80).astype(np.uint8)
+    assert sha(Mine(pixels, rows[1])) == sha((pixels, rows[1]))
+
+
+class Weighted(Mine):
+    def rows(self, indices):
+        return *super().rows(indices), 1.0 + indices % 3
+
+
+def test_rows_of_ones_own_may_count_differently(rows):
+    assert sha(Weighted(*rows)) == sha((*rows, 1.0 + np.arange(500) % 3))
+
+
+class Wrong(Mine):
+    def __init__(self, rows, answer):
+        super().__init__(*rows)
+        self.answer = answer
+
+    def rows(self, indices):
+        return self.answer(*super().rows(indices))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x, y: x, r"Wrong.rows must return \(x, y\) or \(x, y, weights\), found ndarray"),
+        (lambda x, y: (x[1:], y), r"gave shapes \(499, 40\), \(500,\) for 500 rows"),
+        (lambda x, y: (x * np.nan, y), "row 0 column 0 is nan: expected a finite number"),
+        (lambda x, y: (x[:, 0], y), "expected as many rows in each"),
+    ],
+)
+def test_what_is_no_data_set_is_said(rows, answer, message):
+    with pytest.raises(DataError, match=message):
+        sha(Wrong(rows, answer))
+
+
+def test_tables_stand_alone_and_must_be_finite(rows):
+    x, y = rows
+    sparse = scipy.sparse.csr_array(x)
+    with pytest.raises(UsageError, match="stand alone"):
+        sha([(sparse, y), (sparse, y)])
+    bad = sparse.copy()
+    bad.data[-1] = np.inf
+    with pytest.raises(DataError, match=r"x row \d+ holds inf: expected finite numbers"):
+        sha((bad, y))
+
+
+def test_batches_of_a_generator_become_arrays(rows):
+    x, y = rows
+    assert sha(distbp.from_batches((x[n : n + 77], y[n : n + 77]) for n in range(0, 500, 77))) == sha(rows)
+    spent = iter(())
+    with pytest.raises(DataError, match="there is no batch: a generator can be read only once"):
+        distbp.from_batches(spent)
+    with pytest.raises(DataError, match=r"batch 1 has x of shape \(2, 3\)"):
+        distbp.from_batches([(x[:2], y[:2]), (x[:2, :3], y[:2])])
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")  # Ray Data warns of settings of its own, and leaves sockets to be collected
+def test_the_blocks_of_a_ray_data_set_keep_their_order(rows, shared_ray):
+    data = pytest.importorskip("ray.data", reason="ray[data] is not installed")
+    pandas = pytest.importorskip("pandas")
+    x, y = rows
+    frame = pandas.DataFrame({**{f"x{k}": column for k, column in enumerate(x.T)}, "target": y})
+    told = data.from_pandas([frame[n : n + 70] for n in range(0, 500, 70)])
+    before = told.context.execution_options.preserve_order
+    assert sha(told) == sha(frame)
+    assert told.context.execution_options.preserve_order == before
+
+
+def test_rows_may_stay_in_their_order(rows):
+    x, y = rows
+    backwards = (x[::-1].copy(), y[::-1].copy())
+    assert sha(rows, shuffle=False) != sha(rows)
+    assert sha(backwards, shuffle=False) != sha(rows, shuffle=False)

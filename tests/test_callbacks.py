@@ -1,0 +1,152 @@
+"""What callbacks are told, how they end a run, and what happens when they fail."""
+
+import os
+import signal
+
+import pytest
+
+import distbp
+from distbp.errors import Interrupted
+
+SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
+NOT_HERE = {"on_recovery", "on_reading"}  # nobody is lost in one process, and digits are read at once
+EVENTS = [name for name in dir(distbp.Callback) if name.startswith("on_") and name not in NOT_HERE]
+
+
+class Listener(distbp.Callback):
+    def __init__(self):
+        self.told = []
+
+    def on_start(self, run):
+        self.told.append(run)
+
+    def on_step(self, record):
+        self.told.append(record)
+
+    def on_epoch_end(self, record):
+        self.told.append(record)
+
+    def on_checkpoint(self, record):
+        assert record.path.is_file()
+        self.told.append(record)
+
+    def on_recovery(self, record):
+        self.told.append(record)
+
+    def of(self, kind):
+        return [record for record in self.told if isinstance(record, kind)]
+
+
+def test_everything_is_told_in_its_order(tmp_path):
+    listener = Listener()
+    result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[listener], **SETTINGS)
+    assert isinstance(listener.told[0], distbp.RunRecord)
+    assert [record.step for record in listener.of(distbp.StepRecord)] == list(range(48))
+    epochs = listener.of(distbp.EpochRecord)
+    assert [(record.epoch, record.step) for record in epochs] == [(1, 12), (2, 24), (3, 36), (4, 48)]
+    assert [record.metrics for record in epochs] == list(result.history)
+    assert (epochs[-1].network.weights == result.network.weights).all()
+    assert not (epochs[0].network.weights == result.network.weights).all()
+    checkpoints = listener.of(distbp.CheckpointRecord)
+    assert checkpoints[-1].step == 48
+    assert checkpoints[-1].path == result.checkpoint
+    assert listener.of(distbp.RecoveryRecord) == []
+
+
+def test_the_result_is_the_same_with_and_without_callbacks():
+    watched = distbp.train("digits", callbacks=[Listener(), Listener()], **SETTINGS)
+    assert watched.summary["weights_sha256"] == distbp.train("digits", **SETTINGS).summary["weights_sha256"]
+
+
+class FinishAfter(distbp.Callback):
+    def __init__(self, epoch):
+        self._epoch = epoch
+
+    def on_epoch_end(self, record):
+        return record.epoch == self._epoch
+
+
+def test_an_epoch_that_is_enough_finishes_the_run(tmp_path):
+    result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[FinishAfter(2)], **SETTINGS)
+    short = distbp.train("digits", **{**SETTINGS, "epochs": 2})
+    assert result.summary["weights_sha256"] == short.summary["weights_sha256"]
+    assert (result.summary["epochs"], len(result.history)) == (2, 2)
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+class Failing(distbp.Callback):
+    """Raises in one event, at the second time if it comes so often."""
+
+    def __init__(self, event, error):
+        self.times = 0
+        setattr(self, event, lambda record: self._fail(error))
+
+    def _fail(self, error):
+        self.times += 1
+        raise error
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_exception_ends_the_run_and_names_the_callback(event, tmp_path):
+    settings = {**SETTINGS, "batch_size": 2000, "checkpoint_seconds": 1e-6}  # more than there are rows: a note
+    failing = Failing(event, RuntimeError("no more\nat all"))
+    with pytest.raises(distbp.CallbackError, match=rf"callback Failing.{event} failed after step \d+: Run.*: no more$"):
+        distbp.train("digits", run_dir=tmp_path / "run", callbacks=[failing], **settings)
+
+
+def test_the_cause_is_kept_and_the_run_can_go_on(tmp_path):
+    whole = distbp.train("digits", **SETTINGS)
+    cause = ZeroDivisionError("division by zero")
+    with pytest.raises(distbp.CallbackError, match=r"Failing.on_step failed after step 1: ZeroDiv") as caught:
+        distbp.train("digits", run_dir=tmp_path / "run", callbacks=[Failing("on_step", cause)], **SETTINGS)
+    assert caught.value.__cause__ is cause
+    again = distbp.resume(tmp_path / "run")
+    assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
+
+
+class Ending(distbp.Callback):
+    def __init__(self, *events):
+        self.ends = []
+        for event in events:
+            setattr(self, event, lambda record: 1 / 0)
+
+    def on_end(self, error):
+        self.ends.append(error)
+
+
+@pytest.mark.parametrize("event", ["on_start", "on_step", "on_epoch_end"])
+def test_the_end_is_told_once_whatever_it_was(event):
+    fine, failing = Ending(), Ending(event)
+    distbp.train("digits", callbacks=[fine], **SETTINGS)
+    assert fine.ends == [None]
+    with pytest.raises(distbp.CallbackError) as caught:
+        distbp.train("digits", callbacks=[failing], **SETTINGS)
+    assert failing.ends == [caught.value]
+
+
+def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
+    for error in (Interrupted("enough"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            distbp.train("digits", callbacks=[Failing("on_step", error)], **SETTINGS)
+
+
+class KillAWorker(Listener):
+    def on_step(self, record):
+        if record.step == 20:
+            import psutil
+
+            workers = [
+                process for process in psutil.Process().children(recursive=True)
+                if any("_Worker" in part for part in process.cmdline())
+            ]  # fmt: skip
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+
+@pytest.mark.ray
+def test_a_lost_worker_is_told_of(shared_ray):
+    killer = KillAWorker()
+    settings = {**SETTINGS, "epochs": 300, "hidden": (64, 64)}
+    result = distbp.train("digits", callbacks=[killer], **{**settings, "workers": 2})
+    (record,) = killer.of(distbp.RecoveryRecord)
+    assert "worker" in record.text
+    assert record.recoveries == result.summary["recoveries"] == 1
