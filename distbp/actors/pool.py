@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,10 +12,14 @@ from typing import Self
 from distbp.actors.session import ray_session, signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
+from distbp.errors import HeadLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
 from distbp.parallel.records import StepRecord
+
+_HEADLESS_SECONDS = 8.0
+"""What Ray may take to end without its head."""
 
 
 def cpus_for(config: Config) -> int:
@@ -89,7 +94,13 @@ class ActorPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred():
-            self._exit.__exit__(kind, error, at)
+            if isinstance(error, HeadLostError):
+                # Ray asks the head even while it ends, and waits for minutes if that is cut off.
+                ending = threading.Thread(target=self._exit.__exit__, args=(kind, error, at), daemon=True)
+                ending.start()
+                ending.join(_HEADLESS_SECONDS)
+            else:
+                self._exit.__exit__(kind, error, at)
 
     @property
     def step(self) -> int:

@@ -21,7 +21,7 @@ from distbp.cli.plan import plan
 from distbp.cli.prepare import prepare
 from distbp.cli.resume import resume
 from distbp.cli.train import train
-from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
+from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, unknown_name
 from distbp.version import __version__
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -75,6 +75,9 @@ def run(arguments: Sequence[str], started: float) -> int:
         click.echo(f"Error: {error}", err=True)
         if isinstance(error, Interrupted):
             return INTERRUPTED
+        if isinstance(error, HeadLostError):
+            sys.stdout.flush()
+            os._exit(FAILED)  # at the interpreter's end Ray would ask its head, for minutes if that is cut off
         return BAD_USAGE if isinstance(error, UsageError) else FAILED
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say, also not at the interpreter's end.
