@@ -36,3 +36,12 @@ def shared_ray() -> Iterator[str]:
         import ray
 
         yield ray.get_runtime_context().gcs_address
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the testbed's tests in their order: the last ones end hosts, and then the head, that all of them share."""
+    places = [place for place, item in enumerate(items) if item.path.name == "test_testbed.py"]
+    in_order = sorted((items[place] for place in places), key=lambda item: item.location[1] or 0)
+    for place, item in zip(places, in_order, strict=True):
+        items[place] = item
