@@ -20,7 +20,7 @@ from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, TimeSpent
 from distbp.parallel.worker import buffers_for
 
 _LOOK_MILLISECONDS = 50
@@ -106,6 +106,11 @@ class SharedPath:
     def recoveries(self) -> int:
         """Workers and servers that were lost so far."""
         return self._servers_lost + self._places.lost
+
+    def spent(self) -> TimeSpent:
+        """Return what workers and server have done with their time so far."""
+        *computing, serving = self._exchange.spent.tolist()
+        return TimeSpent({self._crew.name(number): each for number, each in enumerate(computing)}, serving)
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

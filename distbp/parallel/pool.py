@@ -15,7 +15,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.diagnosis import is_diagnosed
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, TimeSpent
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
@@ -42,6 +42,9 @@ class Path(Protocol):
     @property
     def recoveries(self) -> int:
         """Workers and servers that were lost so far, each without consequence for the result."""
+
+    def spent(self) -> TimeSpent:
+        """Return what everybody has done with their time so far; only differences mean something."""
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
@@ -95,6 +98,7 @@ class InProcess:
         self._server = make_server(structure, config, self._order, two_versions(state, step), step)
         self._shards = config.shards
         self._halted = False
+        self._computing = self._serving = 0.0
         self.recoveries = 0
 
     def __enter__(self) -> Self:
@@ -117,8 +121,16 @@ class InProcess:
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
+            computing = time.perf_counter() - began
             diagnose = is_diagnosed(step, self._order.steps_per_epoch)
-            yield self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+            record = self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+            self._computing += computing
+            self._serving += record.seconds - computing
+            yield record
+
+    def spent(self) -> TimeSpent:
+        """Return what this process has done with its time so far."""
+        return TimeSpent({"this process": self._computing}, self._serving)
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,6 +35,15 @@ class Report:
     squares: tuple[float, ...]
     """The squared length of each shard's gradient sum."""
     divergence: Divergence | None = None
+
+
+class TimeSpent(NamedTuple):
+    """What those who do the steps have done with their time so far, in seconds."""
+
+    computing: Mapping[str, float]
+    """Of each worker by its name, what it took to compute its shards; the rest of its time it waited."""
+    serving: float
+    """What adding up, exchanging sums with other hosts and updating took, while the workers waited."""
 
 
 class Diagnosis(NamedTuple):

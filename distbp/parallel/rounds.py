@@ -140,6 +140,7 @@ class Rounds:
                 mine = self.mesh.span(whole.stop)
                 self.mesh.begin(server.begin_early(rows, diagnose))
             self._collect(step, mine)
+            collecting = time.perf_counter() - began
             reports, sums = self._reports, self._slabs.sums(self._supervisor.done.values(), whole.stop)
             if self.mesh is not None:
                 reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
@@ -147,6 +148,7 @@ class Rounds:
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
+            exchange.spent[-1] += record.seconds - collecting
             while exchange.is_full:
                 self._attend(_LOOK_FOR_LATE)
             exchange.publish(record)
