@@ -56,6 +56,7 @@ def _known_names() -> set[str]:
 
 def _options(config: Config, is_built_in: bool) -> list[str]:
     """Return the options for what is not as it would be without them."""
+    config = _with_task(config, config.task)
     said = {field.name: getattr(config, field.name) for field in fields(config)}
     said = {field.name: said[field.name] for field in fields(config) if said[field.name] != field.default}
     task = said.get("task")

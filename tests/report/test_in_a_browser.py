@@ -86,7 +86,7 @@ def opened(browser, tmp_path, request):
     yield open_page
     context.close()
     assert said == []
-    assert [url for url in asked if not url.startswith((own[0], "data:", "blob:"))] == []
+    assert [url for url in asked if not url.startswith((*own, "data:"))] == []
 
 
 def write(folder, *names):
@@ -135,6 +135,7 @@ def test_a_healthy_run(runs, opened):
     plot.focus()
     page.keyboard.press("0")
     assert zoomed(page) == [1, 12]
+    assert page.evaluate("plots[1].scales.x.min") == 1  # charts over the same epochs show the same ones
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     assert page.locator("[aria-live]").first.inner_text().startswith("epoch 11: train ")
@@ -163,13 +164,13 @@ def test_a_vanishing_run(runs, opened):
 def test_two_runs_and_a_regression(runs, opened):
     page = opened(write(runs, "healthy", "slower"))
     rows = page.locator("section[aria-label='Settings that differ'] tbody tr").all_inner_texts()
-    assert [row.split("\t") for row in rows] == [["epochs", "12", "8"], ["lr", "0.001", "0.0002"]]
+    assert [row.split("\t") for row in rows] == [["lr", "0.001", "0.0002"], ["epochs", "12", "8"]]
     assert "slower test" in page.locator(".legend").first.inner_text()
     page.select_option("#run", "1")
     assert "--lr 0.0002" in page.inner_text("pre")
     check_access(page)
     page.shoot("light")
-    page.goto(write(runs, "healthy", "regression"))
+    page = opened(write(runs, "healthy", "regression"))
     assert "RMSE per epoch" in page.inner_text("main")
     page.select_option("#run", "1")
     assert "Predicted against true" in page.inner_text("main")
@@ -232,3 +233,37 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             assert run.wait() == 0
         finally:
             run.kill()
+
+
+def test_names_are_never_html(tmp_path, opened):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 4))
+    bad = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+    np.savez(tmp_path / "a'&<b>.npz", X=x, y=np.where(x[:, 0] > 0, bad, "<!--" + bad))
+    folder = tmp_path / "<img src=x onerror=document.title='owned'>"
+    distbp.train(tmp_path / "a'&<b>.npz", run_dir=folder, workers=0, hidden=(4,), epochs=1)
+    (folder / "timeline.jsonl").write_text(
+        (folder / "timeline.jsonl").read_text().replace("finished", "failed").replace('"text": ""', f'"text": "{bad}"')
+    )
+    write_page(tmp_path / "page.html", told_of([folder]))
+    page = opened((tmp_path / "page.html").as_uri())
+    assert page.locator("img").count() == 0
+    assert bad in page.inner_text("main")
+    assert page.title() == f"{folder.name} · distbp report"
+    assert page.evaluate("document.scripts.length") == 5
+
+
+def test_thousands_of_epochs_and_a_thousand_classes(tmp_path, opened):
+    x = np.repeat(np.eye(10, dtype="float32"), 120, axis=0)
+    y = [f"class {k}" for k in np.arange(1200) % 1000]
+    np.savez(tmp_path / "many.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    distbp.train(tmp_path / "many.npz", run_dir=tmp_path / "run", workers=0, hidden=(4,), epochs=1)
+    for name in ("metrics.jsonl", "timeline.jsonl"):
+        lines = (tmp_path / "run" / name).read_text().splitlines()
+        record = next(line for line in lines if '"epoch": 1' in line)
+        more = [record.replace('"epoch": 1', f'"epoch": {epoch}') for epoch in range(2, 5001)]
+        (tmp_path / "run" / name).write_text("\n".join([*lines, *more]) + "\n")
+    page = opened(write(tmp_path, "run"))
+    assert "Most frequent confusions of 1000 classes" in page.inner_text("main")
+    assert page.evaluate("plots[0].data[0].length") <= 1200
+    assert page.evaluate("plots[0].scales.x.max") == 5000

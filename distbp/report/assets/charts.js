@@ -110,7 +110,7 @@ function chart(told) {
     cursor: { sync: { key: told.sync || key, setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
     scales: { x: { time: false, range: (u, low, high) => low === high ? [low - 0.5, high + 0.5] : [low, high] },
       y: { distr: told.log ? 3 : 1, range } },
-    axes: [{ ...axis, size: 32 }, { ...axis, size: 58, values: (u, splits) => splits.map((value) =>
+    axes: [{ ...axis, size: 32, incrs: told.points ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 58, values: (u, splits) => splits.map((value) =>
       value === null ? "" : told.log && Math.abs(Math.log10(value) % 1) > 1e-6 ? "" : shown(value)) }],
     series: [{}, ...series.map((each) => ({
       label: each.label, stroke: each.stroke, width: 2, dash: each.dash, spanGaps: false,
@@ -120,9 +120,10 @@ function chart(told) {
     hooks: {
       drawClear: [(u) => (told.bands || []).forEach((band) => drawBand(u, band))],
       setCursor: [(u) => tell(u.cursor.idx)],
-      setScale: [(u, name) => { if (name === "x") zooms[key] = [u.scales.x.min, u.scales.x.max]; }],
+      setScale: [(u, name) => { if (name === "x") zoomTogether(u, key); }],
     },
   }, [x, ...series.map((each) => each.values)], plot);
+  drawn.group = told.sync;
   plots.push(drawn);
   tell(null);
   const kept = zooms[key], [least, most] = whole();
@@ -145,6 +146,16 @@ function chart(told) {
     event.preventDefault();
   });
   return figure;
+}
+
+/** Let the other charts over the same epochs show the same part of them. */
+function zoomTogether(zoomed, key) {
+  const { min, max } = zoomed.scales.x;
+  zooms[key] = [min, max];
+  for (const plot of plots) {
+    const differs = plot.scales.x.min !== min || plot.scales.x.max !== max;
+    if (plot !== zoomed && zoomed.group && plot.group === zoomed.group && differs) plot.setScale("x", { min, max });
+  }
 }
 
 function drawBand(u, band) {

@@ -144,7 +144,7 @@ function spending(run) {
   return section("Where the time goes", about, el("figure", {}, el("div", { class: "small" }, key("--compute", "computes"), key("--serve", "the server adds up and updates"), key("--wait", "waits for others")), drawing, readout, more,
     table(["worker", "computes", "server", "waits"], rows, { label: "where the time goes, in all", wide: true }),
     el("p", { class: "small soft" }, `Steps took ${seconds(totals.steps)} in all; ${seconds(totals.else)} went to evaluation, checkpoints and the like.`),
-    marks.length ? el("details", { open: "" }, el("summary", {}, `recoveries and breaks (${marks.length + run.time.marks_not_shown})`), table(["", "at", "step", "what happened"],
+    marks.length ? el("details", { open: "" }, el("summary", {}, `recoveries and breaks (${marks.length + run.time.marks_not_shown})`), table(["number", "at", "step", "what happened"],
       marks.map((mark, number) => [number + 1, seconds(mark.at), mark.step ?? "", mark.text]), { text: true, wide: true, label: "recoveries and breaks" })) : null));
 }
 
@@ -154,7 +154,7 @@ function answers(run) {
   const some = told.rows < told.of ? ` of the first ${told.rows.toLocaleString("en")} of ${told.of.toLocaleString("en")}` : ` of ${told.rows.toLocaleString("en")}`;
   const children = told.note ? [el("p", { class: "box warn" }, told.note)] : [];
   if (told.points) {
-    children.push(el("div", { class: "charts" }, chart({ key: "values", title: "Predicted against true", about: `${told.points.length} test rows.`, xName: "true value",
+    children.push(el("div", { class: "charts" }, chart({ key: "values", title: "Predicted against true", about: `${told.points.length} test rows.`, xName: "true value", points: true,
       x: told.points.map(([x]) => x), series: [{ label: "predicted", values: told.points.map(([, y]) => y), stroke: colour(0), points: true }, { label: "if it were right", values: told.points.map(([x]) => x), stroke: css("--soft"), dash: [4, 4] }] })));
     children.push(el("h3", {}, "The worst mistakes"), table(["test row", "true", "predicted", "error"], told.mistakes.map((each) => [each.row, shown(each.true), shown(each.said), shown(each.said - each.true)]), { label: "the worst mistakes" }));
     return section("Mistakes", `The test rows${some} with the network's answers${told.values > 1 ? `; of its ${told.values} values the first` : ""}.`, children);
