@@ -142,6 +142,7 @@ def test_a_healthy_run(runs, opened):
     page.keyboard.press("+")
     assert zoomed(page)[1] - zoomed(page)[0] < 11
     page.locator("summary", has_text="numbers as a table").first.click()
+    page.wait_for_selector("#table-cost tbody tr")
     assert page.locator("#table-cost tbody tr").count() == 12
 
     page.click("#theme")
@@ -226,6 +227,7 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             (tmp_path / "go-3").touch()
             page.wait_for_selector(".badge.finished")
             page.shoot("dark")
+            page.close()
             watching.send_signal(signal.SIGINT)
             out, err = watching.communicate(timeout=20)
             assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C ends it")
