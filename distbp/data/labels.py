@@ -108,8 +108,9 @@ class Labels:
         if not self._is_open or self._asked == "regression" or (self._asked is None and self.kind == "number"):
             return
         self._found.update(np.unique(y).tolist())
-        if self._asked is None and self.kind in (INTEGER, PIXEL) and len(self._found) > _MOST_CLASSES_GUESSED:
-            self._is_open = False  # too many for classes
+        if self._asked is None and self.kind in (INTEGER, PIXEL):
+            # a second table may hold fractions where the first has whole numbers alone
+            self._is_open = len(self._found) <= _MOST_CLASSES_GUESSED and bool((y == np.floor(y)).all())
         if len(self._found) > _MOST_CLASSES:
             raise DataError(f"the target column {self.name!r} holds more than {_MOST_CLASSES} different values")
 

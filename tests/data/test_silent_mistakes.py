@@ -1,6 +1,5 @@
 """What could go wrong without a word: each is right, or refused in one line."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -76,7 +75,7 @@ def test_targets_are_converted_once_though_the_reading_is_killed_meanwhile(tmp_p
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "going on in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(tmp_path / "t.csv"))
-    assert not [name for name in os.listdir(tmp_path / "out") if "targets" in name]
+    assert not list((tmp_path / "out").glob("*targets*"))
 
 
 @pytest.mark.parametrize(
@@ -136,6 +135,10 @@ def test_test_rows_need_no_weights(tmp_path):
     assert len(load(tmp_path / "train.csv", weights="w", test_file=str(tmp_path / "test.csv")).test) == 100
 
 
+def test_fractions_in_a_second_table_make_values_of_whole_numbers():
+    assert load(table(np.arange(100) % 3), table(np.arange(100) % 3 + 0.5)).task == "regression"
+
+
 def test_times_of_the_day_are_text(tmp_path):
     table(np.arange(100) % 2).assign(t=[f"10:{k % 60:02}:00" for k in range(100)]).to_csv(
         tmp_path / "t.csv", index=False
@@ -181,3 +184,17 @@ def test_many_classes_fit_into_memory():
     frame = table(y[:50], 50)
     (chunk,) = chunks_of(result.network, [frame], True)
     assert score(result.network, iter([chunk])).scores.confusion is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_prediction_leaves_nothing(number, tmp_path):
+    table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
+    distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
+    code = (
+        "import os, sys; import distbp.data.formats.writing as writing; from distbp.cli import run\n"
+        f"writing.TextWriter.write = lambda *given: os.kill(os.getpid(), {int(number)})\n"
+        "sys.exit(run(['predict', 'run', 't.csv', '-o', 'out.csv'], 0.0))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv"}
