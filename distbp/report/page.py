@@ -100,7 +100,7 @@ def _numbers(run: Run) -> list[list[str]]:
     told: list[list[str]] = []
     for name, label, pick in (
         ("test_accuracy", "test accuracy", max), ("test_rmse", "test RMSE", min), ("test_r2", "test R²", max),
-        ("test_cost", "test cost", min), ("train_cost", "train cost", min),
+        ("test_cost", "test cost", min),
     ):  # fmt: skip
         value = number(last.get(name))
         if value is not None:

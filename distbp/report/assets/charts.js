@@ -105,13 +105,16 @@ function chart(told) {
     return told.log ? [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high * 1.01))]
       : uPlot.rangeNum(low, high, 0.08, true);
   };
+  // on a logarithmic axis only the powers of ten are drawn
+  const powers = (u, splits) => splits.map((value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6 ? value : null);
   const drawn = new uPlot({
     width: 300, height: 240, legend: { show: false }, padding: [10, 12, 0, 0],
     cursor: { sync: { key: told.sync || key, setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
     scales: { x: { time: false, range: (u, low, high) => low === high ? [low - 0.5, high + 0.5] : [low, high] },
       y: { distr: told.log ? 3 : 1, range } },
-    axes: [{ ...axis, size: 32, incrs: told.points ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 58, values: (u, splits) => splits.map((value) =>
-      value === null ? "" : told.log && Math.abs(Math.log10(value) % 1) > 1e-6 ? "" : shown(value)) }],
+    axes: [{ ...axis, size: 32, incrs: told.points ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 58, filter: told.log ? powers : undefined,
+      grid: { ...axis.grid, filter: told.log ? powers : undefined }, ticks: { ...axis.ticks, filter: told.log ? powers : undefined },
+      values: (u, splits) => splits.map((value) => value === null ? "" : shown(value)) }],
     series: [{}, ...series.map((each) => ({
       label: each.label, stroke: each.stroke, width: 2, dash: each.dash, spanGaps: false,
       show: !hiddenSeries.has(`${key}/${each.label}`), paths: each.points ? () => null : undefined,

@@ -43,7 +43,7 @@ function layers(run, bands) {
   const common = { x: epoch, xName: "epoch", log: true, sync: "layers" };
   const figures = [];
   const relative = lines("relative");
-  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient against the output layer's",
+  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient, output layer = 1",
     about: `Weight by weight; below ${bands.vanishing} it counts as vanishing.`, series: relative,
     bands: [{ edge: bands.vanishing, above: false, name: "vanishing" }] }));
   figures.push(chart({ ...common, key: "update", title: "Update ratio",
