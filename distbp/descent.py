@@ -46,8 +46,7 @@ class Descent:
         self.train_rows = len(data.train)
         self.keeper: Keeper | None = None
         self.callbacks = Callbacks(callbacks)
-        self._last_note = ""
-        self._seen_recoveries = 0
+        self._last_note, self._seen_recoveries = "", 0
         self.steps_per_epoch = Order.of(config, self.train_rows).steps_per_epoch
         self.history: list[Mapping[str, Any]] = []
         self.recoveries = 0
@@ -121,8 +120,7 @@ class Descent:
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.diverged(self._diverged(error, pool))
             if self.keeper is not None:
-                how = "interrupted" if isinstance(error, Interrupted) else "failed"
-                self.keeper.timeline.ended(pool.step, how, str(error))
+                self.keeper.ended(pool.step, error)
             with suppress(TrainingError, ClusterError):  # the first error is the one that counts
                 self._checkpoint(pool, pool.state())
                 if self.keeper is not None:

@@ -11,7 +11,7 @@ from typing import Any
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
-from distbp.errors import RunError, UsageError
+from distbp.errors import Interrupted, RunError, TrainingError, UsageError
 from distbp.files import read_json, read_tensors, write_tensors
 from distbp.network import Network
 from distbp.nn.structure import Structure
@@ -222,6 +222,10 @@ class Keeper:
         self._directory.write_metrics(record)
         computing = {name: each - self._spent.computing.get(name, 0.0) for name, each in spent.computing.items()}
         self.timeline.epoch(record["epoch"], self._began, seconds, computing, spent.serving - self._spent.serving)
+
+    def ended(self, step: int, error: TrainingError) -> None:
+        """Note that the run did not come to its end."""
+        self.timeline.ended(step, "interrupted" if isinstance(error, Interrupted) else "failed", str(error))
 
     def diverged(self, record: dict[str, Any]) -> None:
         """Keep the record of an epoch that came to no end."""

@@ -41,12 +41,10 @@ class HostsPath:
         """The steps done, and the step from which the hosts go on."""
         self._seen = step
         """The first step whose record was not yielded yet."""
-        self._goal = step, 1.0
-        self._halted = False
+        self._goal, self._halted = (step, 1.0), False
         self._meeting = Meeting(hosts)
         self._lost, self._workers_lost = 0, 0
-        self._computing: Counter[str] = Counter()
-        self._serving: Counter[str] = Counter()
+        self._computing, self._serving = Counter[str](), Counter[str]()
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout)
 

@@ -112,8 +112,7 @@ function chart(told) {
     cursor: { sync: { key: told.sync || key, setSeries: false }, drag: { x: true, y: false }, points: { size: 7 } },
     scales: { x: { time: false, range: (u, low, high) => low === high ? [low - 0.5, high + 0.5] : [low, high] },
       y: { distr: told.log ? 3 : 1, range } },
-    axes: [{ ...axis, size: 32, incrs: told.points ? undefined : [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }, { ...axis, size: 58, filter: told.log ? powers : undefined,
-      grid: { ...axis.grid, filter: told.log ? powers : undefined }, ticks: { ...axis.ticks, filter: told.log ? powers : undefined },
+    axes: [{ ...axis, size: 32, ...(told.points ? {} : { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 50000] }) }, { ...axis, size: 58, ...(told.log ? { filter: powers, grid: { ...axis.grid, filter: powers }, ticks: { ...axis.ticks, filter: powers } } : {}),
       values: (u, splits) => splits.map((value) => value === null ? "" : shown(value)) }],
     series: [{}, ...series.map((each) => ({
       label: each.label, stroke: each.stroke, width: 2, dash: each.dash, spanGaps: false,
