@@ -23,7 +23,8 @@ from distbp.actors.meeting import Meeting
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.messages import diverged_record
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.shards import Span, cut
 
 _LOOK_SECONDS = 0.25
 _CARE_SECONDS = 1.0
@@ -245,6 +246,21 @@ class HostsPath:
     def recoveries(self) -> int:
         """Hosts and workers that were lost so far."""
         return self._lost + self._workers_lost
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, as far as their hosts' last words tell."""
+        config, now = self._hosts.config, time.monotonic()
+        assert config.shards is not None
+        members = list(self._hosts.members)
+        everybody = [(number, member) for member in members for number in member.numbers]
+        parts = cut(config.shards, len(everybody))
+        return [
+            WorkerRecord(
+                number, member.pulse.host, parts[place] if place < len(parts) else Span(0, 0), None,
+                max(0.0, now - (member.heard or now)),
+            )
+            for place, (number, member) in enumerate(everybody)
+        ]  # fmt: skip
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import RayError
 
@@ -20,11 +21,14 @@ from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.shards import Span, cut
 from distbp.parallel.worker import buffers_for
 
 _LOOK_MILLISECONDS = 50
 """How often the driver reads the records of the steps."""
+_NEWEST = 0.03
+"""What a look counts in the share of looks in which a worker was computing: they go back for one or two seconds."""
 _CARE_SECONDS = 0.25
 """How often it looks after those who are to come."""
 _DEATH_SECONDS = 5.0
@@ -52,6 +56,8 @@ class SharedPath:
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0
+        self._computing = np.zeros(exchange.shape.workers)
+        """Of each worker, the share of the last looks in which it was computing."""
 
     def start(self) -> None:
         """Start the server's and the workers' loops, and wait until enough workers are there.
@@ -107,6 +113,18 @@ class SharedPath:
         """Workers and servers that were lost so far."""
         return self._servers_lost + self._places.lost
 
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at."""
+        numbers, shards = self._places.filled, self._exchange.shape.shards
+        parts = cut(shards, len(numbers)) if numbers else []
+        return [
+            WorkerRecord(
+                number, self._crew.host(number), parts[place] if place < len(parts) else Span(0, 0),
+                float(self._computing[number]), self._exchange.silence(number),
+            )
+            for place, number in enumerate(numbers)
+        ]  # fmt: skip
+
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""
         self._exchange.stop_asked[0] = 1
@@ -124,6 +142,7 @@ class SharedPath:
 
     def _look(self, stop: int | None = None) -> dict[str, Any] | None:
         """Wait a moment and see to what has happened; return the server's answer to RUN once it is there."""
+        self._computing += _NEWEST * ((self._exchange.doing >= 0) - self._computing)
         news: dict[str, Any] | None = None
         if self._poll.poll(_LOOK_MILLISECONDS):
             news = receive_news(self._channel)

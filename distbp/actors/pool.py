@@ -16,7 +16,7 @@ from distbp.errors import HeadLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, WorkerRecord
 
 _HEADLESS_SECONDS = 8.0
 """What Ray may take to end without its head."""
@@ -115,6 +115,10 @@ class ActorPool:
     def recoveries(self) -> int:
         """Workers and servers that were lost so far, each without consequence for the result."""
         return self._path.recoveries
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at."""
+        return self._path.workers()
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

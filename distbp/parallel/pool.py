@@ -15,7 +15,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.diagnosis import is_diagnosed
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, WorkerRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
@@ -42,6 +42,9 @@ class Path(Protocol):
     @property
     def recoveries(self) -> int:
         """Workers and servers that were lost so far, each without consequence for the result."""
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at; may be called from another thread."""
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
@@ -119,6 +122,10 @@ class InProcess:
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
             diagnose = is_diagnosed(step, self._order.steps_per_epoch)
             yield self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return nobody: this process does it all."""
+        return []
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""
