@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,8 @@ def chunks_of(
     if network.preprocessing is None:
         raise DataError(f"{tables[0].name} is a table, the model was trained on arrays, whose columns have no names")
     first = 0
-    for applied in kept_chunks(tables, network.preprocessing, dtype, with_targets, progress):
+    classes = network.classes if with_targets else None
+    for applied in kept_chunks(tables, network.preprocessing, dtype, classes, progress):
         yield Chunk(applied.kept, applied.targets, first)
         first += len(applied.kept)
 
@@ -73,7 +74,7 @@ def score(network: Network, chunks: Iterator[Chunk]) -> Score:
     kept: list[tuple[Array, ...]] = []
     for chunk in chunks:
         answers = network.answers(chunk.x)
-        y = network.targets(_without_stops(chunk.targets, network.classes), len(answers.outputs), chunk.first)
+        y = network.targets(chunk.targets, len(answers.outputs), chunk.first)
         cost += len(y) * evaluate(network, _rows(network, chunk.x, y)).cost
         rows += len(y)
         if network.classes:
@@ -90,13 +91,3 @@ def _rows(network: Network, x: Array, y: Array) -> Rows:
     if network.preprocessing is None:
         return rows
     return replace(rows, encoding=network.preprocessing.encoding(network.weights.dtype.name))
-
-
-def _without_stops(targets: Any, classes: Sequence[Any]) -> Any:
-    """Return text targets without the full stop that UCI's test files have after them, if they are classes then."""
-    if targets is None or targets.dtype.kind != "U" or not classes:
-        return targets
-    different = np.unique(targets)
-    if np.isin(different, classes).any() or not all(text.endswith(".") for text in different):
-        return targets
-    return np.array([text[:-1] for text in targets]) if np.isin([t[:-1] for t in different], classes).all() else targets

@@ -11,7 +11,7 @@ from distbp.data.dataset import Array, DataSet, Gather, Rows
 _MOST_NUMBERS = 1 << 23
 """Numbers of the training rows that the linear model is fitted to: rows at even distances if there are more."""
 _MOST_INPUTS = 4096
-"""With more inputs there is no linear model: its normal equations would take longer than it is worth."""
+"""With more inputs, or classes, there is no linear model: its normal equations would take longer than it is worth."""
 _ROWS_AT_ONCE = 4096
 _RIDGE = 1.0
 """What is added to the cost is half the squares of the coefficients, against the sum of the examples' costs."""
@@ -25,17 +25,17 @@ def baselines(data: DataSet, dtype: str) -> dict[str, float]:
     regression); its inputs are the network's, without the pieces of a table's numbers.
     """
     inputs = _linear_inputs(data.train)
-    x, y, weights = _sample(data.train, inputs, dtype)
     score = _accuracy if data.classes else _errors
     unit = 1.0 if data.preprocessing is None else data.preprocessing.target.deviation
     if data.classes:
         counts = np.bincount(data.train.y, data.train.weights, len(data.classes))
-        constant = np.eye(len(data.classes))[int(counts.argmax())]
+        constant = (np.arange(len(data.classes)) == counts.argmax()).astype(float)
     else:
         constant = np.average(data.train.y, axis=0, weights=data.train.weights)
     found = score(data.test, inputs, dtype, unit, lambda x: np.broadcast_to(constant, (len(x), len(constant))))
     told = {f"constant_test_{name}": value for name, value in found.items()}
-    if len(inputs) <= _MOST_INPUTS:
+    if max(len(inputs), len(data.classes)) <= _MOST_INPUTS:
+        x, y, weights = _sample(data.train, inputs, dtype, len(data.classes))
         fitted = _logistic(x, y, weights, len(data.classes)) if data.classes else _least_squares(x, y, weights)
         found = score(data.test, inputs, dtype, unit, lambda x: x @ fitted)
         told |= {f"linear_test_{name}": value for name, value in found.items()}
@@ -60,8 +60,8 @@ def _blocks(rows: Rows, inputs: Array, dtype: str, chosen: Array) -> Iterator[tu
         yield with_one, y.copy(), None if gather.weights is None else gather.weights.copy()
 
 
-def _sample(rows: Rows, inputs: Array, dtype: str) -> tuple[Array, Array, Array]:
-    count = max(1, min(len(rows), _MOST_NUMBERS // (len(inputs) + 1)))
+def _sample(rows: Rows, inputs: Array, dtype: str, classes: int) -> tuple[Array, Array, Array]:
+    count = max(1, min(len(rows), _MOST_NUMBERS // max(len(inputs) + 1, classes)))
     chosen = ((np.arange(count) + 0.5) * len(rows) / count).astype(np.intp)
     blocks = list(_blocks(rows, inputs, dtype, chosen))
     weights = [np.ones(len(y)) if each is None else each.astype(np.float64) for _, y, each in blocks]

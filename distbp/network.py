@@ -166,8 +166,7 @@ class Network:
         """Return values that the network gives, in the unit of the targets of its table."""
         if self.preprocessing is None or self.classes:
             return outputs
-        target = self.preprocessing.target
-        return outputs.astype(np.float64) * target.deviation + target.mean if target.deviation != 1 else outputs
+        return self.preprocessing.target.in_own_unit(outputs)
 
     def evaluate(self, x: Any, y: Any) -> Evaluation:
         """Compare the network's answers with the targets, which are classes or values as in training.

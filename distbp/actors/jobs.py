@@ -82,7 +82,7 @@ class Jobs:
         Args:
             arguments: those of ``distbp train``, without DATA and --run-dir.
             data: DATA.
-            upload: send DATA along; else they are paths on the cluster, or names.
+            upload: send DATA along, and the file of --test-file; else they are paths on the cluster, or names.
             storage: a folder that all hosts see, for the run directory; None for the head's home.
 
         Raises:
@@ -95,7 +95,7 @@ class Jobs:
         environment: dict[str, Any] = {"py_modules": [str(package)]}
         with TemporaryDirectory() as folder:
             if upload:
-                data = _staged(data, Path(folder))
+                arguments, data = staged(arguments, data, Path(folder))
                 environment["working_dir"] = folder
             command = ["python", "-m", "distbp.cli.again", run_directory, *data, *arguments]
             with self._told():
@@ -178,8 +178,21 @@ class Jobs:
         unpack(said, target)
 
 
-def _staged(data: Sequence[str], folder: Path) -> list[str]:
-    """Link the data into ``folder``, and return their names there; names that are no paths stay."""
+def staged(arguments: Sequence[str], data: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
+    """Copy what a command reads into ``folder``; return its arguments and DATA with their names there.
+
+    Raises:
+        UsageError: something is not there, or all of it is too large.
+    """
+    sent = list(arguments)
+    places = [k + 1 for k, name in enumerate(sent) if name == "--test-file"]
+    names = _copied([*data, *(sent[k] for k in places)], folder)
+    for k, name in zip(places, names[len(data) :], strict=True):
+        sent[k] = name
+    return sent, names[: len(data)]
+
+
+def _copied(data: Sequence[str], folder: Path) -> list[str]:
     names: list[str] = []
     size = 0
     for source in data:

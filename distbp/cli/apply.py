@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from distbp.errors import UsageError
+
 if TYPE_CHECKING:
     from distbp.applying import Score
 
@@ -68,7 +70,7 @@ def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
 
     told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
     for name, value in found.scores._asdict().items():
-        told[name] = value if isinstance(value, float) else value.tolist()
+        told[name] = value.tolist() if hasattr(value, "tolist") else value
     if classes:
         told["classes"] = list(classes)
 
@@ -85,7 +87,7 @@ def _class_table(found: Score, classes: Sequence[Any]) -> list[str]:
     shown = classes if len(classes) <= _MOST_CLASSES_SHOWN else ()
     rows = [["true \\ predicted" if shown else "class", *map(str, shown), "precision", "recall"]]
     for k, name in enumerate(classes):
-        counts = map(str, scores.confusion[k].tolist()) if shown else ()
+        counts = map(str, scores.confusion[k].tolist()) if shown and scores.confusion is not None else ()
         rows.append([str(name), *counts, f"{scores.precision[k]:.4f}", f"{scores.recall[k]:.4f}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["", *("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)]
@@ -111,12 +113,16 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
     from distbp.applying import chunks_of
     from distbp.cli.progress import reading_bar
+    from distbp.cli.signals import stop_on_signals
     from distbp.data.formats.writing import check_ending, writer
     from distbp.files import written_whole
     from distbp.network import Network
 
     if out is not None:
         check_ending(out)
+        for source in data:
+            if out.is_file() and Path(source).is_file() and out.samefile(source):
+                raise UsageError(f"-o {out} is what is read: write the predictions to another file")
     network = Network.load(run)
     outputs = network.structure.sizes[-1]
     if network.classes:
@@ -125,6 +131,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
         columns, form = ["value"] if outputs == 1 else [f"value_{k}" for k in range(outputs)], "%.9g"
     names = np.asarray(network.classes)
     with ExitStack() as stack:
+        stack.enter_context(stop_on_signals())
         progress = stack.enter_context(reading_bar("predicting"))
         chunks = chunks_of(network, data, False, separator, header, progress)
         first = next(chunks)  # what cannot be read at all is told before anything is written

@@ -26,7 +26,9 @@ def _of_a_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @_of_a_cluster
-@click.option("--upload", is_flag=True, help="Send DATA along; else they are names or paths on the cluster.")
+@click.option(
+    "--upload", is_flag=True, help="Send DATA and --test-file along; else they are names or paths on the cluster."
+)
 @click.option("--storage", metavar="FOLDER", help="Where all hosts see it, for the run.  [default: ~/distbp-runs]")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the job's progress, then fetch it.")
 @click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR", help="Fetch to here.  [default: runs/JOB]")
@@ -76,9 +78,28 @@ def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     data = list(given.pop("data"))
     if given.pop("run_dir") is not None or given.pop("resume", None) or given.pop("force", False):
         raise UsageError("--run-dir, --resume and --force belong to submit itself: the job resumes by itself")
-    names = {option.name for option in settings_options(lambda: None).__click_params__}  # type: ignore[attr-defined]
+    names = {option.name for option in settings_options(lambda: None).__click_params__} - {"config_file"}  # type: ignore[attr-defined]
     Config.from_settings({name: value for name, value in given.items() if name in names})
-    return data, [part for part in rest if part not in data]
+    # what a settings file says travels as options, since the file stays here
+    said = {**(context.default_map or {}), **train.make_parser(context).parse_args(list(rest))[0]}
+    options = [
+        option for option in train.params if isinstance(option, click.Option) and option.name in names & said.keys()
+    ]
+    return data, [part for option in options for part in _spelled(option, said[str(option.name)])]
+
+
+def _spelled(option: click.Option, value: Any) -> list[str]:
+    """Return an option as it stands on a command line."""
+    name = option.opts[0]
+    if option.is_flag:
+        return [name] if value else list(option.secondary_opts)
+    if option.multiple:
+        return [part for each in value for part in (name, str(each))]
+    if isinstance(value, dict):
+        value = ",".join(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, list):
+        value = ",".join(map(str, value)) or "none"
+    return [name, str(value)]
 
 
 @click.command("jobs")

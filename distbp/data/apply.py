@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.cells import numbers_of, pixels_of, values_of
+from distbp.data.cells import numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.chunks import Chunks
 from distbp.data.dataset import Array
 from distbp.data.formats import table as kinds
@@ -15,9 +15,10 @@ from distbp.data.formats.opening import is_table, table_of
 from distbp.data.formats.table import Progress, Table, unheard
 from distbp.data.formats.text import TextTable
 from distbp.data.preprocessing import BOOLEAN, CATEGORY, DATE, NUMBER, PIXEL, Preprocessing, kept_rows, missing_columns
+from distbp.data.targets import few
 from distbp.errors import DataError
 
-_READ_AS = {NUMBER: kinds.NUMBER, BOOLEAN: kinds.BOOLEAN, CATEGORY: kinds.TEXT, DATE: kinds.DATE, PIXEL: kinds.PIXEL}
+_READ_AS = {NUMBER: kinds.NUMBER, BOOLEAN: kinds.BOOLEAN, CATEGORY: kinds.TEXT, DATE: kinds.DATE, PIXEL: kinds.NUMBER}
 
 
 class Applied(NamedTuple):
@@ -31,13 +32,15 @@ def kept_chunks(
     tables: Sequence[Table],
     preprocessing: Preprocessing,
     dtype: str,
-    with_targets: bool = False,
+    classes: Sequence[Any] | None = None,
     progress: Progress = unheard,
 ) -> Iterator[Applied]:
     """Yield the rows of tables in their order, 65,536 at a time.
 
+    With ``classes`` (empty for values) their targets come along.
+
     Raises:
-        DataError: a column that the model needs is missing, or a cell cannot be read.
+        DataError: a column that the model needs is missing, a cell cannot be read, or a target is none of the classes.
     """
     columns, target = preprocessing.columns, preprocessing.target.name
     names = [column.name for column in columns]
@@ -45,12 +48,16 @@ def kept_chunks(
         if not preprocessing.has_names and isinstance(table, TextTable) and not table.dialect.header:
             _name_columns(table, names)
         missing_columns(columns, list(table.kinds), table.name)
-        if with_targets and target not in table.kinds:
+        if classes is not None and target not in table.kinds:
             raise DataError(f"{table.name} has no column {target!r}, the target: evaluate needs it (predict does not)")
-        wanted = [*names, *([target] if with_targets else [])]
+        wanted = [*names, *([target] if classes is not None else [])]
         read_as = {column.name: _READ_AS[column.kind] for column in columns}
-        if with_targets:
-            read_as[target] = kinds.INTEGER if table.kinds[target] == kinds.PIXEL else table.kinds[target]
+        if preprocessing.is_pixels:  # those that are no bytes are looked at one by one
+            read_as |= {name: kinds.PIXEL for name in names if table.kinds[name] == kinds.PIXEL}
+        if classes is not None:
+            is_text = any(isinstance(each, str) for each in classes)
+            kind = kinds.TEXT if is_text else table.kinds[target]
+            read_as[target] = kinds.INTEGER if kind == kinds.PIXEL else kind
         table.read_as(read_as, wanted)
     codes = {
         column.name: {value: code for code, value in enumerate(column.values)}
@@ -60,16 +67,12 @@ def kept_chunks(
     chunks = Chunks(tables, progress)
     for rows in chunks:
         if preprocessing.is_pixels:
-            kept = pixels_of(rows, columns)
-            if kept.shape[1] != preprocessing.kept_columns:
-                raise DataError(
-                    f"{tables[0].name} has {kept.shape[1]} pixels per row, expected {preprocessing.kept_columns}"
-                )
+            kept = pixels_of(rows, columns, chunks)
         else:
             values = values_of(rows, columns, codes)
-            _refuse_infinite(values, preprocessing, chunks)
+            refuse_large(values, columns, chunks, dtype)
             kept = kept_rows(values, columns, dtype)
-        yield Applied(kept, targets_of(rows[target], chunks, target) if with_targets else None)
+        yield Applied(kept, None if classes is None else targets_of(rows[target], chunks, target, classes))
 
 
 def _name_columns(table: TextTable, features: Sequence[str]) -> None:
@@ -78,30 +81,37 @@ def _name_columns(table: TextTable, features: Sequence[str]) -> None:
         table.renamed(features)
 
 
-def _refuse_infinite(values: Array, preprocessing: Preprocessing, chunks: Chunks) -> None:
-    bad = np.isinf(values)
-    if bad.any():
-        row = int(bad.any(axis=0).argmax())
-        names = [column.name for column in preprocessing.columns for _ in column.numbers]
-        place = f"{chunks.place(chunks.rows + row)} column {names[int(bad[:, row].argmax())]!r}"
-        raise DataError(f"{place} is infinite: expected a finite number")
-
-
-def targets_of(cells: Any, chunks: Chunks, name: str) -> Array:
+def targets_of(cells: Any, chunks: Chunks, name: str, classes: Sequence[Any]) -> Array:
     """Return targets as they stand in a table: text, booleans, whole numbers or floats.
 
     Raises:
-        DataError: one is missing.
+        DataError: one is missing, or none of the classes.
     """
     if cells.null_count:
         row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
-        raise DataError(f"{chunks.place(chunks.rows + row)} column {name!r} is missing: every row needs a target")
+        raise DataError(f"{chunks.here(row)} column {name!r} is missing: every row needs a target")
     kind = kinds.kind_of(cells.type)
     if kind == kinds.TEXT:
-        return np.array([text.strip() for text in cells.to_pylist()])
-    if kind == kinds.BOOLEAN:
-        return np.asarray(cells.to_numpy(), bool)
-    return numbers_of(cells)
+        targets = without_stops(np.array([text.strip() for text in cells.to_pylist()]), classes)
+    else:
+        targets = np.asarray(cells.to_numpy(), bool) if kind == kinds.BOOLEAN else numbers_of(cells)
+    if classes:
+        strange = ~np.isin(targets, np.asarray(classes))
+        if strange.any():
+            row = int(strange.argmax())
+            raise DataError(
+                f"{chunks.here(row)} column {name!r} is {cells[row].as_py()!r}, which is none of the classes "
+                f"{few(classes)}"
+            )
+    return targets
+
+
+def without_stops(targets: Array, classes: Sequence[Any]) -> Array:
+    """Return text targets without the full stop that UCI's test files have after them, if they are classes then."""
+    different = np.unique(targets)
+    if np.isin(different, classes).any() or not all(text.endswith(".") for text in different):
+        return targets
+    return np.array([text[:-1] for text in targets]) if np.isin([t[:-1] for t in different], classes).all() else targets
 
 
 def frame_table(x: Any) -> Table | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.cells import Codes, numbers_of, pixels_of, values_of
+from distbp.data.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.chunks import Chunks, Mark
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.table import Note, Progress, Table, unheard
@@ -41,9 +41,8 @@ class Building:
             parts: takes in the rows.
         """
         self.schema: Schema = schema_of(tables[0], reading)
-        check_same_columns(tables, self.schema)
-        if tests:
-            check_same_columns([tables[0], *tests], self.schema)
+        check_same_columns(tests, tables[0], self.schema, self.schema.wanted_of_test)
+        check_same_columns(tables, tables[0], self.schema, self.schema.wanted)
         self._tables, self._tests = tables, tests
         self._reading, self._parts = reading, parts
         self._codes: dict[str, Codes] = {c.name: {} for c in self.schema.columns if c.kind == CATEGORY}
@@ -121,7 +120,7 @@ class Building:
     def _append(self, part: str, kept: Array, y: Array, weights: Array | None, chosen: Array) -> None:
         whole = chosen.all()
         self._parts.append(f"{part}-x", kept if whole else kept[chosen])
-        self._parts.append(f"{part}-y", y if whole else y[chosen])
+        self._parts.append(f"{part}-targets", y if whole else y[chosen])
         if weights is not None:
             self._parts.append(f"{part}-weights", weights[chosen].astype(self._reading.dtype))
 
@@ -129,10 +128,9 @@ class Building:
         """Return the rows as they are kept; those of ``train`` count for the statistics."""
         columns = self.schema.columns
         if self.schema.is_pixels:
-            self._refuse_missing(chunks, rows)
-            return pixels_of(rows, columns)
+            return pixels_of(rows, columns, chunks)
         values = values_of(rows, columns, self._codes, grow=train is not None)
-        self._refuse_infinite(chunks, values)
+        refuse_large(values, columns, chunks, self._reading.dtype)
         if train is not None:
             seen = values if train.all() else values[:, train]
             self._moments.add(seen[: self._numbers])
@@ -153,29 +151,6 @@ class Building:
             for column in self.schema.columns
         )
 
-    def _refuse_missing(self, chunks: Chunks, rows: Any) -> None:
-        for column in self.schema.columns:
-            cells = rows[column.name]
-            if cells.null_count:
-                row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
-                raise DataError(
-                    f"{chunks.place(chunks.rows + row)} column {column.name!r} is missing: pixels cannot be"
-                )
-
-    def _refuse_infinite(self, chunks: Chunks, values: Array) -> None:
-        with np.errstate(invalid="ignore"):
-            sums = values[: self._numbers].sum(axis=1)
-        if np.isinf(sums).any() or np.isnan(sums).any():
-            bad = np.isinf(values[: self._numbers])
-            if bad.any():
-                row = int(bad.any(axis=0).argmax())
-                place = int(bad[:, row].argmax())
-                names = [column.name for column in self.schema.columns for _ in column.numbers]
-                raise DataError(
-                    f"{chunks.place(chunks.rows + row)} column {names[place]!r} is {values[place, row]:g}: expected a "
-                    "finite number"
-                )
-
     def _weights_of(self, rows: Any, chunks: Chunks) -> Array | None:
         if self.schema.weights is None:
             return None
@@ -184,7 +159,7 @@ class Building:
         if bad.any():
             row = int(bad.argmax())
             what = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-            where = f"{chunks.place(chunks.rows + row)} column {self.schema.weights!r}"
+            where = f"{chunks.here(row)} column {self.schema.weights!r}"
             raise DataError(f"{where} is {what}: a row counts a number of at least 0")
         return weights
 
@@ -214,7 +189,9 @@ class Building:
         def values(y: Array) -> Array:
             return ((y - target.mean) / target.deviation).astype(dtype)[:, None]
 
-        self._parts.rewrite(f"{part}-y", self.labels.numbers if self.labels.task == "classification" else values)
+        self._parts.convert(
+            f"{part}-targets", f"{part}-y", self.labels.numbers if self.labels.task == "classification" else values
+        )
         x, y = self._parts.array(f"{part}-x"), self._parts.array(f"{part}-y")
         if x is None or y is None:
             return None

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from distbp.data.chunks import Chunks
 from distbp.data.dataset import Array
 from distbp.data.formats.table import MISSING, arrow
-from distbp.data.preprocessing import CATEGORY, DATE, DATE_PARTS, PIXEL, Column
+from distbp.data.preprocessing import CATEGORY, DATE, DATE_PARTS, Column
+from distbp.errors import DataError
 
 Codes = dict[str, int]
 """The code of each category that was seen."""
 
+LARGEST = {"float32": 1e37, "float64": 1e150}
+"""What numbers may reach: beyond, they or their squares would be infinite."""
 _MOST_CODES = 4096
 """Categories of a column that are told apart; later ones are unknown."""
 _MISSING = frozenset(MISSING)
@@ -43,17 +47,53 @@ def values_of(rows: Any, columns: Sequence[Column], codes: Mapping[str, Codes], 
     return values
 
 
-def pixels_of(rows: Any, columns: Sequence[Column]) -> Array:
-    """Return unsigned bytes, shape (rows, pixels)."""
+def pixels_of(rows: Any, columns: Sequence[Column], chunks: Chunks) -> Array:
+    """Return unsigned bytes, shape (rows, pixels).
+
+    Raises:
+        DataError: a cell is missing, or no whole number from 0 to 255.
+    """
     pixels = np.empty((rows.num_rows, sum(column.width for column in columns)), np.uint8)
     place = 0
     for column in columns:
-        assert column.kind == PIXEL
         cells = rows[column.name].combine_chunks()
-        flat = cells.flatten() if column.width > 1 else cells
-        pixels[:, place : place + column.width] = flat.to_numpy(zero_copy_only=False).reshape(rows.num_rows, -1)
+        if cells.null_count:
+            row = int(np.flatnonzero(cells.is_null().to_numpy(zero_copy_only=False))[0])
+            raise DataError(f"{chunks.here(row)} column {column.name!r} is missing: pixels cannot be")
+        flat = cells.flatten() if hasattr(cells.type, "list_size") else cells
+        found = flat.to_numpy(zero_copy_only=False).reshape(rows.num_rows, -1)
+        if found.dtype != np.uint8:
+            bad = ~((found >= 0) & (found <= 255) & (found == np.floor(found)))
+            if bad.any():
+                row, at = (int(k) for k in np.argwhere(bad)[0])
+                raise DataError(
+                    f"{chunks.here(row)} column {column.name!r} is {found[row, at]:g}: expected a pixel, 0..255"
+                )
+        if found.shape[1] != column.width:
+            where = f"{chunks.tables[0].name} column {column.name!r}"
+            raise DataError(f"{where} has {found.shape[1]} pixels per row, expected {column.width}")
+        pixels[:, place : place + column.width] = found
         place += column.width
     return pixels
+
+
+def refuse_large(values: Array, columns: Sequence[Column], chunks: Chunks, dtype: str) -> None:
+    """Refuse numbers, shape (kept columns, rows), that are infinite or too large to be computed with.
+
+    Raises:
+        DataError: with the row and the column of the first one.
+    """
+    names = [column.name for column in columns for _ in column.numbers]
+    numbers, largest = values[: len(names)], LARGEST[dtype]
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("cr,cr->c", numbers, numbers)  # one pass; NaN, or too large, where a closer look is due
+    for place in np.flatnonzero(~(squares <= largest * largest)):
+        bad = np.abs(numbers[place]) > largest
+        if bad.any():
+            row = int(bad.argmax())
+            limit = "" if np.isinf(numbers[place, row]) else f" of at most {largest:g} ({dtype})"
+            found = f"{chunks.here(row)} column {names[place]!r} is {numbers[place, row]:g}"
+            raise DataError(f"{found}: expected a finite number{limit}")
 
 
 def numbers_of(cells: Any) -> Array:

@@ -56,9 +56,9 @@ class Chunks:
         number = bisect_right(self._starts, row) - 1
         return self.tables[number].place(row - self._starts[number])
 
-    def table_of(self, row: int) -> Table:
-        """Return the table that a row is of."""
-        return self.tables[bisect_right(self._starts, row) - 1]
+    def here(self, row: int) -> str:
+        """Return the words for a row of the chunk that was yielded last."""
+        return self.place(self.rows + row)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield Arrow tables of :data:`ROWS` rows, the last one shorter; ``rows`` counts those that came before."""

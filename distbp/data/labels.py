@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.cells import Codes, codes_of, numbers_of
+from distbp.data.cells import LARGEST, Codes, codes_of, numbers_of
 from distbp.data.chunks import Chunks
 from distbp.data.dataset import Array
 from distbp.data.formats.table import BOOLEAN, INTEGER, PIXEL, TEXT
+from distbp.data.targets import few
 from distbp.errors import DataError
 
 _MOST_CLASSES_GUESSED = 20
 _MOST_CLASSES = 1 << 16
+_LARGEST_WHOLE = 1 << 53
 
 
 class Labels:
@@ -49,7 +51,7 @@ class Labels:
         missing = cells.is_null().to_numpy() if cells.null_count else np.isnan(y)
         if self.kind == TEXT and not is_test:
             missing = y < 0
-        bad = missing | np.isinf(y)
+        bad = missing | (np.abs(y) > LARGEST["float64"])
         if bad.any():
             row = int(bad.argmax())
             what = "missing" if missing[row] else f"{y[row]:g}"
@@ -61,7 +63,7 @@ class Labels:
         return y
 
     def _where(self, chunks: Chunks, row: int) -> str:
-        return f"{chunks.place(chunks.rows + row)} column {self.name!r}"
+        return f"{chunks.here(row)} column {self.name!r}"
 
     def _text(self, cells: Any, is_test: bool) -> Array:
         if not is_test:
@@ -76,7 +78,9 @@ class Labels:
             again = codes_of(cells, known)
             if (again >= 0).all():
                 self._drops_stop = True
-                self.notes.append(f"the full stop after every {self.name!r} of the test file is dropped")
+                self.notes.append(
+                    f"the full stop after every target (column {self.name!r}) of the test file is dropped"
+                )
                 return again
         return codes_of(cells, {f"{text}.": code for text, code in known.items()}) if self._drops_stop else y
 
@@ -85,9 +89,9 @@ class Labels:
         strange = ~np.isin(y, known)
         if strange.any():
             row = int(strange.argmax())
-            shown = ", ".join(map(repr, self.classes[:10])) + (", .." if len(self.classes) > 10 else "")
             raise DataError(
-                f"{self._where(chunks, row)} is {cells[row].as_py()!r}, which is none of the training classes {shown}"
+                f"{self._where(chunks, row)} is {cells[row].as_py()!r}, which is none of the training classes "
+                f"{few(self.classes)}"
             )
 
     def are_classes(self, y: Array) -> bool:
@@ -104,8 +108,9 @@ class Labels:
         if not self._is_open or self._asked == "regression" or (self._asked is None and self.kind == "number"):
             return
         self._found.update(np.unique(y).tolist())
-        if self._asked is None and self.kind in (INTEGER, PIXEL) and len(self._found) > _MOST_CLASSES_GUESSED:
-            self._is_open = False  # too many for classes
+        if self._asked is None and self.kind in (INTEGER, PIXEL):
+            # a second table may hold fractions where the first has whole numbers alone
+            self._is_open = len(self._found) <= _MOST_CLASSES_GUESSED and bool((y == np.floor(y)).all())
         if len(self._found) > _MOST_CLASSES:
             raise DataError(f"the target column {self.name!r} holds more than {_MOST_CLASSES} different values")
 
@@ -120,6 +125,11 @@ class Labels:
             self.classes = tuple(sorted(texts[int(code)] for code in self._found))
         elif self.kind == BOOLEAN:
             self.classes = tuple(bool(number) for number in sorted(self._found))
+        elif max(map(abs, self._found)) >= _LARGEST_WHOLE:
+            raise DataError(
+                f"the target column {self.name!r} holds classes of 2^53 and more, which numbers do not tell apart: "
+                "write them with a letter, as text"
+            )
         elif all(number == int(number) for number in self._found):
             self.classes = tuple(int(number) for number in sorted(self._found))
         else:

@@ -19,7 +19,7 @@ from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.formats.text import TextTable
 from distbp.data.lazy import RowSource
 from distbp.data.parts import InMemory
-from distbp.data.prepared import cache_folder, check_parts, is_prepared, read_prepared, save, source_of
+from distbp.data.prepared import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
 from distbp.data.prepared import prepare as prepare_tables
 from distbp.data.reading import Reading
 from distbp.errors import DataError, UsageError
@@ -62,7 +62,7 @@ def load_as(sources: Sequence[Source], reading: Reading, note: Note = unheard, p
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         return sources[0]
     if len(sources) == 1 and (folder := _prepared(sources[0])) is not None:
-        check_parts(folder, reading)
+        check_reading(folder, reading)
         return read_prepared(folder)
     found = _tables(sources, reading)
     if found is None:
@@ -157,7 +157,7 @@ def _opened(
     source: Source, reading: Reading, before: Sequence[Table]
 ) -> tuple[Sequence[Table], Sequence[Table]] | None:
     """Return the tables of one source, and of its test part; text is read as that of the tables before."""
-    if isinstance(source, DataSet | tuple) or source in BUILT_IN if isinstance(source, str) else False:
+    if isinstance(source, str) and source in BUILT_IN:
         return None
     if isinstance(source, np.ndarray) and source.dtype.names is None and reading.target is None:
         raise UsageError(
@@ -190,8 +190,7 @@ def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | 
         sources = (read_prepared(folder),)
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         rows = sources[0].test
-        targets = np.asarray(sources[0].classes)[rows.y] if sources[0].classes else rows.y
-        return rows.x, targets
+        return rows.x, _as_told(rows.y, sources[0])
     parts, _ = read_all(sources)
     end = "_test" if "x_test" in parts else ""
     if "x" + end not in parts:
@@ -201,6 +200,13 @@ def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | 
     if y is not None:
         check_rows(x, y, end.strip("_") or "given")
     return x, y
+
+
+def _as_told(y: Array, data: DataSet) -> Array:
+    """Return a data set's targets as they stood in its table: classes, or values in their own unit."""
+    if data.classes:
+        return np.asarray(data.classes)[y]
+    return y if data.preprocessing is None else data.preprocessing.target.in_own_unit(y)
 
 
 def tables_to_apply(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,8 +22,8 @@ class Parts(Protocol):
     def append(self, name: str, block: Array) -> None:
         """Add rows to the array of this name."""
 
-    def rewrite(self, name: str, convert: Any) -> None:
-        """Replace an array block by block by what ``convert`` makes of it."""
+    def convert(self, name: str, into: str, made_of: Any) -> None:
+        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``."""
 
     def array(self, name: str) -> Array | None:
         """Return the array, None if nothing was ever added."""
@@ -38,9 +39,9 @@ class InMemory:
         """Add rows to the array of this name."""
         self._blocks.setdefault(name, []).append(block)
 
-    def rewrite(self, name: str, convert: Any) -> None:
-        """Replace an array block by block by what ``convert`` makes of it."""
-        self._blocks[name] = [convert(block) for block in self._blocks.get(name, [])]
+    def convert(self, name: str, into: str, made_of: Any) -> None:
+        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``."""
+        self._blocks[into] = [made_of(block) for block in self._blocks.pop(name, [])]
 
     def array(self, name: str) -> Array | None:
         """Return the array, None if nothing was ever added."""
@@ -68,6 +69,13 @@ class InFiles:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.folder} cannot be written: {error.strerror or error}") from error
+
     def append(self, name: str, block: Array) -> None:
         """Add rows to the array of this name."""
         if name not in self._files:
@@ -75,40 +83,35 @@ class InFiles:
             self.rows[name], self._types[name] = 0, (block.dtype, block.shape[1:])
             # the number of rows is not known yet; the file must be one that can be mapped all the same
             _write_header(self._files[name], block.dtype, (0, *block.shape[1:]))
-        try:
+        with self._writing():
             self._files[name].write(np.ascontiguousarray(block).data)
-        except OSError as error:
-            raise DataError(f"{self.folder} cannot be written: {error.strerror or error}") from error
         self.rows[name] += len(block)
 
     def flush(self, to_disk: bool = True) -> None:
         """Make what was added last, also through a power cut."""
-        for file in self._files.values():
-            file.flush()
-            if to_disk:
-                os.fsync(file.fileno())
+        with self._writing():
+            for file in self._files.values():
+                file.flush()
+                if to_disk:
+                    os.fsync(file.fileno())
 
-    def rewrite(self, name: str, convert: Any) -> None:
-        """Replace an array block by block by what ``convert`` makes of it, which may have another type."""
-        if name not in self._files:
+    def convert(self, name: str, into: str, made_of: Any) -> None:
+        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``.
+
+        The latter stays as it is, so that whoever was killed meanwhile can go on.
+        """
+        before = self.array(name)
+        if before is None:
             return
-        self._finish(name)
-        before = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
-        again = InFiles(self.folder)
         for start in range(0, len(before), 1 << 16):
-            again.append(f"{name}.new", convert(np.asarray(before[start : start + (1 << 16)])))
-        del before
-        again.finish()
-        (self.folder / f"{name}.new.npy").replace(self._path(name))
+            self.append(into, made_of(np.asarray(before[start : start + (1 << 16)])))
 
     def _finish(self, name: str) -> None:
-        file = self._files.pop(name)
-        file.flush()
         dtype, shape = self._types[name]
-        _write_header(file, dtype, (self.rows[name], *shape))
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
+        with self._writing(), self._files.pop(name) as file:
+            _write_header(file, dtype, (self.rows[name], *shape))
+            file.flush()
+            os.fsync(file.fileno())
 
     def finish(self) -> None:
         """Write the numbers of rows into the files, and all to the disk."""
@@ -118,7 +121,8 @@ class InFiles:
     def close(self) -> None:
         """Give the files back, as they are."""
         for file in self._files.values():
-            file.close()
+            with suppress(OSError):  # on a full disk, what it still holds cannot be written
+                file.close()
         self._files.clear()
 
     def array(self, name: str) -> Array | None:

@@ -79,13 +79,29 @@ def _mapped(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
 
 
-def check_parts(folder: Path, reading: Reading) -> None:
-    """Refuse to hold out rows of a prepared data set: its parts were fixed when it was made."""
-    if reading.validation_fraction and not (folder / "validation-x.npy").exists():
-        raise DataError(
-            f"{folder} was prepared without a validation part: prepare it again with --validation-fraction "
-            f"{reading.validation_fraction:g}"
-        )
+def check_reading(folder: Path, reading: Reading) -> None:
+    """Refuse to read a prepared data set in another way than it was prepared in: that was fixed then.
+
+    Raises:
+        DataError: an option says something else.
+    """
+    description = read_json(folder / _DESCRIPTION)
+    told = description.get("source", {}).get("reading", {})
+    found = {"target": (description.get("preprocessing") or {}).get("target", {}).get("name")}
+    found["task"] = description.get("task")
+    usual, wanted = _as_json(Reading()), _as_json(reading)
+    if told.get("standardise", True) != wanted["standardise"] and description.get("task") == "regression":
+        raise DataError(f"{folder} was prepared with its values standardised, not for this cost: use the files instead")
+    for name in wanted.keys() - {"seed", "standardise"}:
+        if wanted[name] not in (usual[name], told.get(name), found.get(name, usual[name])):
+            option = f"--{name.replace('_', '-')}"
+            how = "without" if told.get(name) == usual[name] else f"with {told.get(name)} as"
+            raise DataError(f"{folder} was prepared {how} {option}: leave {option} out, or prepare it again with it")
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
+    return settings
 
 
 def prepare(
@@ -142,8 +158,8 @@ def prepare(
         finally:
             if files is not None:
                 files.close()
-        for name in (_STATE, _SOURCE):
-            (partial / name).unlink(missing_ok=True)
+        for path in (partial / _STATE, partial / _SOURCE, *partial.glob("*-targets.npy")):
+            path.unlink(missing_ok=True)
         partial.rename(folder)
 
 
@@ -234,10 +250,9 @@ def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
             if each.is_file():
                 status = each.stat()
                 files.append([str(each.absolute()), status.st_size, status.st_mtime_ns])
-    settings = json.loads(json.dumps(asdict(reading), default=list))
     if len(files) > 1000:  # a folder of images: names and times in short
         files = [[hashlib.sha256(json.dumps(files).encode()).hexdigest(), len(files), 0]]
-    return {"files": files, "reading": settings}
+    return {"files": files, "reading": _as_json(reading)}
 
 
 def cache_folder(source: dict[str, Any], name: str) -> Path:

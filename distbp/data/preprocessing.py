@@ -64,6 +64,15 @@ class Target:
     mean: float = 0.0
     deviation: float = 1.0
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether values of training are others than those of the table."""
+        return (self.mean, self.deviation) != (0, 1)
+
+    def in_own_unit(self, values: Array) -> Array:
+        """Return values of training as the table has them."""
+        return values.astype(np.float64) * self.deviation + self.mean if self.is_scaled else values
+
 
 @dataclass(frozen=True)
 class Preprocessing:

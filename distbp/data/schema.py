@@ -34,8 +34,12 @@ class Schema:
     @property
     def wanted(self) -> list[str]:
         """All columns that are read."""
-        extra = [name for name in (self.target, self.weights) if name is not None]
-        return [column.name for column in self.columns] + extra
+        return [*self.wanted_of_test, *([self.weights] if self.weights is not None else [])]
+
+    @property
+    def wanted_of_test(self) -> list[str]:
+        """The columns that are read of test rows, which all count the same."""
+        return [*(column.name for column in self.columns), self.target]
 
     def kinds(self, table: Table) -> dict[str, str]:
         """Return as what the columns are to be read."""
@@ -84,18 +88,17 @@ def _column(name: str, kind: str, table: Table) -> Column:
     return Column(name, kind, () if kind == CATEGORY else (Number(),))
 
 
-def check_same_columns(tables: Sequence[Table], schema: Schema) -> None:
-    """Let every table give the schema's columns; tables without names need as many columns as the first.
+def check_same_columns(tables: Sequence[Table], first: Table, schema: Schema, wanted: Sequence[str]) -> None:
+    """Let every table give the ``wanted`` columns as ``first`` does; without names they need as many columns.
 
     Raises:
         DataError: a table lacks one of them, or holds another kind.
     """
-    first = tables[0]
     read_as = schema.kinds(first)
     for table in tables:
         if not schema.has_names and len(table.kinds) != len(first.kinds):
             raise DataError(f"{table.name} has {len(table.kinds)} columns, {first.name} has {len(first.kinds)}")
-        lost = [name for name in schema.wanted if name not in table.kinds]
+        lost = [name for name in wanted if name not in table.kinds]
         if lost:
             raise DataError(f"{table.name} has no column {lost[0]!r}, which {first.name} has")
-        table.read_as(read_as, schema.wanted)
+        table.read_as(read_as, wanted)

@@ -48,7 +48,7 @@ def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -
     flat = _labels(y, name)
     known = np.asarray(classes)
     if (known.dtype.kind in "US") != (flat.dtype.kind in "US"):
-        raise DataError(f"{name} holds {flat.dtype}, the classes are {_few(classes)}")
+        raise DataError(f"{name} holds {flat.dtype}, the classes are {few(classes)}")
     order = np.argsort(known)
     places = np.searchsorted(known[order], flat).clip(max=len(known) - 1)
     found = order[places]
@@ -56,13 +56,14 @@ def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -
     if strange.any():
         row = int(strange.argmax())
         raise DataError(
-            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {_few(classes)}"
+            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {few(classes)}"
         )
     numbers: Array = found.astype(np.int64)
     return numbers
 
 
-def _few(classes: Sequence[Any]) -> str:
+def few(classes: Sequence[Any]) -> str:
+    """Return the first of the classes, to be shown."""
     shown = ", ".join(repr(name) for name in classes[:10])
     return shown + (", .." if len(classes) > 10 else "")
 
@@ -108,7 +109,8 @@ def held_out(
     if place and (wanted > len(candidates) or not wanted):  # the last part may be short
         return np.zeros(len(y), dtype=bool)
     if not 0 < wanted < len(y) or wanted > len(candidates):
-        raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}")
+        beside = " beside a row of each class" if by_class else ""
+        raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}{beside}")
     places = ((np.arange(wanted) + 0.5) * len(candidates) / wanted).astype(np.int64)
     mask = np.zeros(len(y), dtype=bool)
     mask[candidates[places]] = True

@@ -53,7 +53,7 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
     nodes, dtype = network.structure.sizes[-1], graph.dtype
     if not network.classes:
         told = network.preprocessing
-        if told is not None and told.target.deviation != 1:
+        if told is not None and told.target.is_scaled:
             wide = graph("Mul", graph.cast(a, np.float64), graph.constant(told.target.deviation, np.float64))
             a, dtype = graph("Add", wide, graph.constant(told.target.mean, np.float64)), "float64"
         graph.output(a, "values", dtype, nodes)

@@ -11,6 +11,8 @@ from distbp.nn.structure import Array
 _SMALLEST = 1e-15
 """Probability below which the logarithm of the log-loss is taken no further."""
 
+_MOST_CONFUSED = 2000
+
 
 class Evaluation(NamedTuple):
     """How a network does on rows whose targets are known. What does not apply is None."""
@@ -48,8 +50,8 @@ class ClassScores(NamedTuple):
     log_loss: float
     roc_auc: float
     """Of two classes that of the second, else the mean over classes, each against the rest; NaN with one class."""
-    confusion: Array
-    """Rows by true class, columns by predicted class, shape (classes, classes)."""
+    confusion: Array | None
+    """Rows by true class, columns by predicted class, shape (classes, classes); None with over 2,000 classes."""
     precision: Array
     """Per class, NaN where it was never predicted."""
     recall: Array
@@ -73,7 +75,9 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
     (0.75, [[2, 0], [1, 1]], [1.0, 0.5])
     """
     classes = probabilities.shape[1]
-    confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    confusion: Array | None = None
+    if classes <= _MOST_CONFUSED:
+        confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     of_true = probabilities[np.arange(len(y)), y].astype(np.float64)
     total = probabilities.sum(axis=1, dtype=np.float64)  # of sigmoid outputs it need not be 1
     log_loss = float(-np.log(np.clip(of_true / np.where(total > 0, total, 1), _SMALLEST, 1)).mean())
@@ -81,8 +85,8 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
     areas = [roc_auc(y == k, probabilities[:, k]) for k in chosen]
     known = [area for area in areas if not np.isnan(area)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        right = np.diag(confusion).astype(np.float64)
-        precision, recall = right / confusion.sum(axis=0), right / confusion.sum(axis=1)
+        right = np.bincount(y[y == predicted], minlength=classes).astype(np.float64)
+        precision, recall = (right / np.bincount(each, minlength=classes) for each in (predicted, y))
     accuracy = float(right.sum() / len(y))
     return ClassScores(
         accuracy, log_loss, float(np.mean(known)) if known else float("nan"), confusion, precision, recall

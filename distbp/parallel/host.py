@@ -28,7 +28,7 @@ from distbp.parallel.records import StepRecord
 from distbp.parallel.rounds import Rounds
 from distbp.parallel.worker import buffers_for
 
-_NEWS_SECONDS = 0.1
+_NEWS_SECONDS = 0.25
 
 
 class Host:

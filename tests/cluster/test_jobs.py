@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 import distbp
+from distbp.actors.jobs import staged
 from distbp.cli import run
+from distbp.cli.jobs import _checked
 from distbp.errors import RunError
 from distbp.runs.parcel import pack, unpack
 
@@ -101,3 +103,31 @@ def test_what_is_wrong_is_said_before_anything_travels(arguments, code, message,
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+def test_all_files_that_a_command_reads_travel(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    for name in ("train.csv", "test.csv"):
+        (here / name).write_text("x,y,z\n" + "".join(f"{k / 7},{k % 2},{k}\n" for k in range(60)))
+    (here / "settings.toml").write_text(f'test-file = "{here / "test.csv"}"\nhidden = [8, 4]\nepochs = 9\n')
+    given = (
+        str(here / "train.csv"),
+        "--config",
+        str(here / "settings.toml"),
+        "--epochs",
+        "2",
+        "--drop=z",
+        "--no-shuffle",
+    )
+    data, options = _checked(("train", *given, "--target", "-2", "--workers", "0"))
+    options, data = staged(options, data, there)
+    for path in here.iterdir():
+        path.unlink()
+    job = [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *data, *options]
+    done = subprocess.run(job, cwd=there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["test_file"] == str(there / "data-1" / "test.csv")
+    assert (config["hidden"], config["epochs"], config["drop"], config["shuffle"]) == ([8, 4], 2, ["z"], False)

@@ -51,7 +51,7 @@ def test_mistakes_are_named(changed, message, tmp_path):
         (b"x,y\n", "t.csv holds no rows below its header"),
         (b"x,x,y\n1,2,0\n2,3,1\n", "t.csv has 2 columns called 'x'"),
         ("x,y\n1,0\né,1\n".encode("latin-1"), "t.csv row 2 column 'x' is not UTF-8 text"),
-        ("x,y\n1,0\n".encode("utf-16"), "t.csv is of no known kind"),
+        ("x,y\n1,0\n".encode("utf-16"), "t.csv is UTF-16 text: save the file as UTF-8"),
         (b"a,b\n1,2\n3,4\n", "no column called target, label, class or y: name .* there are a, b"),
         (b"1" * 300_000, "t.csv is no table of text"),
     ],

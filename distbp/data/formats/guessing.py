@@ -35,10 +35,7 @@ class Dialect:
 
 def guess_dialect(name: str, sample: bytes, separator: str | None, header: bool | None) -> Dialect:
     """Find out separator, header and comments of a text from its first lines; messages call it ``name``."""
-    if not sample.strip():
-        raise DataError(f"{name} is empty: expected a table")
-    if b"\0" in sample[:4096]:
-        raise DataError(f"{name} is of no known kind: it is neither text nor a format that is read here")
+    _refuse_no_text(name, sample)
     start = 3 if sample.startswith(b"\xef\xbb\xbf") else 0
     lines = [f"{line}\n" for line in sample[start:].decode("utf-8", "surrogateescape").split("\n")]
     lines = (lines[:-1] if len(sample) == SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
@@ -64,6 +61,15 @@ def guess_dialect(name: str, sample: bytes, separator: str | None, header: bool 
     return Dialect(separator, names, header, start, comment)
 
 
+def _refuse_no_text(name: str, sample: bytes) -> None:
+    if not sample.strip():
+        raise DataError(f"{name} is empty: expected a table")
+    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{name} is UTF-16 text: save the file as UTF-8")
+    if b"\0" in sample[:4096]:
+        raise DataError(f"{name} is of no known kind: it is neither text nor a format that is read here")
+
+
 def _cells(line: str, separator: str) -> list[str]:
     if separator == " ":
         return line.split()
@@ -80,7 +86,7 @@ def _named_separator(said: str) -> str:
 
 def are_mostly_numbers(cells: Any) -> bool:
     """Return whether a column of text looks like numbers with a mistake in it."""
-    present = [text for text in cells.slice(0, _CELLS_LOOKED_AT).to_pylist() if text is not None]
+    present = [text for text in cells.slice(0, _CELLS_LOOKED_AT).to_pylist() if isinstance(text, str)]
     numbers = sum(map(_is_number, present))
     return numbers >= _SHARE_OF_NUMBERS * len(present) > 0 and numbers >= 2
 

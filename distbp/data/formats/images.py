@@ -18,21 +18,27 @@ _ENDINGS = (".png", ".jpg", ".jpeg")
 _AT_ONCE = 1024
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the images in the folder's subfolders, ordered by file name over all classes."""
-    found = [path for path in folder.glob("*/*") if path.suffix.lower() in _ENDINGS]
+def image_files(folder: Path, pattern: str = "*/*") -> list[Path]:
+    """Return the images in the folder's subfolders, ordered by file name over all classes; hidden ones are none."""
+    found = [
+        path
+        for path in folder.glob(pattern)
+        if path.suffix.lower() in _ENDINGS and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
     return sorted(found, key=lambda path: (path.name, path.parent.name))
 
 
 def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
-    """Return the table of a folder's images: ``pixels``, row by row from the upper left, and ``class``.
+    """Return the table of a folder's images: ``pixels``, row by row from the upper left, and ``class``, the subfolder.
 
     All must be as large as the first. They are gray where the first is, else red, green and blue.
     """
     pa = arrow(f"reading the images in {folder}")
     shape, mode = _first(files[0])
     width = int(np.prod(shape))
-    types = {"pixels": pa.list_(pa.uint8(), width), "class": pa.string()}
+    types = {"pixels": pa.list_(pa.uint8(), width)}
+    if files[0].parent != folder:
+        types["class"] = pa.string()
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
         for first in range(start, len(files), _AT_ONCE):
@@ -50,7 +56,7 @@ def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
 
 def _first(path: Path) -> tuple[tuple[int, ...], str]:
     image = _opened(path)
-    mode = "L" if image.mode in ("1", "L", "I", "I;16") else "RGB"
+    mode = "L" if image.mode in ("1", "L") else "RGB"
     size = (image.height, image.width)
     image.close()
     return (size if mode == "L" else (*size, 3)), mode
@@ -61,11 +67,15 @@ def _opened(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", image.DecompressionBombWarning)
-            return image.open(path)
+            opened = image.open(path)
     except (image.DecompressionBombWarning, image.DecompressionBombError) as error:
         raise DataError(f"{path} is refused: it would take up more memory than an image should ({error})") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
+    if opened.mode.startswith(("I", "F")):
+        opened.close()
+        raise DataError(f"{path} has more than 8 bits per pixel: save it with 8, since pixels are 0..255 here")
+    return opened
 
 
 def _read(path: Path, shape: tuple[int, ...], mode: str) -> Array:

@@ -49,9 +49,17 @@ def file_table(path: Path, separator: str | None = None, header: bool | None = N
     return TextTable(path, separator, header)
 
 
-def folder_tables(folder: Path) -> tuple[list[Table], list[Table]] | None:
-    """Return the tables of a folder and those of its test part: Parquet files, or images by class; None for neither."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".parquet", ".pq"))
+def folder_tables(folder: Path) -> tuple[list[Table], list[Table]]:
+    """Return the tables of a folder and those of its test part: Parquet files, or images, by class or without one.
+
+    Raises:
+        DataError: it holds neither.
+    """
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in (".parquet", ".pq") and not path.name.startswith(".")
+    )
     if files:
         return [parquet_table(path) for path in files], []
     train, test = folder / "train", folder / "test"
@@ -60,6 +68,9 @@ def folder_tables(folder: Path) -> tuple[list[Table], list[Table]] | None:
         if not in_test:
             raise DataError(f"{test} holds no images: expected one subfolder per class, as in {train}")
         return [image_table(train, found)], [image_table(test, in_test)]
-    if found := image_files(folder):
+    if found := image_files(folder) or image_files(folder, "*"):
         return [image_table(folder, found)], []
-    return None
+    raise DataError(
+        f"{folder} holds nothing that is read here: expected Parquet files, images in one subfolder per class, or the "
+        "four MNIST IDX files"
+    )

@@ -6,6 +6,7 @@ import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from distbp.errors import DataError, UsageError
@@ -67,6 +68,15 @@ def arrow(what: str, module: str = "pyarrow") -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(f"{what} needs {module.partition('.')[0]}: pip install 'distbp[data]'") from error
+
+
+def begins(path: Path, magic: bytes) -> bool:
+    """Return whether a file begins so."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def kind_of(type_: Any) -> str | None:

@@ -24,6 +24,7 @@ from distbp.data.formats.table import (
     ahead,
     arrow,
     as_kinds,
+    begins,
     check_names,
     kind_of,
 )  # fmt: skip
@@ -31,7 +32,7 @@ from distbp.errors import DataError
 
 _BLOCK = 32 << 20
 """Bytes that are parsed at once. The types are those of the first block's cells."""
-_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+_TRUE, _FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 _NULLS = [*MISSING, *(f" {value}" for value in MISSING)]
 _CONTENT = re.compile(rb"\S")
 _ERRORS = (OSError, EOFError, zlib.error)
@@ -46,7 +47,7 @@ class TextTable:
         self.name = str(path)
         self.path = path
         self.notes: list[str] = []
-        self.is_compressed = _begins(path, b"\x1f\x8b")
+        self.is_compressed = begins(path, b"\x1f\x8b")
         self.size = 0 if self.is_compressed else path.stat().st_size
         with self._opened() as file:
             sample = self._read(file, SAMPLE)
@@ -237,14 +238,6 @@ class TextTable:
             self.notes.append(f"{self.name}: {what} (--separator, --header/--no-header to change)")
         if comment:
             self.notes.append(f"{self.name}: lines that begin with {comment} are comments")
-
-
-def _begins(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _end_of_rows(buffer: bytearray, have: int, quote: bytes) -> int:

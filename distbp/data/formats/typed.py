@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.formats.table import Block, arrow, as_kinds, check_kinds, check_names, kind_of
+from distbp.data.formats.table import Block, arrow, as_kinds, begins, check_kinds, check_names, kind_of
 from distbp.errors import DataError
 
 _ROWS = 1 << 16
@@ -176,7 +176,7 @@ def npy_table(path: Path) -> TypedTable:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "object" in reason.lower():
+        if "object" in reason.lower() and begins(path, b"\x93NUMPY"):
             reason = "it holds Python objects, which are not loaded because they could run code"
         elif "pickle" in reason.lower():
             reason = "it is none"

@@ -68,7 +68,9 @@ class ParquetWriter:
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a file whose ending names no format that can be written."""
+    """Refuse a folder, and a file whose ending names no format that can be written."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: name a file to write to")
     if path.suffix.lower() not in ENDINGS and not (path.exists() and not path.is_file()):
         raise UsageError(f"{path} must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
 

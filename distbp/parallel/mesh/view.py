@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from distbp.parallel.shards import Span, cut, subtrees
 
-CHUNK = 65_536
+CHUNK = 131_072
 """Parameters that travel at a time: so many that a message is worth it, so few that sums begin before all is there."""
 
 

@@ -15,7 +15,7 @@ _TOP = 2.0**14
 _DOWN = 2.0**-112
 """A float32 times this has float16's exponent in the lowest bits of its own: 127 - 15 less."""
 _HALF_OF_THE_LAST_BIT, _KEPT_BITS = np.uint32(0x1000), np.uint32(0xFFFFE000)
-_SIGN, _SIGN_AND_MAGNITUDE = np.uint32(0x80000000), np.int32(-0x70002000)
+_SIGN, _SIGN_AND_MAGNITUDE = np.uint32(0x8000), np.int32(-0x70002000)
 
 
 class Packed(NamedTuple):
@@ -100,17 +100,18 @@ def _round_to_halves(scaled: Array, halves: Array, magnitudes: Array, signs: Arr
     np.add(bits, _HALF_OF_THE_LAST_BIT, out=bits)
     np.bitwise_and(bits, _KEPT_BITS, out=bits)
     magnitudes, signs = magnitudes.view(np.uint32), signs.view(np.uint32)
-    np.left_shift(bits, 3, out=magnitudes)
-    np.bitwise_and(bits, _SIGN, out=signs)
+    np.right_shift(bits, 13, out=magnitudes)
+    np.right_shift(bits, 16, out=signs)
+    np.bitwise_and(signs, _SIGN, out=signs)
     np.bitwise_or(magnitudes, signs, out=magnitudes)
-    np.copyto(halves, magnitudes.view(np.uint16)[1::2])
+    np.copyto(halves, magnitudes, casting="unsafe")  # the sign above the 16 bits is cut off
 
 
 def _read_halves(halves: Array, scaled: Array) -> None:
     """Write what the halves stand for, times ``_DOWN``."""
-    scaled.view(np.uint16)[1::2] = halves
     bits = scaled.view(np.int32)
-    np.right_shift(bits, 3, out=bits)
+    np.copyto(bits, halves.view(np.int16))  # the sign fills the upper bits
+    np.left_shift(bits, 13, out=bits)
     np.bitwise_and(bits, _SIGN_AND_MAGNITUDE, out=bits)
 
 
