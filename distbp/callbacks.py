@@ -12,7 +12,7 @@ from distbp.config import Config
 from distbp.errors import CallbackError, DistbpError
 from distbp.network import Network
 from distbp.nn.structure import Structure
-from distbp.parallel.records import StepRecord
+from distbp.parallel.records import StepRecord, WorkerRecord
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class RunRecord:
     """Steps that were done before."""
     columns: Sequence[tuple[str, str, str]] = ()
     """Of a table: each column's name, what it holds, and what is done with it."""
+    workers: Callable[[], Sequence[WorkerRecord]] = tuple
+    """Says who computes at the moment it is called, also from another thread; nobody where this process does it all."""
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class Descent:
             where,
             pool.step,
             columns,
+            pool.workers,
         )
         self.callbacks.step = pool.step
         self.callbacks.tell("on_start", begin)

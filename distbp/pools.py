@@ -35,7 +35,7 @@ _WARM_UP = 2
 _FEWEST_STEPS, _MOST_STEPS = 3, 400
 _EXCHANGE_SECONDS = 100e-6
 """What a round costs beside its arithmetic: two wake-ups on one host."""
-_RAY_START_SECONDS = 6.0
+RAY_START_SECONDS = 6.0
 """What starting a private Ray and its actors takes; a run that saves less is quicker without."""
 
 
@@ -105,7 +105,7 @@ def _quickest_pool(
     workers = most_useful_workers(config)
     hoped = here.with_workers(workers)
     saved = steps * (here.step - hoped)
-    if workers > 1 and saved > _RAY_START_SECONDS:
+    if workers > 1 and saved > RAY_START_SECONDS:
         pool = start(workers)
         there = median_step(pool)
         speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
@@ -115,7 +115,7 @@ def _quickest_pool(
             return pool
         stack.close()
     elif workers > 1:
-        why = f"would save {saved:.1f} s, Ray takes {_RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
+        why = f"would save {saved:.1f} s, Ray takes {RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
         speeds.append(f"{workers} workers at most {mini_batch / hoped:,.0f} ({why})")
     note(f"workers: {', '.join(speeds)}: this process")
     return start(0)
@@ -185,7 +185,7 @@ def slower_choice(config: Config, rows: int, here: float, step: float, steps_lef
         )
     workers = most_useful_workers(config)
     hoped = Speed(here, here / config.shards, config.shards).with_workers(workers)
-    if steps_left * (here - hoped) < 2 * _RAY_START_SECONDS:
+    if steps_left * (here - hoped) < 2 * RAY_START_SECONDS:
         return None
     return f"--workers {workers} could do up to {rows / hoped:,.0f} samples/s, this process does {rows / here:,.0f}"
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from command_help import help_in, help_of_all
 from processes import nothing_left
 
 from distbp.cli import commands
@@ -42,6 +43,10 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "{'lr': 0.01}" in done.stdout
+
+
+def test_the_help_of_every_command_is_the_programs() -> None:
+    assert help_in(README) == help_of_all(), "python tests/command_help.py brings README up to date"
 
 
 def test_the_commands_are_the_programs() -> None:

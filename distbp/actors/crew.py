@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -127,6 +128,10 @@ class Crew:
         """Return the name of a worker, or of the server, with its host if that is known."""
         who = "the parameter server" if number is None else f"worker {number}"
         return f"{who} on host {self.pulses[number].host}" if number in self.pulses else who
+
+    def host(self, number: int) -> str:
+        """Return the host of a worker; of one that has come later, this one, where all of them are."""
+        return self.pulses[number].host if number in self.pulses else socket.gethostname()
 
     def stop(self) -> None:
         """Kill everybody, which on a cluster nobody else would."""

@@ -7,7 +7,7 @@ them have done.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -20,10 +20,11 @@ from distbp.actors.calls import failed, raise_cause
 from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts, Member
 from distbp.actors.meeting import Meeting
+from distbp.actors.watching import HostsTime
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.messages import diverged_record
-from distbp.parallel.records import StepRecord, TimeSpent
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 
 _LOOK_SECONDS = 0.25
 _CARE_SECONDS = 1.0
@@ -44,7 +45,7 @@ class HostsPath:
         self._goal, self._halted = (step, 1.0), False
         self._meeting = Meeting(hosts)
         self._lost, self._workers_lost = 0, 0
-        self._computing, self._serving = Counter[str](), Counter[str]()
+        self._time = HostsTime()
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout)
 
@@ -160,7 +161,7 @@ class HostsPath:
             self._hosts.note(note)
         self._workers_lost += news.lost - member.lost
         member.lost = news.lost
-        self._count_time(member, news.spent)
+        self._time.hear(member, news.spent)
         if news.done is not None:
             member.done = news.done
             if "hosts" in news.done:  # this view is at its end
@@ -169,15 +170,6 @@ class HostsPath:
         if records:
             self._seen = records[-1].step + 1
         return records
-
-    def _count_time(self, member: Member, spent: list[float]) -> None:
-        """Take in what a host's workers and rounds have done with their time since it was heard last."""
-        host = member.pulse.host
-        *computing, serving = np.subtract(spent, member.spent or 0.0).tolist()
-        for number, seconds in zip(member.numbers, computing, strict=False):
-            self._computing[f"worker {number} on host {host}"] += seconds
-        self._serving[host] += serving
-        member.spent = spent
 
     def _lose(self, member: Member, why: str) -> None:
         """Go on without a host; the others end the step that it was to take part in."""
@@ -258,7 +250,12 @@ class HostsPath:
 
     def spent(self) -> TimeSpent:
         """Return what the workers, and the rounds of the host that took longest, have done with their time so far."""
-        return TimeSpent(dict(self._computing), max(self._serving.values(), default=0.0))
+        return self._time.spent()
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, as far as their hosts' last words tell."""
+        assert self._config.shards is not None
+        return self._time.workers(list(self._hosts.members), self._config.shards)
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

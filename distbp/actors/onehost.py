@@ -15,12 +15,13 @@ from distbp.actors.calls import ended
 from distbp.actors.crew import Crew, longest_start
 from distbp.actors.head import HeadWatch
 from distbp.actors.places import Places
+from distbp.actors.watching import Shares, allotted
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
-from distbp.parallel.records import StepRecord, TimeSpent
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.worker import buffers_for
 
 _LOOK_MILLISECONDS = 50
@@ -52,6 +53,7 @@ class SharedPath:
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0
+        self._shares = Shares()
 
     def start(self) -> None:
         """Start the server's and the workers' loops, and wait until enough workers are there.
@@ -111,6 +113,19 @@ class SharedPath:
         """Return what workers and server have done with their time so far."""
         *computing, serving = self._exchange.spent.tolist()
         return TimeSpent({self._crew.name(number): each for number, each in enumerate(computing)}, serving)
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at."""
+        numbers = self._places.filled
+        spans = allotted(self._exchange.shape.shards, len(numbers))
+        for number in numbers:
+            self._shares.hear(str(number), float(self._exchange.spent[number]))
+        return [
+            WorkerRecord(
+                number, self._crew.host(number), span, self._shares.of(str(number)), self._exchange.silence(number)
+            )
+            for number, span in zip(numbers, spans, strict=True)
+        ]
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

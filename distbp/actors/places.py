@@ -53,6 +53,11 @@ class Places:
         return self._roster.present
 
     @property
+    def filled(self) -> list[int]:
+        """The numbers of those who are there."""
+        return sorted(self._roster.filled)
+
+    @property
     def unheard(self) -> list[int]:
         """Those that a server before this one had and that have not come to this one."""
         return sorted(self._unheard)

@@ -14,6 +14,7 @@ import click
 from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
+from distbp.cli.doctor import doctor
 from distbp.cli.export import export
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
@@ -21,6 +22,7 @@ from distbp.cli.plan import plan
 from distbp.cli.prepare import prepare
 from distbp.cli.report import report
 from distbp.cli.resume import resume
+from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
 from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, unknown_name
 from distbp.version import __version__
@@ -50,7 +52,7 @@ def commands() -> None:
 
 _COMMANDS = (
     train, prepare, resume, verify, diff, evaluate, predict, export, inspect, gradcheck,
-    report, bench, plan, submit, list_jobs, logs, stop, fetch,
+    report, bench, plan, doctor, list_runs, clean, submit, list_jobs, logs, stop, fetch,
 )  # fmt: skip
 for command in _COMMANDS:
     commands.add_command(command)

@@ -1,19 +1,26 @@
-"""Progress of a run on stderr: a bar on a terminal, else one line per epoch."""
+"""Progress of a run on stderr: a picture that stays on a terminal, else one line per epoch."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import click
+from rich.text import Text
 
-from distbp.callbacks import Callback, EpochRecord, RunRecord
+from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
+from distbp.cli.view import View
 from distbp.parallel.records import StepRecord
 
-_SECONDS_BETWEEN_UPDATES = 0.1
+_FIRST_PAUSE, _SHORTEST_PAUSE = 0.1, 0.25
+_PAUSES = 150
+"""How many times the processor time of a picture passes before the next one."""
 _MOST_COLUMNS_SHOWN = 40
 
 
@@ -102,92 +109,109 @@ def epoch_line(record: Mapping[str, Any], epochs: int) -> str:
     return "  ".join([*parts, f"{record['samples_per_second']:,.0f} samples/s"])
 
 
-class _Bar(_Lines):
-    """A bar over all steps; the epochs' lines scroll by above it."""
+class _Live(_Lines):
+    """A picture of the run that stays where it is; notes scroll by above it.
+
+    It is drawn by a thread of its own, so that it goes on while steps wait for somebody, and seldom enough to take less
+    than a hundredth of a core from the steps.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+        from rich.live import Live
 
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}  step {task.completed:.0f}/{task.total:.0f}"),
-            BarColumn(),
-            TextColumn("cost {task.fields[cost]:.4f}{task.fields[accuracy]}  {task.fields[rate]:,.0f} samples/s"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            auto_refresh=False,
-        )
-        self._task: TaskID | None = None
-        self._steps_per_epoch = 1
-        self._updated = self._since = time.monotonic()
-        self._rows = self._right = self._rows_since = 0
-        self._cost = 0.0
+        self._view: View | None = None
+        self._console = Console(stderr=True, highlight=False)
+        self._is_ascii = not self._console.encoding.lower().startswith("utf")
+        self._live = Live(console=self._console, auto_refresh=False, get_renderable=self._picture)
+        self._see: Callable[[StepRecord], None] = lambda record: None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._draw, daemon=True)
 
     def on_note(self, text: str) -> None:
-        self._progress.console.print(f"note: {text}", highlight=False)
+        self._print(f"note: {text}")
 
     def on_start(self, run: RunRecord) -> None:
         super().on_start(run)
-        self._steps_per_epoch = run.steps_per_epoch
-        self._task = self._progress.add_task(
-            "",
-            total=run.config.epochs * run.steps_per_epoch,
-            epoch=f"1/{run.config.epochs}",
-            cost=0,
-            accuracy="",
-            rate=0,
-        )
-        self._progress.start()
-        self._since = time.monotonic()
+        self._view = View(run, step=run.step)
+        self._see = self._view.see
+        self._live.start()
+        self._thread.start()
 
     def on_step(self, record: StepRecord) -> None:
-        self._rows += record.rows
-        self._rows_since += record.rows
-        self._right += record.right
-        self._cost += record.cost * record.rows
-        now = time.monotonic()
-        if now - self._updated < _SECONDS_BETWEEN_UPDATES or self._task is None:
-            return
-        accuracy = f"  accuracy {self._right / self._rows:.4f}" if self._right else ""
-        self._progress.update(
-            self._task,
-            completed=record.step + 1,
-            epoch=f"{record.step // self._steps_per_epoch + 1}/{self._epochs}",
-            cost=self._cost / self._rows,
-            accuracy=accuracy,
-            rate=self._rows_since / (now - self._since),
-        )
-        self._progress.refresh()
-        self._updated = self._since = now
-        self._rows_since = 0
+        self._see(record)
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        self._progress.console.print(epoch_line(record.metrics, self._epochs), highlight=False)
-        self._rows = self._right = 0
-        self._cost = 0.0
-        if self._task is not None:
-            self._progress.update(self._task, completed=record.step, refresh=True)
-        self._since = time.monotonic()
+        if self._view is not None:
+            self._view.see_epoch(record)
+
+    def on_recovery(self, record: RecoveryRecord) -> None:
+        if self._view is not None:
+            self._view.recoveries, self._view.lost_in = record.recoveries, record.step
+
+    def on_end(self, error: BaseException | None) -> None:
+        self.close()  # the workers end from here on, which is nothing to look at
+
+    def _print(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._console.print(Text(text), soft_wrap=not self._live.is_started)
+
+    def _picture(self) -> Text:
+        view = self._view
+        if view is None:
+            return Text("")
+        size = self._console.size
+        workers = () if view.ended else view.run.workers()
+        lines = view.lines(size.width, size.height - 1, workers, self._is_ascii)
+        return Text("\n".join(lines), no_wrap=True, overflow="crop")
+
+    def _draw(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._ended.wait(pause):
+            began = time.thread_time()
+            try:
+                self._live.refresh()
+            except (OSError, ValueError):  # the terminal has gone, which must not end the run
+                return
+            pause = max(_SHORTEST_PAUSE, _PAUSES * (time.thread_time() - began))
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Draw the end, and give the terminal back."""
         self.stop_reading()
-        self._progress.stop()
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._view is not None:
+            self._view.ended = True
+        with suppress(OSError, ValueError):
+            self._live.stop()
+
+
+class _Quiet(Callback):
+    """Says nothing."""
+
+
+class _JsonLines(Callback):
+    """Prints each epoch's record on stdout, a JSON object on a line, as soon as it is there."""
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        click.echo(json.dumps(record.metrics))
 
 
 @contextmanager
-def make_progress() -> Iterator[Callback]:
-    """Return what shows a run's progress on this stderr."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        lines = _Lines()
-        try:
-            yield lines
-        finally:
-            lines.stop_reading()
-        return
-    bar = _Bar()
-    try:
-        yield bar
-    finally:
-        bar.close()
+def make_progress(quiet: bool = False, as_json: bool = False) -> Iterator[list[Callback]]:
+    """Return what shows a run's progress: a picture if stderr is a terminal that can draw, else lines."""
+    with ExitStack() as stack:
+        told: list[Callback] = [_JsonLines()] if as_json else []
+        if quiet:
+            told.append(_Quiet())
+        elif sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+            lines = _Lines()
+            stack.callback(lines.stop_reading)
+            told.append(lines)
+        else:
+            live = _Live()
+            stack.callback(live.close)
+            told.append(live)
+        yield told

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from distbp.cli.options import WorkerCount
+from distbp.cli.train import shown_options
 
 
 @click.command()
@@ -17,10 +18,12 @@ from distbp.cli.options import WorkerCount
     "--address", metavar="HOST:PORT", help="As in train: the Ray cluster to go on with.  [default: as before]"
 )
 @click.option("--force", is_flag=True, help="Go on with other data or arithmetic all the same; changes the result.")
+@shown_options
 @click.pass_obj
 def resume(
-    started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None, force: bool
-) -> None:
+    started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None, force: bool,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Go on with a RUN that was interrupted or killed, from its newest good checkpoint.
 
     The result is, bit for bit, that of a run without a break, with any number of workers.
@@ -34,10 +37,10 @@ def resume(
     from distbp.training import resume as resume_run
 
     if is_finished(run):
-        say_already_done(run)
+        say_already_done(run, quiet, as_json)
         return
-    with shown() as callbacks:
+    with shown(quiet, as_json) as callbacks:
         result = resume_run(
             run, list(data) or None, workers=workers, address=address, force=force, callbacks=callbacks, started=started
         )
-    finished(run, result.summary)
+    finished(run, result.summary, quiet, as_json)

@@ -257,6 +257,14 @@ def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
 
 def cache_folder(source: dict[str, Any], name: str) -> Path:
     """Return where a data set is kept that is made by itself: the user's cache folder."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     key = hashlib.sha256(json.dumps([_FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
-    return base / "distbp" / f"{name}-{key}"
+    return _cache() / f"{name}-{key}"
+
+
+def cached() -> list[Path]:
+    """Return the data sets that were made by themselves and are whole."""
+    return sorted(path.parent for path in _cache().glob(f"*/{_DESCRIPTION}") if not path.parent.is_symlink())
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distbp"

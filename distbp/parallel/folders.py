@@ -50,6 +50,24 @@ def private_folder(base: Path) -> Iterator[Path]:
         os.close(handle)
 
 
+def leftovers(base: Path) -> list[Path]:
+    """Return this user's private folders below ``base`` whose owners are proved to be dead; nothing is changed."""
+    found = []
+    for folder in sorted(base.glob(f"{_PREFIX}*")):
+        with suppress(OSError):
+            if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+                continue
+            if not (folder / _LOCK).is_file():
+                continue
+            handle = os.open(folder / _LOCK, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
+                found.append(folder)
+            finally:
+                os.close(handle)
+    return found
+
+
 def remove_leftovers(base: Path) -> list[Path]:
     """Remove this user's private folders below ``base`` whose owners are dead; return what was removed."""
     removed = []

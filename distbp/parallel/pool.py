@@ -15,7 +15,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.diagnosis import is_diagnosed
-from distbp.parallel.records import StepRecord, TimeSpent
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
@@ -45,6 +45,9 @@ class Path(Protocol):
 
     def spent(self) -> TimeSpent:
         """Return what everybody has done with their time so far; only differences mean something."""
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at; may be called from another thread."""
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
@@ -131,6 +134,10 @@ class InProcess:
     def spent(self) -> TimeSpent:
         """Return what this process has done with its time so far."""
         return TimeSpent({"this process": self._computing}, self._serving)
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return nobody: this process does it all."""
+        return []
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

@@ -46,6 +46,19 @@ class TimeSpent(NamedTuple):
     """What adding up, exchanging sums with other hosts and updating took, while the workers waited."""
 
 
+class WorkerRecord(NamedTuple):
+    """A worker as the driver sees it at a moment."""
+
+    number: int
+    host: str
+    shards: Span
+    """That are its own if nobody is lost or late; empty for one that has none."""
+    computing: float | None
+    """Share of the last seconds in which it computed; the rest it waited. None where that is not known."""
+    silent: float
+    """Seconds since it showed life."""
+
+
 class Diagnosis(NamedTuple):
     """What a step shows of the descent's health, layer by layer."""
 

@@ -1,7 +1,5 @@
 import csv
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -108,26 +106,6 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         assert run([name, "--help"], 0.0) == 0
         assert "Example:" in capsys.readouterr().out
         assert all(option.help for option in command.params if isinstance(option, click.Option))
-
-
-def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "distbp", "train", "digits", "--workers", "0", "--epochs", "200"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=theirs, stdout=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "120"}
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-    os.close(ours)
-    assert process.wait() == 0
-    text = shown.decode()
-    for told in ("epoch 200/200", "step", "cost", "accuracy", "samples/s", "0:00:0"):
-        assert told in text
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:

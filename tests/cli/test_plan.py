@@ -66,7 +66,9 @@ def test_one_number_of_hosts_with_several_workers_on_each(printed) -> None:
         (("--hosts", "two"), "1..64"),
         (("--hosts", "1..99999"), "4096"),
         (("--hosts", "-1"), "-1"),
-        ((), "--hosts"),
+        (("--link", "1gbit"), "--hosts"),
+        (("--per-host", "2"), "--hosts"),
+        (("--address", "127.0.0.1:1"), "--hosts"),
         (("--hosts", "2", "--link", "fast"), "10gbit"),
         (("--hosts", "2", "--link", "0gbit"), "10gbit"),
         (("--hosts", "2", "--link", "10"), "10gbit"),
@@ -87,3 +89,28 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...
 def test_data_that_are_missing_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "nowhere.npz", "--hosts", "2"), 0.0) == 1
     assert "nowhere.npz" in capsys.readouterr().err
+
+
+def test_this_machine_alone(printed) -> None:
+    found = json.loads(printed("plan", "digits", "--batch-size", "256", "--workers", "8", "--epochs", "3", "--json"))
+    assert (found["parameters"], found["batch_size"], found["shards"]) == (9610, 256, 4)
+    assert (found["steps_per_epoch"], found["epochs"]) == (6, 3)
+    choices = {choice["workers"]: choice for choice in found["choices"]}
+    assert list(choices) == [0, 1, 2, 4, 8]
+    for workers, choice in choices.items():
+        assert 0 < choice["step_ms"] < float("inf")
+        assert choice["epoch_seconds"] == pytest.approx(6 * choice["step_ms"] / 1000)
+        assert (choice["run_seconds"] > 3 * choice["epoch_seconds"] + 1) == (workers > 0)
+        assert (choice["shared_bytes"] > 0) == (workers > 0)
+    assert choices[8]["step_ms"] == choices[4]["step_ms"]
+    assert choices[2]["step_bytes"] == 2 * 2 * 4 * 9610
+    assert found["quickest_step"] == min(choices, key=lambda workers: choices[workers]["step_ms"])
+    assert found["best"] == 0
+
+
+def test_the_table_of_this_machine(printed) -> None:
+    lines = printed("plan", "digits", "--workers", "3").splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["0", "1", "2", "3"]
+    assert "9,610 parameters, 128 rows in 2 shards" in lines[5]
+    assert lines[6].startswith("best: --workers 0")
+    assert "3 workers: 1 would stay idle" in lines[-1]

@@ -1,0 +1,131 @@
+"""``distbp runs`` and ``distbp clean``: what is there of runs, and what of it may go."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from distbp.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from distbp.runs.leftovers import FoundRun
+
+_QUALITIES = ("test_accuracy", "test_r2", "test_rmse")
+_MOST_SETTINGS = 6
+
+
+@click.command("runs")
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per run on a line.")
+def list_runs(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER (default: runs), newest first: result, time, and the settings that differ.
+
+    \b
+    Example:
+      distbp runs
+      distbp runs experiments --json
+    """
+    from distbp.runs.leftovers import different_settings, find_runs
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
+    found = find_runs(folder)
+    if as_json:
+        for run in found:
+            click.echo(json.dumps({"run": str(run.path), "state": run.state, "began": run.began,
+                                   "result": run.last, "settings": run.settings}))  # fmt: skip
+        return
+    names = different_settings(found)
+    if not found:
+        click.echo(f"no runs in {folder}", err=True)
+        return
+    rows = [("run", "began", "state", "epochs", "result", "seconds", *names[:_MOST_SETTINGS])]
+    rows += [_row(run, folder, names[:_MOST_SETTINGS]) for run in found]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if len(names) > _MOST_SETTINGS:
+        click.echo(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}", err=True)
+
+
+def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    last = run.last
+    quality = next((f"{name.removeprefix('test_')} {last[name]:.4f}" for name in _QUALITIES
+                    if isinstance(last.get(name), float)), "")  # fmt: skip
+    epochs = last.get("epochs", last.get("epoch", 0))
+    seconds = last.get("wall_seconds")
+    return (
+        str(run.path.relative_to(folder)), time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began)), run.state,
+        f"{epochs}/{run.settings.get('epochs', '?')}", quality,
+        f"{seconds:.1f}" if isinstance(seconds, float) else "", *(_shown(run.settings.get(name)) for name in names),
+    )  # fmt: skip
+
+
+def _shown(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return text if len(text) <= 24 else "…" + text[-23:]
+
+
+@click.command()
+@click.argument("folder", default="runs", type=click.Path(path_type=Path))
+@click.option("--left", is_flag=True, help="Also runs in FOLDER that were left before their end, or are broken.")
+@click.option("--finished", is_flag=True, help="Also finished runs in FOLDER, with their models.")
+@click.option("--cache", is_flag=True, help="Also the data sets that train has prepared by itself.")
+@click.option("--yes", is_flag=True, help="Remove it; without this only say what would go.")
+@click.pass_context
+def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
+    """Say what of dead runs may go, or remove it with --yes: shared memory and temporary folders; more by options.
+
+    Goes only what is proved to be distbp's and nobody's: a run that is going on stays, and so does a run directory
+    with files that distbp did not write.
+
+    \b
+    Example:
+      distbp clean
+      distbp clean runs --left --yes
+    """
+    from distbp.data.prepared import cached
+    from distbp.doctor import memory_folders, size_of
+    from distbp.parallel.folders import leftovers
+    from distbp.runs.leftovers import find_runs
+
+    going: list[tuple[str, Path]] = [
+        ("leftover of a dead run", each) for base in memory_folders() for each in leftovers(base)
+    ]
+    going += [("prepared data", each) for each in (cached() if cache else ())]
+    states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
+    for run in find_runs(folder) if states else ():
+        if run.state in states and run.strangers:
+            click.echo(f"stays: {run.path} holds {', '.join(run.strangers)}, which distbp did not write", err=True)
+        elif run.state in states:
+            going.append((f"{run.state} run", run.path))
+    failed = False
+    for what, path in going:
+        size = size_of(path) / 1e6
+        try:
+            if yes:
+                _remove(path)
+            click.echo(f"{'removed' if yes else 'would remove'} {what} {path} ({size:,.1f} MB)")
+        except (OSError, RunError) as error:
+            failed = True
+            click.echo(f"Error: {path} stays: {getattr(error, 'strerror', None) or error}", err=True)
+    if not going:
+        click.echo("nothing to remove", err=True)
+    elif not yes:
+        click.echo("nothing was removed; --yes removes it", err=True)
+    if failed:
+        ctx.exit(1)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder that nobody holds."""
+    from distbp.runs.directory import held
+
+    with held(path):  # a run may have gone on since it was looked at
+        shutil.rmtree(path)

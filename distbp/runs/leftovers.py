@@ -1,0 +1,101 @@
+"""Runs in a folder, and what of runs on this machine may go: told apart by what proves that it is distbp's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distbp.errors import RunError
+from distbp.files import read_json
+from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, held, read_metrics
+
+_SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
+_DEEPEST = 3
+_OF_A_RUN = {
+    CONFIG, METRICS, SUMMARY, CHECKPOINTS, "steps.bin", "best.safetensors", "model.safetensors", "model.json",
+    "connections.safetensors",
+}  # fmt: skip
+"""What distbp itself writes into a run directory."""
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A run directory."""
+
+    path: Path
+    began: float
+    """When its settings were written, in seconds since 1970."""
+    state: str
+    """``finished``, ``going on``, ``left`` (it may be resumed) or ``broken``."""
+    settings: Mapping[str, Any]
+    last: Mapping[str, Any]
+    """The summary of a finished run, else the last epoch's record."""
+
+    @property
+    def strangers(self) -> list[str]:
+        """Names in the directory that distbp did not write."""
+        return sorted(each.name for each in self.path.iterdir() if each.name not in _OF_A_RUN)
+
+
+def find_runs(folder: Path) -> list[FoundRun]:
+    """Return the runs in a folder and those below it, newest first; what cannot be read is left out, or ``broken``."""
+    found: list[FoundRun] = []
+    _walk(folder, found, 0)
+    return sorted(found, key=lambda run: run.began, reverse=True)
+
+
+def _walk(folder: Path, found: list[FoundRun], depth: int) -> None:
+    with suppress(OSError):
+        if (folder / CONFIG).is_file():
+            run = read_run(folder)
+            if run is not None:
+                found.append(run)
+                return
+        if depth < _DEEPEST:
+            for each in sorted(folder.iterdir()):
+                if each.is_dir() and not each.is_symlink() and not each.name.startswith("."):
+                    _walk(each, found, depth + 1)
+
+
+def read_run(path: Path) -> FoundRun | None:
+    """Return the run in this directory; None if its config.json is none of distbp's."""
+    began = (path / CONFIG).stat().st_mtime
+    try:
+        settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        is_ours = (path / CHECKPOINTS).is_dir() and (path / METRICS).is_file()
+        return FoundRun(path, began, "broken", {}, {}) if is_ours else None
+    if not isinstance(settings, dict) or not settings.keys() >= _SETTINGS_OF_A_RUN:
+        return None
+    try:
+        if (path / SUMMARY).exists():
+            return FoundRun(path, began, "finished", settings, read_json(path / SUMMARY))
+        records = read_metrics(path)
+    except RunError:
+        return FoundRun(path, began, "broken", settings, {})
+    return FoundRun(path, began, "going on" if is_held(path) else "left", settings, _mapping(records))
+
+
+def _mapping(records: list[Any]) -> Mapping[str, Any]:
+    """Return the last record that is one, whatever somebody may have written behind it."""
+    return next((record for record in reversed(records) if isinstance(record, dict)), {})
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process trains in this directory."""
+    try:
+        with held(path):
+            return False
+    except (RunError, OSError):
+        return True
+
+
+def different_settings(runs: list[FoundRun]) -> list[str]:
+    """Return the names of the settings that are not the same in all runs."""
+    read = [run.settings for run in runs if run.settings]
+    names = dict.fromkeys(name for settings in read for name in settings if name not in ("arithmetic", "data_sha256"))
+    return [name for name in names if len({json.dumps(settings.get(name)) for settings in read}) > 1]

@@ -1,0 +1,84 @@
+"""Compare what distbp plan expects of a step on this machine with what distbp bench then measures.
+
+Each case is planned once, with the shards of two workers, then timed with 0, 1 and 2 workers and as many shards; and
+that again for every round. Medians over the rounds are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from contestants import default_data
+from processes import CommandError, end_on_signals, run
+from tables import markdown
+
+from distbp.bench import CASES
+
+WORKERS = (0, 1, 2)
+ALIKE = 1.05
+"""By how much the best steps may differ for either choice to be right."""
+
+
+def distbp(*arguments: str) -> Any:
+    """Return what a command prints as JSON."""
+    finished = run([sys.executable, "-m", "distbp", *arguments, "--json"])
+    if finished.code:
+        raise CommandError(f"distbp {' '.join(arguments)}: {finished.err}")
+    return json.loads(finished.out)
+
+
+def planned(case: str, data: Path) -> dict[int, float]:
+    """Return the expected milliseconds of a step by the number of workers."""
+    settings = CASES[case]
+    found = distbp(
+        "plan", str(data), "--hidden", ",".join(map(str, settings.hidden)), "--batch-size", str(settings.batch_size),
+        "--optimizer", "sgd", "--lr", "0.1", "--initial", "he", "--shards", "2", "--workers", "2",
+    )  # fmt: skip
+    return {choice["workers"]: choice["step_ms"] for choice in found["choices"]}
+
+
+def measured(case: str, data: Path, workers: int, steps: int) -> float:
+    """Return the median milliseconds of a step."""
+    options = ("--workers", str(workers), "--shards", "2", "--steps", str(steps))
+    return float(distbp("bench", case, "--data", str(data), *options)["step_ms"])
+
+
+def main() -> int:
+    """Compare, print, and return the exit code: 1 where a step is more than --within off, or a choice wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", default=",".join(CASES), metavar="A,B", help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="default: %(default)s")
+    parser.add_argument("--data", type=Path, default=default_data(), metavar="FOLDER", help="with the MNIST IDX files")
+    parser.add_argument("--within", type=float, default=0.25, metavar="SHARE", help="default: %(default)s")
+    options = parser.parse_args()
+    end_on_signals()
+    rows, is_good = [], True
+    for case in options.cases.split(","):
+        expected: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+        found: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+        for _ in range(options.rounds):
+            for workers, step in planned(case, options.data).items():
+                expected[workers].append(step)
+            for workers in WORKERS:
+                found[workers].append(measured(case, options.data, workers, max(20, CASES[case].steps // 4)))
+        plan, real = ({who: statistics.median(steps) for who, steps in each.items()} for each in (expected, found))
+        choice = min(plan, key=lambda who: plan[who])
+        is_right = real[choice] <= ALIKE * min(real.values())
+        for workers in WORKERS:
+            off = plan[workers] / real[workers] - 1
+            is_good &= abs(off) <= options.within and is_right
+            mark = "" if workers != choice else "chosen, right" if is_right else "chosen, WRONG"
+            rows.append(
+                [case, str(workers), f"{plan[workers]:.3f}", f"{real[workers]:.3f}", f"{100 * off:+.0f} %", mark]
+            )
+    print(markdown(["case", "workers", "planned ms", "measured ms", "off", "choice"], rows))
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

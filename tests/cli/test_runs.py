@@ -1,0 +1,97 @@
+"""``distbp runs`` and ``distbp clean``: what is listed, and above all what stays."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from distbp.cli import run
+from distbp.runs.directory import held
+
+
+@pytest.fixture(scope="module")
+def a_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for number, (name, lr) in enumerate((("one", "0.01"), ("two", "0.002"))):
+        arguments = ["train", "digits", "--workers", "0", "--epochs", "2", "--lr", lr, "--quiet"]
+        assert run([*arguments, "--run-dir", str(folder / name)], 0.0) == 0
+        os.utime(folder / name / "config.json", (1_700_000_000 + number,) * 2)
+    return folder
+
+
+@pytest.fixture
+def runs(a_folder: Path, tmp_path: Path) -> Path:
+    """Two finished runs, one that was left, a broken one, one with a stranger's file, and what is no run."""
+    folder = tmp_path / "runs"
+    shutil.copytree(a_folder, folder)
+    shutil.copytree(folder / "one", folder / "deep" / "left")
+    (folder / "deep" / "left" / "summary.json").unlink()
+    shutil.copytree(folder / "one", folder / "broken")
+    (folder / "broken" / "config.json").write_text("{")
+    shutil.copytree(folder / "one", folder / "with-notes")
+    (folder / "with-notes" / "notes.txt").write_text("mine")
+    (folder / "not-a-run").mkdir()
+    (folder / "not-a-run" / "config.json").write_text('{"hidden": 3}')
+    (folder / "link").symlink_to(folder / "one")
+    return folder
+
+
+def test_the_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", str(runs)], 0.0) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "began", "state", "epochs", "result", "seconds", "lr"]
+    told = {row.split()[0]: row for row in rows}
+    assert set(told) == {"one", "two", "deep/left", "broken", "with-notes"}
+    assert list(told)[-1] != "two" or len(told) == 5
+    summary = json.loads((runs / "two" / "summary.json").read_text())
+    assert f"2/2     accuracy {summary['test_accuracy']:.4f}" in told["two"]
+    assert told["two"].endswith("0.002")
+    assert " left " in told["deep/left"]
+    assert " broken " in told["broken"]
+    assert run(["runs", str(runs), "--json"], 0.0) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    began = [record["began"] for record in records]
+    assert began == sorted(began, reverse=True)
+
+
+def test_no_folder_and_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["runs", str(tmp_path / "none")], 0.0) == 2
+    assert run(["runs", str(tmp_path)], 0.0) == 0
+    assert "no runs in" in capsys.readouterr().err
+
+
+def test_clean_takes_only_what_it_was_asked_for(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def names() -> set[str]:
+        return {path.name for path in (*runs.iterdir(), *(runs / "deep").iterdir())}
+
+    before = names()
+    assert run(["clean", str(runs), "--left", "--finished"], 0.0) == 0
+    out, err = capsys.readouterr()
+    assert f"would remove left run {runs / 'deep' / 'left'}" in out
+    assert "stays" in err
+    assert "notes.txt" in err
+    assert names() == before
+    with held(runs / "deep" / "left"):
+        assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0
+    assert before - names() == {"broken"}
+    assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0
+    assert before - names() == {"broken", "left"}
+    assert run(["clean", str(runs), "--finished", "--yes"], 0.0) == 0
+    assert before - names() == {"broken", "left", "one", "two"}
+    assert (runs / "with-notes" / "notes.txt").read_text() == "mine"
+
+
+def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "distbp" / "mine").mkdir(parents=True)
+    (tmp_path / "table.csv").write_text("x,y\n" + "".join(f"{k},{k % 7}\n" for k in range(100)))
+    prepared = tmp_path / "distbp" / "table-1"
+    assert run(["prepare", str(tmp_path / "table.csv"), "--target", "y", "-o", str(prepared)], 0.0) == 0
+    assert run(["clean", str(tmp_path)], 0.0) == 0
+    assert run(["clean", str(tmp_path), "--cache"], 0.0) == 0
+    assert prepared.is_dir()
+    assert run(["clean", str(tmp_path), "--cache", "--yes"], 0.0) == 0
+    assert not prepared.exists()
+    assert (tmp_path / "distbp" / "mine").is_dir()
