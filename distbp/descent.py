@@ -46,8 +46,7 @@ class Descent:
         self.train_rows = len(data.train)
         self.keeper: Keeper | None = None
         self.callbacks = Callbacks(callbacks)
-        self._last_note = ""
-        self._seen_recoveries = 0
+        self._last_note, self._seen_recoveries = "", 0
         self.steps_per_epoch = Order.of(config, self.train_rows).steps_per_epoch
         self.history: list[Mapping[str, Any]] = []
         self.recoveries = 0
@@ -120,7 +119,9 @@ class Descent:
                     break
         except TrainingError as error:
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
-                self.keeper.epoch(self._diverged(error, pool))
+                self.keeper.diverged(self._diverged(error, pool))
+            if self.keeper is not None:
+                self.keeper.ended(pool.step, error)
             with suppress(TrainingError, ClusterError):  # the first error is the one that counts
                 self._checkpoint(pool, pool.state())
                 if self.keeper is not None:
@@ -134,6 +135,9 @@ class Descent:
     def _epoch(self, epoch: int, pool: Pool) -> bool:
         """Do what is left of an epoch; return whether a callback wants it to be the last."""
         stop = (epoch + 1) * self.steps_per_epoch
+        before = self.sums.seconds
+        if self.keeper is not None:
+            self.keeper.begin_epoch(pool.spent())
         while pool.step < stop:
             if self._steps(stop, pool, self._factor()):
                 raise Interrupted(f"interrupted in epoch {epoch + 1}")
@@ -157,7 +161,7 @@ class Descent:
         record |= for_json(health)
         self.history.append(record)
         if self.keeper is not None:
-            self.keeper.epoch(record)
+            self.keeper.end_epoch(record, sums.seconds - before, pool.spent())
         self._keep_best(state[0])
         self._tell(record["findings"])
         if exploded is not None:
@@ -236,6 +240,8 @@ class Descent:
         if pool.recoveries > self._seen_recoveries:
             self._seen_recoveries = pool.recoveries
             lost = self.recoveries + pool.recoveries
+            if self.keeper is not None:
+                self.keeper.timeline.recovery(self.callbacks.step, self._last_note)
             self.callbacks.tell("on_recovery", RecoveryRecord(self.callbacks.step, self._last_note, lost))
         self._tell_checkpoints()
 

@@ -17,9 +17,9 @@ from distbp.nn.structure import Array, Structure
 from distbp.parallel.diagnosis import layer_norms
 from distbp.parallel.records import StepRecord
 
-_VANISHING = 1e-3
+VANISHING = 1e-3
 """Of the output layer's gradient, weight by weight; a healthy network has some hundredths and more."""
-_LARGE_UPDATE = 0.5
+LARGE_UPDATE = 0.5
 """Of a layer's weights, in one step; healthy are thousandths to hundredths."""
 _EXPLODING = 10.0
 """How many times longer than at the start a layer's weights are; 300 healthy epochs on digits gave up to 5."""
@@ -100,7 +100,7 @@ def findings(structure: Structure, layers: Sequence[Mapping[str, float]]) -> lis
     for l, (layer, activation) in enumerate(zip(layers, structure.activations, strict=True), start=1):
         name, is_hidden = name_of(activation), l < structure.depth
         saturated, dead = layer.get("saturated", 0.0), layer.get("dead", 0.0)
-        if is_hidden and slopes[-1] > 0 and slopes[l - 1] < _VANISHING * slopes[-1]:
+        if is_hidden and slopes[-1] > 0 and slopes[l - 1] < VANISHING * slopes[-1]:
             share = f"{100 * saturated:.0f} % of {name} units saturated, " if saturated else ""
             cure = "relu with He initialisation" if name in ("sigmoid", "tanh") else "a higher --lr or fewer layers"
             cure += ", or cross-entropy" if structure.cost == "mse" else ""
@@ -118,7 +118,7 @@ def findings(structure: Structure, layers: Sequence[Mapping[str, float]]) -> lis
                 f"layer {l}: {100 * dead:.0f} % of {name} units are 0 for every row that was tried, so they learn "
                 "nothing any more. Try a lower --lr, or leaky-relu"
             )))  # fmt: skip
-        if layer["update_ratio"] > _LARGE_UPDATE:
+        if layer["update_ratio"] > LARGE_UPDATE:
             found.append(Finding("exploding", l, (
                 f"layer {l}: a step changes it by {100 * layer['update_ratio']:,.0f} % of its weights: exploding. "
                 "Try a lower --lr, or --clip-norm"

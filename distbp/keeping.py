@@ -11,17 +11,19 @@ from typing import Any
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
-from distbp.errors import RunError, UsageError
+from distbp.errors import Interrupted, RunError, TrainingError, UsageError
 from distbp.files import read_json, read_tensors, write_tensors
 from distbp.network import Network
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.records import StepRecord
+from distbp.parallel.arithmetic import cpu_count
+from distbp.parallel.records import StepRecord, TimeSpent
 from distbp.runs.checkpoint_writer import CheckpointWriter
 from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
 from distbp.runs.directory import CHECKPOINTS, CONFIG, SUMMARY, RunDirectory, held, read_metrics
 from distbp.runs.model import read_connections, write_connections
 from distbp.runs.steplog import StepLog
+from distbp.runs.timeline import Timeline
 
 Note = Callable[[str], None]
 
@@ -182,6 +184,9 @@ class Keeper:
             step = past.checkpoint.step
             self._directory = RunDirectory.again(path, described, past.epochs(steps_per_epoch), note)
             self._log = StepLog.again(path, step, note)
+        begun = 0 if past is None else past.checkpoint.step
+        self.timeline = Timeline(path, structure.sizes, begun, cpu_count(), note)
+        self._began, self._spent = time.perf_counter(), TimeSpent({}, 0.0)
         self._writer = CheckpointWriter(path / CHECKPOINTS, note)
 
     def best(self, weights: Array) -> None:
@@ -208,8 +213,22 @@ class Keeper:
         """Return the steps and paths of the checkpoints that have come to the disk since this was asked last."""
         return self._writer.written()
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Keep an epoch's record."""
+    def begin_epoch(self, spent: TimeSpent) -> None:
+        """Note what everybody has done with their time before an epoch's first step here."""
+        self._began, self._spent = time.perf_counter(), spent
+
+    def end_epoch(self, record: dict[str, Any], seconds: float, spent: TimeSpent) -> None:
+        """Keep an epoch's record, and where its time went: the ``seconds`` of its steps here."""
+        self._directory.write_metrics(record)
+        computing = {name: each - self._spent.computing.get(name, 0.0) for name, each in spent.computing.items()}
+        self.timeline.epoch(record["epoch"], self._began, seconds, computing, spent.serving - self._spent.serving)
+
+    def ended(self, step: int, error: TrainingError) -> None:
+        """Note that the run did not come to its end."""
+        self.timeline.ended(step, "interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+
+    def diverged(self, record: dict[str, Any]) -> None:
+        """Keep the record of an epoch that came to no end."""
         self._directory.write_metrics(record)
 
     def summary(self, summary: Mapping[str, Any]) -> None:
@@ -217,6 +236,7 @@ class Keeper:
         self._writer.close()
         self._log.flush()
         self._directory.write_summary(summary)
+        self.timeline.ended(summary["steps"], "finished")
 
     def close(self) -> None:
         """Write what is waiting."""

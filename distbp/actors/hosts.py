@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -43,6 +43,8 @@ class Member:
     """What its rounds said at their end; None while they go on."""
     lost: int = 0
     """Workers it has lost."""
+    spent: list[float] = field(default_factory=list)
+    """See HostNews."""
 
     @property
     def name(self) -> str:

@@ -35,6 +35,8 @@ class HostNews(NamedTuple):
     records: list[StepRecord]
     lost: int
     """Workers that this host has lost so far."""
+    spent: list[float]
+    """Seconds that each of its workers has computed so far, and last those that its rounds took after that."""
 
 
 class _Host(Alive):
@@ -133,7 +135,9 @@ class _Host(Alive):
             self._next_care = time.monotonic() + _CARE_SECONDS
             self._places.care()
         notes, self._notes[:] = list(self._notes), []
-        return HostNews(done, notes, records if wants_records else [], self._places.lost)
+        return HostNews(
+            done, notes, records if wants_records else [], self._places.lost, self._host.exchange.spent.tolist()
+        )
 
     def state(self, step: int) -> Array:
         """Return weights and optimizer state after ``step`` steps, the newest or the one before."""

@@ -7,7 +7,7 @@ them have done.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -23,7 +23,7 @@ from distbp.actors.meeting import Meeting
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.messages import diverged_record
-from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.shards import Span, cut
 
 _LOOK_SECONDS = 0.25
@@ -42,10 +42,10 @@ class HostsPath:
         """The steps done, and the step from which the hosts go on."""
         self._seen = step
         """The first step whose record was not yielded yet."""
-        self._goal = step, 1.0
-        self._halted = False
+        self._goal, self._halted = (step, 1.0), False
         self._meeting = Meeting(hosts)
         self._lost, self._workers_lost = 0, 0
+        self._computing, self._serving = Counter[str](), Counter[str]()
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout)
 
@@ -161,6 +161,7 @@ class HostsPath:
             self._hosts.note(note)
         self._workers_lost += news.lost - member.lost
         member.lost = news.lost
+        self._count_time(member, news.spent)
         if news.done is not None:
             member.done = news.done
             if "hosts" in news.done:  # this view is at its end
@@ -169,6 +170,15 @@ class HostsPath:
         if records:
             self._seen = records[-1].step + 1
         return records
+
+    def _count_time(self, member: Member, spent: list[float]) -> None:
+        """Take in what a host's workers and rounds have done with their time since it was heard last."""
+        host = member.pulse.host
+        *computing, serving = np.subtract(spent, member.spent or 0.0).tolist()
+        for number, seconds in zip(member.numbers, computing, strict=False):
+            self._computing[f"worker {number} on host {host}"] += seconds
+        self._serving[host] += serving
+        member.spent = spent
 
     def _lose(self, member: Member, why: str) -> None:
         """Go on without a host; the others end the step that it was to take part in."""
@@ -261,6 +271,10 @@ class HostsPath:
             )
             for place, (number, member) in enumerate(everybody)
         ]  # fmt: skip
+
+    def spent(self) -> TimeSpent:
+        """Return what the workers, and the rounds of the host that took longest, have done with their time so far."""
+        return TimeSpent(dict(self._computing), max(self._serving.values(), default=0.0))
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

@@ -21,7 +21,7 @@ from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
-from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.shards import Span, cut
 from distbp.parallel.worker import buffers_for
 
@@ -124,6 +124,11 @@ class SharedPath:
             )
             for place, number in enumerate(numbers)
         ]  # fmt: skip
+
+    def spent(self) -> TimeSpent:
+        """Return what workers and server have done with their time so far."""
+        *computing, serving = self._exchange.spent.tolist()
+        return TimeSpent({self._crew.name(number): each for number, each in enumerate(computing)}, serving)
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

@@ -16,7 +16,7 @@ from distbp.errors import HeadLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
-from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 
 _HEADLESS_SECONDS = 8.0
 """What Ray may take to end without its head."""
@@ -119,6 +119,10 @@ class ActorPool:
     def workers(self) -> list[WorkerRecord]:
         """Return the workers that are there, to be looked at."""
         return self._path.workers()
+
+    def spent(self) -> TimeSpent:
+        """Return what workers and servers have done with their time so far."""
+        return self._path.spent()
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on."""

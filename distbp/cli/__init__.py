@@ -20,6 +20,7 @@ from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
 from distbp.cli.plan import plan
 from distbp.cli.prepare import prepare
+from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
@@ -51,7 +52,7 @@ def commands() -> None:
 
 _COMMANDS = (
     train, prepare, resume, verify, diff, evaluate, predict, export, inspect, gradcheck,
-    bench, plan, doctor, list_runs, clean, submit, list_jobs, logs, stop, fetch,
+    report, bench, plan, doctor, list_runs, clean, submit, list_jobs, logs, stop, fetch,
 )  # fmt: skip
 for command in _COMMANDS:
     commands.add_command(command)

@@ -62,6 +62,7 @@ class Exchange:
         doing: the shard that each worker is computing, -1 for none.
         processes: the process of each worker, then of the server.
         beats: when each process last showed life, in seconds of the monotonic clock; workers, then the server.
+        spent: seconds that each worker has computed, and last those that servers took after their workers' answers.
         factored: for each layer whether it travels between hosts as its factors (not 0) or as its sum.
         stop_asked: not 0 when the driver wants the server to stop after this step.
     """
@@ -85,6 +86,7 @@ class Exchange:
             ((shape.workers,), np.dtype("<i8")),
             ((1,), np.dtype("<i8")),
             ((2,), np.dtype("<i8")),
+            ((shape.workers + 1,), np.dtype("<f8")),
             ((shape.layers,), np.dtype("u1")),
             ((_RECORDS, self._pack.size), np.dtype("u1")),
             ((shape.spare + shape.shards, shape.parameters), dtype),
@@ -99,8 +101,8 @@ class Exchange:
             for (dimensions, kind), place in zip(plan, places[:-1], strict=True)
         ]
         self.states, self.beats, self.processes, self.doing, self.stop_asked, self._counts, *rest = arrays
-        self.factored, _, self.slabs = rest
-        self._counts_at, self._records_at = places[5], places[7]
+        self.spent, self.factored, _, self.slabs = rest
+        self._counts_at, self._records_at = places[5], places[8]
         if create:
             self.doing[:] = -1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from distbp.errors import PeerLostError
@@ -62,7 +63,7 @@ def _answer(
     shards = exchange.shape.shards
     versions = [structure.parameters(version[0]) for version in exchange.states]
     rows = [structure.parameters(row) for row in exchange.slabs]
-    doing = exchange.doing
+    doing, spent = exchange.doing, exchange.spent
 
     store = worker.factor_store(exchange.folder) if tells_layers else None
 
@@ -78,7 +79,9 @@ def _answer(
         keep = None
         if store is not None and exchange.factored.any():
             keep = partial(store.keep, exchange.factored)
+        began = time.perf_counter()
         report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
+        spent[number] += time.perf_counter() - began
         doing[number] = -1
         channel.send(pack_report(step, report, shards))
         # While the server updates, the rows of the next step are brought along.

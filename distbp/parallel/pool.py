@@ -15,7 +15,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.diagnosis import is_diagnosed
-from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
@@ -45,6 +45,9 @@ class Path(Protocol):
 
     def workers(self) -> list[WorkerRecord]:
         """Return the workers that are there, to be looked at; may be called from another thread."""
+
+    def spent(self) -> TimeSpent:
+        """Return what everybody has done with their time so far; only differences mean something."""
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
@@ -98,6 +101,7 @@ class InProcess:
         self._server = make_server(structure, config, self._order, two_versions(state, step), step)
         self._shards = config.shards
         self._halted = False
+        self._computing = self._serving = 0.0
         self.recoveries = 0
 
     def __enter__(self) -> Self:
@@ -120,8 +124,16 @@ class InProcess:
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
             report = self._worker.push(step, whole, self._server.weights, [self._sum])
+            computing = time.perf_counter() - began
             diagnose = is_diagnosed(step, self._order.steps_per_epoch)
-            yield self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+            record = self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+            self._computing += computing
+            self._serving += record.seconds - computing
+            yield record
+
+    def spent(self) -> TimeSpent:
+        """Return what this process has done with its time so far."""
+        return TimeSpent({"this process": self._computing}, self._serving)
 
     def workers(self) -> list[WorkerRecord]:
         """Return nobody: this process does it all."""

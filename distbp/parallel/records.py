@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,6 +48,15 @@ class WorkerRecord(NamedTuple):
     """Share of the last seconds in which it computed; the rest it waited. None where that is not known."""
     silent: float
     """Seconds since it showed life."""
+
+
+class TimeSpent(NamedTuple):
+    """What those who do the steps have done with their time so far, in seconds."""
+
+    computing: Mapping[str, float]
+    """Of each worker by its name, what it took to compute its shards; the rest of its time it waited."""
+    serving: float
+    """What adding up, exchanging sums with other hosts and updating took, while the workers waited."""
 
 
 class Diagnosis(NamedTuple):

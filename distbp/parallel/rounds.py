@@ -128,11 +128,9 @@ class Rounds:
                 self._look_around()
             server.step = first
         server.factor = factor
-        epoch = self._order.steps_per_epoch
-        ends = False
+        epoch, ends = self._order.steps_per_epoch, False
         while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
-            began = time.perf_counter()
-            step = server.step
+            began, step = time.perf_counter(), server.step
             rows = self._order.size(step)
             whole, diagnose = Span(0, self._shards_in(step)), is_diagnosed(step, epoch)
             mine = whole
@@ -140,6 +138,7 @@ class Rounds:
                 mine = self.mesh.span(whole.stop)
                 self.mesh.begin(server.begin_early(rows, diagnose))
             self._collect(step, mine)
+            collected = time.perf_counter()
             reports, sums = self._reports, self._slabs.sums(self._supervisor.done.values(), whole.stop)
             if self.mesh is not None:
                 reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
@@ -147,6 +146,7 @@ class Rounds:
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
+            exchange.spent[-1] += record.seconds - (collected - began)
             while exchange.is_full:
                 self._attend(_LOOK_FOR_LATE)
             exchange.publish(record)

@@ -69,6 +69,25 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a process is writing a run into this folder now, as far as the platform can tell."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+    finally:
+        os.close(handle)
+
+
 @contextmanager
 def made(path: Path) -> Iterator[None]:
     """Make the folder before anything starts, and hold it for this run alone.

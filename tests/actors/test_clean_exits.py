@@ -40,6 +40,7 @@ def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) ->
         "config.json",
         "metrics.jsonl",
         "steps.bin",
+        "timeline.jsonl",
         "checkpoints",
         "model.json",
         "model.safetensors",

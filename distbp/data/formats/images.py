@@ -28,6 +28,11 @@ def image_files(folder: Path, pattern: str = "*/*") -> list[Path]:
     return sorted(found, key=lambda path: (path.name, path.parent.name))
 
 
+def image_shape(path: Path) -> tuple[int, ...]:
+    """Return an image's height and width in pixels, and 3 behind them if it has colours."""
+    return _first(path)[0]
+
+
 def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
     """Return the table of a folder's images: ``pixels``, row by row from the upper left, and ``class``, the subfolder.
 
