@@ -39,8 +39,7 @@ class Descent:
     """One run: its steps, its records so far, and where they are kept."""
 
     def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
-        self.structure = structure
-        self.config = config
+        self.structure, self.config = structure, config
         self.test, self.classes, self.preprocessing = data.test, data.classes, data.preprocessing
         self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
         self.train_rows = len(data.train)

@@ -5,6 +5,7 @@ The processes run the loops that a run's actors run, over the same shared memory
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import select
 import statistics
@@ -20,7 +21,7 @@ import numpy as np
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
-from distbp.errors import ClusterError, DivergedError
+from distbp.errors import ClusterError, DivergedError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count, pin_threads
 from distbp.parallel.exchange import Exchange, Shape
@@ -44,7 +45,7 @@ _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
 """Of Python with NumPy, and of that with Ray, before there is any data."""
 _SKIPPED = 0.25
 """Share of the steps that warm up caches and the processor's clock, and at least two, which touch new memory."""
-_WARM_UP, _FEWEST_STEPS = 2, 5
+_WARM_UP, _FEWEST_STEPS = 2, 7
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     Raises:
         UsageError: the settings do not go together with the data.
         DataError: the targets are none for this cost.
+        TrainingError: the run diverges in its first steps.
         ClusterError: the processes did not come up, or there is too little shared memory.
     """
     data = with_parts(config, data)
@@ -121,6 +123,8 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         if tried:
             many = replace(config, workers=tried[-1])
             seconds |= _steps_with(structure, many, some, state, tried, _SECONDS / (1 + len(tried)))
+    if not all(map(math.isfinite, seconds.values())):
+        raise TrainingError("the run diverges in its first steps, so nothing can be planned: try a lower --lr")
     choices = []
     for workers in (0, *listed):
         step = seconds[min(workers, shards)]

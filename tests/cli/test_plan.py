@@ -114,3 +114,8 @@ def test_the_table_of_this_machine(printed) -> None:
     assert "9,610 parameters, 128 rows in 2 shards" in lines[5]
     assert lines[6].startswith("best: --workers 0")
     assert "3 workers: 1 would stay idle" in lines[-1]
+
+
+def test_a_run_that_diverges_at_once_cannot_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(("plan", "digits", "--optimizer", "sgd", "--lr", "1e30", "--workers", "1"), 0.0) == 1
+    assert "diverges in its first steps" in capsys.readouterr().err
