@@ -16,6 +16,7 @@ def help_of_all() -> str:
     """Return what stands between the marks."""
     parts = []
     for name, command in commands.commands.items():
+        command._help_option = None  # Click keeps the one of the first context, which may have been another
         context = click.Context(
             command, info_name=f"distbp {name}", terminal_width=_WIDTH, help_option_names=["-h", "--help"]
         )

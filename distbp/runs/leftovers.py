@@ -17,7 +17,7 @@ _SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
 _DEEPEST = 3
 _OF_A_RUN = {
     CONFIG, METRICS, SUMMARY, CHECKPOINTS, "steps.bin", "best.safetensors", "model.safetensors", "model.json",
-    "connections.safetensors",
+    "connections.safetensors", "timeline.jsonl",
 }  # fmt: skip
 """What distbp itself writes into a run directory."""
 
