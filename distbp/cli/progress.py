@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 from distbp.cli.view import View
 from distbp.parallel.records import StepRecord
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _FIRST_PAUSE, _SHORTEST_PAUSE = 0.1, 0.25
 _PAUSES = 150
@@ -154,17 +156,21 @@ class _Live(_Lines):
         self.close()  # the workers end from here on, which is nothing to look at
 
     def _print(self, text: str) -> None:
+        import rich.text
+
         with suppress(OSError, ValueError):
-            self._console.print(Text(text), soft_wrap=not self._live.is_started)
+            self._console.print(rich.text.Text(text), soft_wrap=not self._live.is_started)
 
     def _picture(self) -> Text:
+        import rich.text
+
         view = self._view
         if view is None:
-            return Text("")
+            return rich.text.Text("")
         size = self._console.size
         workers = () if view.ended else view.run.workers()
         lines = view.lines(size.width, size.height - 1, workers, self._is_ascii)
-        return Text("\n".join(lines), no_wrap=True, overflow="crop")
+        return rich.text.Text("\n".join(lines), no_wrap=True, overflow="crop")
 
     def _draw(self) -> None:
         pause = _FIRST_PAUSE

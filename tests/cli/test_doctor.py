@@ -42,6 +42,7 @@ def test_a_healthy_machine(tmp_path: Path) -> None:
     assert all(line.startswith("ok ") for line in own.values())
 
 
+@pytest.mark.alone
 def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
     process = subprocess.Popen([sys.executable, "-c", HOLDER, str(memory_folder())], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

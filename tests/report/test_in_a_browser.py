@@ -206,6 +206,7 @@ distbp.train("digits", run_dir="run", workers=0, hidden=(16,), epochs=3, callbac
 """
 
 
+@pytest.mark.alone
 def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
     with nothing_left() as environment:
         run = subprocess.Popen([sys.executable, "-c", GOING_ON], cwd=tmp_path, env=environment)
