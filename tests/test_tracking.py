@@ -10,7 +10,7 @@ from processes import nothing_left
 
 import distbp
 from distbp.errors import Interrupted
-from distbp.tracking import MLflow, TensorBoard
+from distbp.tracking import MLflow, RayMetrics, TensorBoard
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
 
@@ -61,6 +61,19 @@ def test_a_run_that_goes_on_writes_on(tmp_path):
     costs = events(tmp_path).Scalars("test_cost")
     assert [event.step for event in costs] == [12, 24, 36, 48]
     assert [event.value for event in costs] == pytest.approx([record["test_cost"] for record in result.history])
+
+
+@pytest.mark.filterwarnings("default")
+def test_loops_of_ones_own_are_shown_too(tmp_path, store):
+    from mlflow import MlflowClient
+
+    tracker = MLflow("trees", store)
+    watching = [TensorBoard(tmp_path / "board"), RayMetrics("elm"), tracker]
+    with distbp.Trainer("digits", callbacks=watching, **SETTINGS) as trainer:
+        costs = [record.cost for record in trainer]
+    steps = events(tmp_path / "board").Scalars("step_cost")
+    assert [event.value for event in steps] == pytest.approx(costs[9::10])
+    assert MlflowClient(store).get_run(tracker.run_id).info.status == "FINISHED"
 
 
 @pytest.fixture
