@@ -194,7 +194,10 @@ def test_batches_of_a_generator_become_arrays(rows):
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("default")  # Ray Data warns of settings of its own, and leaves sockets to be collected
+# Ray Data warns of its own settings and of what it asks of pandas, and leaves sockets to be collected.
+@pytest.mark.filterwarnings("ignore:`use_(push_based_shuffle|polars|arrow_tensor_v2)` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index is deprecated")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_the_blocks_of_a_ray_data_set_keep_their_order(rows, shared_ray):
     data = pytest.importorskip("ray.data", reason="ray[data] is not installed")
     pandas = pytest.importorskip("pandas")
