@@ -124,14 +124,14 @@ with ray_session(None, cpus=3):
     result = distbp.train("digits", workers=2, hidden=(16,), epochs=3, callbacks=[RayMetrics("elm")])
     node = ray.nodes()[0]
     text, where = "", f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
-    for _ in range(60):
+    for _ in range(300):
         try:
             text = urllib.request.urlopen(where, timeout=2).read().decode()
         except OSError:
             pass
         if "distbp_epoch" in text:
             break
-        time.sleep(0.5)
+        time.sleep(0.1)
 print(json.dumps([line for line in text.splitlines() if "distbp_" in line and not line.startswith("#")]))
 """
 
@@ -140,6 +140,7 @@ print(json.dumps([line for line in text.splitlines() if "distbp_" in line and no
 def test_a_ray_node_exports_the_run(tmp_path):
     pytest.importorskip("aiohttp", reason="ray[default] is not installed: no metrics are exported")
     with nothing_left() as environment:
+        environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
         done = subprocess.run(
             [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100
         )
