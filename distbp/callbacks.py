@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,14 +118,29 @@ class Callbacks:
 
     @contextmanager
     def until_end(self) -> Iterator[None]:
-        """Tell all of them when the block ends, by itself or by an error."""
+        """Tell all of them when the block ends, by itself or by an error; one that fails then keeps it from nobody.
+
+        Raises:
+            CallbackError: the first of those that failed, if the block ended by itself.
+        """
         try:
             yield
         except BaseException as error:
-            with suppress(CallbackError):  # the first error is the one that counts
-                self.tell("on_end", error)
+            self._tell_end(error)  # the first error is the one that counts
             raise
-        self.tell("on_end", None)
+        failed = self._tell_end(None)
+        if failed is not None:
+            raise failed
+
+    def _tell_end(self, error: BaseException | None) -> Exception | None:
+        """Tell all of them the end, whoever fails at it; return the first error of theirs."""
+        first: Exception | None = None
+        for callback in self._each:
+            try:
+                self._tell(callback, "on_end", error)
+            except (DistbpError, BrokenPipeError) as failed:
+                first = first or failed
+        return first
 
     def tell(self, event: str, *told: object) -> bool:
         """Tell all of them; return whether one wants the run to end.
@@ -135,12 +150,14 @@ class Callbacks:
         """
         wants_end = False
         for callback in self._each:
-            method: Callable[..., object] = getattr(callback, event)
-            try:
-                wants_end = bool(method(*told)) or wants_end
-            except (DistbpError, BrokenPipeError):
-                raise
-            except Exception as error:
-                name = f"{type(callback).__name__}.{event}"
-                raise CallbackError(name, self.step, error) from error
+            wants_end = self._tell(callback, event, *told) or wants_end
         return wants_end
+
+    def _tell(self, callback: Callback, event: str, *told: object) -> bool:
+        method: Callable[..., object] = getattr(callback, event)
+        try:
+            return bool(method(*told))
+        except (DistbpError, BrokenPipeError):
+            raise
+        except Exception as error:
+            raise CallbackError(f"{type(callback).__name__}.{event}", self.step, error) from error

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from distbp.callbacks import Callback, Callbacks
+from distbp.callbacks import Callback, Callbacks, RunRecord
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR
 from distbp.data.loading import Source, load_as
 from distbp.data.reading import Reading
-from distbp.errors import UsageError
+from distbp.errors import Interrupted, UsageError
 from distbp.network import Evaluation, Network, evaluate
 from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.pool import Pool
@@ -28,6 +28,9 @@ class Trainer:
 
     A ``with`` block starts and stops the workers. Nothing is written to the disk and nothing is measured beside what
     the steps themselves tell. BLAS keeps to ``threads`` threads in this process until the block ends.
+
+    Callbacks are told the block's begin (``on_start``) and end (``on_end``, with the error that ends it), the steps and
+    the notes; epochs and checkpoints are none of its. Once ``on_step`` returned True no more steps are done.
 
     >>> with Trainer("digits", workers=0, epochs=10) as trainer:
     ...     while trainer.step_number < trainer.steps:
@@ -70,6 +73,8 @@ class Trainer:
         self._pool: Pool | None = None
         self.steps_per_epoch = -(-len(self.data.train) // min(self.config.batch_size, len(self.data.train)))
         """How many steps see every row once."""
+        self.stopped = False
+        """Whether a callback returned True from ``on_step``."""
 
     @property
     def steps(self) -> int:
@@ -95,12 +100,23 @@ class Trainer:
             rows, state = self.data.train, self._initial
             pool = started_pool(self.structure, self.config, rows, state, self._note, self.steps, 0)
             self._pool = stack.enter_context(pool)
+            stack.callback(self._over)
+            stack.enter_context(self._callbacks.until_end())
+            self._callbacks.tell("on_start", self._begin(self._pool))
             self._exit = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def _begin(self, pool: Pool) -> RunRecord:
+        data = self.data
+        columns = data.preprocessing.described() if data.preprocessing is not None else ()
+        rows = len(data.train), len(data.test)
+        return RunRecord(pool.config, self.structure, *rows, self.steps_per_epoch, None, pool.step, columns)
+
+    def _over(self) -> None:
         self._pool = None
-        self._exit.close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._exit.__exit__(kind, error, at)
 
     def _note(self, text: str) -> None:
         self._callbacks.tell("on_note", text)
@@ -110,20 +126,23 @@ class Trainer:
 
         Raises:
             UsageError: all steps are done, or the trainer is not running.
+            Interrupted: a callback wanted the step before to be the last (see ``stopped``).
             TrainingError: as in :func:`distbp.train`; the weights of the last good step are kept.
         """
         pool = self._running
+        if self.stopped:
+            raise Interrupted(f"a callback stopped the trainer after step {pool.step}")
         if pool.step >= self.steps:
             raise UsageError(f"all {self.steps} steps of {self.config.epochs} epochs are done: ask for more epochs")
         with closing(pool.steps(pool.step + 1)) as records:
             (record,) = records
         self._callbacks.step = record.step + 1
-        self._callbacks.tell("on_step", record)
+        self.stopped = self._callbacks.tell("on_step", record)
         return record
 
     def __iter__(self) -> Iterator[StepRecord]:
-        """Do all steps that are left, one by one."""
-        while self.step_number < self.steps:
+        """Do all steps that are left, one by one, or until a callback stops it."""
+        while not self.stopped and self.step_number < self.steps:
             yield self.step()
 
     @property

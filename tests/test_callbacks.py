@@ -124,6 +124,19 @@ def test_the_end_is_told_once_whatever_it_was(event):
     assert failing.ends == [caught.value]
 
 
+@pytest.mark.parametrize("event", [None, "on_step"])
+def test_one_that_fails_at_the_end_keeps_it_from_nobody(event):
+    def failing(error):
+        return Failing("on_end", error)
+
+    ended = Ending(*filter(None, [event]))
+    callbacks = [failing(ValueError("first")), failing(Interrupted("second")), ended]
+    with pytest.raises(distbp.CallbackError, match=f"{event or 'Failing.on_end'}.*: {'Zero' if event else 'Value'}"):
+        distbp.train("digits", callbacks=callbacks, **SETTINGS)
+    assert [type(error) for error in ended.ends] == [distbp.CallbackError if event else type(None)]
+    assert callbacks[0].times == callbacks[1].times == 1
+
+
 def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
     for error in (Interrupted("enough"), KeyboardInterrupt()):
         with pytest.raises(type(error)):

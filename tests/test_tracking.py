@@ -10,7 +10,7 @@ from processes import nothing_left
 
 import distbp
 from distbp.errors import Interrupted
-from distbp.tracking import MLflow, TensorBoard
+from distbp.tracking import MLflow, RayMetrics, TensorBoard
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
 
@@ -63,6 +63,19 @@ def test_a_run_that_goes_on_writes_on(tmp_path):
     assert [event.value for event in costs] == pytest.approx([record["test_cost"] for record in result.history])
 
 
+@pytest.mark.filterwarnings("default")
+def test_loops_of_ones_own_are_shown_too(tmp_path, store):
+    from mlflow import MlflowClient
+
+    tracker = MLflow("trees", store)
+    watching = [TensorBoard(tmp_path / "board"), RayMetrics("elm"), tracker]
+    with distbp.Trainer("digits", callbacks=watching, **SETTINGS) as trainer:
+        costs = [record.cost for record in trainer]
+    steps = events(tmp_path / "board").Scalars("step_cost")
+    assert [event.value for event in steps] == pytest.approx(costs[9::10])
+    assert MlflowClient(store).get_run(tracker.run_id).info.status == "FINISHED"
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     pytest.importorskip("mlflow", reason="mlflow is not installed")
@@ -111,14 +124,14 @@ with ray_session(None, cpus=3):
     result = distbp.train("digits", workers=2, hidden=(16,), epochs=3, callbacks=[RayMetrics("elm")])
     node = ray.nodes()[0]
     text, where = "", f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
-    for _ in range(60):
+    for _ in range(300):
         try:
             text = urllib.request.urlopen(where, timeout=2).read().decode()
         except OSError:
             pass
         if "distbp_epoch" in text:
             break
-        time.sleep(0.5)
+        time.sleep(0.1)
 print(json.dumps([line for line in text.splitlines() if "distbp_" in line and not line.startswith("#")]))
 """
 
@@ -127,6 +140,7 @@ print(json.dumps([line for line in text.splitlines() if "distbp_" in line and no
 def test_a_ray_node_exports_the_run(tmp_path):
     pytest.importorskip("aiohttp", reason="ray[default] is not installed: no metrics are exported")
     with nothing_left() as environment:
+        environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
         done = subprocess.run(
             [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100
         )

@@ -3,7 +3,7 @@
 import pytest
 
 import distbp
-from distbp.errors import UsageError
+from distbp.errors import Interrupted, UsageError
 from distbp.runs.model import weights_sha256
 
 SETTINGS = {"hidden": (24,), "epochs": 2, "schedule": "cosine", "dropout": 0.1, "shards": 3}
@@ -61,3 +61,50 @@ def test_it_begins_with_a_given_network_and_leaves_it_alone():
         trainer.step()
         assert not (trainer.network.weights == before).all()
     assert (network.weights == before).all()
+
+
+class Told(distbp.Callback):
+    """Keeps what it was told, and wants the run to end after some steps."""
+
+    def __init__(self, enough=None):
+        self.begun, self.ends, self.steps, self._enough = [], [], 0, enough
+
+    def on_start(self, run):
+        self.begun.append(run)
+
+    def on_step(self, record):
+        self.steps += 1
+        return self.steps == self._enough
+
+    def on_end(self, error):
+        self.ends.append(error)
+
+
+def test_callbacks_are_told_the_begin_and_the_end():
+    told = Told()
+    with distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer:
+        (run,) = told.begun
+        assert (run.train_rows, run.steps_per_epoch, run.step) == (len(trainer.data.train), 12, 0)
+        assert run.structure == trainer.structure
+        list(trainer)
+        assert (told.steps, told.ends) == (24, [])
+    assert told.ends == [None]
+    with (
+        pytest.raises(ZeroDivisionError) as caught,
+        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+    ):
+        raise ZeroDivisionError
+    assert told.ends == [None, caught.value]
+
+
+def test_a_callback_may_stop_it():
+    told = Told(enough=5)
+    with (
+        pytest.raises(Interrupted, match="a callback stopped the trainer after step 5") as caught,
+        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+    ):
+        assert [record.step for record in trainer] == [0, 1, 2, 3, 4]
+        assert trainer.stopped
+        trainer.step()
+    assert told.steps == 5
+    assert told.ends == [caught.value]

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.errors import DataError
+from distbp.errors import DataError, DistbpError
 
 Array = NDArray[Any]
 
@@ -122,10 +122,11 @@ class SourceRows(LazyRows):
         self.source = source
 
     def _read(self, rows: Array, out: Array) -> None:
-        x = np.asarray(self.source.rows(rows)[0])
+        (x,) = _asked(self.source, rows, 1)
         if x.shape != out.shape:
-            what = f"{type(self.source).__name__}.rows gave x of shape {x.shape} for {len(rows)} rows"
+            what = f"{type(self.source).__name__}.rows gave x of shape {x.shape} for {_named(rows)}"
             raise DataError(f"{what}: expected {out.shape}")
+        _check_type(self.source, rows, x, self.dtype)
         np.copyto(out, x, casting="same_kind")
 
 
@@ -149,19 +150,64 @@ def read_source(source: RowSource, check: Callable[[Array, str], object]) -> dic
     first: Array | None = None
     for start in range(0, count, _ROWS_AT_ONCE):
         indices = np.arange(start, min(start + _ROWS_AT_ONCE, count))
-        found: Any = source.rows(indices)
-        if not isinstance(found, tuple) or len(found) not in (2, 3):
-            raise DataError(f"{name}.rows must return (x, y) or (x, y, weights), found {type(found).__name__}")
-        x, *rest = map(np.asarray, found)
+        x, *rest = _asked(source, indices)
         if x.ndim != 2 or any(len(part) != len(indices) for part in (x, *rest)):
             shapes = ", ".join(str(part.shape) for part in (x, *rest))
             raise DataError(f"{name}.rows gave shapes {shapes} for {len(indices)} rows: expected as many rows in each")
         check(x, f"x from row {start} on:")
-        first = x if first is None else first
-        parts = [[] for _ in rest] if start == 0 else parts
+        if first is None:
+            first, parts = x, [[] for _ in rest]
+        _check_type(source, indices, x, first.dtype)
+        before = [first, *(held[0] for held in parts if held)]
+        if start and [_form(part) for part in (x, *rest)] != [_form(part) for part in before]:
+            kinds = [", ".join(f"{part.dtype} {part.shape}" for part in each) for each in ((x, *rest), before)]
+            raise DataError(f"{name}.rows gave {kinds[0]} for {_named(indices)}, unlike {kinds[1]} for those before")
         for held, part in zip(parts, rest, strict=True):
             held.append(part)
     assert first is not None
     named = zip(("y", "weights"), parts, strict=False)
     joined: dict[str, Any] = {key: np.concatenate(held) for key, held in named}
     return {"x": SourceRows(source, first.shape[1], first.dtype), **joined}
+
+
+def _asked(source: RowSource, indices: Array, most: int = 3) -> tuple[Array, ...]:
+    """Return what a data set of one's own says of these rows, the first ``most`` parts of it, as arrays.
+
+    Raises:
+        DataError: it raises something, or gives no rows.
+    """
+    name = type(source).__name__
+    try:
+        found: Any = source.rows(indices)
+        if isinstance(found, tuple) and len(found) in (2, 3):
+            return tuple(map(np.asarray, found[:most]))
+    except DistbpError:
+        raise
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise DataError(f"{name}.rows failed for {_named(indices)}: {type(error).__name__}: {said}") from error
+    raise DataError(f"{name}.rows must return (x, y) or (x, y, weights), found {type(found).__name__}")
+
+
+def _check_type(source: RowSource, indices: Array, x: Array, expected: np.dtype[Any]) -> None:
+    """Raise a DataError if x has numbers of another type than the first rows: bytes are pixels, others are not."""
+    fits = np.can_cast(x.dtype, expected, "same_kind") and (x.dtype == np.uint8) == (expected == np.uint8)
+    if not fits:
+        what = f"{type(source).__name__}.rows gave x as {x.dtype} for {_named(indices)}"
+        raise DataError(f"{what} and as {expected} for the first ones: expected one type for all rows")
+
+
+def _form(part: Array) -> tuple[bool, tuple[int, ...]]:
+    """Return what must be the same in all blocks: whether these are numbers, and the shape of a row."""
+    return part.dtype.kind in "biuf", part.shape[1:]
+
+
+def _named(indices: Array) -> str:
+    """Return which rows these are.
+
+    >>> _named(np.arange(3, 9)), _named(np.array([4, 1, 7, 2]))
+    ('rows 3 to 8', '4 rows (4, 1, 7, ..)')
+    """
+    if len(indices) and (indices == np.arange(indices[0], indices[0] + len(indices))).all():
+        return f"rows {indices[0]} to {indices[-1]}"
+    return f"{len(indices)} rows ({', '.join(map(str, indices[:3]))}{', ..' * (len(indices) > 3)})"

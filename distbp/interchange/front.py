@@ -69,7 +69,7 @@ def _chosen(graph: Graph, values: str, places: Any) -> str:
 def _categories(graph: Graph, encoding: Encoding, codes: list[str]) -> list[str]:
     """Return the one-hot inputs of each category that is used."""
     parts = []
-    stops = [*(encoding.first[1:] - 1), len(encoding.inputs)]
+    stops = [*(encoding.first - 1), len(encoding.inputs)][1:]
     for code, first, stop in zip(codes, encoding.first, stops, strict=True):
         inputs = encoding.inputs[first - 1 : stop]
         place = graph("Gather", graph.constant(inputs, np.int64), graph("Add", code, graph.constant(1, np.int64)))

@@ -53,7 +53,7 @@ def from_safetensors(
     """Read a network from a file of :func:`to_safetensors` or :func:`to_torch`, or from a state dict of PyTorch's.
 
     A file that distbp did not write says nothing of activations and cost: they are taken from the arguments, else relu,
-    softmax and cross-entropy. Layers are Linear ones, in the order of their numbers.
+    softmax and cross-entropy. Layers are Linear ones of one prefix, in the order of their numbers.
 
     Raises:
         RunError: the file cannot be read, or its tensors are not the layers of one network.
@@ -99,19 +99,27 @@ def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array
     """Return w and b of each layer, by the numbers in their names.
 
     Raises:
-        RunError: they do not follow each other.
+        RunError: they do not follow each other, or are of several networks.
     """
-    found: dict[str, dict[str, Array]] = {}
-    for name, tensor in tensors.items():
+    found: dict[int, dict[str, str]] = {}
+    prefixes: dict[str | None, str] = {}
+    for name in sorted(tensors):
         ours = re.fullmatch(r"(w|b)(\d+)", name)
         theirs = re.fullmatch(r"(.*?)(\d+)\.(weight|bias)", name)
         if ours:
-            found.setdefault(ours[2], {})[ours[1]] = tensor
+            part, number, prefix = ours[1], ours[2], None
         elif theirs:
-            found.setdefault(theirs[2], {})["w" if theirs[3] == "weight" else "b"] = tensor
+            part, number, prefix = theirs[3][0], theirs[2], theirs[1]
         else:
             raise RunError(f"{path} holds {name!r}: expected w1, b1, .. or 0.weight, 0.bias, ..")
-    layers = [(found[number]["w"], found[number]["b"]) for number in sorted(found, key=int)]
+        prefixes.setdefault(prefix, name)
+        if len(prefixes) > 1:
+            one, other = prefixes.values()
+            raise RunError(f"{path} holds {one!r} and {other!r}: expected the layers of one network, named alike")
+        twin = found.setdefault(int(number), {}).setdefault(part, name)
+        if twin != name:
+            raise RunError(f"{path} holds {twin!r} and {name!r}, which are the same layer: expected each once")
+    layers = [(tensors[found[number]["w"]], tensors[found[number]["b"]]) for number in sorted(found)]
     before = None
     for number, (w, b) in enumerate(layers, start=1):
         if w.ndim != 2 or b.shape != (len(w),) or w.dtype not in (np.float32, np.float64) or w.dtype != b.dtype:

@@ -125,6 +125,53 @@ def test_what_is_no_data_set_is_said(rows, answer, message):
         sha(Wrong(rows, answer))
 
 
+class Changing:
+    """5000 rows, the last 904 of them read apart from the others, which are not as they should be."""
+
+    def __init__(self, answer, when=lambda indices: indices.max() >= 4096):
+        self.answer, self.when = answer, when
+
+    def __len__(self):
+        return 5000
+
+    def rows(self, indices):
+        x, y = np.ones((len(indices), 2), np.uint8), indices % 2
+        return self.answer(x, y) if self.when(indices) else (x, y)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x, y: {}["a"], "Changing.rows failed for rows 4096 to 4999: KeyError: 'a'"),
+        (lambda x, y: (x, [[1], [1, 2]]), "Changing.rows failed for rows 4096 to 4999: ValueError: "),
+        (
+            lambda x, y: (x, y, y + 1.0),
+            r"Changing.rows gave .*float64 \(904,\) for rows 4096 to 4999, unlike .* before",
+        ),
+        (lambda x, y: (x[:, :1], y), r"gave uint8 \(904, 1\), int64 \(904,\) for rows 4096 to 4999, unlike uint8"),
+        (lambda x, y: (x, y.astype(str)), "for rows 4096 to 4999, unlike"),
+        (lambda x, y: (x * 0.5, y), "Changing.rows gave x as float64 for rows 4096 to 4999 and as uint8 for the first"),
+    ],
+)
+def test_rows_that_are_unlike_the_first_are_named(answer, message):
+    with pytest.raises(DataError, match=message) as caught:
+        sha(Changing(answer))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda x, y: 1 / 0, r"Changing.rows failed for \d+ rows \(\d+, \d+, \d+, ..\): ZeroDivisionError: division"),
+        (lambda x, y: (x * 0.5, y), r"Changing.rows gave x as float64 for \d+ rows .* and as uint8"),
+        (lambda x, y: (x[:, :1], y), r"Changing.rows gave x of shape \(\d+, 1\) for \d+ rows"),
+    ],
+)
+def test_rows_that_change_once_they_are_shuffled_are_named(answer, message):
+    with pytest.raises(DataError, match=message):
+        sha(Changing(answer, lambda indices: indices[0] > indices[-1]))
+
+
 def test_tables_stand_alone_and_must_be_finite(rows):
     x, y = rows
     sparse = scipy.sparse.csr_array(x)
@@ -147,7 +194,10 @@ def test_batches_of_a_generator_become_arrays(rows):
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("default")  # Ray Data warns of settings of its own, and leaves sockets to be collected
+# Ray Data warns of its own settings and of what it asks of pandas, and leaves sockets to be collected.
+@pytest.mark.filterwarnings("ignore:`use_(push_based_shuffle|polars|arrow_tensor_v2)` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index is deprecated")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_the_blocks_of_a_ray_data_set_keep_their_order(rows, shared_ray):
     data = pytest.importorskip("ray.data", reason="ray[data] is not installed")
     pandas = pytest.importorskip("pandas")

@@ -62,9 +62,14 @@ def test_workers_never_change_the_result(values):
 
 def test_what_n_jobs_asks_for(monkeypatch):
     monkeypatch.setattr("distbp.sklearn.epochs.cpu_count", lambda: 4)
-    asked = [workers_for(n_jobs, 8) for n_jobs in (None, 0, 1, 2, 16, -1, -2)]
-    assert asked == [0, 4, 0, 2, 4, 4, 3]
+    asked = [workers_for(n_jobs, 8) for n_jobs in (None, 1, 2, 16, -1, -2)]
+    assert asked == [0, 0, 2, 4, 4, 3]
     assert workers_for(-1, 1) == 0
+
+
+def test_no_jobs_at_all_are_refused(iris):
+    with pytest.raises(ValueError, match=r"The 'n_jobs' parameter of DistbpClassifier must be None, .* Got 0 instead"):
+        DistbpClassifier(n_jobs=0).fit(*iris)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])

@@ -176,6 +176,12 @@ def test_what_is_no_perceptron_is_said():
         ({"w1": np.zeros((3, 2))}, "holds no network that can be read: 'b'"),
         ({"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3), "1.weight": np.zeros((2, 4)), "1.bias": np.zeros(2)},
          "layer 2 of .* has 4 inputs, the one before 3 nodes"),
+        ({f"{of}.0.{kind}": np.zeros((2, 2)[:n]) for of in ("enc", "dec") for n, kind in ((1, "bias"), (2, "weight"))},
+         "holds 'dec.0.bias' and 'enc.0.bias': expected the layers of one network"),
+        ({"w1": np.zeros((2, 2)), "b1": np.zeros(2), "0.weight": np.zeros((2, 2)), "0.bias": np.zeros(2)},
+         "expected the layers of one network, named alike"),
+        ({"w1": np.zeros((2, 2)), "w01": np.zeros((2, 2)), "b1": np.zeros(2)},
+         "holds 'w01' and 'w1', which are the same layer"),
     ],
 )  # fmt: skip
 def test_what_is_no_network_is_said(tensors, message, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import distbp
-from distbp.errors import UsageError
+from distbp.errors import DataError, UsageError
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pandas = pytest.importorskip("pandas")
@@ -69,3 +69,15 @@ def test_dates_are_refused(tmp_path):
     result = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,))
     with pytest.raises(UsageError, match="column 'day' holds dates"):
         distbp.to_onnx(result.network, tmp_path / "a.onnx")
+
+
+def test_columns_that_never_vary_are_left_out(tmp_path):
+    frame = pandas.DataFrame(
+        {"same": ["x"] * 200, "one": np.ones(200), "n": np.arange(200.0), "target": ["a", "b"] * 100}
+    )
+    network = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,)).network
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    found = by_runtime(tmp_path / "a.onnx", frame, network)
+    assert found["probabilities"] == pytest.approx(network.probabilities(frame.drop(columns="target")), abs=1e-6)
+    with pytest.raises(DataError, match="no column varies from row to row: there is nothing to learn from"):
+        distbp.train(frame[["same", "one", "target"]], target="target", workers=0, epochs=1)  # no such graph

@@ -68,7 +68,7 @@ def main(folder, count, killed):
         tuner = tune.Tuner(
             tune.with_resources(lambda config: trial(config["trial"]), distbp.tune.resources(workers=1)),
             param_space={"trial": space},
-            tune_config=tune.TuneConfig(scheduler=asha),
+            tune_config=tune.TuneConfig(scheduler=asha, reuse_actors=True),
             run_config=tune.RunConfig(
                 storage_path=folder, failure_config=tune.FailureConfig(max_failures=2), verbose=0
             ),
