@@ -72,7 +72,7 @@ def test_a_wrong_option_is_bad_usage(say: Say, options: list[str], told: str) ->
 def test_an_unknown_command_and_an_unknown_data_set_get_the_nearest_name(say: Say) -> None:
     assert say("trian", "digits") == (2, "Error: unknown command 'trian': did you mean 'train'? "
         "Known: train, prepare, resume, verify, diff, evaluate, predict, export, inspect, gradcheck, report, "
-                                             "bench, plan, doctor, runs, clean, submit, jobs, logs, stop, fetch\n")  # fmt: skip
+                          "bench, plan, doctor, runs, clean, submit, jobs, logs, stop, fetch\n")  # fmt: skip
     code, line = say("train", "digitz")
     assert code == 2
     assert "did you mean 'digits'" in line
