@@ -19,7 +19,8 @@ _SECONDS_TO_END = 10
 def folders() -> set[str]:
     """Return the folders for sockets and shared memory that runs have on this machine."""
     places = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")}
-    return {str(path) for place in places if place.is_dir() for path in place.glob("*distbp*")}
+    found = {path for place in places if place.is_dir() for path in place.glob("*distbp*")}
+    return {str(path) for path in found if not path.name.startswith("distbp-testbed-")}  # hosts, no runs
 
 
 def leftovers() -> set[str]:

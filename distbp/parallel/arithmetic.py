@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ def pin_threads(threads: int) -> threadpool_limits:
 
 def fingerprint() -> dict[str, Any]:
     """Return what must be equal for two processes to compute the same bits."""
-    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # Others, such as SciPy's, may be loaded beside the one that NumPy's wheels bring along.
+    brought = str(Path(np.__file__).parent)
+    blas = [library for library in libraries if library["filepath"].startswith(brought)] or libraries
     return {
         "numpy": np.__version__,
         "blas": sorted({f"{library['internal_api']} {library['version']}" for library in blas}),
