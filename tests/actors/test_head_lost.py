@@ -66,7 +66,8 @@ def test_a_run_whose_head_is_lost_ends_well_and_goes_on_with_another(more_nodes,
         train = distbp_command("train", "digits", "--address", first.stdout.readline().strip(), *options,
                                "--run-dir", str(run))  # fmt: skip
         deadline = time.monotonic() + 60
-        while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        while not (run / "metrics.jsonl").exists():
+            assert time.monotonic() < deadline, "the run did not begin"
             time.sleep(0.05)
         first.stdin.write("\n")
         first.stdin.flush()
