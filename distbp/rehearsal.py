@@ -23,7 +23,8 @@ from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
 from distbp.errors import ClusterError, DivergedError, TrainingError
 from distbp.nn.structure import Structure
-from distbp.parallel.arithmetic import cpu_count, pin_threads
+from distbp.optim import optimizer_of
+from distbp.parallel.arithmetic import cpu_count, free_memory, pin_threads
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.loops import work
@@ -103,7 +104,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     Raises:
         UsageError: the settings do not go together with the data.
         DataError: the targets are none for this cost.
-        TrainingError: the run diverges in its first steps.
+        TrainingError: the run diverges in its first steps, or would take more memory than is free.
         ClusterError: the processes did not come up, or there is too little shared memory.
     """
     data = with_parts(config, data)
@@ -114,6 +115,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     most = min(cpu_count(), shards) if config.workers == "auto" else config.worker_count
     listed = host_counts(1, most) if most else []
     tried = sorted({min(count, shards) for count in listed})
+    _check_memory(structure, config, data.train, tried)
     state = initial_state(structure, config)
     some = _some(data.train, config.batch_size)
     alone = replace(config, workers=0)
@@ -136,6 +138,23 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     return MachinePlan(
         structure.parameter_count, rows, shards, order.steps_per_epoch, config.epochs, held, cpu_count(), tuple(choices)
     )  # fmt: skip
+
+
+def _check_memory(structure: Structure, config: Config, rows: Rows, tried: Sequence[int]) -> None:
+    """Refuse what would fill the machine, before any of it is taken."""
+    shape = 1 + len(optimizer_of(config).slots), structure.parameter_count
+    state = np.broadcast_to(np.zeros((), config.dtype), shape)  # as large as it would be, and takes nothing
+    needed = _sizes(structure, replace(config, workers=0), rows, state)[0]
+    if tried:
+        each, shared, _ = _sizes(structure, replace(config, workers=tried[-1]), rows, state)
+        needed += tried[-1] * each + shared
+    free = free_memory()
+    if free is not None and needed > free:
+        cure = " or --workers 0" if tried else ""
+        raise TrainingError(
+            f"{structure.parameter_count:,} parameters would take {needed / 1e9:,.1f} GB of memory here, of which "
+            f"{free / 1e9:,.1f} GB are free: try smaller --hidden{cure}"
+        )
 
 
 def _some(rows: Rows, batch_size: int) -> Rows:

@@ -141,7 +141,7 @@ def _machine_told(found: MachinePlan) -> list[str]:
     for choice in found.choices:
         rows.append((
             str(choice.workers), _ms(choice.step_seconds), f"{found.rows / choice.step_seconds:,.0f}",
-            f"{choice.epoch_seconds:,.2f}", f"{choice.run_seconds:,.1f}", f"{choice.memory_bytes / 1e6:,.0f}",
+            _seconds(choice.epoch_seconds), _seconds(choice.run_seconds), f"{choice.memory_bytes / 1e6:,.0f}",
             f"{choice.shared_bytes / 1e6:,.0f}", f"{choice.step_bytes / 1e6:,.2f}",
         ))  # fmt: skip
     told = [
@@ -160,7 +160,7 @@ def _machine_told(found: MachinePlan) -> list[str]:
             f"best: --workers 0: {quickest.workers} workers have the quicker steps, but would save {saved:,.1f} s, "
             "less than Ray takes to start"
         )
-    else:
+    elif len(found.choices) > 1:
         told.append("best: --workers 0: no number of workers that was tried is quicker than this process alone")
     for choice in found.choices[1:]:
         before = [other for other in found.choices if other.workers < choice.workers]
@@ -247,3 +247,7 @@ def _findings(found: HostPlan) -> list[str]:
 
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:,.1f}" if seconds >= 0.01 else f"{1000 * seconds:.2f}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.1f}" if seconds >= 10 else f"{seconds:.2g}" if seconds >= 0.001 else "< 0.001"

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -61,6 +62,7 @@ def read_prepared(folder: Path) -> DataSet:
                     raise DataError(f"{folder} is damaged: its {part} part is not complete")
                 parts[part] = None
             else:
+                _hold(folder, x)
                 parts[part] = Rows(x, y, float(told["factor"]), arrays["weights"], encoding)
         train, test = parts["train"], parts["test"]
         if train is None or test is None:
@@ -73,6 +75,14 @@ def read_prepared(folder: Path) -> DataSet:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{folder} is damaged: {error}") from error
+
+
+def _hold(folder: Path, array: Any) -> None:
+    """Lock the folder, shared, while an array of it is mapped: ``distbp clean`` lets it be, and a worker finds it."""
+    with suppress(OSError):  # a disk that cannot be locked
+        handle = os.open(folder, os.O_RDONLY)
+        weakref.finalize(array.base, os.close, handle)  # the mapping, which lives as long as any part of the array
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
 def _mapped(path: Path) -> Any:

@@ -79,6 +79,8 @@ def read_run(path: Path, name: str) -> Run:
         UsageError: there is no run.
         RunError: its settings cannot be read.
     """
+    if not (path / CONFIG).exists() and is_held(path):
+        raise UsageError(f"the run in {path} is only starting: try again once it has begun")
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
     settings = read_json(path / CONFIG)

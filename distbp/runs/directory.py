@@ -17,6 +17,7 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
+_LOOKS, _LOOK_SECONDS = 5, 0.02
 
 
 def default_run_directory(data_name: str) -> Path:
@@ -58,15 +59,24 @@ def held(path: Path) -> Iterator[None]:
     handle = os.open(path, os.O_RDONLY)
     try:
         with suppress(ImportError, OSError):
-            import fcntl  # which Windows has not
-
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle)
             except BlockingIOError:
                 raise RunError(f"{path} is in use: another process trains there; wait for it, or end it") from None
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    """Lock the folder; who only looks whether it is locked, as ``distbp runs`` does, is done in a moment."""
+    import fcntl  # which Windows has not
+
+    for _ in range(_LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(_LOOK_SECONDS)
+    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_held(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from distbp.errors import RunError
 from distbp.files import read_json
-from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, held, read_metrics
+from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, is_held, read_metrics
 
 _SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
 _DEEPEST = 3
@@ -83,15 +83,6 @@ def read_run(path: Path) -> FoundRun | None:
 def _mapping(records: list[Any]) -> Mapping[str, Any]:
     """Return the last record that is one, whatever somebody may have written behind it."""
     return next((record for record in reversed(records) if isinstance(record, dict)), {})
-
-
-def is_held(path: Path) -> bool:
-    """Return whether a process trains in this directory."""
-    try:
-        with held(path):
-            return False
-    except (RunError, OSError):
-        return True
 
 
 def different_settings(runs: list[FoundRun]) -> list[str]:

@@ -119,3 +119,10 @@ def test_the_table_of_this_machine(printed) -> None:
 def test_a_run_that_diverges_at_once_cannot_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "digits", "--optimizer", "sgd", "--lr", "1e30", "--workers", "1"), 0.0) == 1
     assert "diverges in its first steps" in capsys.readouterr().err
+
+
+def test_what_would_fill_the_machine_is_refused_before_it_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(("plan", "digits", "--hidden", "1000000,1000000"), 0.0) == 1
+    _, err = capsys.readouterr()
+    assert err.startswith("Error: 1,000,076,000,010 parameters would take ")
+    assert "are free: try smaller --hidden" in err

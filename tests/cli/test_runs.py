@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distbp.cli import run
+from distbp.data.prepared import read_prepared
 from distbp.runs.directory import held
 
 
@@ -92,6 +93,11 @@ def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert run(["clean", str(tmp_path)], 0.0) == 0
     assert run(["clean", str(tmp_path), "--cache"], 0.0) == 0
     assert prepared.is_dir()
+    some = read_prepared(prepared).train.x[3:]  # as a run that is going on
+    assert run(["clean", str(tmp_path), "--cache", "--yes"], 0.0) == 1
+    assert some.sum() != 0
+    assert (prepared / "train-x.npy").exists()
+    del some
     assert run(["clean", str(tmp_path), "--cache", "--yes"], 0.0) == 0
     assert not prepared.exists()
     assert (tmp_path / "distbp" / "mine").is_dir()

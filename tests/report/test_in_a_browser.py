@@ -220,6 +220,7 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             page = opened(address)
             page.wait_for_selector("text=1 of 3")
             assert page.inner_text(".badge") == "going on"
+            check_access(page)
             page.click("#theme")
             (tmp_path / "go-1").touch()
             page.wait_for_selector("text=2 of 3")
