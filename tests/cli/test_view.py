@@ -30,7 +30,7 @@ def crew(count: int) -> list[WorkerRecord]:
 
 @pytest.mark.ray
 def test_eighty_columns_with_workers(tmp_path: Path) -> None:
-    arguments = ["train", "digits", "--workers", "2", "--epochs", "900", "--run-dir", "run"]
+    arguments = ["train", "digits", "--workers", "2", "--epochs", "300", "--run-dir", "run"]
     code, screens, _ = watch(arguments, tmp_path, 80)
     assert code == 0
     seen = [screen for screen in screens if any(line.startswith("worker 1") for line in screen)]
@@ -38,11 +38,11 @@ def test_eighty_columns_with_workers(tmp_path: Path) -> None:
     text = "\n".join(seen[-1])
     for number in (0, 1):
         assert re.search(rf"worker {number} .* shard {number} .*compute +\d+ %  wait +\d+ %  seen \d+\.\d s ago", text)
-    assert re.search(r"epoch \d+/900 +[━─]+ +\d+ %", text)
+    assert re.search(r"epoch \d+/300 +[━─]+ +\d+ %", text)
     assert re.search(r"samples/s +0:00:\d\d gone +0:00:\d\d left", text)
     assert len([line for line in seen[-1] if line.startswith("epoch")]) == 1
     last = "\n".join(screens[-1])
-    assert "epoch 900/900" in last
+    assert "epoch 300/300" in last
     assert "100 %" in last
     assert "worker 0" not in last
 
