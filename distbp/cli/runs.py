@@ -47,11 +47,12 @@ def list_runs(folder: Path, as_json: bool) -> None:
         return
     rows = [("run", "began", "state", "epochs", "result", "seconds", *names[:_MOST_SETTINGS])]
     rows += [_row(run, folder, names[:_MOST_SETTINGS]) for run in found]
+    rows = [tuple(map(_plain, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if len(names) > _MOST_SETTINGS:
-        click.echo(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}", err=True)
+        click.echo(_plain(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
 
 
 def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -70,6 +71,11 @@ def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
 def _shown(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return text if len(text) <= 24 else "…" + text[-23:]
+
+
+def _plain(text: str) -> str:
+    """Return text that does nothing to a terminal, whoever gave a folder its name."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 @click.command()
@@ -102,7 +108,8 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
     for run in find_runs(folder) if states else ():
         if run.state in states and run.strangers:
-            click.echo(f"stays: {run.path} holds {', '.join(run.strangers)}, which distbp did not write", err=True)
+            strangers = ", ".join(run.strangers)
+            click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
         elif run.state in states:
             going.append((f"{run.state} run", run.path))
     failed = False
@@ -111,10 +118,10 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
         try:
             if yes:
                 _remove(path)
-            click.echo(f"{'removed' if yes else 'would remove'} {what} {path} ({size:,.1f} MB)")
+            click.echo(f"{'removed' if yes else 'would remove'} {what} {_plain(str(path))} ({size:,.1f} MB)")
         except (OSError, RunError) as error:
             failed = True
-            click.echo(f"Error: {path} stays: {getattr(error, 'strerror', None) or error}", err=True)
+            click.echo(_plain(f"Error: {path} stays: {getattr(error, 'strerror', None) or error}"), err=True)
     if not going:
         click.echo("nothing to remove", err=True)
     elif not yes:

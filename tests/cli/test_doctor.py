@@ -1,12 +1,14 @@
 """``distbp doctor``: each trouble made for real, and nothing needless on a healthy machine."""
 
 import os
+import pty
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,21 @@ def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> t
     done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, timeout=60)
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     return done.returncode, {rest.partition(":")[0]: f"{level} {rest}" for level, rest in lines}, done.stderr
+
+
+def in_a_terminal(typed: bytes) -> bytes:
+    """Return what doctor shows to somebody who types this."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "distbp", "doctor"], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, typed)
+    shown = b""
+    with suppress(OSError):  # the other side is closed
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0
+    return shown
 
 
 def test_a_healthy_machine(tmp_path: Path) -> None:
@@ -60,10 +77,22 @@ def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
     dry = subprocess.run(clean, capture_output=True, text=True)
     assert f"would remove leftover of a dead run {folder} (3.1 MB)" in dry.stdout
     assert folder.is_dir()
+    assert b"remove them now? [y/N]:" in in_a_terminal(b"n\n")
+    assert folder.is_dir()
     wet = subprocess.run([*clean, "--yes"], capture_output=True, text=True)
     assert wet.returncode == 0
     assert f"removed leftover of a dead run {folder}" in wet.stdout
     assert str(folder) not in folders()
+
+
+@pytest.mark.alone
+def test_a_leftover_is_removed_after_yes() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(memory_folder())], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        folder = Path(os.fsdecode(process.stdout.readline().strip()))
+        process.kill()
+    assert f"removed {folder}".encode() in in_a_terminal(b"y\n")
+    assert not folder.exists()
 
 
 def test_too_little_shared_memory() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import distbp
 from distbp.cli import run
 from distbp.data.prepared import read_prepared
 from distbp.runs.directory import held
@@ -101,3 +102,15 @@ def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert run(["clean", str(tmp_path), "--cache", "--yes"], 0.0) == 0
     assert not prepared.exists()
     assert (tmp_path / "distbp" / "mine").is_dir()
+
+
+def test_a_name_does_nothing_to_a_terminal(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    bad = tmp_path / os.fsdecode(b"a\x1b[2Jb\nc\xff")
+    distbp.train("digits", run_dir=bad, workers=0, hidden=(4,), epochs=1)
+    (bad / "mine\x1b").touch()
+    assert run(["runs", str(tmp_path)], 0.0) == 0
+    assert run(["clean", str(tmp_path), "--finished"], 0.0) == 0
+    out, err = capfdbinary.readouterr()
+    assert b"\na?[2Jb?c?  " in out
+    assert b"a?[2Jb?c? holds mine?, which" in err
+    assert b"\x1b" not in out + err
