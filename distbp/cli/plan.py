@@ -166,9 +166,11 @@ def _machine_told(found: MachinePlan) -> list[str]:
         before = [other for other in found.choices if other.workers < choice.workers]
         least = min(before, key=lambda other: other.step_seconds)
         if choice.workers > found.shards:
+            shards = min(choice.workers, found.rows)
+            hint = f"; --shards {shards} would use more (and give other bits)" if shards > found.shards else ""
             told.append(
                 f"warning: {choice.workers} workers: {choice.workers - found.shards} would stay idle, since there are "
-                f"{found.shards} shards; --shards {choice.workers} would use them (and give other bits)"
+                f"{found.shards} shards{hint}"
             )
         elif choice.step_seconds > _CLEARLY * least.step_seconds:
             more = 100 * (choice.step_seconds / least.step_seconds - 1)

@@ -106,6 +106,8 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
     ]
     going += [("prepared data", each) for each in (cached() if cache else ())]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
+    if states and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
     for run in find_runs(folder) if states else ():
         if run.state in states and run.strangers:
             strangers = ", ".join(run.strangers)

@@ -114,3 +114,8 @@ def test_a_name_does_nothing_to_a_terminal(tmp_path: Path, capfdbinary: pytest.C
     assert b"\na?[2Jb?c?  " in out
     assert b"a?[2Jb?c? holds mine?, which" in err
     assert b"\x1b" not in out + err
+
+
+def test_clean_of_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["clean", str(tmp_path / "nothing"), "--left", "--yes"], 0.0) == 2
+    assert "nothing is no folder" in capsys.readouterr().err
