@@ -99,21 +99,14 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
     from distbp.data.prepared import cached
     from distbp.doctor import memory_folders, size_of
     from distbp.parallel.folders import leftovers
-    from distbp.runs.leftovers import find_runs
 
     going: list[tuple[str, Path]] = [
         ("leftover of a dead run", each) for base in memory_folders() for each in leftovers(base)
     ]
     going += [("prepared data", each) for each in (cached() if cache else ())]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
-    if states and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
-    for run in find_runs(folder) if states else ():
-        if run.state in states and run.strangers:
-            strangers = ", ".join(run.strangers)
-            click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
-        elif run.state in states:
-            going.append((f"{run.state} run", run.path))
+    if states:
+        going += _of_runs(folder, states)
     failed = False
     for what, path in going:
         size = size_of(path) / 1e6
@@ -130,6 +123,22 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
         click.echo("nothing was removed; --yes removes it", err=True)
     if failed:
         ctx.exit(1)
+
+
+def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path]]:
+    """Return the runs of these states that may go, and say which stay for what else is in them."""
+    from distbp.runs.leftovers import find_runs
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
+    found = []
+    for run in find_runs(folder):
+        if run.state in states and run.strangers:
+            strangers = ", ".join(run.strangers)
+            click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
+        elif run.state in states:
+            found.append((f"{run.state} run", run.path))
+    return found
 
 
 def _remove(path: Path) -> None:
