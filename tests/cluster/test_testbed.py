@@ -3,10 +3,11 @@
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -16,10 +17,11 @@ import distbp
 
 TESTBED = Path(__file__).parents[2] / "scripts" / "testbed"
 ADDRESS = ("--address", "http://10.77.0.1:8265")
-SETTINGS = {"epochs": 400, "shards": 4}
-OPTIONS = ("--epochs", "400", "--shards", "4", "--workers", "3", "--checkpoint-seconds", "0.5", "--timeout", "4")
+OPTIONS = ("--shards", "4", "--batch-size", "16", "--workers", "3", "--checkpoint-seconds", "0.5", "--timeout", "4")
+LONG = 200
+"""Epochs of many small steps, which take long between hosts and a few seconds in one process."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
 class Cluster:
@@ -54,6 +56,13 @@ class Cluster:
     def join(self, number):
         self._start(f"h{number}", "--address", "10.77.0.1:6379", "--node-ip-address", f"10.77.0.{number}")
 
+    def kill(self, host):
+        processes = self.processes(host)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # they end with the host's first
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
     def _start(self, host, *options, **changed):
         done = self.on(
             host, "ray", "start", *options, "--num-cpus", "1", "--object-store-memory", "100000000", **changed
@@ -62,13 +71,14 @@ class Cluster:
 
     def processes(self, host):
         done = subprocess.run(["ip", "netns", "pids", f"distbp-testbed-{host}"], capture_output=True, text=True)
-        return [psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))]
+        pids = {int(pid) for pid in done.stdout.split()}
+        return [process for process in psutil.process_iter() if process.pid in pids]
 
     def submit(self):
-        done = self.distbp("submit", *ADDRESS, "--no-follow", "--", "train", "digits", *OPTIONS)
+        done = self.distbp("submit", *ADDRESS, "--no-follow", "--", "train", "digits", *OPTIONS, "--epochs", str(LONG))
         assert done.returncode == 0, done.stderr
         job = Job(self, done.stdout.strip())
-        job.wait_for("epoch 20/")
+        job.wait_for("epoch 2/")
         return job
 
 
@@ -83,17 +93,17 @@ class Job:
         logs = Path("/tmp/distbp-testbed-h1").glob(f"session_2*/logs/job-driver-{self.name}.log")
         return "".join(log.read_text() for log in logs)
 
-    def wait_for(self, text):
+    def wait_for(self, text, seconds=60):
         """Return after how many seconds it was said."""
         began = time.monotonic()
         while text not in self.said:
-            assert time.monotonic() - began < 60, f"{text!r} is missing in:\n{self.said}"
+            assert time.monotonic() - began < seconds, f"{text!r} is missing in:\n{self.said}"
             time.sleep(0.05)
         return time.monotonic() - began
 
     def fetched(self):
         """Wait for the end and return the summary."""
-        self.wait_for("run kept in")
+        self.wait_for("run kept in", 150)
         while "SUCCEEDED" not in self.cluster.distbp("jobs", *ADDRESS).stdout.split(self.name)[1].splitlines()[0]:
             time.sleep(0.1)
         done = self.cluster.distbp("fetch", self.name, *ADDRESS, "-o", self.name)
@@ -114,16 +124,16 @@ def cluster(tmp_path_factory):
     made = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         made.start_head(1)
-        made.join(2)
-        made.join(3)
+        with ThreadPoolExecutor() as both:
+            list(both.map(made.join, (2, 3)))
         yield made
     finally:
         network("down")
 
 
-@pytest.fixture(scope="module")
-def alone():
-    return distbp.train("digits", workers=0, **SETTINGS).summary["weights_sha256"]
+def alone(epochs):
+    """Return what this machine makes of the same run in one process."""
+    return distbp.train("digits", workers=0, epochs=epochs, shards=4, batch_size=16).summary["weights_sha256"]
 
 
 @pytest.mark.parametrize(
@@ -139,18 +149,17 @@ def test_without_its_token_nobody_is_let_in(cluster, changed):
 def test_a_cluster_that_lets_everybody_in_is_refused(cluster):
     cluster.start_head(5, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN=None)
     done = cluster.distbp("submit", "--address", "http://10.77.0.5:8265", "--", "train", "digits")
-    for process in cluster.processes("h5"):
-        process.kill()
+    cluster.kill("h5")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "http://10.77.0.5:8265 runs anybody's code: start it with RAY_AUTH_MODE=token" in line
 
 
-def test_a_run_comes_back_with_the_bits_of_this_machine_and_its_token_is_in_no_log(cluster, alone):
-    done = cluster.distbp("submit", *ADDRESS, "--run-dir", "back", "--", "train", "digits", *OPTIONS)
+def test_a_run_comes_back_with_the_bits_of_this_machine_and_its_token_is_in_no_log(cluster):
+    done = cluster.distbp("submit", *ADDRESS, "--run-dir", "back", "--", "train", "digits", *OPTIONS, "--epochs", "20")
     assert done.returncode == 0, done.stderr
     summary = json.loads((cluster.folder / "back" / "summary.json").read_text())
-    assert (summary["weights_sha256"], summary["recoveries"]) == (alone, 0)
+    assert (summary["weights_sha256"], summary["recoveries"]) == (alone(20), 0)
     token = cluster.environment["RAY_AUTH_TOKEN"]
     assert token not in done.stderr
     logs = [path for path in Path("/tmp").glob("distbp-testbed-h*/session_2*/logs/**/*") if path.is_file()]
@@ -159,7 +168,7 @@ def test_a_run_comes_back_with_the_bits_of_this_machine_and_its_token_is_in_no_l
     assert not [path for path in logs if token.encode() in path.read_bytes()]
 
 
-def test_hosts_that_are_cut_off_change_nothing_but_the_time_and_come_back(cluster, alone):
+def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_time(cluster):
     job = cluster.submit()
     network("cut", "h4")  # the laptop, which nobody needs
     network("cut", "h2")
@@ -168,46 +177,34 @@ def test_hosts_that_are_cut_off_change_nothing_but_the_time_and_come_back(cluste
     finally:
         network("mend", "h2")
     joined = job.wait_for("host h2 with 1 worker joined in step")
-    job.wait_for("run kept in")
-    network("mend", "h4")
     print(f"cut off: noticed after {noticed:.1f} s, joined {joined:.1f} s after it was mended")
-    summary = job.fetched()
-    assert summary["weights_sha256"] == alone
-    assert summary["recoveries"] >= 1
 
-
-def test_a_host_that_is_killed_changes_nothing_but_the_time(cluster, alone):
-    job = cluster.submit()
-    for process in cluster.processes("h3"):
-        process.kill()
+    cluster.kill("h3")
     noticed = job.wait_for("host h3 with 1 worker ")
     cluster.join(3)
-    print(f"killed: noticed after {noticed:.1f} s")
-    summary = job.fetched()
-    assert summary["weights_sha256"] == alone
-    assert summary["recoveries"] >= 1
+    joined = job.wait_for("host h3 with 1 worker joined in step")
+    print(f"killed: noticed after {noticed:.1f} s, joined {joined:.1f} s after it was started again")
 
-
-def test_a_driver_that_is_killed_is_started_again_and_resumes(cluster, alone):
-    job = cluster.submit()
     (driver,) = [process for process in cluster.processes("h1") if process.cmdline()[1:4] == ["-m", "distbp", "train"]]
-    driver.send_signal(signal.SIGKILL)
+    driver.kill()
     resumed = job.wait_for("goes on after step")
     print(f"driver killed: goes on after {resumed:.1f} s")
-    summary = job.fetched()
-    assert summary["weights_sha256"] == alone
-    assert summary["recoveries"] >= 1
+
+    network("mend", "h4")
+    assert job.fetched()["weights_sha256"] == alone(LONG)
 
 
-def test_a_head_that_is_cut_off_ends_the_run_which_goes_on_with_a_new_one(cluster, alone):
-    command = [TESTBED, "exec", "h2", sys.executable, "-m", "distbp", "train", "digits", *OPTIONS, "--workers", "2",
-               "--address", "10.77.0.1:6379", "--run-dir", "headless"]  # fmt: skip
+def test_a_head_that_is_cut_off_ends_the_run_which_goes_on_with_a_new_one(cluster):
+    command = [TESTBED, "exec", "h2", sys.executable, "-m", "distbp", "train", "digits", *OPTIONS, "--epochs", "100",
+               "--workers", "2", "--address", "10.77.0.1:6379", "--run-dir", "headless"]  # fmt: skip
     train = subprocess.Popen(
         command, env=cluster.environment, cwd=cluster.folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     metrics = cluster.folder / "headless" / "metrics.jsonl"
     deadline = time.monotonic() + 60
-    while not metrics.exists() and time.monotonic() < deadline:
+    while not metrics.exists():
+        assert train.poll() is None, train.communicate()[1]
+        assert time.monotonic() < deadline, "the run has done no epoch within 60 s"
         time.sleep(0.05)
     network("cut", "h1")
     began = time.monotonic()
@@ -215,11 +212,9 @@ def test_a_head_that_is_cut_off_ends_the_run_which_goes_on_with_a_new_one(cluste
     print(f"head cut off: the run ended after {time.monotonic() - began:.1f} s")
     assert train.returncode == 1, said
     assert said.strip().splitlines()[-1].startswith("Error: Ray's head at 10.77.0.1:6379 gave no answer for 4 s")
-    for host in ("h2", "h3"):
-        for process in cluster.processes(host):
-            process.kill()
+    cluster.kill("h2")
     cluster.start_head(2)
     done = cluster.on("h2", sys.executable, "-m", "distbp", "resume", "headless", "--address", "10.77.0.2:6379",
                       "--workers", "1")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads((metrics.parent / "summary.json").read_text())["weights_sha256"] == alone
+    assert json.loads((metrics.parent / "summary.json").read_text())["weights_sha256"] == alone(100)
