@@ -1,13 +1,12 @@
 """Real tables, from the raw files with default settings."""
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from PIL import Image
 
 import distbp
-from distbp.data.formats.idx import read_idx_folder
 
 
 def test_adult(data_folder):
@@ -32,16 +31,16 @@ def test_wine_quality(data_folder):
 
 
 def test_mnist_is_the_same_whatever_holds_it(data_folder, tmp_path):
-    parts = {name: array[:1500] for name, array in read_idx_folder(data_folder / "mnist").items()}
-    for part in ("train", "test"):
-        x, y = parts[f"x_{part}"], parts[f"y_{part}"]
-        for row, (image, label) in enumerate(zip(x, y, strict=True)):
-            folder = tmp_path / "images" / part / str(label)
-            folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / f"{row:05}.png")
-        columns = {f"pixel{k}": np.ascontiguousarray(pixel) for k, pixel in enumerate(x.reshape(len(x), -1).T)}
-        pq.write_table(pa.table({**columns, "label": y}), tmp_path / f"{part}.parquet")
-    np.savez(tmp_path / "mnist.npz", **parts)
+    make = [
+        sys.executable,
+        "scripts/benchmarks/make_data.py",
+        "mnist",
+        data_folder / "mnist",
+        tmp_path,
+        "--rows",
+        "1500",
+    ]
+    subprocess.run(make, cwd=Path(__file__).parents[1], check=True)
     settings = {"workers": 0, "epochs": 1, "hidden": (32,)}
     found = {
         distbp.train(tmp_path / "mnist.npz", **settings).summary["weights_sha256"],
