@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -47,8 +48,9 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
 
 
 def _until_interrupted() -> None:
-    try:
+    """Wait for Ctrl-C or SIGTERM, also where a script has started this in the background, with SIGINT ignored."""
+    from distbp.cli.signals import stop_on_signals
+
+    with suppress(KeyboardInterrupt), stop_on_signals():
         while True:
             time.sleep(3600)
-    except KeyboardInterrupt:
-        pass
