@@ -202,7 +202,7 @@ def test_a_head_that_is_cut_off_ends_the_run_which_goes_on_with_a_new_one(cluste
     )
     metrics = cluster.folder / "headless" / "metrics.jsonl"
     deadline = time.monotonic() + 60
-    while not metrics.exists():
+    while not metrics.exists() or not metrics.stat().st_size:
         assert train.poll() is None, train.communicate()[1]
         assert time.monotonic() < deadline, "the run has done no epoch within 60 s"
         time.sleep(0.05)
