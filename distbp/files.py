@@ -17,25 +17,53 @@ from safetensors.numpy import save_file
 
 from distbp.errors import RunError
 
+_BESIDE = ".{name}.{process}.partial"
+"""Where a process writes a file until it is whole: a name that nobody gives to a file of their own."""
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``."""
+    """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``.
+
+    A symbolic link stays, and what it leads to is replaced.
+    """
     if path.exists() and not path.is_file():  # a pipe or a device, which a rename would take away
         yield path
         return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    place = Path(os.path.realpath(path))
+    beside = place.with_name(_BESIDE.format(name=place.name, process=os.getpid()))
     try:
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
-        _flush_folder(path.parent)
+        beside.replace(place)
+        _flush_folder(place.parent)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def remove_remains(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` left beside it."""
+    place = Path(os.path.realpath(path))
+    head, tail = _BESIDE.format(name=place.name, process="*").split("*")
+    with suppress(OSError):
+        for each in place.parent.iterdir():
+            process = each.name.removeprefix(head).removesuffix(tail)
+            if each.name == f"{head}{process}{tail}" and process.isdecimal() and not _is_alive(int(process)):
+                each.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        pass
+    return True
 
 
 def _flush_folder(folder: Path) -> None:

@@ -115,7 +115,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
     from distbp.cli.progress import reading_bar
     from distbp.cli.signals import stop_on_signals
     from distbp.data.formats.writing import check_ending, writer
-    from distbp.files import written_whole
+    from distbp.files import remove_remains, written_whole
     from distbp.network import Network
 
     if out is not None:
@@ -123,6 +123,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
         for source in data:
             if out.is_file() and Path(source).is_file() and out.samefile(source):
                 raise UsageError(f"-o {out} is what is read: write the predictions to another file")
+        remove_remains(out)
     network = Network.load(run)
     outputs = network.structure.sizes[-1]
     if network.classes:

@@ -1,5 +1,6 @@
 """What could go wrong without a word: each is right, or refused in one line."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -186,15 +187,43 @@ def test_many_classes_fit_into_memory():
     assert score(result.network, iter([chunk])).scores.confusion is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_prediction_leaves_nothing(number, tmp_path):
-    table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
-    distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
+def killed_prediction(folder, number):
+    """Train in a folder, and end a prediction into out.csv by a signal at its first block."""
+    table(np.arange(100) % 2).to_csv(folder / "t.csv", index=False)
+    distbp.train(folder / "t.csv", **QUICK, run_dir=folder / "run")
     code = (
         "import os, sys; import distbp.data.formats.writing as writing; from distbp.cli import run\n"
         f"writing.TextWriter.write = lambda *given: os.kill(os.getpid(), {int(number)})\n"
         "sys.exit(run(['predict', 'run', 't.csv', '-o', 'out.csv'], 0.0))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_prediction_leaves_nothing(number, tmp_path):
+    done = killed_prediction(tmp_path, number)
     assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
     assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv"}
+
+
+def test_the_next_prediction_removes_what_a_killed_one_left(tmp_path):
+    assert killed_prediction(tmp_path, signal.SIGKILL).returncode == -signal.SIGKILL
+    (remains,) = tmp_path.glob(".out.csv.*")
+    kept = [f".out.csv.{os.getppid()}.partial", ".out.csv.2024", ".out.csv.old.partial"]
+    for name in kept:  # of a process that lives, and of the user's own
+        (tmp_path / name).write_text("")
+    assert run(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv"), "-o", str(tmp_path / "out.csv")], 0.0) == 0
+    assert not remains.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv", "out.csv", *kept}
+
+
+def test_predictions_through_a_link_go_where_it_leads(tmp_path):
+    table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
+    distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "far" / "real.csv")
+    for _ in range(2):  # into nothing, then over what is there
+        assert run(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv"), "-o", str(tmp_path / "out.csv")], 0) == 0
+        assert (tmp_path / "out.csv").is_symlink()
+        assert len((tmp_path / "far" / "real.csv").read_text().splitlines()) == 101
+        assert [path.name for path in (tmp_path / "far").iterdir()] == ["real.csv"]
