@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from distbp.parallel.loops import work
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.factors import Rates, candidates, choose
 from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
+from distbp.parallel.mesh.wire import Wire
 from distbp.parallel.pool import InProcess
 from distbp.parallel.shards import Span
 from distbp.pools import initial_state
@@ -275,6 +277,24 @@ def test_float16_halves_the_bytes_and_stays_near(cluster):
     assert sent["float16"] < sent["exact"] - STEPS * STRUCTURE.parameter_count * 2
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_float16_keeps_numbers_that_are_too_small_to_travel_for_later(dtype):
+    wire, small = Wire("float16", dtype), np.array([1e-36, -1e-40, 0], dtype)
+    assert not wire.pack(small, "layer", 0).read.any()
+    sent = wire.pack(np.array([1.0, 0, 0], dtype), "layer", 1)
+    assert sent.read.tolist() == [1, 0, 0]
+    for step in range(2, 40):  # what is left over becomes less and less
+        assert np.isfinite(wire.pack(np.zeros(3, dtype), "layer", step).read).all()
+
+
+def test_float16_lets_what_is_no_number_be_seen_at_the_other_end():
+    wire, got = Wire("float16", "float32"), np.zeros(2, np.float32)
+    for number in (np.nan, np.inf, -np.inf):
+        sent = wire.pack(np.array([number, 1], np.float32), str(number), 0)
+        wire.unpack(sent.body, got, sent.scale)
+        assert not np.isfinite(got).any()
+
+
 def test_who_does_not_know_the_secret_is_refused_both_ways():
     listener = peers.listen("127.0.0.1")
     outcome = []
@@ -310,6 +330,51 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
     for host in here.hosts:
         here.wait(host)
     noise[0].close()
+
+
+def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster):
+    settings = config(2)
+    here = cluster((1, 1), settings)
+    callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
+    met = threading.Event()
+
+    def dribble():
+        with suppress(OSError):  # once it is hung up on
+            while not met.wait(0.3):
+                callers[0].sendall(b"d")
+
+    dribbling = threading.Thread(target=dribble)
+    dribbling.start()
+    try:
+        assert not any(here.meet(view_of(here.hosts, (1, 1), settings, timeout=2.5)).values())
+    finally:
+        met.set()
+        dribbling.join()
+        for caller in callers:
+            caller.close()
+
+
+def test_a_handshake_ends_in_time_however_little_comes():
+    listener = peers.listen("127.0.0.1")
+    caller = socket.create_connection(listener.getsockname())
+    connection = listener.accept()[0]
+    done = threading.Event()
+
+    def dribble():
+        with suppress(OSError):
+            while not done.wait(0.1):
+                caller.sendall(b"d")
+
+    dribbling = threading.Thread(target=dribble)
+    dribbling.start()
+    try:
+        with pytest.raises(TimeoutError):  # all the bytes would have come after 7.6 s, and been refused
+            peers.accept(connection, SECRET, 1, 0, 0.5)
+    finally:
+        done.set()
+        dribbling.join()
+        for each in (connection, caller, listener):
+            each.close()
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import queue
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from distbp.parallel.mesh.peers import Peer, accept, connect, measure
 from distbp.parallel.mesh.view import View
 
-_LOOK_SECONDS = 0.25
+_LISTEN_SECONDS = 0.005
 _AGAIN_SECONDS = 0.02
 _MOST_PATIENCE = 2.0
-"""Seconds for one connection, so that one that never answers does not keep the others waiting."""
+"""Seconds for one connection."""
+_MOST_CALLERS = 128
+"""Strangers that are listened to at a time."""
 
 
 class HostsLostError(Exception):
@@ -34,17 +38,15 @@ def meet(
     """
     deadline = time.monotonic() + patience
     peers: dict[int, Peer] = {}
+    callers = _Callers(listener, secret, view, here, min(_MOST_PATIENCE, patience))
     try:
         for there in range(here):
             peers[there] = _call(view, here, there, secret, deadline, is_ended)
-        listener.settimeout(_LOOK_SECONDS)
         while missing := [host for host in range(here + 1, view.hosts) if host not in peers]:
             if time.monotonic() > deadline or is_ended():
                 raise HostsLostError(dict.fromkeys(missing, f"did not come within {patience:g} s"))
-            with suppress(TimeoutError):
-                connection = listener.accept()[0]
-                number = _accepted(connection, secret, view, here, patience)
-                if number in missing:
+            for number, connection in callers.come():
+                if number in missing and number not in peers:
                     peers[number] = Peer(connection, number, view.timeout)
                 else:
                     connection.close()
@@ -52,6 +54,8 @@ def meet(
         for peer in peers.values():
             peer.close()
         raise
+    finally:
+        callers.close()
     return peers
 
 
@@ -66,12 +70,48 @@ def _call(view: View, here: int, there: int, secret: bytes, deadline: float, is_
             time.sleep(_AGAIN_SECONDS)
 
 
-def _accepted(connection: socket.socket, secret: bytes, view: View, here: int, patience: float) -> int:
-    """Return the number of the host that calls; -1 if it is none of this run."""
-    try:
-        return accept(connection, secret, view.number, here, min(_MOST_PATIENCE, patience))
-    except OSError:
-        return -1
+class _Callers:
+    """Whoever calls, each heard in a thread of its own: one that never answers keeps nobody waiting."""
+
+    def __init__(self, listener: socket.socket, secret: bytes, view: View, here: int, patience: float) -> None:
+        self._listener, self._secret, self._view, self._here, self._patience = listener, secret, view, here, patience
+        self._known: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
+        self._free = threading.Semaphore(_MOST_CALLERS)
+        self._closed = False
+        listener.settimeout(_LISTEN_SECONDS)
+
+    def come(self) -> Iterator[tuple[int, socket.socket]]:
+        """Listen for a moment; yield the connections to hosts of this view, by number."""
+        with suppress(TimeoutError):
+            connection = self._listener.accept()[0]
+            if self._free.acquire(blocking=False):
+                threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
+            else:
+                connection.close()
+        yield from self._heard()
+
+    def close(self) -> None:
+        """Hang up on all others, also on those that are heard just now."""
+        self._closed = True
+        for _, connection in self._heard():
+            connection.close()
+
+    def _heard(self) -> Iterator[tuple[int, socket.socket]]:
+        with suppress(queue.Empty):
+            while True:
+                yield self._known.get_nowait()
+
+    def _hear(self, connection: socket.socket) -> None:
+        try:
+            self._known.put(
+                (accept(connection, self._secret, self._view.number, self._here, self._patience), connection)
+            )
+        except OSError:  # it is none of this run
+            connection.close()
+        finally:
+            self._free.release()
+        if self._closed:
+            self.close()
 
 
 def measure_ring(peers: Mapping[int, Peer], view: View, here: int) -> float:

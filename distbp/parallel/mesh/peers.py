@@ -88,16 +88,17 @@ def connect(
     Raises:
         OSError: nobody answers, or who answers does not know the secret.
     """
+    deadline = time.monotonic() + patience
     connection = socket.create_connection(address, timeout=patience)
     try:
         challenge = os.urandom(_CHALLENGE)
         hello = _HELLO.pack(_MAGIC, view, here, there, challenge)
         connection.sendall(hello)
-        answer = receive_exactly(connection, 2 * _CHALLENGE)
+        answer = _receive_by(deadline, connection, 2 * _CHALLENGE)
         if not hmac.compare_digest(answer[:_CHALLENGE], _proof(secret, b"there", hello)):
             raise ConnectionRefusedError("it does not know the run's secret")
         connection.sendall(_proof(secret, b"here", hello + answer[_CHALLENGE:]))
-        receive_exactly(connection, 1)
+        _receive_by(deadline, connection, 1)
     except BaseException:
         connection.close()
         raise
@@ -110,14 +111,15 @@ def accept(connection: socket.socket, secret: bytes, view: int, here: int, patie
     Raises:
         OSError: it has not, or has left.
     """
-    connection.settimeout(patience)
-    hello = receive_exactly(connection, _HELLO.size)
+    deadline = time.monotonic() + patience
+    hello = _receive_by(deadline, connection, _HELLO.size)
     magic, their_view, there, meant, _ = _HELLO.unpack(hello)
     if (magic, their_view, meant) != (_MAGIC, view, here):
         raise ConnectionRefusedError("it means another run or host")
     challenge = os.urandom(_CHALLENGE)
     connection.sendall(_proof(secret, b"there", hello) + challenge)
-    if not hmac.compare_digest(receive_exactly(connection, _CHALLENGE), _proof(secret, b"here", hello + challenge)):
+    proof = _receive_by(deadline, connection, _CHALLENGE)
+    if not hmac.compare_digest(proof, _proof(secret, b"here", hello + challenge)):
         raise ConnectionRefusedError("it does not know the run's secret")
     connection.sendall(b"\1")
     return int(there)
@@ -127,19 +129,28 @@ def _proof(secret: bytes, who: bytes, what: bytes) -> bytes:
     return hmac.digest(secret, who + what, "sha256")
 
 
-def receive_exactly(connection: socket.socket, size: int) -> bytes:
-    """Wait for so many bytes; raise ConnectionError if the other end is gone."""
+def _receive_by(deadline: float, connection: socket.socket, size: int) -> bytes:
+    """Wait for so many bytes until the deadline, however few come at a time."""
     whole = bytearray(size)
-    _receive_into(connection, memoryview(whole))
+    place = memoryview(whole)
+    while len(place):
+        connection.settimeout(max(1e-3, deadline - time.monotonic()))
+        place = place[_receive_some(connection, place) :]
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
     return bytes(whole)
+
+
+def _receive_some(connection: socket.socket, place: memoryview) -> int:
+    got = connection.recv_into(place)
+    if not got:
+        raise ConnectionResetError("it has closed the connection")
+    return got
 
 
 def _receive_into(connection: socket.socket, place: memoryview) -> None:
     while len(place):
-        got = connection.recv_into(place)
-        if not got:
-            raise ConnectionResetError("it has closed the connection")
-        place = place[got:]
+        place = place[_receive_some(connection, place) :]
 
 
 class Peer:

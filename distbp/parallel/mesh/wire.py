@@ -12,6 +12,8 @@ from distbp.data.dataset import Array
 
 _TOP = 2.0**14
 """What the largest number of a chunk becomes, so that float16's small exponents are there for the small ones."""
+_LEAST = 2.0**-100
+"""Below this float32 has no factor that is large enough: such a chunk travels as zeros, and is kept for later."""
 _DOWN = 2.0**-112
 """A float32 times this has float16's exponent in the lowest bits of its own: 127 - 15 less."""
 _HALF_OF_THE_LAST_BIT, _KEPT_BITS = np.uint32(0x1000), np.uint32(0xFFFFE000)
@@ -54,7 +56,9 @@ class Wire:
         read = self._buffer(("read", key, step % 2), count, self._dtype)
         with np.errstate(all="ignore"):
             np.add(numbers, left, out=left)
-            top = max(float(left.max()), -float(left.min())) or 1.0
+            top = max(float(left.max()), -float(left.min()))
+            if top < _LEAST:
+                top = 1.0
             scaled, *spare = self._scratch(count)
             np.multiply(left, _TOP / top, out=scaled, casting="same_kind")
             np.multiply(scaled, _DOWN, out=scaled)
