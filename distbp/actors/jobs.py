@@ -32,8 +32,9 @@ class Jobs:
         """Connect to ``http://HEAD:8265``.
 
         Raises:
-            UsageError: the address or the token file is none.
-            ClusterError: nobody answers there, the token is refused, or the cluster lets everybody in.
+            UsageError: the address is none, or there is no such token file.
+            ClusterError: the token file holds none, nobody answers there, the token is refused, or the cluster lets
+                everybody in.
         """
         self._url = _checked_url(address)
         _set_token(token_file)
@@ -222,8 +223,15 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _set_token(token_file: Path | None) -> None:
     """Let Ray find the token; it never stands on a command line."""
     if token_file is not None:
-        if not token_file.is_file():
-            raise UsageError(f"--token-file {token_file} does not exist")
+        try:
+            holds_one = len(token_file.read_text().split()) == 1
+        except FileNotFoundError as error:
+            raise UsageError(f"--token-file {token_file} does not exist") from error
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no text"
+            raise ClusterError(f"--token-file {token_file} cannot be read: {why}") from error
+        if not holds_one:
+            raise ClusterError(f"--token-file {token_file} must hold the cluster's token and nothing else")
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
         os.environ.pop("RAY_AUTH_TOKEN", None)
     has_token = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))

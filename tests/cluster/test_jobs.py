@@ -131,3 +131,20 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["test_file"] == str(there / "data-1" / "test.csv")
     assert (config["hidden"], config["epochs"], config["drop"], config["shuffle"]) == ([8, 4], 2, ["z"], False)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b" \n", "must hold the cluster's token and nothing else"),
+        (b"one two", "must hold the cluster's token and nothing else"),
+        (b"\xff", "cannot be read: it is no text"),
+        (None, "cannot be read: Is a directory"),
+    ],
+    ids=["empty", "two words", "no text", "folder"],
+)
+def test_a_token_file_without_a_token_is_refused_before_anybody_is_asked(tmp_path, capsys, content, expected):
+    path = tmp_path / "token"
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert run(["jobs", "--address", "http://127.0.0.1:1", "--token-file", str(path)], 0.0) == 1
+    assert capsys.readouterr().err == f"Error: --token-file {path} {expected}\n"
