@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FIRST_PAUSE, _SHORTEST_PAUSE = 0.1, 0.25
-_PAUSES = 150
+_PAUSES = 400
 """How many times the processor time of a picture passes before the next one."""
 _MOST_COLUMNS_SHOWN = 40
 
