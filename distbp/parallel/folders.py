@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -17,6 +18,8 @@ from pathlib import Path
 
 _PREFIX = "distbp-"
 _LOCK = "owner"
+_UNOWNED = (f".{_LOCK}", "session_", "ray_", "prom_")
+"""How all names in a folder without a lock begin, if it was ours; the last three are Ray's."""
 _NEW_SECONDS = 60
 _LONGEST_TEMPORARY_FOLDER = 30
 """Ray puts sockets some 70 characters below its folder, and a socket's path may have 107 (103 on macOS)."""
@@ -51,41 +54,42 @@ def private_folder(base: Path) -> Iterator[Path]:
 
 
 def leftovers(base: Path) -> list[Path]:
-    """Return this user's private folders below ``base`` whose owners are proved to be dead; nothing is changed."""
-    found = []
-    for folder in sorted(base.glob(f"{_PREFIX}*")):
-        with suppress(OSError):
-            if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
-                continue
-            if not (folder / _LOCK).is_file():
-                continue
-            handle = os.open(folder / _LOCK, os.O_RDWR)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
-                found.append(folder)
-            finally:
-                os.close(handle)
-    return found
+    """Return this user's private folders below ``base`` whose owners are dead; nothing is changed."""
+    return list(_abandoned(base))
 
 
 def remove_leftovers(base: Path) -> list[Path]:
     """Remove this user's private folders below ``base`` whose owners are dead; return what was removed."""
     removed = []
-    for folder in base.glob(f"{_PREFIX}*"):
+    for folder in _abandoned(base):
+        shutil.rmtree(folder, ignore_errors=True)
+        removed.append(folder)
+    return removed
+
+
+def _abandoned(base: Path) -> Iterator[Path]:
+    """Yield the private folders whose owners are dead, each while its lock is held, so that nobody else removes it."""
+    for folder in sorted(base.glob(f"{_PREFIX}*")):
         with suppress(OSError):
-            if folder.stat().st_uid != os.getuid():
+            if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue
-            if not (folder / _LOCK).exists():
-                # not named yet, or what Ray wrote again after its folder had gone
-                if time.time() - folder.stat().st_mtime > _NEW_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    removed.append(folder)
+            if not (folder / _LOCK).is_file():
+                if _is_unowned(folder):
+                    yield folder
                 continue
             handle = os.open(folder / _LOCK, os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the owner lives
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(folder)
+                yield folder
             finally:
                 os.close(handle)
-    return removed
+
+
+def _is_unowned(folder: Path) -> bool:
+    """Return whether a folder without a lock was ours: not named within a minute, or written again by Ray at its end.
+
+    A person may have a folder with such a name, so nothing may be in it but what Ray or we put there.
+    """
+    is_old = time.time() - folder.stat().st_mtime > _NEW_SECONDS
+    is_named_by_us = re.fullmatch(rf"{_PREFIX}[a-z0-9_]{{8}}", folder.name) is not None  # as tempfile does
+    return is_old and is_named_by_us and all(entry.name.startswith(_UNOWNED) for entry in folder.iterdir())

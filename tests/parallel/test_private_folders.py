@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 
-from distbp.parallel.folders import private_folder, remove_leftovers
+from distbp.parallel.folders import leftovers, private_folder, remove_leftovers
 
 OWNER = """
 import sys, time
@@ -41,7 +41,20 @@ def test_folder_of_a_killed_owner_goes_when_the_next_one_comes(tmp_path):
 
 
 def test_folders_of_others_stay(tmp_path):
-    (tmp_path / "distbp-notes").mkdir()
-    (tmp_path / "other").mkdir()
-    assert remove_leftovers(tmp_path) == []
-    assert len(list(tmp_path.iterdir())) == 2
+    for name in ("distbp-notes", "other", "distbp-of_a_man"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "distbp-of_a_man" / "notes").touch()
+    (tmp_path / "distbp-a_link__").symlink_to("other")
+    for folder in tmp_path.iterdir():
+        os.utime(folder, (0, 0))
+    assert leftovers(tmp_path) == remove_leftovers(tmp_path) == []
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_ray_writes_into_a_folder_that_has_gone_is_removed_later(tmp_path):
+    folder = tmp_path / "distbp-abcdefg_"
+    (folder / "session_1" / "logs").mkdir(parents=True)
+    assert remove_leftovers(tmp_path) == []  # somebody may be making it
+    os.utime(folder, (0, 0))
+    assert leftovers(tmp_path) == remove_leftovers(tmp_path) == [folder]
+    assert not folder.exists()
