@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from distbp.files import read_json
 from distbp.runs.directory import CONFIG
 from distbp.runs.steplog import Steps, read_steps
 
-_NOT_SETTINGS = {"data", "data_sha256", "arithmetic"}
+NOT_SETTINGS = ("data", "data_sha256", "arithmetic")
+"""What config.json holds beside the settings."""
 _ORDER = {"seed", "batch_size"}
 
 
@@ -56,6 +57,16 @@ def compare(one: Path, other: Path) -> Comparison:
     return Comparison(parting, (len(logs[0].records), len(logs[1].records)), causes)
 
 
+def different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names in config.json of what is not the same in all runs; None counts as missing.
+
+    >>> different_settings([{"lr": 0.1, "seed": 0, "drop": None}, {"lr": 0.2, "seed": 0}])
+    ['lr']
+    """
+    names = dict.fromkeys(name for each in settings for name in each)
+    return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
+
+
 def first_difference(one: Steps, other: Steps) -> Parting | None:
     """Return where two logs part; None if they are equal as far as both go."""
     if len(one.initial) != len(other.initial):
@@ -80,9 +91,8 @@ def _first(differs: NDArray[Any]) -> int | None:
 
 def _causes(one: Mapping[str, Any], other: Mapping[str, Any], parting: Parting) -> list[str]:
     """Return the likely causes, the likeliest first."""
-    names = [name for name in one.keys() | other.keys() if name not in _NOT_SETTINGS | NEVER_CHANGES_THE_RESULT]
-    changed = {name: f"{name} {one.get(name)} and {other.get(name)}" for name in sorted(names)
-               if one.get(name) != other.get(name)}  # fmt: skip
+    names = set(different_settings((one, other))) - NEVER_CHANGES_THE_RESULT - set(NOT_SETTINGS)
+    changed = {name: f"{name} {one.get(name)} and {other.get(name)}" for name in sorted(names)}
     causes = []
     if one.get("data_sha256") != other.get("data_sha256"):
         causes.append("data: they trained on other rows")

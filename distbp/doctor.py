@@ -173,7 +173,8 @@ def _cluster(address: str, insecure: bool) -> Iterator[Check]:
             if abs(report.clock) > _CLOCKS_APART:
                 bad.append(f"its clock is {report.clock:+.0f} s off: let NTP set it")
             if report.memory < _LEAST_MEMORY:
-                bad.append(f"{report.memory / 2**20:,.0f} MB of shared memory free, runs want 512: make it larger")
+                bad.append(f"{report.memory / 2**20:,.0f} MB of shared memory free, runs want "
+                           f"{_LEAST_MEMORY / 2**20:,.0f}: make it larger")  # fmt: skip
         level = "error" if report.problem else "warning" if bad else "ok"
         yield Check(level, f"node {report.name}", "; ".join(bad) or f"answers, {report.memory / 2**20:,.0f} MB shared")
     kinds.pop("None", None)

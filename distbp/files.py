@@ -26,18 +26,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``.
 
     A symbolic link stays, and what it leads to is replaced.
+
+    Raises:
+        RunError: it cannot be written.
     """
-    if path.exists() and not path.is_file():  # a pipe or a device, which a rename would take away
-        yield path
-        return
     place = Path(os.path.realpath(path))
     beside = place.with_name(_BESIDE.format(name=place.name, process=os.getpid()))
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device, which a rename would take away
+            yield path
+            return
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(place)
         _flush_folder(place.parent)
+    except BrokenPipeError:  # who reads has gone away, which is nobody's mistake
+        raise
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

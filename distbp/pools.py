@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -30,7 +30,7 @@ _MEASURED_SECONDS = 0.4
 _MOMENT_SECONDS = 0.3
 _CLEARLY = 1.1
 """How many times slower a choice must be to be worth a word."""
-_WARM_UP = 2
+WARM_UP_STEPS = 2
 """Steps that touch every array for the first time, which takes longer than it ever will again."""
 _FEWEST_STEPS, _MOST_STEPS = 3, 400
 _EXCHANGE_SECONDS = 100e-6
@@ -190,14 +190,21 @@ def slower_choice(config: Config, rows: int, here: float, step: float, steps_lef
     return f"--workers {workers} could do up to {rows / hoped:,.0f} samples/s, this process does {rows / here:,.0f}"
 
 
-def median_step(path: Path, at_least: float = _MEASURED_SECONDS) -> float:
-    """Return the seconds of a step, as seen over a short time; the state moves on."""
+def median_step(
+    path: Path, at_least: float = _MEASURED_SECONDS, fewest: int = _FEWEST_STEPS, most: int = _MOST_STEPS
+) -> float:
+    """Return the seconds of a step, as seen over a short time; the state moves on. Infinite where the run diverges."""
     seconds = []
     deadline = time.perf_counter() + at_least
     # A rate that makes the run diverge is for the run to say, if it comes so far.
-    with suppress(DivergedError), closing(path.steps(path.step + _MOST_STEPS)) as records:
+    with suppress(DivergedError), closing(path.steps(path.step + most)) as records:
         for record in records:
             seconds.append(record.seconds)
-            if len(seconds) >= _WARM_UP + _FEWEST_STEPS and time.perf_counter() > deadline:
+            if len(seconds) >= WARM_UP_STEPS + fewest and time.perf_counter() > deadline:
                 break
-    return statistics.median(seconds[_WARM_UP:] or seconds or [math.inf])
+    return median_of(seconds)
+
+
+def median_of(seconds: Sequence[float]) -> float:
+    """Return the median of steps but for the first ones, which are slower; infinite where none was done."""
+    return statistics.median(seconds[WARM_UP_STEPS:] or seconds or [math.inf])

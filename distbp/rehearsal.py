@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 import multiprocessing
 import select
-import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
-from distbp.errors import ClusterError, DivergedError, TrainingError
+from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count, free_memory, pin_threads
@@ -34,7 +33,7 @@ from distbp.parallel.rounds import Rounds
 from distbp.parallel.shards import cut
 from distbp.parallel.worker import Worker, buffers_for
 from distbp.planning import host_counts
-from distbp.pools import RAY_START_SECONDS, initial_state
+from distbp.pools import RAY_START_SECONDS, WARM_UP_STEPS, initial_state, median_of, median_step
 from distbp.problem import settle, with_parts
 
 _SECONDS = 2.0
@@ -44,9 +43,7 @@ _MOST_BYTES = 64 * 2**20
 """Of rows that are given to the processes; more than a processor's caches hold, so that they are read as in a run."""
 _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
 """Of Python with NumPy, and of that with Ray, before there is any data."""
-_SKIPPED = 0.25
-"""Share of the steps that warm up caches and the processor's clock, and at least two, which touch new memory."""
-_WARM_UP, _FEWEST_STEPS = 2, 7
+_FEWEST_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     alone = replace(config, workers=0)
     with pin_threads(config.threads):
         here = InProcess(structure, alone, some, state)
-        seconds = {0: _steps_here(here, _SECONDS / (1 + len(tried)))}
+        seconds = {0: median_step(here, _SECONDS / (1 + len(tried)), _FEWEST_STEPS, most=2**62)}
         if tried:
             many = replace(config, workers=tried[-1])
             seconds |= _steps_with(structure, many, some, state, tried, _SECONDS / (1 + len(tried)))
@@ -183,24 +180,6 @@ def _sizes(structure: Structure, config: Config, rows: Rows, state: Array) -> tu
     return _ACTOR_BYTES + own, 2 * state.nbytes + workers * sums * vector, min(workers, config.shards) * 2 * vector
 
 
-def _steps_here(path: InProcess, seconds: float) -> float:
-    """Return the median seconds of a step in this process, over so many seconds."""
-    taken: list[float] = []
-    until = time.perf_counter() + seconds
-    # A rate that makes the run diverge is for the run to say.
-    with suppress(DivergedError), closing(path.steps(2**62)) as records:
-        for record in records:
-            taken.append(record.seconds)
-            if len(taken) >= _FEWEST_STEPS and time.perf_counter() > until:
-                break
-    return _median(taken)
-
-
-def _median(taken: Sequence[float]) -> float:
-    """Return the median but for the first steps; none were done where the run diverges at once."""
-    return statistics.median(taken[max(_WARM_UP, int(_SKIPPED * len(taken))) :] or taken or [float("inf")])
-
-
 def _steps_with(
     structure: Structure, config: Config, rows: Rows, state: Array, counts: Sequence[int], seconds: float
 ) -> dict[int, float]:
@@ -248,11 +227,11 @@ def _measured(
             if select.select([channel], [], [], 0.02)[0]:
                 done = "done" in _news(channel, _START_SECONDS)
             taken += [record.seconds for record in exchange.read_records()]
-            if time.monotonic() > until and len(taken) >= _FEWEST_STEPS:
+            if time.monotonic() > until and len(taken) >= WARM_UP_STEPS + _FEWEST_STEPS:
                 exchange.stop_asked[0] = 1
             if time.monotonic() > until + _START_SECONDS:
                 raise ClusterError(f"a step of {count} workers took more than {_START_SECONDS:g} s")
-        found[count] = _median(taken)
+        found[count] = median_of(taken)
     return found
 
 

@@ -110,7 +110,9 @@ class Trainer:
         data = self.data
         columns = data.preprocessing.described() if data.preprocessing is not None else ()
         rows = len(data.train), len(data.test)
-        return RunRecord(pool.config, self.structure, *rows, self.steps_per_epoch, None, pool.step, columns)
+        return RunRecord(
+            pool.config, self.structure, *rows, self.steps_per_epoch, None, pool.step, columns, pool.workers
+        )  # fmt: skip
 
     def _over(self) -> None:
         self._pool = None

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-_SECONDS_TO_END = 10
+RAYS_OWN_SECONDS = 10.0
+"""What Ray's helpers may take to see that their driver has ended, where a program has started Ray by itself."""
 
 
 def folders() -> set[str]:
@@ -52,19 +53,18 @@ def marked(mark: str) -> list[str]:
 
 
 @contextmanager
-def nothing_left() -> Iterator[dict[str, str]]:
+def nothing_left(seconds: float = 0.0) -> Iterator[dict[str, str]]:
     """Give an environment for a command; check afterwards that no process, segment or folder of it is left.
 
-    Both get some seconds: Ray's helpers see the end of their driver a moment after it, and a folder that another run is
-    just making or removing has no owner for a moment.
+    They may be there for ``seconds`` more, but not later.
     """
     before = leftovers()
     mark = uuid.uuid4().hex
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     yield {**environment, "DISTBP_TEST_MARK": mark}
-    deadline = time.monotonic() + _SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     while left := [*marked(mark), *(leftovers() - before)]:
-        assert time.monotonic() < deadline, f"still there after {_SECONDS_TO_END} s: {left}"
+        assert time.monotonic() < deadline, f"still there after {seconds:g} s: {left}"
         time.sleep(0.05)
 
 

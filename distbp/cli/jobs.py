@@ -68,7 +68,7 @@ def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Return DATA and the options of a ``train`` command, checked here before anything travels."""
     from distbp.cli.options import settings_options
     from distbp.cli.train import train
-    from distbp.config import Config
+    from distbp.config import Config, words_of
 
     command, *rest = arguments
     if command != "train":
@@ -82,24 +82,12 @@ def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     Config.from_settings({name: value for name, value in given.items() if name in names})
     # what a settings file says travels as options, since the file stays here
     said = {**(context.default_map or {}), **train.make_parser(context).parse_args(list(rest))[0]}
-    options = [
-        option for option in train.params if isinstance(option, click.Option) and option.name in names & said.keys()
-    ]
-    return data, [part for option in options for part in _spelled(option, said[str(option.name)])]
-
-
-def _spelled(option: click.Option, value: Any) -> list[str]:
-    """Return an option as it stands on a command line."""
-    name = option.opts[0]
-    if option.is_flag:
-        return [name] if value else list(option.secondary_opts)
-    if option.multiple:
-        return [part for each in value for part in (name, str(each))]
-    if isinstance(value, dict):
-        value = ",".join(f"{key}={each}" for key, each in value.items())
-    if isinstance(value, list):
-        value = ",".join(map(str, value)) or "none"
-    return [name, str(value)]
+    words: list[str] = []
+    for option in train.params:
+        value = said.get(option.name) if option.name in names else None
+        is_off = value is False and not option.secondary_opts  # a flag that has no opposite
+        words += words_of(str(option.name), value) if value is not None and not is_off else []
+    return data, words
 
 
 @click.command("jobs")

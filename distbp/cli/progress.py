@@ -66,6 +66,10 @@ class _Lines(Callback):
         self._exit.close()
         self._reading = None
 
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self.stop_reading()
+
     def on_note(self, text: str) -> None:
         say(f"note: {text}")
 
@@ -194,10 +198,6 @@ class _Live(_Lines):
             self._live.stop()
 
 
-class _Quiet(Callback):
-    """Says nothing."""
-
-
 class _JsonLines(Callback):
     """Prints each epoch's record on stdout, a JSON object on a line, as soon as it is there."""
 
@@ -210,14 +210,9 @@ def make_progress(quiet: bool = False, as_json: bool = False) -> Iterator[list[C
     """Return what shows a run's progress: a picture if stderr is a terminal that can draw, else lines."""
     with ExitStack() as stack:
         told: list[Callback] = [_JsonLines()] if as_json else []
-        if quiet:
-            told.append(_Quiet())
-        elif sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM", "") in ("", "dumb", "unknown"):
-            lines = _Lines()
-            stack.callback(lines.stop_reading)
-            told.append(lines)
-        else:
-            live = _Live()
-            stack.callback(live.close)
-            told.append(live)
+        if not quiet:
+            can_draw = sys.stderr is not None and sys.stderr.isatty()
+            shown = _Live() if can_draw and os.environ.get("TERM", "") not in ("", "dumb", "unknown") else _Lines()
+            stack.callback(shown.close)
+            told.append(shown)
         yield told

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from distbp.config import CHOICES, Config
+from distbp.config import CHOICES, Config, words_of
 from distbp.data.arrays import BUILT_IN
 from distbp.errors import DistbpError
 from distbp.keeping import config_of
@@ -66,23 +66,8 @@ def _options(config: Config, is_built_in: bool) -> list[str]:
         others = {key: value for key, value in said.items() if key != name}
         if name in said and _with_task(Config.from_settings(others), task) == config:
             del said[name]
-    words = []
-    for name, value in said.items():
-        words += _option(name.replace("_", "-"), value)
-    return words
+    return [word for name, value in said.items() for word in words_of(name, value)]
 
 
 def _with_task(config: Config, task: str | None) -> Config:
     return config.for_task(task) if task is not None else config
-
-
-def _option(name: str, value: Any) -> list[str]:
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    if name == "drop":
-        return [word for column in value for word in ("--drop", column)]
-    if isinstance(value, Mapping):
-        return [f"--{name}", ",".join(f"{key}={each}" for key, each in value.items())]
-    if isinstance(value, list | tuple):
-        return [f"--{name}", ",".join(map(str, value)) or "none"]
-    return [f"--{name}", str(value)]

@@ -17,7 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from distbp.errors import RunError, UsageError
+from distbp.comparison import NOT_SETTINGS, different_settings
+from distbp.errors import UsageError
 from distbp.files import written_whole
 from distbp.findings import LARGE_UPDATE, VANISHING
 from distbp.report.answers import Asking
@@ -33,7 +34,6 @@ _POINTS, _LAYER_POINTS, _MISTAKES = 1200, 300, 24
 """Of all runs of a page together, so that it stays small."""
 _STYLES = ("uplot.min.css", "page.css")
 _SCRIPTS = ("uplot.min.js", "charts.js", "sections.js", "page.js")
-_NOT_SETTINGS = ("data", "data_sha256", "arithmetic")
 
 
 def check_runs(paths: Sequence[Path]) -> None:
@@ -87,7 +87,7 @@ def _told_of(run: Run, runs: int, asking: Asking) -> dict[str, Any]:
         "findings": findings_of(run),
         "time": spending_of(run),
         "answers": asking.answers(run.path, run.settings),
-        "settings": {name: text(value) for name, value in run.settings.items() if name not in _NOT_SETTINGS},
+        "settings": {name: text(value) for name, value in run.settings.items() if name not in NOT_SETTINGS},
         "environment": _environment(run),
         "command": command,
         "command_note": text(note),
@@ -150,15 +150,8 @@ def _environment(run: Run) -> list[list[str]]:
 
 def _differences(runs: Sequence[Run]) -> list[list[Any]]:
     """Return the settings that are not the same in all runs, with each run's value."""
-    if len(runs) < 2:
-        return []
-    names = dict.fromkeys(name for run in runs for name in run.settings)
-    rows = []
-    for name in names:
-        values = [text(run.settings[name]) if name in run.settings else "" for run in runs]
-        if len(set(values)) > 1:
-            rows.append([text(name), values])
-    return rows
+    names = different_settings([run.settings for run in runs])
+    return [[text(name), [text(run.settings.get(name)) for run in runs]] for name in names]
 
 
 def as_json(told: Mapping[str, Any]) -> str:
@@ -201,11 +194,8 @@ def write_page(path: Path, told: Mapping[str, Any]) -> None:
         RunError: it cannot be written.
     """
     page = page_of(told).encode("utf-8", "replace")
-    try:
-        with written_whole(path) as beside:
-            beside.write_bytes(page)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}") from error
+    with written_whole(path) as beside:
+        beside.write_bytes(page)
 
 
 @cache

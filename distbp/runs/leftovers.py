@@ -83,10 +83,3 @@ def read_run(path: Path) -> FoundRun | None:
 def _mapping(records: list[Any]) -> Mapping[str, Any]:
     """Return the last record that is one, whatever somebody may have written behind it."""
     return next((record for record in reversed(records) if isinstance(record, dict)), {})
-
-
-def different_settings(runs: list[FoundRun]) -> list[str]:
-    """Return the names of the settings that are not the same in all runs."""
-    read = [run.settings for run in runs if run.settings]
-    names = dict.fromkeys(name for settings in read for name in settings if name not in ("arithmetic", "data_sha256"))
-    return [name for name in names if len({json.dumps(settings.get(name)) for settings in read}) > 1]

@@ -10,16 +10,12 @@ import numpy as np
 import pytest
 from parallel.hosts import STRUCTURE, Faulty, config, table
 
-from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.host import Host
 from distbp.parallel.loops import work
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.factors import Rates, candidates, choose
 from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
-from distbp.parallel.mesh.wire import Wire
 from distbp.parallel.pool import InProcess
-from distbp.parallel.shards import Span
 from distbp.pools import initial_state
 
 STEPS = 11
@@ -179,24 +175,6 @@ def test_layers_that_travel_as_their_factors_give_the_same_bits(cluster, chunk, 
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_factors_are_chosen_where_they_save_more_on_the_wire_than_their_products_cost():
-    wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
-    assert candidates(wide, 64) == [0, 1]
-    assert candidates(wide, 4096) == []
-    slow, fast, quick = 125e6, 125e9, {0: 1e-3, 1: 2e-3}
-
-    def chosen(link, products, rows=64, shards=2, hosts=2):
-        return choose(wide, rows, shards, hosts, 4, [Rates(link, products), Rates(fast, {0: 0.0, 1: 0.0})])
-
-    assert chosen(slow, quick) == [0, 1]
-    assert chosen(fast, quick) == []
-    assert chosen(slow, {0: 1.0, 1: 2e-3}) == [1]
-    # 64 rows of 2048 + 2048 numbers are an eighth of what 2048 x 2048 + 2048 numbers cost each of two links
-    saved = (2048 * 2049 - 64 * 4096) * 4 / slow
-    assert chosen(slow, {1: 0.99 * saved}) == [1]
-    assert chosen(slow, {1: 1.01 * saved}) == []
-
-
 @pytest.mark.parametrize("servers", [1, 2])
 def test_any_number_of_servers_gives_the_same_bits(cluster, servers):
     settings = config(shards=4)
@@ -277,46 +255,6 @@ def test_float16_halves_the_bytes_and_stays_near(cluster):
     assert sent["float16"] < sent["exact"] - STEPS * STRUCTURE.parameter_count * 2
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_float16_keeps_numbers_that_are_too_small_to_travel_for_later(dtype):
-    wire, small = Wire("float16", dtype), np.array([1e-36, -1e-40, 0], dtype)
-    assert not wire.pack(small, "layer", 0).read.any()
-    sent = wire.pack(np.array([1.0, 0, 0], dtype), "layer", 1)
-    assert sent.read.tolist() == [1, 0, 0]
-    for step in range(2, 40):  # what is left over becomes less and less
-        assert np.isfinite(wire.pack(np.zeros(3, dtype), "layer", step).read).all()
-
-
-def test_float16_lets_what_is_no_number_be_seen_at_the_other_end():
-    wire, got = Wire("float16", "float32"), np.zeros(2, np.float32)
-    for number in (np.nan, np.inf, -np.inf):
-        sent = wire.pack(np.array([number, 1], np.float32), str(number), 0)
-        wire.unpack(sent.body, got, sent.scale)
-        assert not np.isfinite(got).any()
-
-
-def test_who_does_not_know_the_secret_is_refused_both_ways():
-    listener = peers.listen("127.0.0.1")
-    outcome = []
-
-    def take():
-        connection = listener.accept()[0]
-        try:
-            outcome.append(peers.accept(connection, SECRET, 1, 0, 2.0))
-        except OSError as error:
-            outcome.append(str(error))
-        connection.close()
-
-    for secret, view in ((b"x" * 32, 1), (SECRET, 2)):
-        thread = threading.Thread(target=take)
-        thread.start()
-        with pytest.raises(OSError):
-            peers.connect(listener.getsockname(), secret, view, 1, 0, 2.0).close()
-        thread.join()
-    assert all(isinstance(each, str) for each in outcome)
-    listener.close()
-
-
 def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
     settings = config(2)
     here = cluster((1, 1), settings)
@@ -354,29 +292,6 @@ def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cl
             caller.close()
 
 
-def test_a_handshake_ends_in_time_however_little_comes():
-    listener = peers.listen("127.0.0.1")
-    caller = socket.create_connection(listener.getsockname())
-    connection = listener.accept()[0]
-    done = threading.Event()
-
-    def dribble():
-        with suppress(OSError):
-            while not done.wait(0.1):
-                caller.sendall(b"d")
-
-    dribbling = threading.Thread(target=dribble)
-    dribbling.start()
-    try:
-        with pytest.raises(TimeoutError):  # all the bytes would have come after 7.6 s, and been refused
-            peers.accept(connection, SECRET, 1, 0, 0.5)
-    finally:
-        done.set()
-        dribbling.join()
-        for each in (connection, caller, listener):
-            each.close()
-
-
 @pytest.mark.parametrize(
     "header",
     [
@@ -407,12 +322,3 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     assert news["hosts"][0][0] == 1
     assert "sent" in news["hosts"][0][1]
     liar.close()
-
-
-def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():
-    for shards in range(1, 9):
-        view = View(1, (("a", 1),) * 3, (2, 0, 3), 3, 8, "exact", 1.0)
-        spans = [view.span(host, shards) for host in range(3)]
-        covered = [shard for span in spans for shard in range(span.first, span.stop)]
-        assert covered == list(range(shards))
-        assert spans[1] == Span(shards, shards)
