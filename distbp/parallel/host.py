@@ -95,7 +95,7 @@ class Host:
         """Return how quick this host's link is, as :meth:`meet` has found, and its products."""
         assert self._mesh is not None
         layers = candidates(self._structure, self._products.rows)
-        products = {layer: self._products.seconds(layer) / self._cores for layer in layers}
+        products = {layer: seconds / self._cores for layer, seconds in self._products.seconds(layers).items()}
         return Rates(self._mesh.bytes_per_second, products)
 
     def agree(self, layers: Sequence[int]) -> None:

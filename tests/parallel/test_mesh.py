@@ -122,7 +122,8 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
 
 @pytest.fixture(params=[3, 7, 1000])
 def chunk(request, monkeypatch):
-    """Chunks as small as this network."""
+    """Chunks as small as this network, whose products need not be measured for long."""
+    monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
     monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", request.param)
     return request.param
 

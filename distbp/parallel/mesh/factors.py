@@ -13,7 +13,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +49,14 @@ def candidates(structure: Structure, rows: int) -> list[int]:
     ]
 
 
+_NOT_HIDDEN = 1 / 3
+"""What of the shorter of both, travelling and forming products, a step feels; as seen with three hosts at 1 Gbit/s."""
+_MEASURED_SECONDS = 0.3
+"""For a product: so long that a share of the CPU, given by control groups in periods of 0.1 s, shows as what it is."""
+_MOST_SECONDS = 1.0
+"""For all of them together."""
+
+
 class Rates(NamedTuple):
     """What a host can do, as measured."""
 
@@ -61,20 +69,28 @@ class Rates(NamedTuple):
 def choose(
     structure: Structure, rows: int, shards: int, hosts: int, itemsize: int, rates: Sequence[Rates]
 ) -> list[int]:
-    """Return the layers whose factors save a step more seconds on the wire than forming the others' products takes.
+    """Return the layers with which a step is the shortest, if they travel as factors.
 
     Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
-    slowest link and the slowest host count.
+    slowest link and the slowest host count. Products are formed while other numbers travel, but not wholly so.
     """
     others = shards * (hosts - 1) / hosts
-    chosen = []
-    for layer in rates[0].products:
+    link = min(rate.bytes_per_second for rate in rates)
+    all_sums = 2 * (hosts - 1) / hosts * structure.parameter_count * itemsize / link
+    products = {layer: others * max(rate.products[layer] for rate in rates) for layer in rates[0].products}
+    saved = {}
+    for layer in products:
         parameters = structure.bounds[layer + 1] - structure.bounds[layer]
-        saved = 2 * (hosts - 1) / hosts * parameters - others * factor_size(structure, layer, rows)
-        seconds = itemsize * saved / min(rate.bytes_per_second for rate in rates)
-        if seconds > others * max(rate.products[layer] for rate in rates):
-            chosen.append(layer)
-    return chosen
+        numbers = 2 * (hosts - 1) / hosts * parameters - others * factor_size(structure, layer, rows)
+        saved[layer] = itemsize * numbers / link
+
+    def seconds(layers: Iterable[int]) -> float:
+        wire = all_sums - sum(saved[layer] for layer in layers)
+        forming = sum(products[layer] for layer in layers)
+        return max(wire, forming) + _NOT_HIDDEN * min(wire, forming)
+
+    best_first = sorted(products, key=lambda layer: products[layer] / max(saved[layer], 1e-9))
+    return sorted(min((best_first[:count] for count in range(len(best_first) + 1)), key=seconds))
 
 
 class FactorStore:
@@ -144,24 +160,28 @@ class Products:
         self.rows = cut(self._order().size(0), self.shards)[0].stop
         """Of a shard, at most."""
         self._ones = np.ones(self.rows, self.dtype)
+        self._seconds: dict[int, float] = {}
 
     def size(self, layer: int, rows: int) -> int:
         """Return how many numbers a shard's factors have."""
         return factor_size(self._structure, layer, rows)
 
-    def seconds(self, layer: int) -> float:
-        """Measure how long a product takes, of numbers that are not there."""
-        rows = self.rows
-        factors, out = (
-            np.zeros(self.size(layer, rows), self.dtype),
-            np.empty(self._structure.bounds[layer + 1] - self._structure.bounds[layer], self.dtype),
-        )
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            self.form(0, 0, layer, rows, factors, out)
-            times.append(time.perf_counter() - began)
-        return min(times)
+    def seconds(self, layers: Sequence[int]) -> Mapping[int, float]:
+        """Measure, once, how long each layer's product takes as a mean, of numbers that are not there."""
+        if not self._seconds:
+            patience = min(_MEASURED_SECONDS, _MOST_SECONDS / max(1, len(layers)))
+            self._seconds = {layer: self._mean(layer, patience) for layer in layers}
+        return self._seconds
+
+    def _mean(self, layer: int, patience: float) -> float:
+        factors = np.zeros(self.size(layer, self.rows), self.dtype)
+        out = np.empty(self._structure.bounds[layer + 1] - self._structure.bounds[layer], self.dtype)
+        self.form(0, 0, layer, self.rows, factors, out)  # which touches new memory
+        began, formed, taken = time.perf_counter(), 0, 0.0
+        while taken < patience:
+            self.form(0, 0, layer, self.rows, factors, out)
+            formed, taken = formed + 1, time.perf_counter() - began
+        return taken / formed
 
     def form(self, step: int, shard: int, layer: int, count: int, factors: Array, out: Array) -> None:
         """Write the gradient of a layer (counted from 0) over a shard of ``count`` rows, first w, then b."""

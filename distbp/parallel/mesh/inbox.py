@@ -31,7 +31,7 @@ class Inbox:
         if frame.kind == TOTAL and chunk.server == sender:
             return self.total(frame.step, chunk.place)
         if frame.kind == PART and self._adds_up(chunk) and self._is_node_of(sender, frame, collection):
-            return self.sums(frame)
+            return self.sums(frame.step, frame.chunk, frame.node)
         if frame.kind == FACTORS and chunk.is_factored and self._factors is not None:
             span = self._view.span(sender, collection.shards)
             if span.first <= frame.node < span.stop:
@@ -50,11 +50,11 @@ class Inbox:
         total: Array = self._totals[step % 2][place]
         return total
 
-    def sums(self, frame: Frame) -> Array:
-        """Return where the sum is that a frame brings, or whose factors it brings."""
-        key = frame.step % 2, frame.chunk, frame.node
+    def sums(self, step: int, number: int, node: int) -> Array:
+        """Return where the sum of a chunk's node is that comes, or is formed of factors, or as others will read it."""
+        key = step % 2, number, node
         if key not in self._sums:
-            place = self._chunks[frame.chunk].place
+            place = self._chunks[number].place
             self._sums[key] = np.empty(place.stop - place.start, self._totals.dtype)
         return self._sums[key]
 

@@ -187,8 +187,11 @@ class Mesh:
                 continue
             numbers = self._adder.node(span, sums, chunk.place)
             if peers:
-                packed = self._wire.pack(numbers, (number, index), collection.step)
-                numbers = packed.read
+                read = None
+                if chunk.server is None:  # whoever adds up takes the same numbers, also this host
+                    read = numbers if self._wire.is_exact else self._inbox.sums(collection.step, number, index)
+                packed = self._wire.pack(numbers, (number, index), collection.step, read)
+                numbers = numbers if read is None else read
                 with self._changed:
                     collection.unsent += len(peers)
                 for peer in peers:
@@ -218,9 +221,7 @@ class Mesh:
         for piece in pieces_of(slice(0, len(total))):
             self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
-            packed = self._wire.pack(total, number, collection.step)
-            if packed.read is not total:
-                np.copyto(total, packed.read)
+            packed = self._wire.pack(total, number, collection.step, total)
             for peer in self._peers.values():
                 peer.send(Frame(TOTAL, collection.step, number, 0, packed.scale, 0), packed.body)
         self._close(collection, number)
@@ -275,7 +276,7 @@ class Mesh:
     def _form(self, sender: int, frame: Frame, collection: Collection, factors: Array) -> None:
         """Have a product formed and taken in, by a thread that does nothing else."""
         assert self._factors is not None
-        out = self._inbox.sums(frame)
+        out = self._inbox.sums(frame.step, frame.chunk, frame.node)
 
         def take() -> None:
             self._take(collection, frame.chunk, Span(frame.node, frame.node + 1), out)
