@@ -131,7 +131,7 @@ class Hosts:
         self.newcomers += come
 
     def take_in(self, state: Any, step: int) -> list[str]:
-        """Let the newcomers take part, going on from ``state``; return their names.
+        """Let the newcomers take part, going on from ``state``; return their names. Who cannot is left out.
 
         Raises:
             ClusterError: one has too little shared memory.
@@ -144,6 +144,7 @@ class Hosts:
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
         names = []
         for member, call in zip(members, calls, strict=True):
+            why = f"did not begin within {self.config.wait:g} s (--wait)"
             if ray.wait([call], timeout=0)[0]:
                 try:
                     member.address = ray.get(call)
@@ -154,7 +155,8 @@ class Hosts:
                     raise_cause(error)
                     raise failed(member.name, error) from error
                 except RayActorError:
-                    pass
+                    why = "died as it began"
+            self.note(f"{member.name} {why} in step {step}: it is left out")
             ray.kill(member.actor)
         return names
 
