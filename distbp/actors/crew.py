@@ -13,12 +13,13 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError
 
+from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
-from distbp.data.mapped import mapped
+from distbp.data.mapped import mapped, opened
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
@@ -43,7 +44,7 @@ class Crew:
     ) -> None:
         """Take CPUs of ``placement``, or whatever Ray is private to this run."""
         send_by_value(structure, config, rows)
-        self._rows = put_rows(rows, config.address is None)
+        self._rows = put_rows(rows, is_one_host=True)
         self._structure, self._placement = structure, placement
         self.config = config
         self.note = note
@@ -141,19 +142,28 @@ class Crew:
 
 
 def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
-    """Give the rows to Ray, which keeps one copy per host; return the references that an actor is made with.
+    """Give the rows to Ray, which keeps one copy per host; return what an actor is made with, to be :func:`got`.
 
-    What is mapped from a disk is mapped by workers on the same host; to others it travels.
+    What is mapped from files is mapped by all hosts of a cluster if all of them see the same files; else it travels.
     """
-    x, y, weights = (_passed(each, is_one_host) for each in (rows.x, rows.y, rows.weights))
+    arrays = rows.x, rows.y, rows.weights
+    places = [place for place in map(mapped, arrays) if place is not None]
+    maps = bool(places) and (is_one_host or see_alike([place.path for place in places]))
+    x, y, weights = (_passed(each, maps) for each in arrays)
     return x, y, rows.factor, weights, rows.encoding
 
 
-def _passed(rows: Any, is_one_host: bool) -> Any:
+def _passed(array: Any, maps: bool) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
-    if rows is None or isinstance(rows, LazyRows):
-        return None if rows is None else ray.put(rows)
-    return (mapped(rows) if is_one_host else None) or ray.put(np.asarray(rows))
+    if array is None:
+        return None
+    place = mapped(array) if maps else None
+    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(array))
+
+
+def got(passed: Any) -> Any:
+    """Return an array that another process has passed on, as :func:`put_rows` does."""
+    return opened(ray.get(passed) if isinstance(passed, ray.ObjectRef) else passed)
 
 
 def other_arithmetic(pulses: Iterable[Pulse]) -> Iterator[str]:

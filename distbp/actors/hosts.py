@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +68,7 @@ class Member:
 class _Coming:
     actor: Any
     pulse: Any
+    node: str
     numbers: tuple[int, ...]
     since: float
 
@@ -91,7 +93,7 @@ class Hosts:
         self.newcomers: list[Member] = []
         """Those that have come and do not take part yet."""
         self._coming: list[_Coming] = []
-        self._not_before: dict[tuple[int, ...], float] = {}
+        self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
 
     def start(self) -> None:
         """Start an actor wherever workers have CPUs and nobody stands for them."""
@@ -101,11 +103,11 @@ class Hosts:
         for node, numbers in self._placement.hosts().items():
             here = {number for member in self.members if member.pulse.node == node for number in member.numbers}
             free = tuple(number for number in numbers if number not in here | taken)
-            if free and now >= self._not_before.get(free, 0.0):
-                self._not_before[free] = now + _AGAIN_SECONDS
+            if free and now >= self._not_before.get((node, free), 0.0):
+                self._not_before[node, free] = now + _AGAIN_SECONDS
                 shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
                 actor = shell.remote(self.structure, self.config, self._rows)
-                self._coming.append(_Coming(actor, actor.pulse.remote(), free, now))
+                self._coming.append(_Coming(actor, actor.pulse.remote(), node, free, now))
 
     def look(self) -> None:
         """Take in newcomers that have answered; who has died or takes too long is given up.
@@ -122,6 +124,7 @@ class Hosts:
                 except RayActorError as error:
                     said = str(error).strip()
                     if "creation task" in said:  # it would fail again and again
+                        self._not_before[coming.node, coming.numbers] = math.inf
                         raise PeerLostError(f"a host could not start: {said.splitlines()[-1].strip()}") from error
             elif now - coming.since > longest_start(self.config):
                 self._coming.remove(coming)

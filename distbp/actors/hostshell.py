@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from distbp.actors.crew import longest_start
+from distbp.actors.crew import got, longest_start
 from distbp.actors.places import Places
 from distbp.actors.shells import Alive, RemoteWorker, remote
 from distbp.config import Config
@@ -57,7 +57,7 @@ class _Host(Alive):
         """Go on from this state after ``step`` steps, with a worker for each of these places; return the address."""
         address = ray.util.get_node_ip_address()
         x, y, factor, _, encoding = self._rows
-        rows = Rows(ray.get(x), ray.get(y), factor, encoding=encoding)
+        rows = Rows(got(x), got(y), factor, encoding=encoding)
         self._host = Host(self._structure, self._config, rows, len(strategies), state, step, address)
         exchange, self._strategies = self._host.exchange, strategies
 

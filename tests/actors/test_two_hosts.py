@@ -20,6 +20,7 @@ cluster.wait_for_nodes()
 
 import distbp
 from distbp.actors.manyhosts import HostsPath
+from distbp.data import prepare
 
 paths = []
 before = HostsPath.__init__
@@ -28,16 +29,19 @@ HostsPath.__init__ = lambda self, *given: (paths.append(self), before(self, *giv
 
 class Kill(distbp.Callback):
     def __init__(self):
+        self.mapping = []
         self.planned = [(9, "_Worker"), (17, "_Host"), (60, "_Worker"), (90, "_Host")]
 
     def on_note(self, text):
         print(text, file=sys.stderr)
 
     def on_step(self, record):
+        if record.step == 5:
+            self.mapping = [process.pid for process in psutil.process_iter() if process.pid in mine and maps(process)]
         if self.planned and record.step >= self.planned[0][0]:
             name = self.planned[0][1]
             for process in psutil.process_iter():
-                if process.pid in mine and " ".join(process.cmdline()).startswith(f"ray::{name}"):
+                if process.pid in mine and name_of(process).startswith(f"ray::{name}"):
                     process.kill()
                     del self.planned[0]
                     return
@@ -48,6 +52,15 @@ class Mine:
         return pid in {child.pid for child in psutil.Process().children(recursive=True)} | {
             process.pid for process in psutil.process_iter() if mark(process)
         }
+
+
+def name_of(process):
+    return " ".join(process.cmdline())
+
+
+def maps(process):
+    is_host = name_of(process).startswith("ray::_Host")
+    return is_host and any(each.path.endswith("prepared/train-x.npy") for each in process.memory_maps())
 
 
 def mark(process):
@@ -63,10 +76,11 @@ alone = distbp.train("digits", workers=0, **settings).summary["weights_sha256"]
 quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
 assert paths, "the actors were all on one host"
 kill = Kill()
-disturbed = distbp.train("digits", workers=3, address=cluster.address, callbacks=[kill], **settings).summary
+prepare("digits", out="prepared")  # all hosts see it, and map it
+disturbed = distbp.train("prepared", workers=3, address=cluster.address, callbacks=[kill], **settings).summary
 partitions = distbp.train("digits", workers=3, address=cluster.address, servers=2, **settings).summary
 same = [each["weights_sha256"] == alone for each in (quiet, disturbed, partitions)]
-print(json.dumps([*same, len(paths), disturbed["recoveries"] >= 4]))
+print(json.dumps([*same, len(paths), disturbed["recoveries"] >= 4, len(kill.mapping) == 2]))
 assert not kill.planned
 cluster.shutdown()
 """
@@ -85,4 +99,4 @@ def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path
         timeout=110,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true]", done.stderr[-3000:]
+    assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true, true]", done.stderr[-3000:]
