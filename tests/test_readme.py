@@ -42,7 +42,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
             env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=250,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "{'lr': 0.01}" in done.stdout

@@ -142,7 +142,7 @@ def test_a_ray_node_exports_the_run(tmp_path):
     with nothing_left() as environment:
         environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
         done = subprocess.run(
-            [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=100
+            [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250
         )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(done.stdout.splitlines()[-1])

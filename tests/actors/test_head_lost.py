@@ -45,7 +45,7 @@ def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.communicate("\n\n", timeout=60)
+        process.communicate("\n\n", timeout=200)
 
 
 def environment(folder):
@@ -75,7 +75,7 @@ def lose_head(folder, workers):
             time.sleep(0.02)
         first.stdin.write("\n")
         first.stdin.flush()
-        _, said = train.communicate(timeout=60)
+        _, said = train.communicate(timeout=200)
     assert train.returncode == 1, said
     return run, said
 
@@ -96,7 +96,7 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
             distbp.train("digits", workers=0, epochs=epochs, shards=4, batch_size=16) for epochs in EPOCHS.values()
         ]
         for process in resumed:
-            _, said = process.communicate(timeout=100)
+            _, said = process.communicate(timeout=200)
             assert process.returncode == 0, said
     for (run, _), same in zip(ended, alone, strict=True):
         summary = json.loads((run / "summary.json").read_text())

@@ -96,7 +96,7 @@ def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path
         text=True,
         env=environment,
         cwd=tmp_path,
-        timeout=110,
+        timeout=250,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true, true]", done.stderr[-3000:]

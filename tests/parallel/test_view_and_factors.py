@@ -19,10 +19,10 @@ def test_factors_are_chosen_where_a_step_is_shorter_with_them():
     assert chosen(fast, quick) == []
     assert chosen(slow, {0: 1.0, 1: 2e-3}) == [1]
     # 64 rows of 2048 + 2048 numbers are an eighth of what 2048 x 2048 + 2048 numbers cost each of two links; a step
-    # feels the longer of travelling and forming, and a third of the shorter
+    # feels the longer of travelling and forming, and half of the shorter
     all_sums = wide.parameter_count * 4 / slow
     with_factors = all_sums - (2048 * 2049 - 64 * 4096) * 4 / slow
-    worth = all_sums - with_factors / 3
+    worth = all_sums - with_factors / 2
     assert chosen(slow, {1: 0.99 * worth}) == [1]
     assert chosen(slow, {1: 1.01 * worth}) == []
 

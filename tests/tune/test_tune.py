@@ -24,7 +24,7 @@ def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
             env={**environment, "PYTHONPATH": str(Path(distbp.__file__).parents[1])},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=250,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -49,7 +49,7 @@ def candidates(structure: Structure, rows: int) -> list[int]:
     ]
 
 
-_NOT_HIDDEN = 1 / 3
+_NOT_HIDDEN = 1 / 2
 """What of the shorter of both, travelling and forming products, a step feels; as seen with three hosts at 1 Gbit/s."""
 _MEASURED_SECONDS = 0.3
 """For a product: so long that a share of the CPU, given by control groups in periods of 0.1 s, shows as what it is."""
