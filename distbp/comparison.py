@@ -104,6 +104,8 @@ def _causes(one: Mapping[str, Any], other: Mapping[str, Any], parting: Parting) 
         causes.append(f"order: the same initial weights, but {'; '.join(told)}")
     if changed:
         causes.append(f"setting: {'; '.join(changed.values())}")
+    if "float16" in (one.get("wire"), other.get("wire")):
+        causes.append("wire float16: with it the hosts, --servers, and whoever was lost or joined change the bits")
     mine, theirs = one.get("arithmetic", {}), other.get("arithmetic", {})
     if mine != theirs:
         what = [f"{name} {mine.get(name)} and {theirs.get(name)}" for name in mine if mine[name] != theirs.get(name)]

@@ -19,7 +19,7 @@ from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
-from distbp.data.mapped import mapped, opened
+from distbp.data.mapped import Mapped, mapped, opened
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
@@ -147,22 +147,26 @@ def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
     What is mapped from files is mapped by all hosts of a cluster if all of them see the same files; else it travels.
     """
     arrays = rows.x, rows.y, rows.weights
-    places = [place for place in map(mapped, arrays) if place is not None]
-    maps = bool(places) and (is_one_host or see_alike([place.path for place in places]))
-    x, y, weights = (_passed(each, maps) for each in arrays)
+    places = [mapped(array) for array in arrays]
+    files = [place for place in places if place is not None]
+    maps = bool(files) and (is_one_host or see_alike(files))
+    x, y, weights = (_passed(array, place if maps else None) for array, place in zip(arrays, places, strict=True))
     return x, y, rows.factor, weights, rows.encoding
 
 
-def _passed(array: Any, maps: bool) -> Any:
+def _passed(array: Any, place: Mapped | None) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
     if array is None:
         return None
-    place = mapped(array) if maps else None
     return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(array))
 
 
 def got(passed: Any) -> Any:
-    """Return an array that another process has passed on, as :func:`put_rows` does."""
+    """Return an array that another process has passed on, as :func:`put_rows` does.
+
+    Raises:
+        DataError: this host does not see the file that it is in.
+    """
     return opened(ray.get(passed) if isinstance(passed, ray.ObjectRef) else passed)
 
 

@@ -19,7 +19,7 @@ from distbp.actors.placement import Placement, this_host
 from distbp.actors.shells import Pulse
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.errors import PeerLostError
+from distbp.errors import DataError, PeerLostError
 from distbp.nn.structure import Structure
 
 _AGAIN_SECONDS = 2.0
@@ -138,6 +138,7 @@ class Hosts:
 
         Raises:
             ClusterError: one has too little shared memory.
+            DataError: nobody is there who sees the data.
         """
         members, self.newcomers = self.newcomers, []
         calls = [
@@ -145,7 +146,7 @@ class Hosts:
             for member in members
         ]
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
-        names = []
+        names, unseen = [], None
         for member, call in zip(members, calls, strict=True):
             why = f"did not begin within {self.config.wait:g} s (--wait)"
             if ray.wait([call], timeout=0)[0]:
@@ -156,11 +157,16 @@ class Hosts:
                     continue
                 except RayTaskError as error:
                     raise_cause(error)
-                    raise failed(member.name, error) from error
+                    if not isinstance(error.cause, DataError):
+                        raise failed(member.name, error) from error
+                    why, unseen = f"does not see the data ({error.cause})", error.cause
+                    self._not_before[member.pulse.node, member.numbers] = math.inf
                 except RayActorError:
                     why = "died as it began"
             self.note(f"{member.name} {why} in step {step}: it is left out")
             ray.kill(member.actor)
+        if unseen is not None and not self.members:
+            raise DataError(f"no host sees the data: {unseen}")
         return names
 
     def lose(self, member: Member) -> None:

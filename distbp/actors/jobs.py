@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shlex
 import shutil
 import time
@@ -72,7 +73,7 @@ class Jobs:
             yield
         except (RuntimeError, ConnectionError, OSError, RayError) as error:
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            if "uthenticat" in str(error) or "401" in said or "403" in said:
+            if "uthenticat" in str(error) or re.search(r"status code 40[13]\b", said):
                 why = "set RAY_AUTH_TOKEN, or --token-file, to its token"
                 raise ClusterError(f"the cluster at {self._url} refuses this token: {why}") from error
             raise ClusterError(f"the cluster at {self._url}: {said}") from error
@@ -87,9 +88,11 @@ class Jobs:
             storage: a folder that all hosts see, for the run directory; None for the head's home.
 
         Raises:
-            UsageError: what is to be sent is not there, or too large.
+            UsageError: what is to be sent is not there, or too large; or a storage that depends on where a job runs.
             ClusterError: the cluster does not take it.
         """
+        if storage is not None and not storage.startswith(("/", "~")):
+            raise UsageError(f"--storage must be an absolute path, or one that begins with ~; found {storage!r}")
         name = f"distbp-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
         run_directory = f"{storage or '~/distbp-runs'}/{name}"
         package = Path(__file__).parents[1]
@@ -98,7 +101,7 @@ class Jobs:
             if upload:
                 arguments, data = staged(arguments, data, Path(folder))
                 environment["working_dir"] = folder
-            command = ["python", "-m", "distbp.cli.again", run_directory, *data, *arguments]
+            command = ["python", "-m", "distbp.cli.again", run_directory, *arguments, "--", *data]
             with self._told():
                 self._client.submit_job(
                     entrypoint=shlex.join(command),
@@ -146,9 +149,15 @@ class Jobs:
         return status
 
     def stop(self, name: str) -> None:
-        """End a job; its run keeps its checkpoints."""
+        """End a job; its run keeps its checkpoints.
+
+        Raises:
+            UsageError: it has ended before.
+        """
         with self._told():
-            self._client.stop_job(name)
+            is_stopping = self._client.stop_job(name)
+        if not is_stopping:
+            raise UsageError(f"{name} has ended already: {self.status(name)}")
 
     def fetch(self, name: str, target: Path, checkpoints: bool = False) -> None:
         """Bring a job's run directory here.
@@ -162,6 +171,7 @@ class Jobs:
             raise UsageError(f"{name} was not submitted by distbp: it has no run directory")
         if target.exists():
             raise UsageError(f"{target} exists already: choose another folder to fetch to")
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Ray's job API carries no files, but a job's words.
         command = ["python", "-m", "distbp.cli.again", "--pack", directory, *(["--checkpoints"] * checkpoints)]
         with self._told():
@@ -239,7 +249,10 @@ def _set_token(token_file: Path | None) -> None:
 
 
 def _checked_url(address: str) -> str:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # brackets that do not match
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--address must be the cluster's dashboard, such as http://HEAD:8265; found {address!r}")
     return address.rstrip("/")

@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 
 from distbp.actors.hosts import Hosts
 from distbp.errors import PeerLostError
-from distbp.parallel.mesh.factors import candidates, choose
+from distbp.parallel.mesh.factors import MEASURING_SECONDS, candidates, choose
 from distbp.parallel.mesh.view import View, servers_for
 
 
@@ -67,7 +67,7 @@ class Meeting:
 
         Return False if some may have agreed and others not, so that a new view is needed.
         """
-        members, patience = self._hosts.members, self._config.timeout
+        members, patience = self._hosts.members, self._config.timeout + MEASURING_SECONDS
         try:
             rates = ray.get([member.actor.rates.remote() for member in members], timeout=patience)
             itemsize = np.dtype(self._config.dtype).itemsize

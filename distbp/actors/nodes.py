@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distbp.actors.session import ray_session
+from distbp.data.mapped import Mapped
 from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.folders import memory_folder
 from distbp.version import __version__
 
 _ANSWER_SECONDS = 20.0
-_LOOKED_AT = 65_536
-"""Bytes of a file's beginning and of its end."""
 
 
 @dataclass(frozen=True)
@@ -72,38 +68,24 @@ def ask_nodes(address: str, insecure: bool) -> list[NodeReport]:
         return sorted(reports, key=lambda report: report.name)
 
 
-def see_alike(paths: Sequence[Path]) -> bool:
-    """Return whether every node has the same files at these paths as this process; within a session.
-
-    Size, time of the last change, beginning and end are compared.
-    """
+def see_alike(files: Sequence[Mapped]) -> bool:
+    """Return whether every node has the same files as this process; within a session."""
     import ray
     from ray.exceptions import RayError
 
-    here = _looks(paths)
-    calls = list(_on_every_node(_looks, paths))
-    if None in here or ray.wait(calls, num_returns=len(calls), timeout=_ANSWER_SECONDS)[1]:
+    calls = list(_on_every_node(_check, files))
+    if ray.wait(calls, num_returns=len(calls), timeout=_ANSWER_SECONDS)[1]:
         return False
     try:
-        return all(there == here for there in ray.get(calls))
-    except RayError:
+        ray.get(calls)
+    except RayError:  # of one that does not see them
         return False
+    return True
 
 
-def _looks(paths: Sequence[Path]) -> list[tuple[int, int, str] | None]:
-    """Return what tells files from others of the same names; None for what cannot be read."""
-    found: list[tuple[int, int, str] | None] = []
-    for path in paths:
-        try:
-            with path.open("rb") as file:
-                size, changed = os.fstat(file.fileno()).st_size, os.fstat(file.fileno()).st_mtime_ns
-                ends = file.read(_LOOKED_AT)
-                file.seek(max(0, size - _LOOKED_AT))
-                ends += file.read(_LOOKED_AT)
-            found.append((size, changed, hashlib.sha256(ends).hexdigest()))
-        except OSError:
-            found.append(None)
-    return found
+def _check(files: Sequence[Mapped]) -> None:
+    for each in files:
+        each.check()
 
 
 def _on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Any, str]:

@@ -1,6 +1,6 @@
 """What runs as a job on a cluster: ``distbp train``, again and again until it has come to an end of its own.
 
-``python -m distbp.cli.again RUN_DIRECTORY DATA.. [options]`` trains; with ``--pack RUN_DIRECTORY`` it says the run
+``python -m distbp.cli.again RUN_DIRECTORY [options] -- DATA..`` trains; with ``--pack RUN_DIRECTORY`` it says the run
 directory's files instead, for who has no other way to them.
 """
 
@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     run_directory, *rest = arguments
     path = Path(run_directory).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "distbp", "train", *rest, "--run-dir", str(path), "--resume", "auto"]
-    if not _computes_alone(rest):
-        command += ["--address", "auto"]  # a job is told its cluster by the environment
+    cluster = [] if _computes_alone(rest) else ["--address", "auto"]  # a job is told its cluster by the environment
+    run = ["--run-dir", str(path), "--resume", "auto", *cluster]
+    command = [sys.executable, "-m", "distbp", "train", *run, *rest]
     for attempt in range(1, _MOST_TRIES + 1):
         code = _run(command)
         if code >= 0:

@@ -49,6 +49,8 @@ def submit(
     from distbp.cli.progress import say
 
     data, options = _checked(arguments)
+    if run_dir is not None and run_dir.exists():
+        raise UsageError(f"{run_dir} exists already: choose another folder to fetch to")
     jobs = _jobs(address, token_file, insecure)
     name = jobs.submit(options, data, upload, storage)
     say(f"submitted {name}")
@@ -59,7 +61,6 @@ def submit(
     if status != "SUCCEEDED":
         raise TrainingError(f"job {name} {status.lower()}: see distbp logs {name} --address {address}")
     target = run_dir or Path("runs") / name
-    target.parent.mkdir(parents=True, exist_ok=True)
     jobs.fetch(name, target)
     click.echo(target)
 
@@ -147,7 +148,6 @@ def fetch(job: str, address: str, token_file: Path | None, insecure: bool, check
       distbp fetch distbp-20261123-181500-a1b2 --address http://head:8265 -o my-run
     """
     target = out or Path("runs") / job
-    target.parent.mkdir(parents=True, exist_ok=True)
     _jobs(address, token_file, insecure).fetch(job, target, checkpoints)
     click.echo(target)
 

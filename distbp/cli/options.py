@@ -205,7 +205,8 @@ _SETTINGS = (
     click.option("--servers", type=_COUNT, help="Partitions of the parameters between several hosts. Never changes the "
                  "result.  [default: as many as hosts; with two hosts each adds up for itself]"),
     click.option("--wire", metavar="NAME", default="exact", show_default=True,
-                 help="What travels between several hosts: exact, or float16 for half the bytes, which is lossy."),
+                 help="What travels between several hosts: exact, or float16 for half the bytes, which is lossy: the "
+                 "bits then depend on hosts, --servers and losses."),
     click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects."),
 )  # fmt: skip
 

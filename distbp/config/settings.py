@@ -153,7 +153,8 @@ class Config:
     servers: int | None = None
     """Partitions of the parameter vector between hosts (as many as hosts). Never changes the result."""
     wire: str = "exact"
-    """What travels between hosts: the numbers as they are, or as float16, which changes the result."""
+    """What travels between hosts: the numbers as they are, or as float16, which changes the result, also with
+    the hosts, the servers and what is lost."""
 
     checkpoint_seconds: float = 30.0
     """Seconds between checkpoints within an epoch; there is one at the end of each epoch in any case."""

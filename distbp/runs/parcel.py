@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 from distbp.errors import RunError
+from distbp.files import read_json, write_json
+from distbp.runs.directory import CONFIG
 
 _BEGIN, _END = "-----BEGIN RUN-----", "-----END RUN-----"
 
@@ -28,18 +32,36 @@ def unpack(said: str, target: Path) -> None:
     """Write the run directory that somebody's words hold; nothing is left behind if it is damaged.
 
     Raises:
-        RunError: it is damaged, or not there.
+        RunError: it is damaged or not there, or cannot be written.
     """
     text, end, _ = said.partition(_BEGIN)[2].partition(_END)
     if not end:
         raise RunError(f"nothing came for {target}: {(said.strip().splitlines() or ['no word'])[-1]}")
-    beside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         content = io.BytesIO(base64.b64decode("".join(text.split()), validate=True))
         with tarfile.open(fileobj=content, mode="r:gz") as archive:
             archive.extractall(beside, filter="data")
+        _leave_cluster(beside / CONFIG)
+        beside.chmod(0o777 & ~_umask())
         beside.rename(target)
-    except (ValueError, tarfile.TarError, OSError, EOFError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written: {error.strerror or error}") from error
+    except (ValueError, tarfile.TarError, EOFError) as error:
         raise RunError(f"what came for {target} is damaged: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _leave_cluster(config: Path) -> None:
+    """Let a run's settings name no cluster, which is not here: whoever resumes it here computes here."""
+    if config.exists():
+        settings = read_json(config)
+        if settings.get("address") is not None:
+            write_json(config, {**settings, "address": None})
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

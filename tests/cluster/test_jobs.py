@@ -80,6 +80,28 @@ def test_a_run_directory_comes_back_as_it_went(folder, checkpoints, tmp_path):
     assert (tmp_path / "back" / "checkpoints").exists() == checkpoints
 
 
+def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_path):
+    (folder / "config.json").write_text('{"address": "auto", "seed": 1}')
+    (tmp_path / ".back.partial").mkdir()
+    (tmp_path / ".back.partial" / "mine").touch()
+    unpack(pack(folder, False), tmp_path / "back")
+    assert json.loads((tmp_path / "back" / "config.json").read_text()) == {"address": None, "seed": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".back.partial", "back", "run"]
+    assert (tmp_path / ".back.partial" / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "http://head:8265", "--run-dir", "."], ". exists already: choose another folder to fetch to"),
+        (["--address", "http://[::1"], "--address must be the cluster's dashboard"),
+    ],
+)
+def test_what_would_fail_in_the_end_is_refused_at_once(options, message, capsys):
+    assert run(["submit", *options, "--", "train", "digits"], 0.0) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
     text = pack(folder, False)
     for damaged in (text[: len(text) // 2], text[:300] + "!" + text[301:], text[:300] + text[400:], "no run here"):
@@ -109,11 +131,11 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
-    for name in ("train.csv", "test.csv"):
+    for name in ("-train.csv", "test.csv"):
         (here / name).write_text("x,y,z\n" + "".join(f"{k / 7},{k % 2},{k}\n" for k in range(60)))
     (here / "settings.toml").write_text(f'test-file = "{here / "test.csv"}"\nhidden = [8, 4]\nepochs = 9\n')
     given = (
-        str(here / "train.csv"),
+        str(here / "-train.csv"),
         "--config",
         str(here / "settings.toml"),
         "--epochs",
@@ -125,7 +147,7 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     options, data = staged(options, data, there)
     for path in here.iterdir():
         path.unlink()
-    job = [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *data, *options]
+    job = [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *options, "--", *data]
     done = subprocess.run(job, cwd=there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())

@@ -54,7 +54,9 @@ _NOT_HIDDEN = 1 / 2
 _MEASURED_SECONDS = 0.3
 """For a product: so long that a share of the CPU, given by control groups in periods of 0.1 s, shows as what it is."""
 _MOST_SECONDS = 1.0
-"""For all of them together."""
+"""For all of them together, but for the first product of each."""
+MEASURING_SECONDS = 10.0
+"""What hosts may take to measure and answer."""
 
 
 class Rates(NamedTuple):

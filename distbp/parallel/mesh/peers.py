@@ -229,9 +229,15 @@ class Peer:
                     self.connection.sendall(header + body)
                 else:
                     self.connection.sendall(header)
-                    self.connection.sendall(body)
+                    _send_all(self.connection, body)
                 self.sent += len(header) + len(body)
                 ends.sent(frame)
+
+
+def _send_all(connection: socket.socket, body: memoryview) -> None:
+    """Send as long as something moves; sendall's timeout would be one for all of it."""
+    while len(body):
+        body = body[connection.send(body) :]
 
 
 _END = Frame(BEAT, -1, 0, 0, 0.0, 0)
@@ -239,7 +245,12 @@ _END = Frame(BEAT, -1, 0, 0, 0.0, 0)
 
 def measure(to: socket.socket, whence: socket.socket) -> float:
     """Return the bytes per second that come in from one peer while as many go out to another, which does the same."""
-    sender = threading.Thread(target=to.sendall, args=(bytes(_MEASURED),), daemon=True)
+
+    def send() -> None:
+        with suppress(OSError):  # whoever is gone is missed by others too
+            to.sendall(bytes(_MEASURED))
+
+    sender = threading.Thread(target=send, daemon=True)
     sender.start()
     half = memoryview(bytearray(_MEASURED // 2))
     _receive_into(whence, half)  # what has waited in buffers on the way comes at any speed

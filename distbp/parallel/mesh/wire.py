@@ -35,8 +35,8 @@ class Wire:
     """How sums and totals are packed.
 
     ``float16`` sends each chunk as halves (IEEE 754 binary16) with one scale; what rounding took away is added to what
-    is sent next (error feedback, Seide et al., 2014), so that nothing is lost for good. Numbers travel as they are
-    otherwise.
+    is sent next (error feedback, Seide et al., 2014), so that nothing is lost for good while a view lasts. Otherwise
+    numbers travel as they are.
     """
 
     def __init__(self, wire: str, dtype: str) -> None:
