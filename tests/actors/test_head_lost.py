@@ -13,7 +13,7 @@ import pytest
 
 import distbp
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.alone]
 
 CLUSTER = """
 import sys
