@@ -255,4 +255,6 @@ def _checked_url(address: str) -> str:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--address must be the cluster's dashboard, such as http://HEAD:8265; found {address!r}")
+    if "@" in parts.netloc:  # which messages would show
+        raise UsageError("--address must hold no password: the cluster's token comes from a file or the environment")
     return address.rstrip("/")

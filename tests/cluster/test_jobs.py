@@ -95,6 +95,10 @@ def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_p
     [
         (["--address", "http://head:8265", "--run-dir", "."], ". exists already: choose another folder to fetch to"),
         (["--address", "http://[::1"], "--address must be the cluster's dashboard"),
+        (
+            ["--address", "http://me:secret@head:8265"],
+            "Error: --address must hold no password: the cluster's token comes",
+        ),
     ],
 )
 def test_what_would_fail_in_the_end_is_refused_at_once(options, message, capsys):
