@@ -25,18 +25,7 @@ def folders() -> set[str]:
 
 
 def leftovers() -> set[str]:
-    """Return those of them that have no living owner: other runs on this machine are no concern of a test.
-
-    Of what another run is just making or removing that is true for a moment, so a second look counts too.
-    """
-    found = _without_owner()
-    if found:
-        time.sleep(0.3)
-        found &= _without_owner()
-    return found
-
-
-def _without_owner() -> set[str]:
+    """Return those of them that have no living owner: other runs on this machine are no concern of a test."""
     return {folder for folder in folders() if not _is_owned(Path(folder) / "owner")}
 
 

@@ -61,7 +61,6 @@ def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, n
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.alone
 def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
     before = folders()
     with nothing_left() as environment:
@@ -73,7 +72,6 @@ def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.alone
 def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path) -> None:
     before = leftovers()
     with nothing_left() as environment:

@@ -13,7 +13,7 @@ import pytest
 
 import distbp
 
-pytestmark = [pytest.mark.ray, pytest.mark.alone]
+pytestmark = pytest.mark.ray
 
 CLUSTER = """
 import sys

@@ -21,7 +21,7 @@ OPTIONS = ("--shards", "4", "--batch-size", "16", "--workers", "3", "--checkpoin
 LONG = 200
 """Epochs of many small steps, which take long between hosts and a few seconds in one process."""
 
-pytestmark = [pytest.mark.ray, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 
 class Cluster:
