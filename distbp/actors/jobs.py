@@ -169,9 +169,7 @@ class Jobs:
         directory = (self._info(name).metadata or {}).get(_RUN_DIRECTORY)
         if directory is None:
             raise UsageError(f"{name} was not submitted by distbp: it has no run directory")
-        if target.exists():
-            raise UsageError(f"{target} exists already: choose another folder to fetch to")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        check_target(target)
         # Ray's job API carries no files, but a job's words.
         command = ["python", "-m", "distbp.cli.again", "--pack", directory, *(["--checkpoints"] * checkpoints)]
         with self._told():
@@ -187,6 +185,12 @@ class Jobs:
             last = (said.strip().splitlines() or [status])[-1]
             raise RunError(f"the run directory of {name} could not be fetched: {last}")
         unpack(said, target)
+
+
+def check_target(target: Path) -> None:
+    """Raise UsageError if something is there where a run is to be fetched to."""
+    if target.exists():
+        raise UsageError(f"{target} exists already: choose another folder to fetch to")
 
 
 def staged(arguments: Sequence[str], data: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:

@@ -46,11 +46,12 @@ def submit(
     Example:
       distbp submit --address http://head:8265 -- train digits --workers 6 --epochs 50
     """
+    from distbp.actors.jobs import check_target
     from distbp.cli.progress import say
 
     data, options = _checked(arguments)
-    if run_dir is not None and run_dir.exists():
-        raise UsageError(f"{run_dir} exists already: choose another folder to fetch to")
+    if run_dir is not None:
+        check_target(run_dir)
     jobs = _jobs(address, token_file, insecure)
     name = jobs.submit(options, data, upload, storage)
     say(f"submitted {name}")

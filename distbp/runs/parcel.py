@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
-import os
-import shutil
 import tarfile
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from distbp.errors import RunError
 from distbp.files import read_json, write_json
@@ -37,20 +36,20 @@ def unpack(said: str, target: Path) -> None:
     text, end, _ = said.partition(_BEGIN)[2].partition(_END)
     if not end:
         raise RunError(f"nothing came for {target}: {(said.strip().splitlines() or ['no word'])[-1]}")
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        content = io.BytesIO(base64.b64decode("".join(text.split()), validate=True))
-        with tarfile.open(fileobj=content, mode="r:gz") as archive:
-            archive.extractall(beside, filter="data")
-        _leave_cluster(beside / CONFIG)
-        beside.chmod(0o777 & ~_umask())
-        beside.rename(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            beside = Path(folder) / target.name
+            beside.mkdir()
+            content = io.BytesIO(base64.b64decode("".join(text.split()), validate=True))
+            with tarfile.open(fileobj=content, mode="r:gz") as archive:
+                archive.extractall(beside, filter="data")
+            _leave_cluster(beside / CONFIG)
+            beside.rename(target)
+    except (ValueError, tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        raise RunError(f"what came for {target} is damaged: {error}") from error
     except OSError as error:
         raise RunError(f"{target} cannot be written: {error.strerror or error}") from error
-    except (ValueError, tarfile.TarError, EOFError) as error:
-        raise RunError(f"what came for {target} is damaged: {error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _leave_cluster(config: Path) -> None:
@@ -59,9 +58,3 @@ def _leave_cluster(config: Path) -> None:
         settings = read_json(config)
         if settings.get("address") is not None:
             write_json(config, {**settings, "address": None})
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -106,6 +106,14 @@ def test_what_would_fail_in_the_end_is_refused_at_once(options, message, capsys)
     assert message in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_is_not_told_as_damage(folder, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be written: "):
+        unpack(pack(folder, False), tmp_path / "file" / "back")
+    with pytest.raises(RunError, match="is damaged: "):
+        unpack("-----BEGIN RUN-----\nbm8gZ3ppcA==\n-----END RUN-----", tmp_path / "back")
+
+
 def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
     text = pack(folder, False)
     for damaged in (text[: len(text) // 2], text[:300] + "!" + text[301:], text[:300] + text[400:], "no run here"):
