@@ -78,6 +78,15 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
     assert command(["diff", str(one), str(other)], 0.0) == 1
 
 
+def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):
+    one, other = (begun(name, wire="float16", servers=servers) for name, servers in (("one", 1), ("other", 2)))
+    flip(other, 17, 2)
+    found = compare(one, other)
+    assert found.parting == Parting(17, 2)
+    assert len(found.causes) == 1
+    assert found.causes[0].startswith("wire float16: with it the hosts, --servers")
+
+
 def test_a_run_gives_the_same_bits_again(begun, capsys):
     run = begun("one")
     assert verify(run) == (30, None)
