@@ -1,0 +1,36 @@
+"""The connection between two hosts."""
+
+import socket
+import time
+
+from distbp.parallel.mesh.peers import PART, Frame, Peer
+
+
+class Nobody:
+    """Takes in nothing."""
+
+    def sent(self, frame):
+        pass
+
+    def lost(self, sender, why):
+        pass
+
+
+def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
+    body = bytes(range(256)) * 16_384  # 4 MiB, more than buffers on the way hold
+    listener = socket.create_server(("127.0.0.1", 0))
+    there = socket.create_connection(listener.getsockname())
+    here = listener.accept()[0]
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+    peer = Peer(here, 1, 0.4)
+    peer.start(Nobody())
+    peer.send(Frame(PART, 0, 0, 0, 1.0, 0), memoryview(body))
+    got = bytearray()
+    there.settimeout(5)
+    while len(got) < len(body):  # 32 times or more, which is twice the timeout
+        got += there.recv(1 << 17)
+        time.sleep(0.03)
+    assert body in got + there.recv(1 << 17)
+    peer.close()
+    there.close()
+    listener.close()
