@@ -15,6 +15,7 @@ from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim.rule import Rule
 from distbp.parallel.arithmetic import pin_threads
+from distbp.parallel.mesh.factors import factor_size
 from distbp.parallel.pool import two_versions
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span, cut
@@ -93,8 +94,11 @@ def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float,
 
 def job_of(config: Config, structure: Structure, rows: int, shards: int) -> Job:
     """Return what a step of these settings has to do."""
-    packed = config.wire == "float16"
-    return Job(rows, structure.bounds, shards, 2 if packed else np.dtype(config.dtype).itemsize, packed)
+    if config.wire == "float16":
+        return Job(rows, structure.bounds, shards, 2, is_packed=True)
+    largest = cut(rows, shards)[0].stop
+    factors = tuple(factor_size(structure, layer, largest) for layer in range(structure.depth))
+    return Job(rows, structure.bounds, shards, np.dtype(config.dtype).itemsize, factors=factors)
 
 
 def measure_machine(

@@ -17,10 +17,14 @@ A step on N hosts with K servers is taken apart as follows. Every time is that o
       core = forward pass of the last shard, and all shards before it
       for each layer l = L .. 1:  core += its backward pass
                                   link  = max(link, core) + its bytes / rate
-                                  core += its bytes * per_byte + its messages * per_message
+                                  core += its bytes * per_byte + its messages * per_message + its products
       step = max(core + update, link) + hops * latency
 
   A hop is a wait for others: one where every host adds up for itself, else two (sums there, totals back).
+
+- **Factors.** A layer may travel as its shards' factors instead (see distbp.parallel.mesh.factors): often fewer bytes,
+  but every host forms the products of all other hosts' shards. Of the layers those travel so with which the step is
+  the shortest.
 
 Not in it: hosts of different speed (the slowest decides), other traffic, a switch that carries less than all its links.
 """
@@ -28,8 +32,9 @@ Not in it: hosts of different speed (the slowest decides), other traffic, a swit
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from distbp.parallel.mesh.view import chunks_of, held, servers_for
@@ -51,6 +56,8 @@ class Job(NamedTuple):
     """Of a number between hosts: 4 as float32, 8 as float64, 2 as float16."""
     is_packed: bool = False
     """Whether numbers are converted for the way (float16)."""
+    factors: tuple[int, ...] = ()
+    """For each layer, how many numbers a shard of it has as factors; empty where no layer may travel so."""
 
     @property
     def parameters(self) -> int:
@@ -101,12 +108,16 @@ With them the model was 11 % to 23 % too quick for four hosts, which then had al
 class Load(NamedTuple):
     """What the exchange of a step asks of the host, or link and direction, that has the most."""
 
-    link_numbers: int
+    link_numbers: float
     """On its link in the busier direction."""
-    numbers: int
+    numbers: float
     """Sent and received together."""
-    messages: int
+    messages: float
     """Sent and received together."""
+
+    def part(self, share: float) -> Load:
+        """Return a part of it."""
+        return Load(*(share * count for count in self))
 
 
 class Step(NamedTuple):
@@ -124,10 +135,12 @@ class Step(NamedTuple):
     """Of the busiest link and direction."""
     messages: int
     """That the busiest host sends and receives."""
+    factored: tuple[int, ...] = ()
+    """The layers, counted from 0, that travel as their factors."""
 
 
 def load_of(job: Job, hosts: int, servers: int, per_host: int = 1) -> Load:
-    """Return what a step's exchange asks of the busiest host.
+    """Return what a step's exchange asks of the busiest host, if every layer travels as sums.
 
     >>> load_of(Job(1024, (0, 300_000, 900_000), 4, 4), hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
     1200000
@@ -154,20 +167,38 @@ def load_of(job: Job, hosts: int, servers: int, per_host: int = 1) -> Load:
     return Load(*(max(column) for column in zip(*loads, strict=True)))
 
 
+def factor_load(job: Job, layer: int, hosts: int, per_host: int = 1) -> Load:
+    """Return what a layer that travels as its factors asks of the busiest host."""
+    counts = _shards_of(job.shards, hosts, per_host)
+    most, fewest = max(counts), min(counts)
+    link, both = max((hosts - 1) * most, job.shards - fewest), (hosts - 2) * most + job.shards
+    return Load(link * job.factors[layer], both * job.factors[layer], both)
+
+
 @lru_cache(maxsize=256)
 def _sums(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
     """Return how many sums each host sends, which may be none."""
+    return tuple(len(held(span, shards)) for span in _spans(shards, hosts, per_host))
+
+
+@lru_cache(maxsize=256)
+def _shards_of(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
+    """Return how many shards each host has, which may be none."""
+    return tuple(span.stop - span.first for span in _spans(shards, hosts, per_host))
+
+
+def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
+    """Yield the shards of each host."""
     parts = cut(shards, hosts * per_host)
-    found = []
     for first in range(0, hosts * per_host, per_host):
         mine = parts[first : first + per_host]
-        found.append(len(held(Span(mine[0].first, mine[-1].stop), shards)) if mine else 0)
-    return tuple(found)
+        yield Span(mine[0].first, mine[-1].stop) if mine else Span(shards, shards)
 
 
 def step_of(
-    job: Job, machine: Machine, link: float, hosts: int, servers: int, per_host: int = 1, costs: Costs = FITTED
-) -> Step:
+    job: Job, machine: Machine, link: float, hosts: int, servers: int, per_host: int = 1, costs: Costs = FITTED,
+    factored: Sequence[int] = (),
+) -> Step:  # fmt: skip
     """Return what a step on so many hosts takes.
 
     Args:
@@ -178,48 +209,67 @@ def step_of(
         servers: partitions of the parameters; 0 if every host adds up everything for itself.
         per_host: workers on each host, a core for each.
         costs: of the exchange.
+        factored: the layers, counted from 0, that travel as their factors.
     """
     held_shards = cut(job.shards, hosts * per_host)[0].stop
-    load = load_of(job, hosts, servers, per_host)
-    wire = load.link_numbers * job.wire_bytes / link
-    core = load.numbers * job.wire_bytes * costs.per_byte + load.messages * costs.per_message
-    core += load.numbers * costs.per_packed * job.is_packed
-    weights = job.parameters
+    other_shards = job.shards - min(_shards_of(job.shards, hosts, per_host))
+    sums, weights = load_of(job, hosts, servers, per_host), job.parameters
     # A product of rows and weights for z, one for w's gradient, one for delta but in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
     busy = (held_shards - 1) * (machine.shard + machine.addition) + unit * weights
-    on_link = 0.0
-    for first, stop in reversed(_groups(job.bounds)):
+    on_link, link_bytes, messages = 0.0, 0.0, 0.0
+    for first, stop, layer in reversed(_groups(job.bounds, tuple(factored))):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
-        share = (stop - first) / weights
-        on_link = max(on_link, busy) + share * wire
-        busy += share * core
+        is_factored = layer in factored
+        load = factor_load(job, layer, hosts, per_host) if is_factored else sums.part((stop - first) / weights)
+        bytes_of_layer = load.link_numbers * job.wire_bytes
+        on_link = max(on_link, busy) + bytes_of_layer / link
+        busy += load.numbers * (job.wire_bytes * costs.per_byte + costs.per_packed * job.is_packed)
+        busy += load.messages * costs.per_message
+        if is_factored:
+            busy += other_shards / per_host * unit * (stop - first)
+        link_bytes, messages = link_bytes + bytes_of_layer, messages + load.messages
     latency = costs.latency * (0 if hosts == 1 else 1 if not servers else 2)
     compute = held_shards * machine.shard + (held_shards - 1) * machine.addition + machine.update
     seconds = max(busy + machine.update, on_link if hosts > 1 else 0.0) + latency
-    return Step(hosts, servers, seconds, compute, wire, load.link_numbers * job.wire_bytes, load.messages)
+    told = link_bytes / link, round(link_bytes), round(messages), tuple(factored)
+    return Step(hosts, servers, seconds, compute, *told)
 
 
-def _groups(bounds: Sequence[int]) -> list[tuple[int, int]]:
-    """Return where the layers that travel together begin and end, the first ones first."""
-    firsts = sorted({bounds[chunk.layer] for chunk in chunks_of(bounds, 0)})
-    return list(zip(firsts, [*firsts[1:], bounds[-1]], strict=True))
+@lru_cache(maxsize=256)
+def _groups(bounds: tuple[int, ...], factored: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """Return where the layers that travel together begin and end, and the first of them; the first ones first."""
+    layers = sorted({chunk.layer for chunk in chunks_of(bounds, 0, factored)})
+    firsts = [bounds[layer] for layer in layers]
+    return list(zip(firsts, [*firsts[1:], bounds[-1]], layers, strict=True))
 
 
 def best_step(
     job: Job, machine: Machine, link: float, hosts: int, servers: int | None = None, per_host: int = 1,
     costs: Costs = FITTED,
 ) -> Step:  # fmt: skip
-    """Return the step with the number of servers that makes it quickest, or with the wanted number.
+    """Return the step with the servers, or the wanted number of them, and the factors that make it quickest.
 
-    Where several are as quick it is the number that a run has by itself.
+    Where several are as quick it is the number of servers that a run has by itself.
     """
     usual = servers_for(servers, hosts) if hosts > 1 else 0
     choices = [usual]
     if servers is None and hosts > 2:
         choices += [1 << power for power in range((hosts - 1).bit_length())]
-    steps = [step_of(job, machine, link, hosts, number, per_host, costs) for number in choices]
+    steps = [
+        step_of(job, machine, link, hosts, number, per_host, costs, factored)
+        for number in choices
+        for factored in (_factor_choices(job) if hosts > 1 else [()])
+    ]
     return min(steps, key=lambda step: step.seconds)
+
+
+def _factor_choices(job: Job) -> list[tuple[int, ...]]:
+    """Return the sets of layers that may travel as factors: none, and those first that save the most for a product."""
+    sizes = [stop - first for first, stop in pairwise(job.bounds)]
+    layers = [layer for layer, numbers in enumerate(job.factors) if numbers < sizes[layer]]
+    layers.sort(key=lambda layer: job.factors[layer] / sizes[layer])
+    return [tuple(sorted(layers[:count])) for count in range(len(layers) + 1)]
 
 
 def host_counts(least: int, most: int) -> list[int]:

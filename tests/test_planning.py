@@ -9,7 +9,18 @@ from distbp.bench import CASES
 from distbp.calibration import job_of, measure_machine, plan_hosts
 from distbp.config import Config
 from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
-from distbp.planning import FITTED, Costs, Job, Machine, best_step, host_counts, load_of, step_of, stops_paying
+from distbp.planning import (
+    FITTED,
+    Costs,
+    Job,
+    Machine,
+    best_step,
+    factor_load,
+    host_counts,
+    load_of,
+    step_of,
+    stops_paying,
+)
 from distbp.pools import initial_state
 from distbp.problem import settle
 
@@ -109,6 +120,30 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
     assert load.messages == max(messages[host] for host in range(hosts)) + 2 * (hosts - 1)  # and the reports
 
 
+@pytest.mark.parametrize("per_host", [1, 2])
+@pytest.mark.parametrize(("hosts", "shards"), [(2, 2), (2, 7), (3, 12), (4, 5), (9, 4)])
+def test_the_load_of_factors_is_that_of_the_exchange(hosts: int, shards: int, per_host: int) -> None:
+    view = View(1, (("", 0),) * hosts, (per_host,) * hosts, servers_of(hosts), shards, "exact", 1.0)
+    counts = [span.stop - span.first for span in (view.span(host, shards) for host in range(hosts))]
+    sent = [(hosts - 1) * count for count in counts]
+    received = [shards - count for count in counts]
+    load = factor_load(job(shards, factors=(7, 100, 0)), 1, hosts, per_host)
+    assert load.link_numbers == 100 * max(*sent, *received)
+    assert load.messages == max(map(sum, zip(sent, received, strict=True)))
+    assert load.numbers == 100 * load.messages
+
+
+def test_layers_travel_as_factors_where_the_link_is_slow_and_the_products_are_quick() -> None:
+    factors = (100_000, 300_000, 2_000)  # the second layer has more of them than parameters
+    found = {link: best_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
+    assert {link: step.factored for link, step in found.items()} == {1e6: (0, 2), 1e12: ()}
+    without = best_step(job(4), MACHINE, 1e6, 2, costs=FREE)
+    assert found[1e6].seconds < without.seconds
+    assert found[1e6].link_bytes == 4 * (2 * (100_000 + 2_000) + BOUNDS[2] - BOUNDS[1])
+    idle = MACHINE._replace(shard=10.0)
+    assert best_step(job(4, factors=factors), idle, 1e6, 2, costs=FREE).factored == ()
+
+
 def test_hosts_beyond_the_shards_do_not_help() -> None:
     at_most = step_of(job(4), MACHINE, np.inf, 4, 4)
     more = step_of(job(4), MACHINE, np.inf, 8, 8)
@@ -152,7 +187,7 @@ def test_the_measured_parts_add_up_to_a_step(digits) -> None:
     assert machine.update > 0
     assert job_of(config, structure, 256, 4).wire_bytes == 4
     lossy = Config(batch_size=256, wire="float16", dtype="float64")
-    assert job_of(lossy, structure, 256, 4)[3:] == (2, True)
+    assert job_of(lossy, structure, 256, 4)[3:] == (2, True, ())
 
 
 def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits) -> None:

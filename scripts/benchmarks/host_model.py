@@ -15,7 +15,8 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from distbp.calibration import job_of, measure_machine
 from distbp.data import load
 from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.mesh.view import servers_for
-from distbp.planning import FITTED, Costs, Job, Machine, Step, step_of
+from distbp.planning import FITTED, Costs, Job, Machine, Step, best_step
 from distbp.pools import initial_state
 from distbp.problem import settle
 
@@ -81,7 +82,7 @@ class Model:
 
     def __init__(self, points: Sequence[Point], data: Path) -> None:
         """Take the gradient's time from the points with one host, in proportion to the rows; the rest is measured."""
-        self._jobs: dict[str, tuple[Job, Machine]] = {}
+        self._jobs: dict[str, tuple[Callable[[int], Job], Machine]] = {}
         data_set = load(data)
         for point in points:
             if point.hosts == 1:
@@ -90,7 +91,7 @@ class Model:
                 with pin_threads(1):
                     machine = measure_machine(structure, config, data_set.train, state, 1, 1.0)
                 machine = machine._replace(shard=point.step * point.cpus - machine.update)
-                self._jobs[point.case] = job_of(config, structure, config.batch_size, 1), machine
+                self._jobs[point.case] = partial(job_of, config, structure, config.batch_size), machine
 
     def described(self) -> str:
         """Return what the arithmetic was found to take."""
@@ -99,14 +100,14 @@ class Model:
 
     def step(self, point: Point, costs: Costs) -> Step:
         """Return what the model expects of a point."""
-        job, machine = self._jobs[point.case]
-        job, machine = job._replace(shards=point.hosts), machine._replace(shard=machine.shard / point.hosts)
+        make_job, machine = self._jobs[point.case]
+        job, machine = make_job(point.hosts), machine._replace(shard=machine.shard / point.hosts)
         if point.wire == "float16":
-            job = job._replace(wire_bytes=2, is_packed=True)
+            job = job._replace(wire_bytes=2, is_packed=True, factors=())
         link = 1000 * Setting(point.hosts, point.rate, point.cpus).bytes_per_ms
         servers = servers_for(None, point.hosts)
         slower = 1 / point.cpus
-        return step_of(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
+        return best_step(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
 
 
 def fit(points: Sequence[Point], model: Model) -> Costs:
@@ -129,10 +130,13 @@ def table(points: Sequence[Point], model: Model, costs: Costs, checked: Sequence
             [
                 point.case, point.wire, str(point.hosts), point.rate, f"{1000 * point.step:.1f}",
                 f"{1000 * step.seconds:.1f}", f"{100 * (step.seconds / point.step - 1):+.0f} %",
-                f"{step.link_bytes / 1e6:.2f}", "checked" if point.hosts in checked else "fitted",
+                f"{step.link_bytes / 1e6:.2f}", ", ".join(map(str, step.factored)),
+                "checked" if point.hosts in checked else "fitted",
             ]
         )  # fmt: skip
-    return markdown(["case", "wire", "hosts", "link", "measured ms", "model ms", "error", "MB per link", ""], rows)
+    return markdown(
+        ["case", "wire", "hosts", "link", "measured ms", "model ms", "error", "MB per link", "factors", ""], rows
+    )
 
 
 def read_points(path: Path) -> Iterator[Point]:
