@@ -66,11 +66,16 @@ class Member:
 
 @dataclass
 class _Coming:
+    """A host whose process is starting, or that is getting ready: what it waits for is the end of a call."""
+
     actor: Any
-    pulse: Any
     node: str
     numbers: tuple[int, ...]
-    since: float
+    call: Any
+    until: float
+    """When it is given up."""
+    member: Member | None = None
+    """What it becomes, once its process has answered."""
 
 
 class Hosts:
@@ -91,7 +96,10 @@ class Hosts:
         self.members: list[Member] = []
         """Those that take part, in the order of their shards."""
         self.newcomers: list[Member] = []
-        """Those that have come and do not take part yet."""
+        """Those that are ready and do not take part yet."""
+        self.blind = 0
+        """Places for workers on hosts that do not see the data, which are left out."""
+        self._unseen: DataError | None = None
         self._coming: list[_Coming] = []
         self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
 
@@ -107,66 +115,101 @@ class Hosts:
                 self._not_before[node, free] = now + _AGAIN_SECONDS
                 shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
                 actor = shell.remote(self.structure, self.config, self._rows)
-                self._coming.append(_Coming(actor, actor.pulse.remote(), node, free, now))
+                until = now + longest_start(self.config)
+                self._coming.append(_Coming(actor, node, free, actor.pulse.remote(), until))
+
+    @property
+    def is_anybody_coming(self) -> bool:
+        """Whether somebody may be ready later who is not now."""
+        return bool(self._coming)
+
+    @property
+    def is_anybody_getting_ready(self) -> bool:
+        """Whether somebody has come who is not ready yet, and may take --wait for it."""
+        return any(coming.member is not None for coming in self._coming)
 
     def look(self) -> None:
-        """Take in newcomers that have answered; who has died or takes too long is given up.
+        """See who has come or got ready; who has died or takes too long is given up.
+
+        A newcomer gets its rows and its memory here, while the others go on.
 
         Raises:
-            PeerLostError: it cannot be started at all.
+            PeerLostError: one cannot be started at all, or has failed.
+            ClusterError: one has too little shared memory.
         """
-        come, now = [], time.monotonic()
         for coming in list(self._coming):
-            if ray.wait([coming.pulse], timeout=0)[0]:
+            if ray.wait([coming.call], timeout=0)[0]:
                 self._coming.remove(coming)
-                try:
-                    come.append(Member(coming.actor, ray.get(coming.pulse), coming.numbers))
-                except RayActorError as error:
-                    said = str(error).strip()
-                    if "creation task" in said:  # it would fail again and again
-                        self._not_before[coming.node, coming.numbers] = math.inf
-                        raise PeerLostError(f"a host could not start: {said.splitlines()[-1].strip()}") from error
-            elif now - coming.since > longest_start(self.config):
+                if coming.member is None:
+                    self._answered(coming)
+                else:
+                    self._got_ready(coming, coming.member)
+            elif time.monotonic() > coming.until:
                 self._coming.remove(coming)
                 ray.kill(coming.actor)
-        for text in other_arithmetic(member.pulse for member in come):
+                if coming.member is not None:
+                    self.note(f"{coming.member.name} was not ready within {self.config.wait:g} s (--wait)")
+
+    def _answered(self, coming: _Coming) -> None:
+        """Let a host get ready whose process has started."""
+        try:
+            pulse = ray.get(coming.call)
+        except RayActorError as error:
+            said = str(error).strip()
+            if "creation task" in said:  # it would fail again and again
+                self._not_before[coming.node, coming.numbers] = math.inf
+                raise PeerLostError(f"a host could not start: {said.splitlines()[-1].strip()}") from error
+            return
+        for text in other_arithmetic([pulse]):
             self.note(text)
-        self.newcomers += come
+        coming.member = Member(coming.actor, pulse, coming.numbers)
+        coming.call = coming.actor.begin.remote([self._placement.strategy(number) for number in coming.numbers])
+        coming.until = time.monotonic() + self.config.wait
+        self._coming.append(coming)
+
+    def _got_ready(self, coming: _Coming, member: Member) -> None:
+        """Take in a host that is ready, or give it up."""
+        try:
+            member.address = ray.get(coming.call)
+            self.newcomers.append(member)
+        except RayActorError:
+            self.note(f"{member.name} died as it began")
+        except RayTaskError as error:
+            self._not_before[coming.node, coming.numbers] = math.inf  # it would fail again and again
+            ray.kill(member.actor)
+            raise_cause(error)
+            if not isinstance(error.cause, DataError):
+                raise failed(member.name, error) from error
+            self.blind += len(member.numbers)
+            self._unseen = error.cause
+            self.note(f"{member.name} does not see the data ({error.cause}): it is left out")
 
     def take_in(self, state: Any, step: int) -> list[str]:
-        """Let the newcomers take part, going on from ``state``; return their names. Who cannot is left out.
+        """Let the newcomers take part, going on from ``state``; return their names. Who does not answer is left out.
 
         Raises:
-            ClusterError: one has too little shared memory.
             DataError: nobody is there who sees the data.
         """
-        members, self.newcomers = self.newcomers, []
-        calls = [
-            member.actor.begin.remote(state, step, [self._placement.strategy(number) for number in member.numbers])
-            for member in members
-        ]
+        newcomers, self.newcomers = self.newcomers, []
+        calls = [member.actor.restart.remote(state, step) for member in newcomers]
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
-        names, unseen = [], None
-        for member, call in zip(members, calls, strict=True):
-            why = f"did not begin within {self.config.wait:g} s (--wait)"
+        names = []
+        for member, call in zip(newcomers, calls, strict=True):
+            why = f"did not take the state within {self.config.wait:g} s (--wait)"
             if ray.wait([call], timeout=0)[0]:
                 try:
-                    member.address = ray.get(call)
+                    ray.get(call)
                     self.members.append(member)
                     names.append(member.name)
                     continue
                 except RayTaskError as error:
-                    raise_cause(error)
-                    if not isinstance(error.cause, DataError):
-                        raise failed(member.name, error) from error
-                    why, unseen = f"does not see the data ({error.cause})", error.cause
-                    self._not_before[member.pulse.node, member.numbers] = math.inf
+                    raise failed(member.name, error) from error
                 except RayActorError:
                     why = "died as it began"
             self.note(f"{member.name} {why} in step {step}: it is left out")
             ray.kill(member.actor)
-        if unseen is not None and not self.members:
-            raise DataError(f"no host sees the data: {unseen}")
+        if self._unseen is not None and not self.members:
+            raise DataError(f"no host sees the data: {self._unseen}")
         return names
 
     def lose(self, member: Member) -> None:
@@ -183,7 +226,8 @@ class Hosts:
     def stop(self) -> None:
         """End all hosts' actors, and with them their workers."""
         try:
-            calls = [member.actor.close.remote() for member in self.members]
+            ready = [coming.member for coming in self._coming if coming.member is not None]
+            calls = [member.actor.close.remote() for member in (*self.members, *self.newcomers, *ready)]
             if calls:
                 ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
         except RayError:  # they are killed in any case

@@ -53,12 +53,12 @@ class _Host(Alive):
         self._host: Host
         self._places: Places
 
-    def begin(self, state: Array, step: int, strategies: Sequence[Any]) -> tuple[str, int]:
-        """Go on from this state after ``step`` steps, with a worker for each of these places; return the address."""
+    def begin(self, strategies: Sequence[Any]) -> tuple[str, int]:
+        """Get the rows, make room, and start a worker for each of these places; return this host's address."""
         address = ray.util.get_node_ip_address()
         x, y, factor, _, encoding = self._rows
         rows = Rows(got(x), got(y), factor, encoding=encoding)
-        self._host = Host(self._structure, self._config, rows, len(strategies), state, step, address)
+        self._host = Host(self._structure, self._config, rows, len(strategies), address)
         exchange, self._strategies = self._host.exchange, strategies
 
         def start(number: int) -> Any:
@@ -144,7 +144,7 @@ class _Host(Alive):
         return self._host.state(step)
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Go on from this state after ``step`` steps."""
         self._host.restart(state, step)
 
     def bytes_sent(self) -> int:

@@ -63,12 +63,12 @@ class HostsPath:
         step, state = self._kept
         deadline = time.monotonic() + self._config.wait
         places = 0
-        while places < least:
+        while places < least or (not self._hosts.newcomers and self._hosts.is_anybody_coming):
             if self._head.look(step):
                 self._hosts.start()
             self._hosts.look()
-            places = sum(len(member.numbers) for member in self._hosts.newcomers)
-            if time.monotonic() > deadline:
+            places = sum(len(member.numbers) for member in self._hosts.newcomers) + self._hosts.blind
+            if time.monotonic() > deadline and not self._hosts.is_anybody_getting_ready:
                 raise ClusterError(
                     f"hosts for {places} of {least} workers came within {self._config.wait:g} s (--wait) in step {step}"
                 )
@@ -234,7 +234,7 @@ class HostsPath:
             self._hosts.start()
         try:
             self._hosts.look()
-        except PeerLostError as error:  # the others are not concerned
+        except (PeerLostError, ClusterError) as error:  # the others are not concerned
             self._hosts.note(str(error))
         if self._hosts.newcomers:
             self._pause()

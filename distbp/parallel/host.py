@@ -15,6 +15,7 @@ from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
+from distbp.optim import optimizer_of
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.mesh.factors import Factors, FactorStore, Products, Rates, candidates
@@ -37,10 +38,8 @@ class Host:
     :meth:`serve` runs in a thread of its own; the other methods are the driver's, one at a time.
     """
 
-    def __init__(
-        self, structure: Structure, config: Config, rows: Rows, places: int, state: Array, step: int, address: str
-    ) -> None:
-        """Go on from ``state`` after ``step`` steps, with room for so many workers; listen at ``address``.
+    def __init__(self, structure: Structure, config: Config, rows: Rows, places: int, address: str) -> None:
+        """Make room for so many workers and for a state, which :meth:`restart` brings; listen at ``address``.
 
         Raises:
             ClusterError: there is too little shared memory, or the address is not this host's.
@@ -49,12 +48,10 @@ class Host:
         self._exit = ExitStack()
         self._listener: socket.socket = self._exit.enter_context(listen(address))
         folder = self._exit.enter_context(private_folder(memory_folder()))
-        slots, parameters = state.shape
+        state_rows = 1 + len(optimizer_of(config).slots)
         sums = buffers_for(config.shards, config.shards)  # whoever joins later
-        shape = Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
+        shape = Shape(state_rows, structure.parameter_count, config.dtype, places, sums, config.shards, structure.depth)
         self.exchange = Exchange(folder, shape, create=True)
-        self.exchange.states[step % 2] = state
-        self.exchange.go_to(step)
         self.place: tuple[Path, Shape] = folder, shape
         """Where workers find the shared memory."""
         self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
@@ -62,7 +59,7 @@ class Host:
         self._structure, self._dtype, self._cores = structure, config.dtype, places
         self._products = Products(structure, config, rows)
         self._store = FactorStore(folder, structure, config.shards, self._products.rows, config.dtype, create=True)
-        server = make_server(structure, config, order, self.exchange.states, step)
+        server = make_server(structure, config, order, self.exchange.states, 0)
         self._rounds = Rounds(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)
         if channel is None:
@@ -147,7 +144,7 @@ class Host:
         return state
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Go on from this state after ``step`` steps."""
         self.exchange.go_to(step)
         self.exchange.states[step % 2] = state
         self._records.clear()

@@ -39,7 +39,8 @@ class Cluster:
             self.add(count, self.initial, 0)
 
     def add(self, count, state, step):
-        host = Host(STRUCTURE, self.settings, table(), max(1, count), state, step, "127.0.0.1")
+        host = Host(STRUCTURE, self.settings, table(), max(1, count), "127.0.0.1")
+        host.restart(state, step)
         self.hosts.append(host)
         targets = [(host.serve, ())]
         for place in range(count):

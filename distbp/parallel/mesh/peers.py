@@ -30,7 +30,7 @@ _HEADER = struct.Struct("<BqIIdI")
 BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
 _LONGEST_REPORT = 1 << 24
 _MEASURED = 1 << 20
-"""Bytes that tell how quick a link is, so many that the tokens of a shaped link and the way of a message count little."""
+"""Bytes that tell how quick a link is, so many that what a shaped link lets through at once counts little."""
 _ROUNDS = 5
 """Times that they are sent; a host with a share of the CPU stands still for 0.05 s now and then."""
 _SMALL = 1 << 15
@@ -249,8 +249,8 @@ _END = Frame(BEAT, -1, 0, 0, 0.0, 0)
 def measure(to: socket.socket, whence: socket.socket) -> float:
     """Return the bytes per second that come in from one peer while as many go out to another, which does the same.
 
-    The best of some rounds counts, since whatever else a host does only makes a round longer. Each round is asked for by
-    who receives, whose clock runs from there on: so nothing that waits in buffers on the way comes at any speed.
+    The best of some rounds counts, since whatever else a host does only makes a round longer. Whoever receives asks for
+    each round, and its clock runs from there on: so nothing has waited in buffers on the way and comes at any speed.
     """
     whole, asked = memoryview(bytearray(_MEASURED)), memoryview(bytearray(1))
     best = math.inf
