@@ -20,7 +20,7 @@ chmod 600 "$token"
 head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$token"
 export RAY_AUTH_TOKEN_PATH=$token
 port=$((20000 + SLURM_JOB_ID % 20000))
-# Short, since sockets lie in it; on the node's own disk.
+# Short, since sockets lie in it; on each node's own disk, where Ray makes what the head names.
 folder=$(mktemp -d /tmp/distbp-XXXXXX)
 
 head_host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -30,6 +30,7 @@ steps=()
 end() {
     for step in "${steps[@]}"; do kill "$step" 2>/dev/null || true; done
     wait 2>/dev/null || true
+    timeout 30 srun --overlap rm -rf "$folder" || true
     rm -rf "$token" "$folder"
 }
 trap end EXIT

@@ -82,6 +82,11 @@ def test_the_slurm_script_is_a_script_and_asks_for_its_data():
     assert "usage: sbatch" in done.stderr
 
 
+@pytest.mark.parametrize("name", [*LAUNCHED, "Dockerfile"])
+def test_what_the_bits_depend_on_is_pinned(name):
+    assert re.search(r"'ray\[default\]==2\.60\.0' numpy==\d+\.\d+\.\d+ ", (CLUSTER / name).read_text())
+
+
 def test_versions_are_those_of_the_package():
     from distbp import __version__
 
