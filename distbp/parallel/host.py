@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from distbp.parallel.rounds import Rounds
 from distbp.parallel.worker import buffers_for
 
 _NEWS_SECONDS = 0.25
+_LOOK_SECONDS = 0.02
 
 
 class Host:
@@ -78,6 +80,8 @@ class Host:
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view, as host number ``here``; return who did not come, and why."""
         self.leave()
+        if view.measures:
+            self._wait_for_workers(view.timeout / 2)
         self._mesh = Mesh(view, here, step, self._structure, self._dtype, self._order)
         self.exchange.factored[:] = 0
         try:
@@ -87,6 +91,12 @@ class Host:
             return error.why
         self._rounds.mesh = self._mesh
         return {}
+
+    def _wait_for_workers(self, patience: float) -> None:
+        """Wait until this host's workers are there: while they start, links and products seem slower than they are."""
+        deadline = time.monotonic() + patience
+        while not self.exchange.beats[: self._cores].all() and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
 
     def rates(self) -> Rates:
         """Return how quick this host's link is, as :meth:`meet` has found, and its products."""

@@ -10,7 +10,7 @@ from typing import Any
 from distbp.errors import RunError, UsageError
 from distbp.files import read_json
 from distbp.report.numbers import mapping, number, text
-from distbp.runs.directory import CONFIG, METRICS, SUMMARY, is_held, read_metrics
+from distbp.runs.directory import CONFIG, METRICS, SUMMARY, is_held, read_metrics, state_of
 from distbp.runs.timeline import NAME as TIMELINE
 from distbp.runs.timeline import read_timeline
 
@@ -33,15 +33,14 @@ class Run:
     timeline: list[Mapping[str, Any]]
     notes: tuple[str, ...]
     """What could not be read."""
-    is_going_on: bool
+    standing: str
+    """See :func:`distbp.runs.directory.state_of`."""
 
     @property
     def state(self) -> str:
         """How the run stands: finished, going on, interrupted, failed, or left, where no end was recorded."""
-        if self.summary:
-            return "finished"
-        if self.is_going_on:
-            return "going on"
+        if self.standing != "left":
+            return self.standing
         last = self.timeline[-1] if self.timeline else {}
         return str(last["how"]) if last.get("how") in ("interrupted", "failed") else "left"
 
@@ -102,7 +101,7 @@ def read_run(path: Path, name: str) -> Run:
         except RunError as error:
             notes.append(str(error))
     epochs = [record for record in epochs if number(record.get("epoch")) is not None]
-    return Run(path, name, settings, epochs, summary, timeline, tuple(notes), is_held(path))
+    return Run(path, name, settings, epochs, summary, timeline, tuple(notes), state_of(path))
 
 
 def names_of(paths: list[Path]) -> list[str]:

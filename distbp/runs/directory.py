@@ -79,6 +79,13 @@ def _lock(handle: int) -> None:
     return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def state_of(path: Path) -> str:
+    """Return how the run in a directory stands: ``finished``, ``going on``, or ``left`` (it may be resumed)."""
+    if (path / SUMMARY).exists():
+        return "finished"
+    return "going on" if is_held(path) else "left"
+
+
 def is_held(path: Path) -> bool:
     """Return whether a process is writing a run into this folder now, as far as the platform can tell."""
     try:

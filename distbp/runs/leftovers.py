@@ -11,7 +11,7 @@ from typing import Any
 
 from distbp.errors import RunError
 from distbp.files import read_json
-from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, is_held, read_metrics
+from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, read_metrics, state_of
 
 _SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
 _DEEPEST = 3
@@ -30,7 +30,7 @@ class FoundRun:
     began: float
     """When its settings were written, in seconds since 1970."""
     state: str
-    """``finished``, ``going on``, ``left`` (it may be resumed) or ``broken``."""
+    """See state_of; or ``broken``."""
     settings: Mapping[str, Any]
     last: Mapping[str, Any]
     """The summary of a finished run, else the last epoch's record."""
@@ -72,14 +72,13 @@ def read_run(path: Path) -> FoundRun | None:
     if not isinstance(settings, dict) or not settings.keys() >= _SETTINGS_OF_A_RUN:
         return None
     try:
-        if (path / SUMMARY).exists():
-            return FoundRun(path, began, "finished", settings, read_json(path / SUMMARY))
-        records = read_metrics(path)
+        state = state_of(path)
+        last = read_json(path / SUMMARY) if state == "finished" else _last(read_metrics(path))
     except RunError:
         return FoundRun(path, began, "broken", settings, {})
-    return FoundRun(path, began, "going on" if is_held(path) else "left", settings, _mapping(records))
+    return FoundRun(path, began, state, settings, last)
 
 
-def _mapping(records: list[Any]) -> Mapping[str, Any]:
+def _last(records: list[Any]) -> Mapping[str, Any]:
     """Return the last record that is one, whatever somebody may have written behind it."""
     return next((record for record in reversed(records) if isinstance(record, dict)), {})

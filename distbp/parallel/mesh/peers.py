@@ -31,8 +31,8 @@ BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
 _LONGEST_REPORT = 1 << 24
 _MEASURED = 1 << 20
 """Bytes that tell how quick a link is, so many that what a shaped link lets through at once counts little."""
-_ROUNDS = 5
-"""Times that they are sent; a host with a share of the CPU stands still for 0.05 s now and then."""
+_ROUNDS, _PAUSE = 8, 0.02
+"""Times that they are sent, and the seconds before each: a host with a share of the CPU may stand still for 0.05 s."""
 _SMALL = 1 << 15
 """Bytes below which one system call is quicker than a copy saved."""
 
@@ -260,6 +260,7 @@ def measure(to: socket.socket, whence: socket.socket) -> float:
             to.sendall(bytes(_MEASURED))
 
     for _ in range(_ROUNDS):
+        time.sleep(_PAUSE)
         began = time.perf_counter()
         whence.sendall(b"\1")
         _receive_into(to, asked)
