@@ -30,8 +30,8 @@ steps=()
 end() {
     for step in "${steps[@]}"; do kill "$step" 2>/dev/null || true; done
     wait 2>/dev/null || true
-    timeout 30 srun --overlap rm -rf "$folder" || true
-    rm -rf "$token" "$folder"
+    rm -rf "$token"
+    timeout 10 srun --overlap rm -rf "$folder" 2>/dev/null || rm -rf "$folder"
 }
 trap end EXIT
 

@@ -17,7 +17,8 @@ A step on N hosts with K servers is taken apart as follows. Every time is that o
       core = forward pass of the last shard, and all shards before it
       for each layer l = L .. 1:  core += its backward pass
                                   link  = max(link, core) + its bytes / rate
-                                  core += its bytes * per_byte + its messages * per_message + its products
+                                  core += its bytes * per_byte + its messages * per_message
+                                  core += the others' products and their additions, if it travels as factors
       step = max(core + update, link) + hops * latency
 
   A hop is a wait for others: one where every host adds up for itself, else two (sums there, totals back).
@@ -31,14 +32,14 @@ Not in it: hosts of different speed (the slowest decides), other traffic, a swit
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from distbp.parallel.mesh.view import chunks_of, held, servers_for
-from distbp.parallel.shards import Span, cut
+from distbp.parallel.mesh.load import factor_load, load_of_layer, shards_of
+from distbp.parallel.mesh.view import chunks_of, servers_for
+from distbp.parallel.shards import cut
 
 _WORTH_IT = 1.1
 """By how much a step must become quicker for more hosts to pay."""
@@ -105,21 +106,6 @@ With them the model was too quick for four hosts: by 4 % (mnist), 11 % (wide) an
 """
 
 
-class Load(NamedTuple):
-    """What the exchange of a step asks of the host, or link and direction, that has the most."""
-
-    link_numbers: float
-    """On its link in the busier direction."""
-    numbers: float
-    """Sent and received together."""
-    messages: float
-    """Sent and received together."""
-
-    def part(self, share: float) -> Load:
-        """Return a part of it."""
-        return Load(*(share * count for count in self))
-
-
 class Step(NamedTuple):
     """A step as the model expects it."""
 
@@ -139,62 +125,6 @@ class Step(NamedTuple):
     """The layers, counted from 0, that travel as their factors."""
 
 
-def load_of(job: Job, hosts: int, servers: int, per_host: int = 1) -> Load:
-    """Return what a step's exchange asks of the busiest host, if every layer travels as sums.
-
-    >>> load_of(Job(1024, (0, 300_000, 900_000), 4, 4), hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
-    1200000
-    """
-    if hosts == 1:
-        return Load(0, 0, 0)
-    chunks = chunks_of(job.bounds, servers)
-    pieces, parts = Counter[int | None](), Counter[int | None]()
-    for chunk in chunks:
-        pieces[chunk.server] += 1
-        parts[chunk.server] += chunk.place.stop - chunk.place.start
-    sums = _sums(job.shards, hosts, per_host)
-    loads = []
-    for host, own in enumerate(sums):
-        others = sum(sums) - own
-        if servers:
-            rest, other_pieces = job.parameters - parts[host], len(chunks) - pieces[host]
-            sent, received = own * rest + (hosts - 1) * parts[host], others * parts[host] + rest
-            messages = (own + 1) * other_pieces + (others + hosts - 1) * pieces[host]
-        else:
-            sent, received = own * job.parameters * (hosts - 1), others * job.parameters
-            messages = (own * (hosts - 1) + others) * len(chunks)
-        loads.append((max(sent, received), sent + received, messages + 2 * (hosts - 1)))
-    return Load(*(max(column) for column in zip(*loads, strict=True)))
-
-
-def factor_load(job: Job, layer: int, hosts: int, per_host: int = 1) -> Load:
-    """Return what a layer that travels as its factors asks of the busiest host."""
-    counts = _shards_of(job.shards, hosts, per_host)
-    most, fewest = max(counts), min(counts)
-    link, both = max((hosts - 1) * most, job.shards - fewest), (hosts - 2) * most + job.shards
-    return Load(link * job.factors[layer], both * job.factors[layer], both)
-
-
-@lru_cache(maxsize=256)
-def _sums(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
-    """Return how many sums each host sends, which may be none."""
-    return tuple(len(held(span, shards)) for span in _spans(shards, hosts, per_host))
-
-
-@lru_cache(maxsize=256)
-def _shards_of(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
-    """Return how many shards each host has, which may be none."""
-    return tuple(span.stop - span.first for span in _spans(shards, hosts, per_host))
-
-
-def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
-    """Yield the shards of each host."""
-    parts = cut(shards, hosts * per_host)
-    for first in range(0, hosts * per_host, per_host):
-        mine = parts[first : first + per_host]
-        yield Span(mine[0].first, mine[-1].stop) if mine else Span(shards, shards)
-
-
 def step_of(
     job: Job, machine: Machine, link: float, hosts: int, servers: int, per_host: int = 1, costs: Costs = FITTED,
     factored: Sequence[int] = (),
@@ -211,28 +141,32 @@ def step_of(
         costs: of the exchange.
         factored: the layers, counted from 0, that travel as their factors.
     """
+    factored = tuple(factored)
     held_shards = cut(job.shards, hosts * per_host)[0].stop
-    other_shards = job.shards - min(_shards_of(job.shards, hosts, per_host))
-    sums, weights = load_of(job, hosts, servers, per_host), job.parameters
+    others_per_core = (job.shards - min(shards_of(job.shards, hosts, per_host))) / per_host
+    weights = job.parameters
     # A product of rows and weights for z, one for w's gradient, one for delta but in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
     busy = (held_shards - 1) * (machine.shard + machine.addition) + unit * weights
-    on_link, link_bytes, messages = 0.0, 0.0, 0.0
-    for first, stop, layer in reversed(_groups(job.bounds, tuple(factored))):
+    on_link, link_bytes, messages = 0.0, 0.0, 2.0 * (hosts - 1)  # each host's report to all others, and theirs
+    for first, stop, layer in reversed(_groups(job.bounds, factored)):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
-        is_factored = layer in factored
-        load = factor_load(job, layer, hosts, per_host) if is_factored else sums.part((stop - first) / weights)
+        if layer in factored:
+            load = factor_load(job.factors[layer], job.shards, hosts, per_host)
+        else:
+            load = load_of_layer(layer, job.bounds, job.shards, hosts, servers, per_host, factored)
         bytes_of_layer = load.link_numbers * job.wire_bytes
         on_link = max(on_link, busy) + bytes_of_layer / link
         busy += load.numbers * (job.wire_bytes * costs.per_byte + costs.per_packed * job.is_packed)
         busy += load.messages * costs.per_message
-        if is_factored:
-            busy += other_shards / per_host * unit * (stop - first)
+        if layer in factored:
+            busy += others_per_core * (stop - first) * (unit + machine.addition / weights)
         link_bytes, messages = link_bytes + bytes_of_layer, messages + load.messages
+    busy += 2 * (hosts - 1) * costs.per_message
     latency = costs.latency * (0 if hosts == 1 else 1 if not servers else 2)
     compute = held_shards * machine.shard + (held_shards - 1) * machine.addition + machine.update
     seconds = max(busy + machine.update, on_link if hosts > 1 else 0.0) + latency
-    told = link_bytes / link, round(link_bytes), round(messages), tuple(factored)
+    told = link_bytes / link, round(link_bytes), round(messages), factored
     return Step(hosts, servers, seconds, compute, *told)
 
 

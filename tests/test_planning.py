@@ -8,19 +8,9 @@ import pytest
 from distbp.bench import CASES
 from distbp.calibration import job_of, measure_machine, plan_hosts
 from distbp.config import Config
+from distbp.parallel.mesh.load import factor_load, load_of
 from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
-from distbp.planning import (
-    FITTED,
-    Costs,
-    Job,
-    Machine,
-    best_step,
-    factor_load,
-    host_counts,
-    load_of,
-    step_of,
-    stops_paying,
-)
+from distbp.planning import FITTED, Costs, Job, Machine, best_step, host_counts, step_of, stops_paying
 from distbp.pools import initial_state
 from distbp.problem import settle
 
@@ -114,10 +104,13 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
         if chunk.server is not None:
             for end in set(range(hosts)) - {chunk.server}:
                 send(chunk.server, end, size)
-    load = load_of(job(shards), hosts, servers, per_host)
+    load = load_of(BOUNDS, shards, hosts, servers, per_host)
     assert load.link_numbers == max([*sent.values(), *received.values()])
     assert load.numbers == max(sent[host] + received[host] for host in range(hosts))
-    assert load.messages == max(messages[host] for host in range(hosts)) + 2 * (hosts - 1)  # and the reports
+    assert load.messages == max(messages[host] for host in range(hosts))
+    step = step_of(job(shards), MACHINE, GBIT, hosts, servers, per_host)
+    assert step.messages == pytest.approx(load.messages + 2 * (hosts - 1), abs=1)  # and the reports
+    assert step.link_bytes == pytest.approx(4 * load.link_numbers, abs=4)
 
 
 @pytest.mark.parametrize("per_host", [1, 2])
@@ -127,10 +120,22 @@ def test_the_load_of_factors_is_that_of_the_exchange(hosts: int, shards: int, pe
     counts = [span.stop - span.first for span in (view.span(host, shards) for host in range(hosts))]
     sent = [(hosts - 1) * count for count in counts]
     received = [shards - count for count in counts]
-    load = factor_load(job(shards, factors=(7, 100, 0)), 1, hosts, per_host)
+    load = factor_load(100, shards, hosts, per_host)
     assert load.link_numbers == 100 * max(*sent, *received)
     assert load.messages == max(map(sum, zip(sent, received, strict=True)))
     assert load.numbers == 100 * load.messages
+
+
+@pytest.mark.parametrize("factored", [(0,), (0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("hosts", [2, 4, 16])
+def test_a_step_with_factors_sends_the_messages_of_both_kinds(hosts: int, factored: tuple[int, ...]) -> None:
+    chunks = chunks_of(BOUNDS, servers_of(hosts), factored)
+    pieces = sum(not chunk.is_factored for chunk in chunks)
+    mine = -(-pieces // hosts) if hosts > 2 else 0
+    # One shard each: a sum of every chunk of others and its total, the sums of one's own chunks and their totals.
+    sums = 2 * (pieces - mine) + 2 * (hosts - 1) * mine if hosts > 2 else 2 * pieces
+    step = step_of(job(hosts, factors=(1, 1, 1)), MACHINE, GBIT, hosts, servers_of(hosts), factored=factored)
+    assert step.messages == sums + 2 * (hosts - 1) * (len(factored) + 1)
 
 
 def test_layers_travel_as_factors_where_the_link_is_slow_and_the_products_are_quick() -> None:

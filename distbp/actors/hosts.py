@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from distbp.actors.calls import failed, raise_cause
+from distbp.actors.calls import failed, is_loss, raise_cause
 from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
 from distbp.actors.hostshell import HostNews, RemoteHost
 from distbp.actors.placement import Placement, this_host
@@ -97,9 +97,9 @@ class Hosts:
         """Those that take part, in the order of their shards."""
         self.newcomers: list[Member] = []
         """Those that are ready and do not take part yet."""
-        self.blind = 0
-        """Places for workers on hosts that do not see the data, which are left out."""
-        self._unseen: DataError | None = None
+        self._blind: set[int] = set()
+        """The workers that have their places on hosts that do not see the data; those are left out."""
+        self._unseen = ""
         self._coming: list[_Coming] = []
         self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
 
@@ -119,9 +119,20 @@ class Hosts:
                 self._coming.append(_Coming(actor, node, free, actor.pulse.remote(), until))
 
     @property
-    def is_anybody_coming(self) -> bool:
-        """Whether somebody may be ready later who is not now."""
-        return bool(self._coming)
+    def ready(self) -> int:
+        """Workers that have their places on hosts that are ready."""
+        return sum(len(member.numbers) for member in self.newcomers)
+
+    @property
+    def blind(self) -> int:
+        """Workers that have their places on hosts that do not see the data."""
+        return len(self._blind)
+
+    def check_sight(self) -> None:
+        """Raise DataError if no host sees the data."""
+        placed = {number for numbers in self._placement.hosts().values() for number in numbers}
+        if placed and placed <= self._blind:
+            raise DataError(f"no host sees the data: {self._unseen}")
 
     @property
     def is_anybody_getting_ready(self) -> bool:
@@ -134,7 +145,7 @@ class Hosts:
         A newcomer gets its rows and its memory here, while the others go on.
 
         Raises:
-            PeerLostError: one cannot be started at all, or has failed.
+            TrainingError: one cannot be started at all, or has failed.
             ClusterError: one has too little shared memory.
         """
         for coming in list(self._coming):
@@ -148,6 +159,7 @@ class Hosts:
                 self._coming.remove(coming)
                 ray.kill(coming.actor)
                 if coming.member is not None:
+                    self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
                     self.note(f"{coming.member.name} was not ready within {self.config.wait:g} s (--wait)")
 
     def _answered(self, coming: _Coming) -> None:
@@ -172,23 +184,24 @@ class Hosts:
         try:
             member.address = ray.get(coming.call)
             self.newcomers.append(member)
+            self._blind.difference_update(member.numbers)
         except RayActorError:
             self.note(f"{member.name} died as it began")
         except RayTaskError as error:
-            self._not_before[coming.node, coming.numbers] = math.inf  # it would fail again and again
             ray.kill(member.actor)
+            self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
             raise_cause(error)
             if not isinstance(error.cause, DataError):
                 raise failed(member.name, error) from error
-            self.blind += len(member.numbers)
-            self._unseen = error.cause
+            self._not_before[coming.node, coming.numbers] = math.inf  # it would fail again and again
+            self._blind.update(member.numbers)
+            self._unseen = str(error.cause)
             self.note(f"{member.name} does not see the data ({error.cause}): it is left out")
 
     def take_in(self, state: Any, step: int) -> list[str]:
-        """Let the newcomers take part, going on from ``state``; return their names. Who does not answer is left out.
+        """Let the newcomers take part, going on from ``state``; return their names.
 
-        Raises:
-            DataError: nobody is there who sees the data.
+        Who fails is left out. Where the state is lost, with the host that has it, they stay newcomers.
         """
         newcomers, self.newcomers = self.newcomers, []
         calls = [member.actor.restart.remote(state, step) for member in newcomers]
@@ -202,14 +215,15 @@ class Hosts:
                     self.members.append(member)
                     names.append(member.name)
                     continue
-                except RayTaskError as error:
-                    raise failed(member.name, error) from error
+                except RayTaskError as error:  # first, since one that tells of a lost actor is also a RayActorError
+                    if is_loss(error):
+                        self.newcomers.append(member)
+                        continue
+                    why = str(failed("it", error))
                 except RayActorError:
                     why = "died as it began"
             self.note(f"{member.name} {why} in step {step}: it is left out")
             ray.kill(member.actor)
-        if self._unseen is not None and not self.members:
-            raise DataError(f"no host sees the data: {self._unseen}")
         return names
 
     def lose(self, member: Member) -> None:
@@ -226,8 +240,10 @@ class Hosts:
     def stop(self) -> None:
         """End all hosts' actors, and with them their workers."""
         try:
-            ready = [coming.member for coming in self._coming if coming.member is not None]
-            calls = [member.actor.close.remote() for member in (*self.members, *self.newcomers, *ready)]
+            for coming in self._coming:
+                coming.actor.end.remote()
+            calls = [member.actor.close.remote() for member in (*self.members, *self.newcomers)]
+            calls += [coming.actor.close.remote() for coming in self._coming if coming.member is not None]
             if calls:
                 ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
         except RayError:  # they are killed in any case

@@ -50,6 +50,7 @@ class _Host(Alive):
         self._notes: list[str] = []
         self._error: TrainingError | None = None
         self._next_care = 0.0
+        self._is_ending = False
         self._host: Host
         self._places: Places
 
@@ -58,6 +59,8 @@ class _Host(Alive):
         address = ray.util.get_node_ip_address()
         x, y, factor, _, encoding = self._rows
         rows = Rows(got(x), got(y), factor, encoding=encoding)
+        if self._is_ending:  # nothing is made that nobody would take away
+            raise TrainingError("the run has ended")
         self._host = Host(self._structure, self._config, rows, len(strategies), address)
         exchange, self._strategies = self._host.exchange, strategies
 
@@ -77,7 +80,13 @@ class _Host(Alive):
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         self._places.care()
+        self._host.wait_for_workers(self._config.timeout / 2)
         return self._host.address
+
+    @ray.method(concurrency_group="news")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
+    def end(self) -> None:
+        """Let :meth:`begin` come to nothing, if it has not made anything yet."""
+        self._is_ending = True
 
     def _serve(self) -> None:
         try:
@@ -153,6 +162,8 @@ class _Host(Alive):
 
     def close(self) -> None:
         """Let rounds and workers end, and take everything away."""
+        if not hasattr(self, "_places"):  # it has never begun
+            return
         calls = self._places.calls
         self._host.close()
         self._thread.join(_END_SECONDS)

@@ -48,6 +48,9 @@ class HostsPath:
         self._time = HostsTime()
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout)
+        self._has_begun = False
+        self._standstill = -1, 0.0
+        """The step in which no host was left, and since when."""
 
     def start(self) -> None:
         """Start the hosts, and wait until as many workers as are needed have their places there.
@@ -62,18 +65,23 @@ class HostsPath:
         """Have new hosts with at least so many places for workers, and let them begin with what is kept."""
         step, state = self._kept
         deadline = time.monotonic() + self._config.wait
-        places = 0
-        while places < least or (not self._hosts.newcomers and self._hosts.is_anybody_coming):
+        hosts = self._hosts
+        while hosts.ready + hosts.blind < least or not hosts.newcomers:
             if self._head.look(step):
-                self._hosts.start()
-            self._hosts.look()
-            places = sum(len(member.numbers) for member in self._hosts.newcomers) + self._hosts.blind
-            if time.monotonic() > deadline and not self._hosts.is_anybody_getting_ready:
+                hosts.start()
+            hosts.look()
+            late = time.monotonic() - deadline
+            if not self._has_begun or late > 0:
+                hosts.check_sight()
+            # Who has come before the deadline may take as long again to get ready.
+            if late > (self._config.wait if hosts.is_anybody_getting_ready else 0):
                 raise ClusterError(
-                    f"hosts for {places} of {least} workers came within {self._config.wait:g} s (--wait) in step {step}"
+                    f"hosts for {hosts.ready} of {least} workers came within {self._config.wait:g} s (--wait) "
+                    f"in step {step}"
                 )
             time.sleep(0.02)
-        self._hosts.take_in(ray.put(state), step)
+        self._has_begun = True
+        hosts.take_in(ray.put(state), step)
         self.step = step
         self._meet()
 
@@ -210,15 +218,23 @@ class HostsPath:
         elif not is_broken and members[0].done is not None and "what" in members[0].done:
             return members[0].done
         elif is_broken or self._hosts.newcomers:
-            if self._hosts.newcomers:
-                for name in self._hosts.take_in(self._hosts.nearest().actor.state.remote(self.step), self.step):
+            while self._hosts.newcomers and members:
+                source = self._hosts.nearest()
+                for name in self._hosts.take_in(source.actor.state.remote(self.step), self.step):
                     self._hosts.note(f"{name} joined in step {self.step}")
+                if self._hosts.newcomers:
+                    self._lose(source, "died")
             self._meet()
         return {}
 
     def _begin_again(self) -> None:
         """Go on with other hosts, from what the driver has kept."""
         self._head.look(self._seen)
+        now = time.monotonic()
+        if self._standstill[0] != self._seen:
+            self._standstill = self._seen, now
+        elif now - self._standstill[1] > self._config.wait:
+            raise PeerLostError(f"no host has done step {self._seen} within {self._config.wait:g} s (--wait)")
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
         self._fill(self._config.least_workers)
 
@@ -234,7 +250,7 @@ class HostsPath:
             self._hosts.start()
         try:
             self._hosts.look()
-        except (PeerLostError, ClusterError) as error:  # the others are not concerned
+        except (TrainingError, ClusterError) as error:  # the others are not concerned
             self._hosts.note(str(error))
         if self._hosts.newcomers:
             self._pause()

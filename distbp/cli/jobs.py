@@ -80,12 +80,13 @@ def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     data = list(given.pop("data"))
     if given.pop("run_dir") is not None or given.pop("resume", None) or given.pop("force", False):
         raise UsageError("--run-dir, --resume and --force belong to submit itself: the job resumes by itself")
-    if given.pop("quiet") or given.pop("as_json"):
-        raise UsageError("--quiet and --json are for runs on this machine: leave them out behind --")
     names = {option.name for option in settings_options(lambda: None).__click_params__} - {"config_file"}  # type: ignore[attr-defined]
     Config.from_settings({name: value for name, value in given.items() if name in names})
     # what a settings file says travels as options, since the file stays here
-    said = {**(context.default_map or {}), **train.make_parser(context).parse_args(list(rest))[0]}
+    told = train.make_parser(context).parse_args(list(rest))[0]
+    if told.get("quiet") or told.get("as_json"):
+        raise UsageError("--quiet and --json are for runs on this machine: leave them out behind --")
+    said = {**(context.default_map or {}), **told}
     words: list[str] = []
     for option in train.params:
         value = said.get(option.name) if option.name in names else None

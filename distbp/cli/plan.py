@@ -201,6 +201,7 @@ def _described(found: HostPlan, link: float) -> dict[str, Any]:
                 "link_bytes": step.link_bytes,
                 "messages": step.messages,
                 "servers": step.servers or None,
+                "factored_layers": [layer + 1 for layer in step.factored],
                 "idle_hosts": max(0, step.hosts - found.useful_hosts),
             }
             for step in found.steps

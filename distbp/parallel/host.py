@@ -80,8 +80,6 @@ class Host:
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view, as host number ``here``; return who did not come, and why."""
         self.leave()
-        if view.measures:
-            self._wait_for_workers(view.timeout / 2)
         self._mesh = Mesh(view, here, step, self._structure, self._dtype, self._order)
         self.exchange.factored[:] = 0
         try:
@@ -92,7 +90,7 @@ class Host:
         self._rounds.mesh = self._mesh
         return {}
 
-    def _wait_for_workers(self, patience: float) -> None:
+    def wait_for_workers(self, patience: float) -> None:
         """Wait until this host's workers are there: while they start, links and products seem slower than they are."""
         deadline = time.monotonic() + patience
         while not self.exchange.beats[: self._cores].all() and time.monotonic() < deadline:
@@ -114,15 +112,15 @@ class Host:
         assert self._mesh is not None
         self._store.reserve()
         factors = Factors(self._store, self._products, layers, self._order, self._cores)
-        self._exit.callback(factors.close)
         self._mesh.agree(factors)
         self.exchange.factored[list(layers)] = 1
 
     def leave(self) -> None:
         """End the exchange; a step that is going on ends undone."""
         if self._mesh is not None:
-            self._sent += self._mesh.bytes_sent
             self._mesh.close()
+            self._sent += self._mesh.bytes_sent
+            self._mesh = None
 
     def run(self, first: int, stop: int, factor: float) -> None:
         """Begin to do the steps from ``first`` on to before ``stop``."""

@@ -126,6 +126,7 @@ def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
     ("arguments", "code", "message"),
     [
         (["predict", "x"], 2, "what is submitted must be train, found 'predict'"),
+        (["train", "digits", "--quiet"], 2, "--quiet and --json are for runs on this machine"),
         (["train", "digits", "--json"], 2, "--quiet and --json are for runs on this machine: leave them out behind --"),
         (["train", "digits", "--lr", "-1"], 2, "-1.0 is not in the range"),
         (["train", "digits", "--optimizer", "sdg"], 2, "unknown optimizer 'sdg': did you mean 'sgd'?"),

@@ -65,7 +65,7 @@ class Rates(NamedTuple):
     bytes_per_second: float
     """That come in over its link."""
     products: Mapping[int, float]
-    """Seconds that it takes to form a shard's product of each candidate, by layer, with all its workers' cores."""
+    """Seconds to form and add a shard's product of each candidate, by layer, with all its workers' cores."""
 
 
 def choose(
@@ -169,7 +169,7 @@ class Products:
         return factor_size(self._structure, layer, rows)
 
     def seconds(self, layers: Sequence[int]) -> Mapping[int, float]:
-        """Measure, once, how long each layer's product takes as a mean, of numbers that are not there."""
+        """Measure, once, how long each layer's product and its addition take, as a mean."""
         if not self._seconds:
             patience = min(_MEASURED_SECONDS, _MOST_SECONDS / max(1, len(layers)))
             self._seconds = {layer: self._mean(layer, patience) for layer in layers}
@@ -178,10 +178,12 @@ class Products:
     def _mean(self, layer: int, patience: float) -> float:
         factors = np.zeros(self.size(layer, self.rows), self.dtype)
         out = np.empty(self._structure.bounds[layer + 1] - self._structure.bounds[layer], self.dtype)
+        total = np.zeros_like(out)
         self.form(0, 0, layer, self.rows, factors, out)  # which touches new memory
         began, formed, taken = time.perf_counter(), 0, 0.0
         while taken < patience:
             self.form(0, 0, layer, self.rows, factors, out)
+            np.add(total, out, out=total)
             formed, taken = formed + 1, time.perf_counter() - began
         return taken / formed
 

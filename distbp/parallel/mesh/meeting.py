@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from distbp.parallel.mesh.peers import Peer, accept, connect, measure
+from distbp.parallel.mesh.peers import Peer, accept, connect
 from distbp.parallel.mesh.view import View
 
 _LISTEN_SECONDS = 0.005
@@ -112,16 +112,3 @@ class _Callers:
             self._free.release()
         if self._closed:
             self.close()
-
-
-def measure_ring(peers: Mapping[int, Peer], view: View, here: int) -> float:
-    """Return the bytes per second that come from the host before while as many go to the one behind.
-
-    Raises:
-        HostsLostError: one of them is gone.
-    """
-    after, before = (peers[(here + way) % view.hosts] for way in (1, -1))
-    try:
-        return measure(after.connection, before.connection)
-    except OSError as error:
-        raise HostsLostError({before.number: f"is gone ({error.strerror or error})"}) from error

@@ -28,7 +28,8 @@ from distbp.nn.structure import Structure
 from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
 from distbp.parallel.mesh.factors import Factors
 from distbp.parallel.mesh.inbox import Inbox
-from distbp.parallel.mesh.meeting import HostsLostError, measure_ring, meet
+from distbp.parallel.mesh.links import measure_ring
+from distbp.parallel.mesh.meeting import HostsLostError, meet
 from distbp.parallel.mesh.peers import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame, Peer
 from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Wire, bytes_of
@@ -101,10 +102,12 @@ class Mesh:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and let products be."""
         self.end()
         for peer in self._peers.values():
             peer.close()
+        if self._factors is not None:
+            self._factors.close()
 
     def check(self) -> None:
         """Raise HostsLostError if a host is gone, or :meth:`end` was called."""

@@ -8,7 +8,6 @@ the raw bytes of an array's part; nothing that is received is ever executed or u
 from __future__ import annotations
 
 import hmac
-import math
 import os
 import queue
 import socket
@@ -29,10 +28,6 @@ _HEADER = struct.Struct("<BqIIdI")
 
 BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
 _LONGEST_REPORT = 1 << 24
-_MEASURED = 1 << 20
-"""Bytes that tell how quick a link is, so many that what a shaped link lets through at once counts little."""
-_ROUNDS, _PAUSE = 8, 0.02
-"""Times that they are sent, and the seconds before each: a host with a share of the CPU may stand still for 0.05 s."""
 _SMALL = 1 << 15
 """Bytes below which one system call is quicker than a copy saved."""
 
@@ -151,7 +146,8 @@ def _receive_some(connection: socket.socket, place: memoryview) -> int:
     return got
 
 
-def _receive_into(connection: socket.socket, place: memoryview) -> None:
+def receive_into(connection: socket.socket, place: memoryview) -> None:
+    """Receive as many bytes as there is room for, as long as some come within the connection's timeout."""
     while len(place):
         place = place[_receive_some(connection, place) :]
 
@@ -200,14 +196,14 @@ class Peer:
         header = bytearray(_HEADER.size)
         try:
             while True:
-                _receive_into(self.connection, memoryview(header))
+                receive_into(self.connection, memoryview(header))
                 frame = Frame(*_HEADER.unpack(header))
                 if frame.kind == BEAT:
                     continue
                 place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
                 if len(place) != frame.size:
                     raise DamagedError(f"a message of {frame.size} bytes where {len(place)} belong")
-                _receive_into(self.connection, place)
+                receive_into(self.connection, place)
                 ends.arrived(self.number, frame, place)
         except TimeoutError:
             ends.lost(self.number, f"gave no answer for {self._timeout:g} s (--timeout)")
@@ -232,44 +228,18 @@ class Peer:
                     self.connection.sendall(header + body)
                 else:
                     self.connection.sendall(header)
-                    _send_all(self.connection, body)
+                    send_all(self.connection, body)
                 self.sent += len(header) + len(body)
                 ends.sent(frame)
 
 
-def _send_all(connection: socket.socket, body: memoryview) -> None:
+def send_all(connection: socket.socket, body: memoryview) -> None:
     """Send as long as something moves; sendall's timeout would be one for all of it."""
     while len(body):
         body = body[connection.send(body) :]
 
 
 _END = Frame(BEAT, -1, 0, 0, 0.0, 0)
-
-
-def measure(to: socket.socket, whence: socket.socket) -> float:
-    """Return the bytes per second that come in from one peer while as many go out to another, which does the same.
-
-    The best of some rounds counts, since whatever else a host does only makes a round longer. Whoever receives asks for
-    each round, and its clock runs from there on: so nothing has waited in buffers on the way and comes at any speed.
-    """
-    whole, asked = memoryview(bytearray(_MEASURED)), memoryview(bytearray(1))
-    best = math.inf
-
-    def send() -> None:
-        with suppress(OSError):  # whoever is gone is missed by others too
-            to.sendall(bytes(_MEASURED))
-
-    for _ in range(_ROUNDS):
-        time.sleep(_PAUSE)
-        began = time.perf_counter()
-        whence.sendall(b"\1")
-        _receive_into(to, asked)
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        _receive_into(whence, whole)
-        best = min(best, time.perf_counter() - began)
-        sender.join()
-    return _MEASURED / best
 
 
 def _room(frame: Frame) -> memoryview:
