@@ -98,10 +98,10 @@ class Costs(NamedTuple):
         return Costs(factor * self.per_byte, factor * self.per_message, self.latency, factor * self.per_packed)
 
 
-FITTED = Costs(per_byte=3.3e-10, per_message=62e-6, latency=2.6e-3, per_packed=2e-9)
+FITTED = Costs(per_byte=5.2e-10, per_message=19e-6, latency=2.5e-3, per_packed=2e-9)
 """Fitted by scripts/benchmarks/host_model.py to three runs of each case on 2 and 3 hosts, 1 Gbit/s, 0.4 of a core each.
 
-With them the model was too quick for four hosts: by 4 % (mnist), 11 % (wide) and 23 % (small, of 12 ms).
+With them the model was too quick for four hosts: by 5 % (mnist), 11 % (wide) and 22 % (small, of 12 ms).
 ``per_packed`` is an estimate from the passes over the numbers, not a fit.
 """
 

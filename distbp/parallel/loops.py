@@ -8,7 +8,6 @@ from functools import partial
 from distbp.errors import PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange
-from distbp.parallel.mesh.view import CHUNK
 from distbp.parallel.messages import (
     GO,
     NO_STEP,
@@ -67,8 +66,6 @@ def _answer(
     doing, spent = exchange.doing, exchange.spent
 
     store = worker.factor_store(exchange.folder) if tells_layers else None
-    # The first layer comes last: of a small network the report is as quick to say so.
-    last = 1 if structure.parameter_count < CHUNK else 0
 
     def begin(shard: int) -> None:
         doing[number] = shard
@@ -78,7 +75,7 @@ def _answer(
         if step == NO_STEP:
             return True
         held = Span(first, stop)
-        tell = partial(_tell, channel, step, held, shards, last) if tells_layers else None
+        tell = partial(_tell, channel, step, held, shards) if tells_layers else None
         keep = None
         if store is not None and exchange.factored.any():
             keep = partial(store.keep, exchange.factored)
@@ -93,6 +90,6 @@ def _answer(
     return False
 
 
-def _tell(channel: Channel, step: int, held: Span, shards: int, last: int, layer: int) -> None:
-    if layer >= last:
+def _tell(channel: Channel, step: int, held: Span, shards: int, layer: int) -> None:
+    if layer:  # the first layer is the last, and the report says so
         channel.send(pack_progress(step, held, layer, shards))
