@@ -1,0 +1,82 @@
+"""How quick links are found to be, also where a host is gone or asks for more than there is."""
+
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from distbp.parallel.mesh.links import measure_ring
+from distbp.parallel.mesh.meeting import HostsLostError
+from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.view import View
+
+
+def connected():
+    """Return both ends of a connection over TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return socket.create_connection(listener.getsockname()), listener.accept()[0]
+
+
+def ring(hosts):
+    """Return a view, and each host's peers: everybody is connected with everybody."""
+    peers = [{} for _ in range(hosts)]
+    for here in range(hosts):
+        for there in range(here):
+            one, other = connected()
+            peers[here][there], peers[there][here] = Peer(one, there, 2.0), Peer(other, here, 2.0)
+    return View(1, (("", 0),) * hosts, (1,) * hosts, 0, hosts, "exact", 2.0), peers
+
+
+def close(peers):
+    for each in peers:
+        for peer in each.values():
+            peer.close()
+
+
+@pytest.mark.parametrize("hosts", [2, 3, 5])
+def test_all_hosts_measure_at_once(hosts):
+    view, peers = ring(hosts)
+    with ThreadPoolExecutor(hosts) as pool:
+        rates = list(pool.map(lambda here: measure_ring(peers[here], view, here), range(hosts)))
+    assert min(rates) > 1e6
+    close(peers)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_the_host_that_is_gone_is_named(gone):
+    view, peers = ring(3)
+    for peer in peers[gone].values():
+        peer.close()
+
+    def blamed(here):
+        with pytest.raises(HostsLostError) as told:
+            measure_ring(peers[here], view, here)
+        return list(told.value.why)
+
+    living = [here for here in range(3) if here != gone]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(blamed, living)) == [[gone], [gone]]
+    close(peers)
+
+
+def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
+    view, peers = ring(2)
+    got = []
+
+    def ask_for_everything():
+        liar = peers[1][0].connection
+        liar.sendall(b"\xff\xff\xff\xff")
+        with suppress(OSError):
+            while chunk := liar.recv(1 << 16):
+                got.append(len(chunk))
+
+    thread = threading.Thread(target=ask_for_everything)
+    thread.start()
+    with pytest.raises(HostsLostError):  # it sends nothing itself
+        measure_ring(peers[0], view, 0)
+    peers[0][1].close()
+    thread.join(10)
+    assert 1 << 20 <= sum(got) < 1 << 21  # and what it was asked for
+    close(peers)
