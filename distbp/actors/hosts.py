@@ -57,6 +57,15 @@ class Member:
         """Have it say what happens next."""
         self.news = self.actor.news.remote(known, wants_records)
 
+    def ends_within(self, seconds: float) -> bool:
+        """Wait so long for what it says; return False if it has failed."""
+        if ray.wait([self.news], timeout=seconds)[0]:
+            try:
+                self.done = self.answer().done
+            except RayError:
+                return False
+        return True
+
     def answer(self) -> HostNews:
         """Return what it has said; the call is at its end."""
         news: HostNews = ray.get(self.news)
@@ -130,8 +139,10 @@ class Hosts:
 
     def check_sight(self) -> None:
         """Raise DataError if no host sees the data."""
+        if not self._blind:
+            return
         placed = {number for numbers in self._placement.hosts().values() for number in numbers}
-        if placed and placed <= self._blind:
+        if placed <= self._blind:
             raise DataError(f"no host sees the data: {self._unseen}")
 
     @property

@@ -63,9 +63,8 @@ class HostsPath:
 
     def _fill(self, least: int) -> None:
         """Have new hosts with at least so many places for workers, and let them begin with what is kept."""
-        step, state = self._kept
-        deadline = time.monotonic() + self._config.wait
-        hosts = self._hosts
+        (step, state), hosts, wait = self._kept, self._hosts, self._config.wait
+        deadline = time.monotonic() + wait
         while hosts.ready + hosts.blind < least or not hosts.newcomers:
             if self._head.look(step):
                 hosts.start()
@@ -74,11 +73,9 @@ class HostsPath:
             if not self._has_begun or late > 0:
                 hosts.check_sight()
             # Who has come before the deadline may take as long again to get ready.
-            if late > (self._config.wait if hosts.is_anybody_getting_ready else 0):
-                raise ClusterError(
-                    f"hosts for {hosts.ready} of {least} workers came within {self._config.wait:g} s (--wait) "
-                    f"in step {step}"
-                )
+            if late > (wait if hosts.is_anybody_getting_ready else 0):
+                came = f"hosts for {hosts.ready} of {least} workers came"
+                raise ClusterError(f"{came} within {wait:g} s (--wait) in step {step}")
             time.sleep(0.02)
         self._has_begun = True
         hosts.take_in(ray.put(state), step)
@@ -120,7 +117,7 @@ class HostsPath:
             while member.done is None:
                 if member.news is None:
                     member.ask(self._seen, False)
-                if time.monotonic() > deadline or not _ends_well(member):
+                if time.monotonic() > deadline or not member.ends_within(_LOOK_SECONDS):
                     self._hosts.lose(member)
                     break
         if self._hosts.members:
@@ -301,13 +298,3 @@ class HostsPath:
                     break
             self._lose(member, "is gone")
         return self._kept[1].copy()
-
-
-def _ends_well(member: Member) -> bool:
-    """Wait a moment for what a host says; return False if it has failed."""
-    if ray.wait([member.news], timeout=_LOOK_SECONDS)[0]:
-        try:
-            member.done = member.answer().done
-        except RayError:
-            return False
-    return True

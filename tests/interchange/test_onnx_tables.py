@@ -49,14 +49,16 @@ def test_adult_from_raw_columns(data_folder, tmp_path, dtype):
     assert (found["label"] == parts[1]["target"]).mean() > 0.84
 
 
-def test_california_housing_in_dollars(data_folder, tmp_path):
+@pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-6), ("float64", 1e-12)])
+def test_california_housing_in_dollars(data_folder, tmp_path, dtype, rounding):
     frame = pandas.read_csv(data_folder / "california-housing" / "housing.csv")
-    result = distbp.train(frame, target="median_house_value", workers=0, epochs=2, hidden=(16,))
+    result = distbp.train(frame, target="median_house_value", workers=0, epochs=2, hidden=(16,), dtype=dtype)
     distbp.to_onnx(result.network, tmp_path / "a.onnx")
     found = by_runtime(tmp_path / "a.onnx", frame, result.network)["values"]
     expected = result.network.predict(frame)
     deviation = result.network.preprocessing.target.deviation
-    assert found / deviation == pytest.approx(expected / deviation, abs=1e-6)
+    # Of the value, since these are up to 5, or of 1: whose kernels add in which order changes float32's last bits.
+    assert found / deviation == pytest.approx(expected / deviation, rel=rounding, abs=rounding)
     assert frame["total_bedrooms"].isna().sum() == 207  # missing ones are among them
     again = tmp_path / "network.safetensors"
     distbp.to_safetensors(result.network, again)

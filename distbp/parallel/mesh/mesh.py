@@ -48,11 +48,7 @@ class Mesh:
         self.view, self.here = view, here
         self._step = step
         self._structure, self._rows = structure, order
-        self._factors: Factors | None = None
         self._totals = np.empty((2, structure.parameter_count), dtype)
-        self._chunks: tuple[Chunk, ...]
-        self._order: list[int]
-        self._inbox: Inbox
         self.agree(None)
         self._peers: dict[int, Peer] = {}
         self._wire = Wire(view.wire, dtype)
