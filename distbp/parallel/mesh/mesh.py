@@ -31,7 +31,7 @@ from distbp.parallel.mesh.inbox import Inbox
 from distbp.parallel.mesh.links import measure_ring
 from distbp.parallel.mesh.meeting import HostsLostError, meet
 from distbp.parallel.mesh.peers import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame, Peer
-from distbp.parallel.mesh.view import CHUNK, Chunk, View, chunks_of, nodes_of, pieces_of, sending_order
+from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Wire, bytes_of
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
