@@ -18,7 +18,7 @@ import distbp
 TESTBED = Path(__file__).parents[2] / "scripts" / "testbed"
 ADDRESS = ("--address", "http://10.77.0.1:8265")
 OPTIONS = ("--shards", "4", "--batch-size", "16", "--workers", "3", "--checkpoint-seconds", "0.5", "--timeout", "4")
-LONG = 200
+LONG = 400
 """Epochs of many small steps, which take long between hosts and a few seconds in one process."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
