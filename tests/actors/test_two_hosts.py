@@ -30,16 +30,23 @@ HostsPath.__init__ = lambda self, *given: (paths.append(self), before(self, *giv
 class Kill(distbp.Callback):
     def __init__(self):
         self.mapping = []
-        self.planned = [(9, "_Worker"), (17, "_Host"), (60, "_Worker"), (90, "_Host")]
+        self.joined, self.missed = 0, 0
+        # By step, how many have joined and how many are missed: who is only getting ready, or is killed together with
+        # another, is missed by nobody.
+        self.planned = [(9, 0, 0, "_Worker"), (17, 0, 1, "_Host"), (60, 1, 2, "_Worker"), (90, 1, 3, "_Host")]
 
     def on_note(self, text):
         print(text, file=sys.stderr)
+        self.joined += " joined in step " in text
+        self.missed += text.endswith("others compute its shards")
 
     def on_step(self, record):
         if record.step == 5:
             self.mapping = [process.pid for process in psutil.process_iter() if process.pid in mine and maps(process)]
-        if self.planned and record.step >= self.planned[0][0]:
-            name = self.planned[0][1]
+        if not self.planned:
+            return
+        step, joined, missed, name = self.planned[0]
+        if record.step >= step and self.joined >= joined and self.missed >= missed:
             for process in psutil.process_iter():
                 if process.pid in mine and name_of(process).startswith(f"ray::{name}"):
                     process.kill()
@@ -72,14 +79,16 @@ def mark(process):
 
 mine = Mine()
 settings = {"epochs": 60, "shards": 4, "dropout": 0.1, "timeout": 5.0}
-alone = distbp.train("digits", workers=0, **settings).summary["weights_sha256"]
+long = {**settings, "epochs": 900}
+alone, alone_long = (distbp.train("digits", workers=0, **each).summary["weights_sha256"] for each in (settings, long))
 quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
 assert paths, "the actors were all on one host"
 kill = Kill()
 prepare("digits", out="prepared")  # all hosts see it, and map it
-disturbed = distbp.train("prepared", workers=3, address=cluster.address, callbacks=[kill], **settings).summary
+disturbed = distbp.train("prepared", workers=3, address=cluster.address, callbacks=[kill], **long).summary
 partitions = distbp.train("digits", workers=3, address=cluster.address, servers=2, **settings).summary
-same = [each["weights_sha256"] == alone for each in (quiet, disturbed, partitions)]
+found = [each["weights_sha256"] for each in (quiet, disturbed, partitions)]
+same = [hash == wanted for hash, wanted in zip(found, (alone, alone_long, alone))]
 print(json.dumps([*same, len(paths), disturbed["recoveries"] >= 4, len(kill.mapping) == 2]))
 assert not kill.planned
 cluster.shutdown()
