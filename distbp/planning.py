@@ -127,7 +127,7 @@ class Step(NamedTuple):
 
 def step_of(
     job: Job, machine: Machine, link: float, hosts: int, servers: int, per_host: int = 1, costs: Costs = FITTED,
-    factored: Sequence[int] = (),
+    factored: tuple[int, ...] = (),
 ) -> Step:  # fmt: skip
     """Return what a step on so many hosts takes.
 
@@ -141,33 +141,33 @@ def step_of(
         costs: of the exchange.
         factored: the layers, counted from 0, that travel as their factors.
     """
-    factored = tuple(factored)
     held_shards = cut(job.shards, hosts * per_host)[0].stop
     others_per_core = (job.shards - min(shards_of(job.shards, hosts, per_host))) / per_host
     weights = job.parameters
     # A product of rows and weights for z, one for w's gradient, one for delta but in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
     busy = (held_shards - 1) * (machine.shard + machine.addition) + unit * weights
-    on_link, link_bytes, messages = 0.0, 0.0, 2.0 * (hosts - 1)  # each host's report to all others, and theirs
+    reports = 2 * (hosts - 1)  # each host's to all others, and theirs
+    on_link, link_bytes, messages = 0.0, 0.0, float(reports)
     for first, stop, layer in reversed(_groups(job.bounds, factored)):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
         if layer in factored:
             load = factor_load(job.factors[layer], job.shards, hosts, per_host)
+            products = others_per_core * (stop - first) * (unit + machine.addition / weights)
         else:
+            products = 0.0
             load = load_of_layer(layer, job.bounds, job.shards, hosts, servers, per_host, factored)
         bytes_of_layer = load.link_numbers * job.wire_bytes
         on_link = max(on_link, busy) + bytes_of_layer / link
         busy += load.numbers * (job.wire_bytes * costs.per_byte + costs.per_packed * job.is_packed)
-        busy += load.messages * costs.per_message
-        if layer in factored:
-            busy += others_per_core * (stop - first) * (unit + machine.addition / weights)
+        busy += load.messages * costs.per_message + products
         link_bytes, messages = link_bytes + bytes_of_layer, messages + load.messages
-    busy += 2 * (hosts - 1) * costs.per_message
+    busy += reports * costs.per_message
     latency = costs.latency * (0 if hosts == 1 else 1 if not servers else 2)
     compute = held_shards * machine.shard + (held_shards - 1) * machine.addition + machine.update
     seconds = max(busy + machine.update, on_link if hosts > 1 else 0.0) + latency
-    told = link_bytes / link, round(link_bytes), round(messages), factored
-    return Step(hosts, servers, seconds, compute, *told)
+    wire = link_bytes / link
+    return Step(hosts, servers, seconds, compute, wire, round(link_bytes), round(messages), factored)
 
 
 @lru_cache(maxsize=256)
