@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from distbp.blas import one_thread
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.network import Network, evaluate
-from distbp.parallel.arithmetic import cpu_count, pin_threads
+from distbp.parallel.arithmetic import cpu_count
 from distbp.pools import initial_state, make_pool, measure_here, median_step
 from distbp.problem import settle
 
@@ -69,7 +70,7 @@ def quicker(case: Case, data: DataSet, note: Callable[[str], None], **settings: 
     alone, structure = settle(case.config(0, **settings), data, None)
     cores = cpu_count()
     many, _ = settle(case.config(cores, **settings), data, None)
-    with pin_threads(alone.threads):
+    with one_thread(alone.threads):
         state = initial_state(structure, alone)
         here = measure_here(structure, alone, data.train, state).step
         if cores < 2 or measure_here(structure, many, data.train, state).with_workers(cores) > here:
@@ -82,7 +83,7 @@ def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable
     """Do the untimed and then ``steps`` timed steps of a case."""
     config, structure = settle(config, data, None)
     state = initial_state(structure, config)
-    with pin_threads(config.threads), make_pool(structure, config, data.train, state, note) as pool:
+    with one_thread(config.threads), make_pool(structure, config, data.train, state, note) as pool:
         for _ in pool.steps(UNTIMED_STEPS):
             pass
         began = time.perf_counter()

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from distbp.blas import one_thread
 from distbp.config import Config
 from distbp.config.settings import default_shards
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
 from distbp.optim.rule import Rule
-from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.mesh.factors import factor_size
 from distbp.parallel.pool import two_versions
 from distbp.parallel.server import ParameterServer
@@ -80,7 +80,7 @@ def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float,
     asked, usual = (min(shards or 1, rows) for shards in (config.shards, default_shards(config.batch_size)))
     counts = (asked,) if asked <= usual else (asked, usual)
     state = initial_state(structure, config)
-    with pin_threads(config.threads):
+    with one_thread(config.threads):
         seconds = _SECONDS / len(counts)
         machines = [measure_machine(structure, config, data.train, state, count, seconds) for count in counts]
     machine, alone = machines[0], machines[-1]

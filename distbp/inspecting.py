@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from distbp.blas import one_thread
 from distbp.data.checks import numbers
 from distbp.data.dataset import Array
 from distbp.data.encoding import encode
@@ -24,7 +25,10 @@ def shares(network: Network, x: Array) -> list[dict[str, float]]:
     encoding = network.preprocessing.encoding(x.dtype.name) if network.preprocessing is not None else None
     table = encode(encoding, x) if encoding else numbers(x, network.weights.dtype.name, network.byte_factor)
     structure = network.structure
-    work = Backprop(structure, len(table), network.weights.dtype.name).forward(structure.layers(network.weights), table)
+    with one_thread():
+        work = Backprop(structure, len(table), network.weights.dtype.name).forward(
+            structure.layers(network.weights), table
+        )
     found: list[dict[str, float]] = []
     for activation, a in zip(structure.activations, work.a, strict=True):
         if activation == "sigmoid":
@@ -62,4 +66,5 @@ def gradcheck(network: Network | Sequence[int], rows: int = 8, seed: int = 0, **
         y = random.poisson(2.0, (rows, structure.sizes[-1])).astype(np.float64)
     else:
         y = random.random((rows, structure.sizes[-1]))
-    return check_gradient(structure, network.weights, x, y)
+    with one_thread():
+        return check_gradient(structure, network.weights, x, y)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from distbp.blas import one_thread
 from distbp.config import Config, name_of
 from distbp.data.apply import frame_table, only_chunk
 from distbp.data.checks import features, numbers
@@ -135,12 +136,13 @@ class Network:
         outputs = np.empty((len(table), self.structure.sizes[-1]), self.weights.dtype)
         chosen = np.empty(len(table) if self.classes else 0, np.int64)
         start = 0
-        for work in self._forward(table):
-            part = slice(start, start + len(work.a[-1]))
-            outputs[part] = work.a[-1]
-            if self.classes:
-                chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1])
-            start = part.stop
+        with one_thread():
+            for work in self._forward(table):
+                part = slice(start, start + len(work.a[-1]))
+                outputs[part] = work.a[-1]
+                if self.classes:
+                    chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1])
+                start = part.stop
         return Answers(outputs, chosen)
 
     def probabilities(self, x: Any) -> Array:
@@ -189,7 +191,8 @@ class Network:
         True
         """
         table = numbers(self._features(x), self.weights.dtype.name, self.byte_factor)
-        return trace_rows(self.structure, self.weights, table, self.targets(y, len(table)))
+        with one_thread():
+            return trace_rows(self.structure, self.weights, table, self.targets(y, len(table)))
 
     def targets(self, y: Any, rows: int, first: int = 0) -> Array:
         """Return targets of so many rows in the form of training: numbers of classes, or standardised values.
@@ -258,7 +261,7 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     layers = structure.layers(network.weights)
     cost, right = 0.0, 0
     squares = np.zeros(structure.sizes[-1])
-    with np.errstate(over="ignore", invalid="ignore"):
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             x, y = gather(np.arange(start, min(start + _ROWS_AT_ONCE, len(rows))))
             sums = backprop.sums(layers, x, y)

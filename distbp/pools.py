@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from distbp.blas import ShardThreads
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import DivergedError
@@ -156,12 +157,13 @@ def measure_here(
     shards = min(config.shards, config.batch_size, len(rows))
     worker = Worker(structure, alone, rows)
     weights, out = (structure.parameters(vector) for vector in (state[0], np.empty_like(state[0])))
-    worker.push(0, Span(0, 1), weights, [out])
     times = []
-    for _ in range(3):
-        began = time.perf_counter()
+    with ShardThreads(config.threads):
         worker.push(0, Span(0, 1), weights, [out])
-        times.append(time.perf_counter() - began)
+        for _ in range(3):
+            began = time.perf_counter()
+            worker.push(0, Span(0, 1), weights, [out])
+            times.append(time.perf_counter() - began)
     return Speed(step, min(statistics.median(times), step / shards), shards)
 
 

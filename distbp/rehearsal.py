@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from distbp.blas import one_thread, pin_threads
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.arithmetic import cpu_count, free_memory, pin_threads
+from distbp.parallel.arithmetic import cpu_count, free_memory
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.loops import work
@@ -116,7 +117,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     state = initial_state(structure, config)
     some = _some(data.train, config.batch_size)
     alone = replace(config, workers=0)
-    with pin_threads(config.threads):
+    with one_thread(config.threads):
         here = InProcess(structure, alone, some, state)
         seconds = {0: median_step(here, _SECONDS / (1 + len(tried)), _FEWEST_STEPS, most=2**62)}
         if tried:

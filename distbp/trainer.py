@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from distbp.blas import one_thread, unpinned_notes
 from distbp.callbacks import Callback, Callbacks, RunRecord
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR
@@ -16,7 +17,6 @@ from distbp.data.loading import Source, load_as
 from distbp.data.reading import Reading
 from distbp.errors import Interrupted, UsageError
 from distbp.network import Evaluation, Network, evaluate
-from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.pool import Pool
 from distbp.parallel.records import StepRecord
 from distbp.pools import initial_state, started_pool
@@ -27,7 +27,8 @@ class Trainer:
     """Does one step at a time, in this process or on workers, with the bits of :func:`distbp.train`.
 
     A ``with`` block starts and stops the workers. Nothing is written to the disk and nothing is measured beside what
-    the steps themselves tell. BLAS keeps to ``threads`` threads in this process until the block ends.
+    the steps themselves tell. BLAS keeps to one thread in this process until the block ends, and to ``threads`` while
+    shards are computed here.
 
     Callbacks are told the block's begin (``on_start``) and end (``on_end``, with the error that ends it), the steps and
     the notes; epochs and checkpoints are none of its. Once ``on_step`` returned True no more steps are done.
@@ -94,8 +95,8 @@ class Trainer:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(pin_threads(self.config.threads))
-            for text in notes(self.config, self.data):
+            stack.enter_context(one_thread(self.config.threads))
+            for text in (*unpinned_notes(), *notes(self.config, self.data)):
                 self._note(text)
             rows, state = self.data.train, self._initial
             pool = started_pool(self.structure, self.config, rows, state, self._note, self.steps, 0)

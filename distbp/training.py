@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.baseline import baselines
+from distbp.blas import one_thread, unpinned_notes
 from distbp.callbacks import Callback, Callbacks
 from distbp.config import Config
 from distbp.data.dataset import DataSet
@@ -21,7 +22,7 @@ from distbp.descent import Descent
 from distbp.errors import RunError, UsageError
 from distbp.keeping import Keeper, Past, read_past
 from distbp.network import Network
-from distbp.parallel.arithmetic import fingerprint, pin_threads
+from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.digest import layer_hashes
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network, with_parts
@@ -146,12 +147,13 @@ def _train(
         wanted = replace(wanted, test_file=str(Path(wanted.test_file).absolute()))
     names = [address_of(source) for source in sources]
 
-    told: list[str] = [*noted]
+    told: list[str] = [*noted, *unpinned_notes()]
 
     def read() -> DataSet:
         return load_as(sources, Reading.of(wanted), told.append, _watched(callbacks))
 
     with ExitStack() as stack:
+        stack.enter_context(one_thread(wanted.threads))
         # what takes minutes is read before Ray starts, by the thread that an interrupt reaches
         loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read)
         found: dict[str, Any] = {"arithmetic": fingerprint()}
@@ -165,7 +167,6 @@ def _train(
             run.note(text)
         if run_dir is not None:
             stack.enter_context(made(run_dir))
-        stack.enter_context(pin_threads(config.threads))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
         run.baselines = baselines(data_set, config.dtype)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.

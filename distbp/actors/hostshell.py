@@ -12,11 +12,11 @@ import ray
 from distbp.actors.crew import got, longest_start
 from distbp.actors.places import Places
 from distbp.actors.shells import Alive, RemoteWorker, remote
+from distbp.blas import pin_threads
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
-from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.host import Host
 from distbp.parallel.mesh.factors import Rates
 from distbp.parallel.mesh.view import View

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import ray
 
+from distbp.blas import pin_threads
 from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.data.encoding import Encoding
 from distbp.data.mapped import opened
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
-from distbp.parallel.arithmetic import fingerprint, pin_threads
+from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.loops import work
 from distbp.parallel.pool import make_server

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from distbp.blas import one_thread
 from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
 from distbp.data.building import Building
 from distbp.data.checks import check_rows, features
@@ -59,6 +60,11 @@ def load(*sources: Source, note: Note = unheard, progress: Progress = unheard, *
 
 def load_as(sources: Sequence[Source], reading: Reading, note: Note = unheard, progress: Progress = unheard) -> DataSet:
     """Read data as :func:`load` does."""
+    with one_thread():
+        return _load(sources, reading, note, progress)
+
+
+def _load(sources: Sequence[Source], reading: Reading, note: Note, progress: Progress) -> DataSet:
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         return sources[0]
     if len(sources) == 1 and (folder := _prepared(sources[0])) is not None:
@@ -113,10 +119,11 @@ def prepare(
             note(f"{folder} is there already, from the same files")
             return folder
         raise UsageError(f"{folder} exists already: choose another folder, or remove it")
-    if found is None:
-        save(from_arrays(sources, wanted), folder, wanted.dtype, source, note)
-    else:
-        prepare_tables(*found, wanted, folder, source, note, progress)
+    with one_thread():
+        if found is None:
+            save(from_arrays(sources, wanted), folder, wanted.dtype, source, note)
+        else:
+            prepare_tables(*found, wanted, folder, source, note, progress)
     return folder
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 
 def cpu_count() -> int:
@@ -24,11 +24,6 @@ def free_memory() -> int | None:
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     return None
-
-
-def pin_threads(threads: int) -> threadpool_limits:
-    """Let BLAS use exactly ``threads`` threads in this process; as a context manager, until the block ends."""
-    return threadpool_limits(limits=threads, user_api="blas")
 
 
 def fingerprint() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from distbp.blas import ShardThreads
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import Order
@@ -99,7 +100,7 @@ class InProcess:
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
         self._order = Order.of(config, len(rows))
         self._server = make_server(structure, config, self._order, two_versions(state, step), step)
-        self._shards = config.shards
+        self._shards, self._threads = config.shards, ShardThreads(config.threads)
         self._halted = False
         self._computing = self._serving = 0.0
         self.recoveries = 0
@@ -123,10 +124,12 @@ class InProcess:
             began = time.perf_counter()
             step = self._server.step
             whole = shards_of(self._order, step, self._shards)
-            report = self._worker.push(step, whole, self._server.weights, [self._sum])
-            computing = time.perf_counter() - began
-            diagnose = is_diagnosed(step, self._order.steps_per_epoch)
-            record = self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose).check()
+            with self._threads:
+                report = self._worker.push(step, whole, self._server.weights, [self._sum])
+                computing = time.perf_counter() - began
+                diagnose = is_diagnosed(step, self._order.steps_per_epoch)
+                record = self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose)
+            record.check()
             self._computing += computing
             self._serving += record.seconds - computing
             yield record

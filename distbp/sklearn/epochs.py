@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distbp.blas import one_thread
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import Order
 from distbp.network import Network
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
-from distbp.parallel.arithmetic import cpu_count, pin_threads
+from distbp.parallel.arithmetic import cpu_count
 from distbp.pools import started_pool
 
 _ROWS_AT_ONCE = 1024
@@ -43,7 +44,7 @@ def run_epochs(
     first = -(-step // steps_per_epoch) * steps_per_epoch
     steps = config.epochs * steps_per_epoch
     with (
-        pin_threads(config.threads),
+        one_thread(config.threads),
         started_pool(structure, config, rows, state, lambda text: None, steps, first) as pool,
     ):
         for _ in range(config.epochs):

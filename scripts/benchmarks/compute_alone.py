@@ -14,8 +14,8 @@ from torch_loop import Part
 from work import Work, say, timed
 
 from distbp.bench import CASES, UNTIMED_STEPS
+from distbp.blas import one_thread
 from distbp.data import load
-from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.shards import Span
 from distbp.parallel.worker import Worker
 from distbp.pools import initial_state
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, required=True, metavar="N", help="who share the rows")
     options = parser.parse_args()
     work = Work.from_options(options)
-    with pin_threads(1):
+    with one_thread():
         step = STEPS[options.who](work, options.hosts)
         for number in range(UNTIMED_STEPS):
             step(number)

@@ -29,9 +29,9 @@ from scipy.optimize import least_squares
 from tables import markdown
 
 from distbp.bench import CASES
+from distbp.blas import one_thread
 from distbp.calibration import job_of, measure_machine
 from distbp.data import load
-from distbp.parallel.arithmetic import pin_threads
 from distbp.parallel.mesh.view import servers_for
 from distbp.planning import FITTED, Costs, Job, Machine, Step, best_step
 from distbp.pools import initial_state
@@ -88,7 +88,7 @@ class Model:
             if point.hosts == 1:
                 config, structure = settle(CASES[point.case].config(1), data_set, None)
                 state = initial_state(structure, config)
-                with pin_threads(1):
+                with one_thread():
                     machine = measure_machine(structure, config, data_set.train, state, 1, 1.0)
                 machine = machine._replace(shard=point.step * point.cpus - machine.update)
                 self._jobs[point.case] = partial(job_of, config, structure, config.batch_size), machine

@@ -1,0 +1,76 @@
+"""Neither cores nor affinity nor the environment change a bit of what a run computes or keeps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROWS = 50_000
+SETTINGS = {"workers": 0, "epochs": 1, "hidden": (8,), "batch_size": 2048}
+TRAIN = f"""
+import distbp, sys
+for dtype in ("float32", "float64"):
+    distbp.train("table.csv", target="y", dtype=dtype, run_dir=sys.argv[1] + dtype, **{SETTINGS})
+"""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table so long that BLAS cuts the sums over its columns into parts."""
+    folder = tmp_path_factory.mktemp("table")
+    rng = np.random.default_rng(5)
+    x = rng.normal(3.0, 17.3, (ROWS, 4))
+    y = x @ rng.normal(size=4) + rng.gamma(2.0, 9.1, ROWS)
+    lines = [",".join(f"{value:.5f}" for value in row) for row in np.column_stack([x, y])]
+    (folder / "table.csv").write_text("\n".join(["a,b,c,d,y", *lines]) + "\n")
+    return folder
+
+
+def ran(command: list[str], folder: Path, threads: int | None, one_core: bool) -> None:
+    """Run Python with BLAS as the environment has it, maybe on one core."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    if threads is not None:
+        environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    cores = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one_core else []
+    done = subprocess.run(
+        [*cores, sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no affinity here")
+def test_a_run_on_another_number_of_cores_has_the_same_bits(table: Path) -> None:
+    for name, threads, one_core in (("one", 1, False), ("two", 2, False), ("eight", 8, False), ("core", None, True)):
+        ran(["-c", TRAIN, name], table, threads, one_core)
+    for dtype in ("float32", "float64"):
+        for name in ("two", "eight", "core"):
+            for file in ("model.json", "model.safetensors"):
+                expected = (table / f"one{dtype}" / file).read_bytes()
+                assert (table / f"{name}{dtype}" / file).read_bytes() == expected, (name, dtype, file)
+            for file, key in (("config.json", "data_sha256"), ("summary.json", "weights_sha256"),
+                              ("summary.json", "linear_test_r2"), ("summary.json", "test_cost")):  # fmt: skip
+                here, there = (json.loads((table / f"{run}{dtype}" / file).read_text())[key] for run in (name, "one"))
+                assert here == there, (name, dtype, key)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no affinity here")
+def test_a_run_is_verified_and_resumed_on_another_number_of_cores(table: Path) -> None:
+    begin = f"""
+import distbp
+from distbp.errors import Interrupted
+class Stop(distbp.Callback):
+    def on_step(self, record):
+        return record.step == 4
+try:
+    distbp.train("table.csv", target="y", run_dir="left", callbacks=[Stop()], **{SETTINGS})
+except Interrupted:
+    pass
+"""
+    ran(["-c", begin], table, 2, one_core=False)
+    ran(["-m", "distbp", "verify", "left"], table, None, one_core=True)
+    ran(["-m", "distbp", "resume", "left"], table, None, one_core=True)
+    ran(["-m", "distbp", "verify", "left"], table, 8, one_core=False)
