@@ -28,7 +28,7 @@ from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.pool import make_server
 from distbp.parallel.records import StepRecord
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.worker import buffers_for
+from distbp.parallel.shards import buffers_for
 
 _NEWS_SECONDS = 0.25
 _LOOK_SECONDS = 0.02

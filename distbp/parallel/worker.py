@@ -225,13 +225,3 @@ def _finish_layer(
         for target, other in zip(buffers[task.out].layers[l], buffers[task.other].layers[l], strict=True):
             np.add(target, other, out=target)
     done(l)
-
-
-def buffers_for(shards: int, most_workers: int) -> int:
-    """Return how many sums one of up to so many workers may have to pass on in a step, also in a short mini-batch."""
-    return max(
-        len(subtrees(held, of))
-        for of in range(1, shards + 1)
-        for workers in range(1, min(of, most_workers) + 1)
-        for held in cut(of, workers)
-    )

@@ -20,7 +20,8 @@ from distbp.parallel.loops import work
 from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.pool import InProcess, make_server
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.worker import Worker, buffers_for
+from distbp.parallel.shards import buffers_for
+from distbp.parallel.worker import Worker
 from distbp.pools import initial_state
 
 STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
