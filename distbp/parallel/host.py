@@ -60,7 +60,9 @@ class Host:
         self._order = order = Order.of(config, len(rows))
         self._structure, self._dtype, self._cores = structure, config.dtype, places
         self._products = Products(structure, config, rows)
-        self._store = FactorStore(folder, structure, config.shards, self._products.rows, config.dtype, create=True)
+        self._store = FactorStore(
+            folder, structure, config.shards, self._products.rows, config.dtype, places, create=True
+        )
         server = make_server(structure, config, order, self.exchange.states, 0)
         self._rounds = Rounds(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)

@@ -148,9 +148,9 @@ class Worker:
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
-    def factor_store(self, folder: Path) -> FactorStore:
+    def factor_store(self, folder: Path, workers: int) -> FactorStore:
         """Return where factors are kept for other hosts (see :meth:`push`), made below ``folder`` by its server."""
-        return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype)
+        return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype, workers)
 
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
         """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
