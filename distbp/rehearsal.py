@@ -31,8 +31,8 @@ from distbp.parallel.loops import work
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, receive_news
 from distbp.parallel.pool import InProcess, make_server
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.shards import cut
-from distbp.parallel.worker import Worker, buffers_for
+from distbp.parallel.shards import buffers_for, cut
+from distbp.parallel.worker import Worker
 from distbp.planning import host_counts
 from distbp.pools import RAY_START_SECONDS, WARM_UP_STEPS, initial_state, median_of, median_step
 from distbp.problem import settle, with_parts

@@ -15,7 +15,7 @@ from distbp.actors.shells import Alive, RemoteWorker, remote
 from distbp.blas import pin_threads
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.errors import TrainingError
+from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host import Host
 from distbp.parallel.mesh.factors import Rates
@@ -48,7 +48,7 @@ class _Host(Alive):
         self._structure, self._config, self._rows = structure, config, rows
         self._workers: dict[int, Any] = {}
         self._notes: list[str] = []
-        self._error: TrainingError | None = None
+        self._error: TrainingError | ClusterError | None = None
         self._next_care = 0.0
         self._is_ending = False
         self._host: Host
@@ -91,7 +91,7 @@ class _Host(Alive):
     def _serve(self) -> None:
         try:
             self._host.serve()
-        except TrainingError as error:
+        except (TrainingError, ClusterError) as error:
             self._error = error
 
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
@@ -131,7 +131,7 @@ class _Host(Alive):
             told, records = self._host.news(known)
         except TrainingError:
             self._thread.join(_END_SECONDS)  # whose error says more
-            if isinstance(self._error, TrainingError):
+            if self._error is not None:
                 raise self._error from None
             raise
         done = None

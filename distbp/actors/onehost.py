@@ -22,7 +22,7 @@ from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
 from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
-from distbp.parallel.worker import buffers_for
+from distbp.parallel.shards import buffers_for
 
 _LOOK_MILLISECONDS = 50
 """How often the driver reads the records of the steps."""

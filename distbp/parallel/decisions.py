@@ -14,6 +14,10 @@ class Compute(NamedTuple):
     step: int
     held: Span
     row: int
+    round: int = 0
+    """Which of all that were begun: a step that comes to nothing is begun again, perhaps from another state."""
+    place: int = 0
+    """Where the factors of its shards belong: where no late worker may still be writing those of another round."""
 
 
 class Use(NamedTuple):

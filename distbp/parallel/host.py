@@ -28,7 +28,7 @@ from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.pool import make_server
 from distbp.parallel.records import StepRecord
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.worker import buffers_for
+from distbp.parallel.shards import buffers_for
 
 _NEWS_SECONDS = 0.25
 _LOOK_SECONDS = 0.02
@@ -60,7 +60,9 @@ class Host:
         self._order = order = Order.of(config, len(rows))
         self._structure, self._dtype, self._cores = structure, config.dtype, places
         self._products = Products(structure, config, rows)
-        self._store = FactorStore(folder, structure, config.shards, self._products.rows, config.dtype, create=True)
+        self._store = FactorStore(
+            folder, structure, config.shards, self._products.rows, config.dtype, places, create=True
+        )
         server = make_server(structure, config, order, self.exchange.states, 0)
         self._rounds = Rounds(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)

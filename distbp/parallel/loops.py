@@ -10,7 +10,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.messages import (
     GO,
-    NO_STEP,
+    NO_ROUND,
     Channel,
     connect,
     look_before_sleeping,
@@ -57,7 +57,7 @@ def work(
 
 
 def _answer(
-    channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, number: int, tells_layers: bool
+    channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, me: int, tells_layers: bool
 ) -> bool:
     """Compute what one server asks for; return whether it said that all is done."""
     shards = exchange.shape.shards
@@ -65,31 +65,31 @@ def _answer(
     rows = [structure.parameters(row) for row in exchange.slabs]
     doing, spent = exchange.doing, exchange.spent
 
-    store = worker.factor_store(exchange.folder) if tells_layers else None
+    store = worker.factor_store(exchange.folder, exchange.shape.workers) if tells_layers else None
 
     def begin(shard: int) -> None:
-        doing[number] = shard
+        doing[me] = shard
 
     while (message := channel.receive(GO.size)) is not None:
-        step, first, stop, row = GO.unpack(message)
-        if step == NO_STEP:
+        step, number, first, stop, row, place = GO.unpack(message)
+        if number == NO_ROUND:
             return True
         held = Span(first, stop)
-        tell = partial(_tell, channel, step, held, shards) if tells_layers else None
+        tell = partial(_tell, channel, number, held, shards) if tells_layers else None
         keep = None
         if store is not None and exchange.factored.any():
-            keep = partial(store.keep, exchange.factored)
+            keep = partial(store.keep, exchange.factored, place)
         began = time.perf_counter()
         report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
-        spent[number] += time.perf_counter() - began
-        doing[number] = -1
-        channel.send(pack_report(step, report, shards))
+        spent[me] += time.perf_counter() - began
+        doing[me] = -1
+        channel.send(pack_report(number, report, shards))
         # While the server updates, the rows of the next step are brought along.
         worker.prefetch(step + 1, held)
         look_before_sleeping(channel.look)
     return False
 
 
-def _tell(channel: Channel, step: int, held: Span, shards: int, layer: int) -> None:
+def _tell(channel: Channel, number: int, held: Span, shards: int, layer: int) -> None:
     if layer:  # the first layer is the last, and the report says so
-        channel.send(pack_progress(step, held, layer, shards))
+        channel.send(pack_progress(number, held, layer, shards))

@@ -141,11 +141,12 @@ def accepted(listener: socket.socket) -> tuple[int, Channel] | None:
 HELLO = struct.Struct("<I")
 """Anybody to the server: a worker's number, or DRIVER."""
 
-GO = struct.Struct("<qIII")
-"""Server to worker: compute the shards from first to before stop of this step, into the rows from this one on."""
+GO = struct.Struct("<qqIIII")
+"""Server to worker: compute, in this round, of this step, the shards from first to before stop, into the rows from this
+one on; and this is the place of their factors."""
 
-NO_STEP = -1
-"""The step of a GO that says that all is done."""
+NO_ROUND = -1
+"""The round of a GO that says that all is done."""
 
 RUN = struct.Struct("<qqd")
 """Driver to server: go on from this step, whose state is in place, up to before that step, with lr times this."""
@@ -177,34 +178,34 @@ def report_size(shards: int) -> int:
     return _REPORT.size + 3 * 8 * shards
 
 
-def pack_report(step: int, report: Report, shards: int) -> bytes:
-    """Return a worker's report on a step as bytes."""
+def pack_report(number: int, report: Report, shards: int) -> bytes:
+    """Return a worker's report on round ``number`` as bytes."""
     what, layer = report.divergence or ("", 0)
     rest = [0.0] * (3 * (shards - len(report.costs)))
-    return _REPORT.pack(step, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
+    return _REPORT.pack(number, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
         f"<{3 * shards}d", *report.costs, *report.weights, *report.squares, *rest
     )
 
 
-def pack_progress(step: int, held: Span, layer: int, shards: int) -> bytes:
-    """Return as bytes, as many as a report has, that the sums of these shards are final from ``layer`` on."""
-    return _REPORT.pack(step, *held, 0, 0, _PROGRESS, layer) + bytes(3 * 8 * shards)
+def pack_progress(number: int, held: Span, layer: int, shards: int) -> bytes:
+    """Return as bytes, as many as a report has, that in this round these shards' sums are final from ``layer`` on."""
+    return _REPORT.pack(number, *held, 0, 0, _PROGRESS, layer) + bytes(3 * 8 * shards)
 
 
 def unpack_progress(message: bytes) -> tuple[int, Span, int] | None:
-    """Return step, shards and layer of what :func:`pack_progress` gave, None of a report."""
-    step, first, stop, _, _, what, layer = _REPORT.unpack_from(message)
-    return (step, Span(first, stop), layer) if what == _PROGRESS else None
+    """Return round, shards and layer of what :func:`pack_progress` gave, None of a report."""
+    number, first, stop, _, _, what, layer = _REPORT.unpack_from(message)
+    return (number, Span(first, stop), layer) if what == _PROGRESS else None
 
 
 def unpack_report(message: bytes) -> tuple[int, Report]:
-    """Return the step and the report on it."""
-    step, first, stop, rows, right, what, layer = _REPORT.unpack_from(message)
+    """Return the round and the report on it."""
+    number, first, stop, rows, right, what, layer = _REPORT.unpack_from(message)
     count = stop - first
     told = struct.unpack_from(f"<{3 * count}d", message, _REPORT.size)
     costs, weights, squares = told[:count], told[count : 2 * count], told[2 * count :]
     divergence = Divergence(_WHATS[what], layer) if what else None
-    return step, Report(Span(first, stop), rows, costs, right, weights, squares, divergence)
+    return number, Report(Span(first, stop), rows, costs, right, weights, squares, divergence)
 
 
 def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:

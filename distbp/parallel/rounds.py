@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import select
-import socket
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-import numpy as np
-
 from distbp.data.dataset import Array
 from distbp.data.order import Order
-from distbp.errors import CorruptError, PeerLostError
-from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use, contradiction
+from distbp.errors import PeerLostError
+from distbp.parallel.connections import NEWCOMER, Connections
+from distbp.parallel.contests import Contests
+from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use
 from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.loops import beat_seconds
@@ -23,22 +21,17 @@ from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.messages import (
     DRIVER,
     GO,
-    NO_STEP,
     RUN,
-    Channel,
-    accepted,
     done_news,
-    listen,
     look_before_sleeping,
     report_size,
-    send_news,
     unpack_progress,
     unpack_report,
 )
 from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
-from distbp.parallel.slabs import Progress, Slabs
+from distbp.parallel.slabs import Progress, Slabs, places_of
 from distbp.parallel.supervisor import Supervisor
 
 _LONGEST_LOOK = 1.0
@@ -67,14 +60,9 @@ class Rounds:
         self._timeout, self._wait = timeout, wait
         self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, unheard)
         exchange.processes[shape.workers] = os.getpid()  # whoever can connect can also end this process
-        self._listener = listen(exchange.folder)
-        self._driver: Channel | None = None
-        self._workers: dict[int, Channel] = {}
-        self._numbers: dict[int, int] = {}
-        self._poll = select.poll()
-        self._poll.register(self._listener, select.POLLIN)
+        self._connections = Connections(exchange.folder)
         self._reports: list[Report] = []
-        self._kept: dict[tuple[int, Span], Array] = {}
+        self._contests = Contests()
         self._slabs = Slabs(exchange.slabs)
         self._goal: tuple[int, int, float] | None = None
         """From which step on to which one the driver wants to go, with lr times what."""
@@ -82,7 +70,7 @@ class Rounds:
         self._report_size = report_size(shape.shards)
         self._has_spare = False
         self._lost: set[int] = set()
-        self._progress = Progress([], shape.layers)
+        self._progress = Progress()
         self.mesh: Mesh | None = None
         """The exchange with other hosts, changed only while no step is being done."""
 
@@ -94,38 +82,30 @@ class Rounds:
             CorruptError: two workers gave different bits for the same shards.
         """
         shape = self._exchange.shape
-        with self._listener, self._exchange.beating(shape.workers, beat_seconds(self._timeout)), suppress(_DriverGone):
-            try:
-                deadline = time.monotonic() + self._wait
-                while True:
-                    self._attend(_LONGEST_LOOK)
-                    self._look_around()
-                    if self._driver is None and time.monotonic() > deadline:
-                        raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
-                    if self._goal is not None:
-                        try:
-                            last = self._run(*self._goal)
-                            news = done_news(self._server.step, last)
-                        except HostsLostError as error:
-                            news = {"done": self._server.step, "hosts": list(error.why.items())}
-                        self._goal = None
-                        self._tell_driver(**news)
-            finally:
-                for channel in self._workers.values():
-                    channel.send(GO.pack(NO_STEP, 0, 0, 0))
-                    channel.close()
-                if self._driver is not None:
-                    self._driver.close()
+        beating = self._exchange.beating(shape.workers, beat_seconds(self._timeout))
+        with self._connections as connections, beating, suppress(_DriverGone):
+            deadline = time.monotonic() + self._wait
+            while True:
+                self._attend(_LONGEST_LOOK)
+                self._look_around()
+                if not connections.has_driver and time.monotonic() > deadline:
+                    raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
+                if self._goal is not None:
+                    try:
+                        last = self._run(*self._goal)
+                        news = done_news(self._server.step, last)
+                    except HostsLostError as error:
+                        self._abandon()
+                        news = {"done": self._server.step, "hosts": list(error.why.items())}
+                    self._goal = None
+                    connections.tell_driver(**news)
 
     def _run(self, first: int, stop: int, factor: float) -> StepRecord | None:
         """Do the steps from ``first`` on to before ``stop``, or to where it is asked to stop; return the last."""
         record = None
         exchange, server = self._exchange, self._server
         if first != server.step:
-            # A late answer to what was asked before would be taken for one of the step that has the same number now.
-            while not self._supervisor.is_quiet:
-                self._attend(_LOOK_FOR_LATE)
-                self._look_around()
+            self._abandon()  # late workers have read, or still read, what is another step's now
             server.step = first
         server.factor = factor
         epoch, ends = self._order.steps_per_epoch, False
@@ -136,12 +116,15 @@ class Rounds:
             mine = whole
             if self.mesh is not None:
                 mine = self.mesh.span(whole.stop)
-                self.mesh.begin(server.begin_early(rows, diagnose))
+                self.mesh.begin(step, server.begin_early(rows, diagnose))
             self._collect(step, mine)
             collected = time.perf_counter()
-            reports, sums = self._reports, self._slabs.sums(self._supervisor.done.values(), whole.stop)
+            used = self._supervisor.done.values()
+            reports, sums = self._reports, self._slabs.sums(used, whole.stop)
             if self.mesh is not None:
-                reports, total = self.mesh.exchange(reports, sums, bool(exchange.stop_asked[0]))
+                self._progress = Progress()  # what is late from here on belongs to no step
+                stops = bool(exchange.stop_asked[0])
+                reports, total = self.mesh.exchange(step, reports, sums, places_of(used), stops)
                 sums, ends = {whole: total}, self.mesh.ends
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
@@ -151,6 +134,12 @@ class Rounds:
                 self._attend(_LOOK_FOR_LATE)
             exchange.publish(record)
         return record
+
+    def _abandon(self) -> None:
+        """Let what was gathered of a step die with it, also what is still to come."""
+        self._supervisor.abandon()
+        self._progress = Progress()
+        self._reports = []
 
     def _collect(self, step: int, whole: Span) -> None:
         """Have every shard of ``whole`` computed by somebody."""
@@ -164,59 +153,55 @@ class Rounds:
             if self.mesh is not None:
                 self.mesh.check()
             if self._reports:  # the others will not be long
-                look_before_sleeping(lambda: bool(self._poll.poll(0)))
+                look_before_sleeping(self._connections.look)
             self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
             self._look_around()
 
     def _attend(self, seconds: float) -> None:
         """See to whatever comes next."""
-        for descriptor, _ in self._poll.poll(1000 * seconds):
-            number = self._numbers.get(descriptor)
-            if number is not None:
-                self._hear_worker(number)
-            elif descriptor == self._listener.fileno():
+        for number in self._connections.wait(seconds):
+            if number == NEWCOMER:
                 self._accept()
-            elif self._driver is not None and descriptor == self._driver.fileno():
+            elif number == DRIVER:
                 self._hear_driver()
+            else:
+                self._hear_worker(number)
 
     def _look_around(self) -> None:
         """Now and then look whether everybody still shows life and nobody is late."""
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _LOOK_FOR_LATE
-            silent = {number: self._exchange.silence(number) for number in self._workers}
+            silent = {number: self._exchange.silence(number) for number in self._connections.workers}
             self._do(self._supervisor.tick(now, silent))
             for number in self._supervisor.dying:
-                if number not in self._workers and self._exchange.has_ended(number):
+                if number not in self._connections and self._exchange.has_ended(number):
                     self._do(self._supervisor.left(number, -1, now))
 
     def _accept(self) -> None:
-        found = accepted(self._listener)
+        found = self._connections.accept()
         if found is None:
             return
         number, channel = found
-        self._poll.register(channel, select.POLLIN)
         if number == DRIVER:
-            self._driver = channel
-            for present in self._workers:
-                self._tell_driver(joined=present)
+            self._connections.add(number, channel)
+            for present in self._connections.workers:
+                self._connections.tell_driver(joined=present)
             return
-        if number in self._workers:  # its end was not heard yet
+        if number in self._connections:  # its end was not heard yet
             self._left(number)
-        self._workers[number] = channel
-        self._numbers[channel.fileno()] = number
+        self._connections.add(number, channel)
         self._do(self._supervisor.joined(number, time.monotonic()))
-        self._tell_driver(joined=number)
+        self._connections.tell_driver(joined=number)
 
     def _hear_driver(self) -> None:
-        assert self._driver is not None
-        message = self._driver.receive(RUN.size)
+        message = self._connections[DRIVER].receive(RUN.size)
         if message is None:
             raise _DriverGone
         self._goal = RUN.unpack(message)
 
     def _hear_worker(self, number: int) -> None:
-        message = self._workers[number].receive(self._report_size)
+        message = self._connections[number].receive(self._report_size)
         if message is None:
             self._left(number)
             return
@@ -224,38 +209,32 @@ class Rounds:
         if progress is not None:
             self._hear_progress(number, *progress)
             return
-        step, report = unpack_report(message)
-        decisions = self._supervisor.reported(number, step, report.held, time.monotonic())
+        which, report = unpack_report(message)
+        decisions = self._supervisor.reported(number, which, report.held, time.monotonic())
         if decisions:
             if isinstance(decisions[0], Use):
                 self._reports.append(report)
             self._do(decisions)
 
-    def _hear_progress(self, number: int, step: int, held: Span, layer: int) -> None:
+    def _hear_progress(self, number: int, which: int, held: Span, layer: int) -> None:
         """Pass on to the other hosts what all workers of this one have finished."""
-        reached = self._progress.hear(number, step, held, layer)
+        reached = self._progress.hear(number, which, held, layer)
         if reached is not None and self.mesh is not None:
-            self._supervisor.read = frozenset(task.row for task in self._progress.tasks)
-            self.mesh.push(reached, self._slabs.sums(self._progress.tasks, self._shards_in(step)))
+            step, tasks = self._supervisor.step, self._progress.tasks
+            self._supervisor.read = frozenset(task.row for task in tasks)
+            self.mesh.push(step, reached, self._slabs.sums(tasks, self._shards_in(step)), places_of(tasks))
 
     def _left(self, number: int) -> None:
         """See to a worker whose process has ended, which the kernel says by closing its channel."""
-        channel = self._workers.pop(number)
-        del self._numbers[channel.fileno()]
-        self._poll.unregister(channel)
-        channel.close()
+        self._connections.drop(number)
         if number in self._lost:
             self._lost.discard(number)
-            self._tell_driver(left=number)
+            self._connections.tell_driver(left=number)
         else:
-            self._tell_driver(left=number, why=f"died in step {self._server.step}")
+            self._connections.tell_driver(left=number, why=f"died in step {self._server.step}")
         self._do(self._supervisor.left(number, int(self._exchange.doing[number]), time.monotonic()))
         self._exchange.doing[number] = -1
-        self._kept = {key: rows for key, rows in self._kept.items() if key in self._supervisor.contested}
-
-    def _tell_driver(self, **news: object) -> None:
-        if self._driver is not None:
-            send_news(self._driver, news)
+        self._contests.forget(self._supervisor.contested)
 
     def _do(self, decisions: Iterable[Decision]) -> None:
         """Do what the supervisor has decided."""
@@ -264,9 +243,7 @@ class Rounds:
                 self._send(decision)
             elif isinstance(decision, Use):
                 if decision.keep:
-                    self._kept[decision.task.step, decision.task.held] = self._slabs.rows(
-                        decision.task, self._shards_in(decision.task.step)
-                    ).copy()
+                    self._contests.keep(decision.task, self._rows_of(decision.task))
             elif isinstance(decision, Compare):
                 self._compare(decision)
             elif isinstance(decision, Lose):
@@ -278,23 +255,25 @@ class Rounds:
         if task.row >= self._exchange.shape.spare and not self._has_spare:
             self._exchange.reserve_spare()
             self._has_spare = True
+        if task.place and self.mesh is not None:
+            self.mesh.reserve(task.place)
         # A worker that is gone is heard of at the next poll.
-        self._workers[task.worker].send(GO.pack(task.step, *task.held, task.row))
+        self._connections[task.worker].send(GO.pack(task.step, task.round, *task.held, task.row, task.place))
 
     def _lose(self, decision: Lose) -> None:
         """End a worker that is only silent, so that it writes nothing any more; its channel's end will say when."""
         self._lost.add(decision.worker)
-        self._tell_driver(lost=decision.worker, why=decision.why)
+        self._connections.tell_driver(lost=decision.worker, why=decision.why)
         self._exchange.end_process(decision.worker)
 
     def _compare(self, decision: Compare) -> None:
-        task = decision.task
-        kept = self._kept.pop((task.step, task.held))
-        went_back = self._exchange.step != self._server.step
-        if task.step < self._server.step - 1 or went_back:  # the weights that it was to read were written over
-            return
-        if not np.array_equal(kept.view(np.uint8), self._slabs.rows(task, self._shards_in(task.step)).view(np.uint8)):
-            raise CorruptError(contradiction(decision, socket.gethostname()))
+        """Compare a late worker's sums, if its weights are still whole: totals of other hosts write over them soon."""
+        oldest = self._supervisor.round - (self.mesh is None)
+        if self._exchange.step == self._server.step:  # else the driver has brought another state
+            self._contests.settle(decision, self._rows_of(decision.task), oldest)
+
+    def _rows_of(self, task: Compute) -> Array:
+        return self._slabs.rows(task, self._shards_in(task.step))
 
     def _shards_in(self, step: int) -> int:
         return min(self._shards, self._order.size(step))

@@ -8,6 +8,7 @@ neighbouring shards [first, stop) under it. Whoever holds all shards of a span m
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -63,6 +64,40 @@ def subtrees(held: Span, shards: int) -> list[Span]:
         return within(left) + within(right)
 
     return within(Span(0, shards))
+
+
+@lru_cache(maxsize=64)
+def buffers_for(shards: int, most_workers: int) -> int:
+    """Return how many sums one of up to so many workers may have to pass on in a step, also in a short mini-batch.
+
+    >>> [buffers_for(shards, 2) for shards in (4, 5, 9, 1000)]
+    [1, 2, 3, 9]
+    """
+    most = 1
+    for count in range(shards, 0, -1):
+        for workers in range(2, min(count, most_workers) + 1):
+            if -(-count // workers) < _fewest_shards(most + 1):  # nor will smaller spans have more
+                break
+            most = max(most, *(_count_of_subtrees(held, count) for held in cut(count, workers)))
+    return most
+
+
+def _fewest_shards(sums: int) -> int:
+    """Return how many shards a span has at least that needs so many sums: 1, 2, 4 .. on either side of a node's end."""
+    return (1 << (sums + 1) // 2) + (1 << sums // 2) - 2
+
+
+def _count_of_subtrees(held: Span, shards: int) -> int:
+    """Return the length of :func:`subtrees`, of which there are some millions."""
+    first, stop = held
+    count = 0
+    while first < stop:
+        size = first & -first or shards  # the largest node that begins here, if the tree is deep enough for it
+        if stop == shards and first + size >= shards:
+            return count + 1
+        first += min(size, 1 << (stop - first).bit_length() - 1)
+        count += 1
+    return count
 
 
 class Addition(NamedTuple):

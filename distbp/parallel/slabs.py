@@ -31,18 +31,26 @@ class Slabs:
         return rows
 
 
-class Progress:
-    """How far this host's workers have come with the layers of one step, from the last one on."""
+def places_of(tasks: Iterable[Compute]) -> Mapping[int, int]:
+    """Return where the factors of these tasks' shards are, of all that are not at place 0."""
+    return {shard: task.place for task in tasks if task.place for shard in range(*task.held)}
 
-    def __init__(self, tasks: Sequence[Compute], depth: int) -> None:
+
+class Progress:
+    """How far this host's workers have come with the layers of one round, from the last one on."""
+
+    def __init__(self, tasks: Sequence[Compute] = (), depth: int = 0) -> None:
         self.tasks = tasks
         self._task_of = {task.worker: task for task in tasks}
         self._reached = dict.fromkeys(self._task_of, depth)
 
-    def hear(self, worker: int, step: int, held: Span, layer: int) -> int | None:
-        """Take in that a worker's sums are final from ``layer`` on; return the layer that all have reached, if new."""
+    def hear(self, worker: int, number: int, held: Span, layer: int) -> int | None:
+        """Take in that a worker's sums of this round are final from ``layer`` on.
+
+        Return the layer that all have reached, if it is new; what belongs to another round counts for nothing.
+        """
         task = self._task_of.get(worker)
-        if task is None or (task.step, task.held) != (step, held):
+        if task is None or (task.round, task.held) != (number, held):
             return None
         before = max(self._reached.values())
         self._reached[worker] = layer

@@ -47,10 +47,12 @@ class Supervisor:
         self._sums, self._spare = sums, spare
         self._timeout, self._wait = timeout, wait
         self.step = -1
+        self.round = -1
+        """Counted up with every step that is begun, also with one that is begun again."""
         self.idle: list[int] = []
         self._busy: dict[int, _Busy] = {}
         self._dying: dict[int, Compute | None] = {
-            worker: Compute(worker, -1, Span(0, shards), spare) for worker in unheard
+            worker: Compute(worker, -1, Span(0, shards), spare, -1) for worker in unheard
         }
         self._shards = 0
         self._open: set[Span] = set()
@@ -58,7 +60,7 @@ class Supervisor:
         self.done: dict[Span, Compute] = {}
         """The tasks of this step whose answers count."""
         self.contested: dict[tuple[int, Span], int] = {}
-        """Steps and shards that somebody is still computing a second time, with the worker whose answer was used."""
+        """Rounds and shards that somebody is still computing a second time, with the worker whose answer was used."""
         self._deaths: Counter[int] = Counter()
         self._seconds_per_shard = 0.0
         self._stalled_since: float | None = None
@@ -76,6 +78,13 @@ class Supervisor:
         """Whether nobody's answer is expected."""
         return not self._busy
 
+    def abandon(self) -> None:
+        """Let the step come to nothing: who still computes goes on, and its answer will count for nothing."""
+        self.round += 1
+        self.done, self._open, self._waiting = {}, set(), []
+        self.contested.clear()
+        self._deaths.clear()
+
     @property
     def dying(self) -> list[int]:
         """The workers that may still write although their answers do not count."""
@@ -85,6 +94,7 @@ class Supervisor:
         """Begin a step: cut the shards ``whole`` among those who are idle."""
         shards = whole.stop - whole.first
         self.step, self._shards = step, shards
+        self.round += 1
         self.done = {}
         self.read = frozenset()
         if self._deaths:
@@ -105,7 +115,7 @@ class Supervisor:
             return []
         self._waiting = []
         self._open = {span for _, span, _ in plan}
-        tasks = [Compute(worker, step, span, row) for worker, span, row in plan]
+        tasks = [Compute(worker, step, span, row, self.round, self._place(span)) for worker, span, row in plan]
         for task in tasks:
             self._busy[task.worker] = _Busy(task, now)
         del self.idle[: len(tasks)]
@@ -117,26 +127,26 @@ class Supervisor:
         insort(self.idle, worker)
         return self._hand_out(now)
 
-    def reported(self, worker: int, step: int, held: Span, now: float) -> list[Decision]:
-        """Take in a worker's answer; one that was not asked for counts for nothing."""
+    def reported(self, worker: int, number: int, held: Span, now: float) -> list[Decision]:
+        """Take in a worker's answer in round ``number``; one that was not asked for counts for nothing."""
         busy = self._busy.get(worker)
-        if busy is None or busy.task.step != step or busy.task.held != held:
+        if busy is None or busy.task.round != number or busy.task.held != held:
             return []
         del self._busy[worker]
         insort(self.idle, worker)
         decisions: list[Decision] = []
-        if step == self.step and held in self._open:
+        if number == self.round and held in self._open:
             self._open.discard(held)
             self.done[held] = busy.task
             self._seconds_per_shard = (now - busy.since) / (held.stop - held.first)
             twin = bool(self._busy) and any(
-                other.task.step == step and other.task.held == held for other in self._busy.values()
+                other.task.round == number and other.task.held == held for other in self._busy.values()
             )
             if twin:
-                self.contested[step, held] = worker
+                self.contested[number, held] = worker
             decisions.append(Use(busy.task, twin))
-        elif (step, held) in self.contested:
-            decisions.append(Compare(busy.task, self.contested.pop((step, held))))
+        elif (number, held) in self.contested:
+            decisions.append(Compare(busy.task, self.contested.pop((number, held))))
         if self._waiting:
             decisions += self._hand_out(now)
         if self._deaths:
@@ -149,7 +159,7 @@ class Supervisor:
             del self._dying[worker]
             return self._hand_out(now)
         task = self._drop(worker)
-        if task is not None and task.step == self.step and doing in range(*task.held):
+        if task is not None and task.round == self.round and doing in range(*task.held):
             self._deaths[doing] += 1
             if doing > task.held.first:
                 self._deaths[-1] += 1  # it had computed another shard of this step before
@@ -198,10 +208,10 @@ class Supervisor:
         busy = self._busy.pop(worker, None)
         if busy is None:
             return None
-        step, held = busy.task.step, busy.task.held
-        self.contested.pop((step, held), None)
-        twins = [other for other in self._busy.values() if (other.task.step, other.task.held) == (step, held)]
-        if step == self.step and held in self._open and not twins:
+        number, held = busy.task.round, busy.task.held
+        self.contested.pop((number, held), None)
+        twins = [other for other in self._busy.values() if (other.task.round, other.task.held) == (number, held)]
+        if number == self.round and held in self._open and not twins:
             self._waiting.append(held)
         return busy.task
 
@@ -218,10 +228,10 @@ class Supervisor:
     def _repeat_late(self, now: float) -> list[Decision]:
         """Let somebody idle compute what another one is late with."""
         decisions: list[Decision] = []
-        computing = Counter(busy.task.held for busy in self._busy.values() if busy.task.step == self.step)
+        computing = Counter(busy.task.held for busy in self._busy.values() if busy.task.round == self.round)
         for busy in list(self._busy.values()):
             held = busy.task.held
-            if busy.task.step != self.step or held not in self._open or computing[held] > 1 or not self.idle:
+            if busy.task.round != self.round or held not in self._open or computing[held] > 1 or not self.idle:
                 continue
             usual = self._seconds_per_shard * (held.stop - held.first)
             if usual and now - busy.since > max(_LEAST_LATE, _LATE * usual):
@@ -242,11 +252,22 @@ class Supervisor:
         for worker in self.idle:
             own = worker * self._sums
             if own not in self.read and all(task.row != own for task in self.done.values()):
-                return Compute(worker, self.step, held, own)
+                return Compute(worker, self.step, held, own, self.round, self._place(held))
         spare = range(self._spare + held.first, self._spare + held.stop)
         free = all(task.row + task.held.stop - task.held.first <= spare.start or task.row >= spare.stop
                    for task in taken if task.row >= self._spare)  # fmt: skip
-        return Compute(self.idle[0], self.step, held, spare.start) if self.idle and free else None
+        if not self.idle or not free:
+            return None
+        return Compute(self.idle[0], self.step, held, spare.start, self.round, self._place(held))
+
+    def _place(self, held: Span) -> int:
+        """Return the first place for factors where nobody may still be writing those of these shards' other rounds."""
+        if not self._busy and not self._dying:
+            return 0
+        others = [task for task in (*(busy.task for busy in self._busy.values()), *self._dying.values())
+                  if task is not None and task.round != self.round]  # fmt: skip
+        taken = {task.place for task in others if task.held.first < held.stop and held.first < task.held.stop}
+        return next(place for place in range(len(taken) + 1) if place not in taken)
 
     def _poison(self) -> list[Decision]:
         """Stop if a shard brings down whoever computes it, while other shards of the step can be computed."""

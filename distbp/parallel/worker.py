@@ -148,9 +148,9 @@ class Worker:
         self._fetched = None
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
 
-    def factor_store(self, folder: Path) -> FactorStore:
+    def factor_store(self, folder: Path, workers: int) -> FactorStore:
         """Return where factors are kept for other hosts (see :meth:`push`), made below ``folder`` by its server."""
-        return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype)
+        return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype, workers)
 
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
         """Return the dropout masks of a shard whose first example has this place in the mini-batch."""
@@ -225,13 +225,3 @@ def _finish_layer(
         for target, other in zip(buffers[task.out].layers[l], buffers[task.other].layers[l], strict=True):
             np.add(target, other, out=target)
     done(l)
-
-
-def buffers_for(shards: int, most_workers: int) -> int:
-    """Return how many sums one of up to so many workers may have to pass on in a step, also in a short mini-batch."""
-    return max(
-        len(subtrees(held, of))
-        for of in range(1, shards + 1)
-        for workers in range(1, min(of, most_workers) + 1)
-        for held in cut(of, workers)
-    )

@@ -20,7 +20,8 @@ from distbp.parallel.loops import work
 from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.pool import InProcess, make_server
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.worker import Worker, buffers_for
+from distbp.parallel.shards import buffers_for
+from distbp.parallel.worker import Worker
 from distbp.pools import initial_state
 
 STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
@@ -34,7 +35,10 @@ def table():
 
 
 class Faulty(Worker):
-    """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard."""
+    """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard.
+
+    What can be called is called: so is that of (step, "end"), once all is computed and before the answer.
+    """
 
     def __init__(self, config, rows, faults):
         super().__init__(STRUCTURE, config, rows)
@@ -46,6 +50,8 @@ class Faulty(Worker):
             what = self._faults.pop((step, shard), None)
             if what in (signal.SIGKILL, signal.SIGSTOP):
                 os.kill(os.getpid(), what)
+            elif callable(what):
+                what()
             elif what == "slow":
                 time.sleep(1.0)
             elif what == "slow and wrong":
@@ -54,6 +60,7 @@ class Faulty(Worker):
 
         wrong = []
         report = super().push(step, held, weights, out, begin_or_fail, done, keep)
+        self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
         return report

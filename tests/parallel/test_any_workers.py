@@ -15,7 +15,7 @@ from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.pool import InProcess, make_server, shards_of, two_versions
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span, cut, subtrees
-from distbp.parallel.worker import Worker, buffers_for
+from distbp.parallel.worker import Worker
 
 STRUCTURE = Structure((64, 16, 10), ("relu", "softmax"), "cross-entropy")
 STEPS = 10
@@ -218,13 +218,6 @@ def test_server_refuses_a_step_without_one_of_its_shards(rows):
     with pytest.raises(ValueError, match="shard 0 is missing"):
         server.update(0, [report], sums)
     assert (server.step, server.state.tobytes()) == (0, before)
-
-
-@pytest.mark.parametrize(("shards", "workers"), [(2, 2), (7, 2), (8, 2), (11, 3), (12, 2), (16, 4)])
-def test_buffers_of_a_worker_suffice_also_for_a_short_mini_batch(shards, workers):
-    buffers = buffers_for(shards, workers)
-    for rows in range(1, shards + 1):
-        assert max(len(subtrees(held, rows)) for held in cut(rows, workers)) <= buffers
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

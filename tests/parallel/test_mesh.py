@@ -31,8 +31,9 @@ def view_of(hosts, workers, settings, number=1, servers=None, wire="exact", time
 class Cluster:
     """Hosts of this process."""
 
-    def __init__(self, workers, settings):
-        self.settings = settings
+    def __init__(self, workers, settings, faults=None):
+        """``faults`` are those of workers, by host and place (see Faulty)."""
+        self.settings, self.faults = settings, faults or {}
         self.initial = initial_state(STRUCTURE, settings)
         self.hosts, self.threads, self.workers = [], [], list(workers)
         for count in workers:
@@ -45,7 +46,7 @@ class Cluster:
         targets = [(host.serve, ())]
         for place in range(count):
             folder, shape = host.place
-            worker = Faulty(self.settings, table(), {})
+            worker = Faulty(self.settings, table(), self.faults.get((len(self.hosts) - 1, place), {}))
             targets.append((work, (worker, STRUCTURE, Exchange(folder, shape), place, 5.0, 5.0, True)))
         for target, arguments in targets:
             self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
@@ -95,8 +96,8 @@ def alone(settings, steps=STEPS):
 def cluster():
     made = []
 
-    def make(workers, settings):
-        made.append(Cluster(workers, settings))
+    def make(workers, settings, faults=None):
+        made.append(Cluster(workers, settings, faults))
         return made[-1]
 
     yield make

@@ -121,14 +121,14 @@ def test_workers_unheard_of_may_still_write_spare_rows():
     made.joined(2, 0.0)
     made.begin(5, Span(0, 4), 0.0)
     made.left(2, 2, 0.1)
-    assert len(made.reported(0, 5, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
+    assert len(made.reported(0, made.round, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
     assert made.joined(1, 0.3) == [Compute(1, 5, Span(2, 4), 2)]
 
 
 def test_a_poisoned_shard_stops_the_run_after_three_workers():
     made = supervisor(2)
     made.begin(7, Span(0, 4), 0.0)
-    made.reported(1, 7, Span(2, 4), 0.1)
+    made.reported(1, made.round, Span(2, 4), 0.1)
     made.left(0, 1, 0.2)  # worker 1 takes over
     assert made.left(1, 1, 0.3) == []
     assert made.joined(0, 1.0) == [Compute(0, 7, Span(0, 2), 0)]
@@ -212,9 +212,13 @@ class Course:
         assert task.row == task.worker * SUMS or task.row >= SPARE
         rows = set(range(task.row, task.row + task.held.stop - task.held.first)) if task.row >= SPARE else {task.row}
         others = [other for worker, other in self.tasks.items() if worker != task.worker]
-        for other in [*others, *(used for used in self.made.done.values() if used.step == self.made.step)]:
+        for other in [*others, *(used for used in self.made.done.values() if used.round == self.made.round)]:
             size = other.held.stop - other.held.first if other.row >= SPARE else 1
             assert rows.isdisjoint(range(other.row, other.row + size))
+        for other in others:
+            if other.round != task.round and set(range(*other.held)) & set(range(*task.held)):
+                assert other.place != task.place
+        assert task.place < self.places
 
     def event(self):
         self.now += self.chance.random()
@@ -225,7 +229,7 @@ class Course:
             self.do(self.made.joined(number, self.now))
         elif kind == "report" and number in self.tasks:
             task = self.tasks.pop(number)
-            self.do(self.made.reported(number, task.step, task.held, self.now))
+            self.do(self.made.reported(number, task.round, task.held, self.now))
         elif kind == "leave" and number in self.alive:
             self.alive.discard(number)
             self.lost.discard(number)
@@ -240,6 +244,11 @@ class Course:
 def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
     course = Course(seed)
     for step in range(6):
+        if course.chance.random() < 0.3:  # it comes to nothing at first
+            course.do(course.made.begin(step, Span(0, course.shards), course.now))
+            for _ in range(course.chance.randrange(5)):
+                course.event()
+            course.made.abandon()
         course.do(course.made.begin(step, Span(0, course.shards), course.now))
         for _ in range(2000):
             if course.made.is_complete:
@@ -248,3 +257,32 @@ def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_sh
         assert course.made.is_complete, "the step never ended"
         covered = sorted(shard for held in course.made.done for shard in range(*held))
         assert covered == list(range(course.shards))
+
+
+def test_an_answer_to_a_step_that_came_to_nothing_counts_for_nothing_when_it_is_done_again():
+    made = supervisor(2)
+    made.begin(5, Span(0, 4), 0.0)
+    first = made.round
+    made.reported(1, first, Span(2, 4), 0.1)
+    made.abandon()
+    assert made.tick(1.0, {}) == []  # nobody computes again what is not wanted
+    assert made.begin(5, Span(2, 4), 1.1) == [Compute(1, 5, Span(2, 4), 2, made.round)]
+    assert made.reported(0, first, Span(0, 2), 1.2) == []
+    assert not made.is_complete
+    assert made.idle == [0]
+    made.reported(1, made.round, Span(2, 4), 1.3)
+    assert made.done == {Span(2, 4): Compute(1, 5, Span(2, 4), 2, made.round)}
+
+
+def test_factors_go_where_no_late_worker_may_still_write_those_of_another_round():
+    made = supervisor(3)
+    made.begin(0, Span(0, 3), 0.0)
+    made.reported(0, 0, Span(0, 1), 0.1)
+    made.reported(1, 0, Span(1, 2), 0.1)
+    made.tick(0.6, {})
+    made.reported(0, 0, Span(2, 3), 0.7)  # for worker 2, which is late
+    assert [(task.held, task.place) for task in made.begin(1, Span(0, 3), 0.8)] == [(Span(0, 2), 0), (Span(2, 3), 1)]
+    made.reported(0, 1, Span(0, 2), 0.9)
+    made.tick(1.9, {})
+    made.reported(0, 1, Span(2, 3), 2.0)  # for worker 1, which is late now, too
+    assert [(task.held, task.place) for task in made.begin(2, Span(0, 3), 2.1)] == [(Span(0, 3), 2)]

@@ -1,7 +1,11 @@
+import time
+from functools import cache
+from itertools import accumulate
+
 import numpy as np
 import pytest
 
-from distbp.parallel.shards import Span, additions, children, cut, subtrees
+from distbp.parallel.shards import Span, additions, buffers_for, children, cut, subtrees
 
 COUNTS = range(1, 18)
 counts = pytest.mark.parametrize("shards", COUNTS)
@@ -99,3 +103,23 @@ def test_missing_shard_is_named(shards):
 def test_missing_only_shard_is_named():
     with pytest.raises(ValueError, match="shard 0 is missing"):
         additions(Span(0, 1), [])
+
+
+@cache
+def most_subtrees(shards, workers):
+    """The definition: what one of exactly so many workers passes on at most."""
+    return max(len(subtrees(held, shards)) for held in cut(shards, workers))
+
+
+@pytest.mark.parametrize("shards", [*range(1, 41), 105, 110])
+def test_buffers_are_as_many_as_any_worker_needs_also_in_a_short_mini_batch(shards):
+    needed = [
+        max(most_subtrees(of, min(of, workers)) for of in range(1, shards + 1)) for workers in range(1, shards + 1)
+    ]
+    assert [buffers_for(shards, most) for most in range(1, shards + 1)] == list(accumulate(needed, max))
+
+
+def test_a_thousand_shards_take_no_time():
+    began = time.process_time()
+    assert buffers_for(1000, 1000) < 20
+    assert time.process_time() - began < 1.0  # by trying all spans: hours

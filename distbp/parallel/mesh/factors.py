@@ -98,8 +98,10 @@ def choose(
 class FactorStore:
     """The factors of this host's shards in its shared memory, where workers put them and the mesh reads them."""
 
-    def __init__(self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, create: bool = False):
-        """Map them below ``folder``; ``rows`` are a shard's, at most."""
+    def __init__(
+        self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, places: int, create: bool = False
+    ) -> None:
+        """Map them below ``folder``; ``rows`` are a shard's, at most. Each shard has so many places."""
         self._path = folder / "factors"
         self._dtype = np.dtype(dtype)
         self._places: dict[int, tuple[int, int]] = {}
@@ -108,19 +110,19 @@ class FactorStore:
             length = factor_size(structure, layer, rows)
             self._places[layer] = size, length
             size += shards * length
-        self._size = size * self._dtype.itemsize
+        self._per_place, self._size = size, size * self._dtype.itemsize
         self._numbers: Array = np.empty(0, dtype)
         if size:
             handle = os.open(self._path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
             try:
                 if create:
-                    os.truncate(handle, self._size)
-                self._numbers = np.frombuffer(mmap.mmap(handle, self._size), dtype)
+                    os.truncate(handle, places * self._size)
+                self._numbers = np.frombuffer(mmap.mmap(handle, places * self._size), dtype)
             finally:
                 os.close(handle)
 
-    def reserve(self) -> None:
-        """Take the memory, which is not taken before.
+    def reserve(self, place: int = 0) -> None:
+        """Take the memory of one place of each shard, which is not taken before.
 
         Raises:
             ClusterError: there is too little.
@@ -128,24 +130,25 @@ class FactorStore:
         handle = os.open(self._path, os.O_RDWR)
         try:
             if hasattr(os, "posix_fallocate"):  # macOS has none
-                os.posix_fallocate(handle, 0, self._size)
+                os.posix_fallocate(handle, place * self._size, self._size)
         except OSError as error:
             raise ClusterError(f"{self._size / 2**20:,.0f} MB of shared memory are not free for factors") from error
         finally:
             os.close(handle)
 
-    def keep(self, layers: Array, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
+    def keep(self, layers: Array, place: int, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
         """Keep a shard's factors, if its layer is one of those that travel so: where ``layers`` is not 0."""
         if not layers[layer]:
             return
-        both = self.of(shard, layer, delta.size + (a_prev.size if layer else 0))
+        both = self.of(place, shard, layer, delta.size + (a_prev.size if layer else 0))
         both[: delta.size].reshape(delta.shape)[:] = delta
         if layer:
             both[delta.size :].reshape(a_prev.shape)[:] = a_prev
 
-    def of(self, shard: int, layer: int, size: int) -> Array:
+    def of(self, place: int, shard: int, layer: int, size: int) -> Array:
         """Return the factors of a shard, delta first, as one vector of so many numbers."""
         start, length = self._places[layer]
+        start += place * self._per_place
         numbers: Array = self._numbers[start + shard * length : start + shard * length + size]
         return numbers
 
@@ -217,9 +220,17 @@ class Factors:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="distbp-products")
         self._rooms: dict[tuple[int, int, int], Array] = {}
 
-    def of(self, step: int, shard: int, layer: int) -> Array:
+    def reserve(self, place: int) -> None:
+        """Make sure that this place can be written.
+
+        Raises:
+            ClusterError: there is too little shared memory.
+        """
+        self._store.reserve(place)
+
+    def of(self, step: int, shard: int, layer: int, place: int) -> Array:
         """Return the factors of a shard of this host."""
-        return self._store.of(shard, layer, self._products.size(layer, self._rows(step, shard)))
+        return self._store.of(place, shard, layer, self._products.size(layer, self._rows(step, shard)))
 
     def room(self, step: int, shard: int, layer: int) -> Array:
         """Return where the factors of another host's shard belong, valid for two steps."""

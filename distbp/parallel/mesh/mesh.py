@@ -114,43 +114,63 @@ class Mesh:
         """Return the shards of a mini-batch that this host computes."""
         return self.view.span(self.here, shards)
 
-    def begin(self, apply: Callable[[slice, Array], None] | None) -> None:
-        """Begin this host's part of the next step; ``apply`` takes each total as it comes, from threads of the mesh.
+    def reserve(self, place: int) -> None:
+        """Make room for factors at another place than the first.
+
+        Raises:
+            ClusterError: there is too little shared memory.
+        """
+        if self._factors is not None:
+            self._factors.reserve(place)
+
+    def begin(self, step: int, apply: Callable[[slice, Array], None] | None) -> None:
+        """Begin this host's part of a step; ``apply`` takes each total as it comes, from threads of the mesh.
 
         A total tells that whoever computes has done the step before, so that nobody needs the state before that again
         (it is written over). Where a host has nothing to compute, nobody knows that of it.
+
+        Raises:
+            HostsLostError: this view goes on with another step.
         """
+        if step != self._step:
+            raise HostsLostError({})
         with self._changed:
-            collection = self._collection(self._step)
+            collection = self._collection(step)
             if len({node.host for node in collection.nodes}) == self.view.hosts:
                 collection.apply = apply
 
-    def push(self, layer: int, sums: Mapping[Span, Array]) -> None:
+    def push(self, step: int, layer: int, sums: Mapping[Span, Array], places: Mapping[int, int]) -> None:
         """Send what is final now that the gradients of ``layer`` (counted from 0) and of all behind it are there.
 
         ``sums`` are those that this host's workers pass on, whole parameter vectors by the shards that they cover.
-        They may not change until :meth:`exchange` has returned.
+        They may not change until :meth:`exchange` has returned. ``places`` are those of shards' factors that are not 0.
+
+        Raises:
+            ValueError: it is another step's turn.
         """
+        if step != self._step:
+            raise ValueError(f"step {self._step} is next, got the sums of step {step}")
         with self._changed:
-            collection = self._collection(self._step)
+            collection = self._collection(step)
         while collection.pushed < len(self._order):
             number = self._order[collection.pushed]
             if self._chunks[number].layer < layer:
                 return
-            self._send_parts(collection, number, sums)
+            self._send_parts(collection, number, sums, places)
             collection.pushed += 1
 
-    def exchange(self, reports: Sequence[Report], sums: Mapping[Span, Array], stop: bool) -> tuple[list[Report], Array]:
+    def exchange(
+        self, step: int, reports: Sequence[Report], sums: Mapping[Span, Array], places: Mapping[int, int], stop: bool
+    ) -> tuple[list[Report], Array]:
         """Return all hosts' reports on this step, and the sum over all shards, valid for two steps.
 
-        ``sums`` are this host's (see :meth:`push`), ``reports`` its workers'. ``stop`` counts from host 0 alone, so
-        that all stop after the same step: see :attr:`ends`.
+        ``sums`` and ``places`` are this host's (see :meth:`push`), ``reports`` its workers'. ``stop`` counts from host
+        0 alone, so that all stop after the same step: see :attr:`ends`.
 
         Raises:
             HostsLostError: a host is gone, or :meth:`end` was called.
         """
-        step = self._step
-        self.push(0, sums)
+        self.push(step, 0, sums, places)
         told = memoryview(reports_as_bytes(reports, stop, self.view.shards))
         for peer in self._peers.values():
             peer.send(Frame(REPORT, step, 0, 0, 1.0, 0), told)
@@ -174,12 +194,14 @@ class Mesh:
             self._collections[step] = Collection(step, shards, nodes, self._chunks, self.here)
         return self._collections[step]
 
-    def _send_parts(self, collection: Collection, number: int, sums: Mapping[Span, Array]) -> None:
+    def _send_parts(
+        self, collection: Collection, number: int, sums: Mapping[Span, Array], places: Mapping[int, int]
+    ) -> None:
         """Send this host's sums of a chunk to whoever adds them up."""
         chunk = self._chunks[number]
         peers = [peer for peer in self._peers.values() if chunk.server in (None, peer.number)]
         if chunk.is_factored:
-            self._send_factors(collection, number)
+            self._send_factors(collection, number, places)
             peers = []
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
@@ -198,12 +220,12 @@ class Mesh:
             if chunk.server in (None, self.here):
                 self._take(collection, number, span, numbers)
 
-    def _send_factors(self, collection: Collection, number: int) -> None:
+    def _send_factors(self, collection: Collection, number: int, places: Mapping[int, int]) -> None:
         """Send the factors of this host's shards to all others."""
         assert self._factors is not None
         span = self.view.span(self.here, collection.shards)
         for shard in range(span.first, span.stop):
-            factors = self._factors.of(collection.step, shard, self._chunks[number].layer)
+            factors = self._factors.of(collection.step, shard, self._chunks[number].layer, places.get(shard, 0))
             with self._changed:
                 collection.unsent += len(self._peers)
             for peer in self._peers.values():

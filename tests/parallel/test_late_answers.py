@@ -1,0 +1,95 @@
+"""Workers that are late once, on hosts that exchange sums: what they say then belongs to no other step."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from parallel.hosts import config
+from parallel.test_mesh import Cluster, alone, view_of
+
+from distbp.errors import CorruptError
+from distbp.parallel.contests import Contests
+from distbp.parallel.decisions import Compare, Compute
+from distbp.parallel.shards import Span
+
+LATE, STEPS = 5, 16
+WAIT = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 3)
+    monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
+
+
+def met(settings, faults, measures=False):
+    """Return two hosts of two workers, all of them there."""
+    here = Cluster((2, 2), settings, faults)
+    for host in here.hosts:
+        host.wait_for_workers(WAIT)
+    until(lambda: all(len(host._rounds._supervisor.idle) == 2 for host in here.hosts))
+    view = view_of(here.hosts, (2, 2), settings)._replace(measures=measures, timeout=WAIT)
+    assert not any(here.meet(view).values())
+    return here
+
+
+def until(condition):
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def check(here, settings):
+    for host in here.hosts:
+        assert here.wait(host)[0]["done"] == STEPS
+        assert np.array_equal(host.state(STEPS), alone(settings, STEPS)[1])
+
+
+def test_sums_that_come_in_a_pause_are_not_those_of_the_next_step():
+    settings, go = config(4), threading.Event()
+    here = met(settings, {(0, 1): {(LATE, 1): lambda: go.wait(WAIT)}})
+    try:
+        here.run(0, LATE + 1)
+        for host in here.hosts:  # the other worker has computed that shard too
+            assert here.wait(host)[0]["done"] == LATE + 1
+        go.set()
+        until(lambda: here.hosts[0]._rounds._supervisor.is_quiet)
+        here.run(LATE + 1, STEPS)
+        check(here, settings)
+    finally:
+        go.set()
+        here.close()
+
+
+def test_factors_that_are_written_late_are_not_those_of_the_next_step():
+    settings, go, written = config(8), threading.Event(), threading.Event()
+
+    def let_it_write():
+        go.set()
+        written.wait(WAIT)
+
+    late = {(LATE, 2): lambda: go.wait(WAIT), (LATE, "end"): written.set}
+    here = met(settings, {(0, 1): late, (0, 0): {(LATE + 1, "end"): let_it_write}}, measures=True)
+    try:
+        for host in here.hosts:
+            host.agree([0, 1])
+        here.run(0, STEPS)
+        check(here, settings)
+        assert written.is_set()
+    finally:
+        go.set()
+        written.set()
+        here.close()
+
+
+def test_sums_from_weights_that_were_written_over_are_not_compared():
+    contests, kept, late = Contests(), np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
+    first, second = Compute(0, 5, Span(0, 1), 0, 9), Compare(Compute(1, 5, Span(0, 1), 1, 9), 0)
+    contests.keep(first, kept)
+    contests.settle(second, late, oldest=10)
+    contests.settle(second, late, oldest=9)  # it was settled
+    contests.keep(first, kept)
+    with pytest.raises(CorruptError, match="shards 0 to 0 of step 5"):
+        contests.settle(second, late, oldest=9)
