@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,38 @@ class Past:
 def config_of(settings: Mapping[str, Any]) -> Config:
     """Return the settings that a config.json holds beside what it says of data and machine."""
     return Config.from_settings({name: value for name, value in settings.items() if name not in _DESCRIBED})
+
+
+def given_place(workers: int | str | None, address: str | None, insecure: bool) -> dict[str, Any]:
+    """Return by their names the settings of where to compute that are given."""
+    given = {"workers": workers, "address": address, "insecure": insecure or None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def config_on(config: Config, path: Path, given: Mapping[str, Any]) -> Config:
+    """Return the settings of the run in ``path`` with what is ``given`` of workers, address and insecure.
+
+    A run directory may come from anybody, and the cluster that its settings name would get the data and run code here:
+    so they never say where to compute.
+
+    Raises:
+        UsageError: the run was on a cluster, and nothing that is given says where it is to go on.
+    """
+    if config.address is not None and "address" not in given and "workers" not in given:
+        raise UsageError(
+            f"{path} was computed on the Ray cluster at {config.address}: add --address {shlex.quote(config.address)} "
+            "to use that one again, or --workers N to compute on this machine"
+        )
+    return replace(config, **{"address": None, "insecure": False, **given})
+
+
+def resume_command(path: Path, address: str | None) -> str:
+    """Return the command that goes on with the run in this directory, on the cluster at ``address`` if it has one.
+
+    >>> resume_command(Path("my run"), "head:6379")
+    "distbp resume 'my run' --address head:6379"
+    """
+    return shlex.join(["distbp", "resume", str(path), *(["--address", address] if address else [])])
 
 
 _DESCRIBED = {"data", "data_sha256", "arithmetic"}

@@ -20,7 +20,7 @@ from distbp.data.loading import Source, address_of, is_large, load_as
 from distbp.data.reading import Reading
 from distbp.descent import Descent
 from distbp.errors import RunError, UsageError
-from distbp.keeping import Keeper, Past, read_past
+from distbp.keeping import Keeper, Past, config_on, given_place, read_past
 from distbp.network import Network
 from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.digest import layer_hashes
@@ -81,6 +81,7 @@ def resume(
     *,
     workers: int | str | None = None,
     address: str | None = None,
+    insecure: bool = False,
     force: bool = False,
     callbacks: Sequence[Callback] = (),
     started: float | None = None,
@@ -92,13 +93,15 @@ def resume(
         data: where the data are now, if not where they were; arrays must be given again.
         config: the settings; None for those of the run. Only those that never change the result may differ.
         workers: compute with so many workers from now on; None for as many as before.
-        address: go on with this Ray cluster; None for the one that the run was on.
+        address: go on with this Ray cluster. Nothing in a run directory says where to compute: one that was on a
+            cluster needs it again, or ``workers`` to go on on this machine.
+        insecure: go on with a cluster on another machine although no token protects it.
         force: go on with other data, settings or arithmetic all the same; the result is another one then.
         callbacks: told about the run while it goes on.
         started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run, or nothing says where one that was on a cluster is to go on.
         RunError: it cannot go on, or not as it began.
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
@@ -109,11 +112,8 @@ def resume(
     if "arrays" in [source for source in sources if isinstance(source, str)]:
         raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
     del data
-    wanted = config or past.config
-    if workers is not None:
-        wanted = replace(wanted, workers=workers)
-    if address is not None:
-        wanted = replace(wanted, address=address)
+    given = given_place(workers, address, insecure)
+    wanted = replace(config, **given) if config is not None else config_on(past.config, past.path, given)
     return _train(sources, wanted, past.network(wanted), past.path, callbacks, started, past, force, noted)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from distbp.data.loading import load_as
 from distbp.data.reading import Reading
 from distbp.errors import Interrupted, RunError
 from distbp.files import read_json
-from distbp.keeping import config_of
+from distbp.keeping import config_of, config_on, given_place
 from distbp.parallel.records import StepRecord
 from distbp.runs.directory import CONFIG
 from distbp.runs.steplog import Steps, read_steps
@@ -46,19 +45,25 @@ class _Check(Callback):
 
 
 def verify(
-    run: Path, workers: int | str | None = None, steps: int | None = None, callbacks: Sequence[Callback] = ()
+    run: Path,
+    workers: int | str | None = None,
+    steps: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    *,
+    address: str | None = None,
+    insecure: bool = False,
 ) -> tuple[int, Parting | None]:
     """Do the steps of a run again, or its first ``steps``; return how many were equal, and where they part.
 
     Raises:
+        UsageError: it was on a cluster, and neither ``workers`` nor ``address`` says where to compute now.
         RunError: it cannot be read, or its data were arrays, or have changed.
     """
     settings, log = read_json(run / CONFIG), read_steps(run)
     config, data = config_of(settings), settings.get("data", ["arrays"])
     if "arrays" in data:
         raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")
-    if workers is not None:
-        config = replace(config, workers=workers)
+    config = config_on(config, run, given_place(workers, address, insecure))
     loaded = load_as(data, Reading.of(config))
     if data_fingerprint(loaded) != settings.get("data_sha256"):
         raise RunError(f"the data of {run} have changed since: {', '.join(data)}")

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import os
 import re
-import shlex
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distbp.actors.addresses import is_this_machine
+from distbp.actors.entrypoint import entrypoint
+from distbp.data.sent import pack
 from distbp.errors import ClusterError, RunError, UsageError
 from distbp.runs.parcel import unpack
 
 ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _RUN_DIRECTORY = "run_directory"
-_MOST_UPLOADED = 500 * 2**20
 _CONNECT_SECONDS = 5.0
 
 
@@ -98,13 +97,15 @@ class Jobs:
         package = Path(__file__).parents[1]
         environment: dict[str, Any] = {"py_modules": [str(package)]}
         with TemporaryDirectory() as folder:
+            sent: list[str] = []
             if upload:
-                arguments, data = staged(arguments, data, Path(folder))
-                environment["working_dir"] = folder
-            command = ["python", "-m", "distbp.cli.again", run_directory, *arguments, "--", *data]
+                archive = Path(folder) / "data.zip"
+                arguments, data, digest = staged(arguments, data, archive)
+                environment["working_dir"] = str(archive)
+                sent = ["--sent", digest]
             with self._told():
                 self._client.submit_job(
-                    entrypoint=shlex.join(command),
+                    entrypoint=entrypoint([*sent, run_directory, *arguments, "--", *data]),
                     submission_id=name,
                     runtime_env=environment,
                     metadata={_RUN_DIRECTORY: run_directory},
@@ -171,10 +172,10 @@ class Jobs:
             raise UsageError(f"{name} was not submitted by distbp: it has no run directory")
         check_target(target)
         # Ray's job API carries no files, but a job's words.
-        command = ["python", "-m", "distbp.cli.again", "--pack", directory, *(["--checkpoints"] * checkpoints)]
+        command = entrypoint(["--pack", directory, *(["--checkpoints"] * checkpoints)])
         with self._told():
             helper = self._client.submit_job(
-                entrypoint=shlex.join(command), runtime_env={"py_modules": [str(Path(__file__).parents[1])]}
+                entrypoint=command, runtime_env={"py_modules": [str(Path(__file__).parents[1])]}
             )
         while (status := self.status(helper)) not in ENDED:
             time.sleep(0.2)
@@ -193,45 +194,18 @@ def check_target(target: Path) -> None:
         raise UsageError(f"{target} exists already: choose another folder to fetch to")
 
 
-def staged(arguments: Sequence[str], data: Sequence[str], folder: Path) -> tuple[list[str], list[str]]:
-    """Copy what a command reads into ``folder``; return its arguments and DATA with their names there.
+def staged(arguments: Sequence[str], data: Sequence[str], archive: Path) -> tuple[list[str], list[str], str]:
+    """Pack what a command reads; return its arguments and DATA with their names there, and the hash of the list.
 
     Raises:
-        UsageError: something is not there, or all of it is too large.
+        UsageError: something is not there or cannot be sent, or all of it is too large.
     """
     sent = list(arguments)
     places = [k + 1 for k, name in enumerate(sent) if name == "--test-file"]
-    names = _copied([*data, *(sent[k] for k in places)], folder)
+    names, digest = pack([*data, *(sent[k] for k in places)], archive)
     for k, name in zip(places, names[len(data) :], strict=True):
         sent[k] = name
-    return sent, names[: len(data)]
-
-
-def _copied(data: Sequence[str], folder: Path) -> list[str]:
-    names: list[str] = []
-    size = 0
-    for source in data:
-        path = Path(source)
-        if not path.exists():
-            raise UsageError(f"{source} does not exist here: --upload sends files and folders of this machine")
-        inside = folder / f"data-{len(names)}" / path.name
-        inside.parent.mkdir()
-        if path.is_dir():
-            shutil.copytree(path, inside, copy_function=os.link if _same_disk(path, folder) else shutil.copy2)
-        else:
-            shutil.copy2(path, inside)
-        size += sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
-        names.append(str(inside.relative_to(folder)))
-    if size > _MOST_UPLOADED:
-        raise UsageError(
-            f"the data have {size / 2**20:,.0f} MB, at most {_MOST_UPLOADED / 2**20:,.0f} can be uploaded: put them "
-            "where all hosts see them, and leave --upload out"
-        )
-    return names
-
-
-def _same_disk(one: Path, other: Path) -> bool:
-    return one.stat().st_dev == other.stat().st_dev
+    return sent, names[: len(data)], digest
 
 
 def _set_token(token_file: Path | None) -> None:

@@ -1,7 +1,8 @@
 """What runs as a job on a cluster: ``distbp train``, again and again until it has come to an end of its own.
 
 ``python -m distbp.cli.again RUN_DIRECTORY [options] -- DATA..`` trains; with ``--pack RUN_DIRECTORY`` it says the run
-directory's files instead, for who has no other way to them.
+directory's files instead, for who has no other way to them. ``--sent HASH`` in front: first the data that were sent
+along, here in the working directory, are compared with what was sent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from types import FrameType
 
 import click
 
+from distbp.data.sent import check_arrived
+from distbp.errors import DataError
+
 _MOST_TRIES = 20
 _PAUSE_SECONDS = 1.0
 
@@ -26,6 +30,13 @@ def main(arguments: Sequence[str]) -> int:
     """Return the exit code of the run, once that is not the end of a killed process."""
     if arguments and arguments[0] == "--pack":
         return _pack(Path(arguments[1]).expanduser(), "--checkpoints" in arguments)
+    if arguments and arguments[0] == "--sent":
+        try:
+            check_arrived(Path.cwd(), arguments[1])
+        except DataError as error:
+            click.echo(f"Error: {error}", err=True)
+            return 1
+        arguments = arguments[2:]
     run_directory, *rest = arguments
     path = Path(run_directory).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)

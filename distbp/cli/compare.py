@@ -12,9 +12,15 @@ from distbp.errors import TrainingError
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--workers", type=WorkerCount(), help="As in train.  [default: as the run had]")
+@click.option("--workers", type=WorkerCount(), help="As in train.  [default: as the run had, but of one that was on a "
+              "cluster only with --address]")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), help="Do only the first so many steps.  [default: all]")
-def verify(run: Path, workers: int | str | None, steps: int | None) -> None:
+@click.option("--address", metavar="HOST:PORT",
+              help="As in train: the Ray cluster to compute on; never taken from RUN.  [default: here]")  # fmt: skip
+@click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects.")
+def verify(
+    run: Path, workers: int | str | None, steps: int | None, address: str | None, insecure: bool
+) -> None:  # fmt: skip
     """Do the steps of RUN again and compare the weights after each of them with the run's log, bit for bit.
 
     Exit code 0 if all are equal, 1 if not.
@@ -27,7 +33,7 @@ def verify(run: Path, workers: int | str | None, steps: int | None) -> None:
     from distbp.verification import verify as verify_run
 
     with shown() as callbacks:
-        equal, parting = verify_run(run, workers, steps, callbacks)
+        equal, parting = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
     if parting is not None:
         raise TrainingError(f"{equal} steps are equal, then the run parts from {run} {parting}")
     click.echo(f"{equal} steps equal")

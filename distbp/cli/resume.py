@@ -12,17 +12,18 @@ from distbp.cli.train import shown_options
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--workers", type=WorkerCount(), help="As in train; never changes the result.  [default: as before]")
+@click.option("--workers", type=WorkerCount(), help="As in train; never changes the result.  [default: as before, "
+              "but of a run that was on a cluster only with --address]")  # fmt: skip
 @click.option("--data", multiple=True, metavar="DATA", help="Where the data are now.  [default: where they were]")
-@click.option(
-    "--address", metavar="HOST:PORT", help="As in train: the Ray cluster to go on with.  [default: as before]"
-)
+@click.option("--address", metavar="HOST:PORT",
+              help="As in train: the Ray cluster to go on with; never taken from RUN.  [default: here]")  # fmt: skip
+@click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects.")
 @click.option("--force", is_flag=True, help="Go on with other data or arithmetic all the same; changes the result.")
 @shown_options
 @click.pass_obj
 def resume(
-    started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None, force: bool,
-    quiet: bool, as_json: bool,
+    started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None,
+    insecure: bool, force: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Go on with a RUN that was interrupted or killed, from its newest good checkpoint.
 
@@ -41,6 +42,7 @@ def resume(
         return
     with shown(quiet, as_json) as callbacks:
         result = resume_run(
-            run, list(data) or None, workers=workers, address=address, force=force, callbacks=callbacks, started=started
-        )
+            run, list(data) or None, workers=workers, address=address, insecure=insecure, force=force,
+            callbacks=callbacks, started=started,
+        )  # fmt: skip
     finished(run, result.summary, quiet, as_json)

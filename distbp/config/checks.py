@@ -89,7 +89,8 @@ def check_workers(workers: int | str) -> None:
 def check_address(address: str) -> None:
     """Check the form of a cluster's address; whether somebody answers there is found out later."""
     host, _, port = str(address).rpartition(":")
-    well_formed = bool(host) and "://" not in address and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
+    is_name = bool(host) and host.isprintable() and " " not in host and "://" not in host
+    well_formed = is_name and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
     if address != "auto" and not well_formed:
         raise UsageError(f"address must be HOST:PORT as seen from a node of the cluster, or auto; found {address!r}")
 

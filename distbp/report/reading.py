@@ -9,6 +9,7 @@ from typing import Any
 
 from distbp.errors import RunError, UsageError
 from distbp.files import read_json
+from distbp.keeping import resume_command
 from distbp.report.numbers import mapping, number, text
 from distbp.runs.directory import CONFIG, METRICS, SUMMARY, is_held, read_metrics, state_of
 from distbp.runs.timeline import NAME as TIMELINE
@@ -48,10 +49,12 @@ class Run:
     def state_text(self) -> str:
         """What a person should know of the state beyond its name."""
         last = self.timeline[-1] if self.timeline else {}
+        address = self.settings.get("address")
+        command = resume_command(self.path, address if isinstance(address, str) else None)
         return {
             "failed": text(last.get("text", "")),
-            "interrupted": f"distbp resume {self.path} goes on with it",
-            "left": f"no end was recorded; distbp resume {self.path} goes on with it",
+            "interrupted": f"{command} goes on with it",
+            "left": f"no end was recorded; {command} goes on with it",
         }.get(self.state, "")
 
     @property

@@ -43,6 +43,22 @@ def test_launcher_files_use_the_token_and_open_nothing(name):
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
 
 
+@pytest.mark.parametrize("name", LAUNCHED)
+@pytest.mark.parametrize("commands", ["head_start_ray_commands", "worker_start_ray_commands"])
+def test_jobs_find_the_python_in_which_the_launcher_files_install(name, commands, tmp_path):
+    (config,) = documents(name)
+    programs = tmp_path / "distbp-venv" / "bin"
+    assert any(f"~/{programs.relative_to(tmp_path)}/pip install" in command for command in config["setup_commands"])
+    programs.mkdir(parents=True)
+    for program, words in (("ray", "python job"), ("python", 'echo "$RAY_AUTH_MODE $0 $1"')):
+        (programs / program).write_text(f"#!/bin/sh\n{words}\n")
+        (programs / program).chmod(0o700)
+    environment = {"HOME": str(tmp_path), "PATH": str(tmp_path / "nothing"), "RAY_HEAD_IP": "10.0.0.1"}
+    for command in config[commands]:
+        done = subprocess.run(["/bin/bash", "-c", command], env=environment, capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == (f"token {programs}/python job\n", 0), done.stderr
+
+
 def pods(document):
     spec = document["spec"].get("rayClusterSpec", document["spec"])
     yield spec, spec["headGroupSpec"]["template"]["spec"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -158,10 +159,12 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
         "--no-shuffle",
     )
     data, options = _checked(("train", *given, "--target", "-2", "--workers", "0"))
-    options, data = staged(options, data, there)
+    options, data, digest = staged(options, data, tmp_path / "data.zip")
+    ZipFile(tmp_path / "data.zip").extractall(there)
     for path in here.iterdir():
         path.unlink()
-    job = [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *options, "--", *data]
+    job = [sys.executable, "-m", "distbp.cli.again", "--sent", digest, str(tmp_path / "run"), *options]
+    job += ["--", *data]
     done = subprocess.run(job, cwd=there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())

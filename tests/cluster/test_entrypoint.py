@@ -1,0 +1,77 @@
+"""A job finds the Python of the host's Ray, whatever is on the PATH."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distbp.actors.entrypoint import entrypoint
+
+TOOLS = ("sh", "tr", "sed")
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder for the PATH with what the shell's words need, and no Python."""
+    made = tmp_path / "bin"
+    made.mkdir()
+    for name in TOOLS:
+        (made / name).symlink_to(
+            next(Path(each) / name for each in ("/bin", "/usr/bin") if (Path(each) / name).exists())
+        )
+    return made
+
+
+def python(path: Path, has_ray: bool = True) -> Path:
+    """A Python that says its name instead of training, with or without Ray."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = -c ] && exit {int(not has_ray)}\necho {path.name} of {path.parent.name}: "$@"\n'
+    )
+    path.chmod(0o700)
+    return path
+
+
+def job(path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["/bin/sh", "-c", entrypoint(words)], env={"PATH": str(path)}, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_path_with_python3_alone(bare):
+    python(bare / "python3")
+    assert job(bare, "run", "a b", "$(id)").stdout == "python3 of bin: -m distbp.cli.again run a b $(id)\n"
+
+
+def test_a_python_without_ray_is_left_out(bare):
+    python(bare / "python3", has_ray=False)
+    python(bare / "python")
+    assert job(bare, "run").stdout == "python of bin: -m distbp.cli.again run\n"
+
+
+def test_no_python_at_all_is_told_by_name(bare):
+    done = job(bare, "run")
+    assert (done.returncode, done.stdout) == (
+        1,
+        "Error: no Python on this host has Ray: put it on the PATH of the cluster\n",
+    )
+
+
+# What Ray starts: a process with its command on its line, another between, then the job.
+_RAYLET = """
+import subprocess, sys
+job = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True, env={'PATH': sys.argv[2]})"
+subprocess.run([sys.executable, "-c", job, *sys.argv[1:3]])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the process above is looked up in /proc")
+def test_the_python_of_rays_own_process_comes_first(bare, tmp_path):
+    python(bare / "python3")
+    of_ray = python(tmp_path / "venv" / "python")
+    workers = f"--python_worker_command={of_ray} -u /somewhere/setup_worker.py"
+    command = [sys.executable, "-c", _RAYLET, entrypoint(["run"]), str(bare), "--labels=x y", workers]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ.copy())
+    assert (done.stdout, done.stderr) == ("python of venv: -m distbp.cli.again run\n", "")
