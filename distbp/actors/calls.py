@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorUnavailableError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    OutOfDiskError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 
+_CAUSES: tuple[tuple[type[RayError], str], ...] = (
+    (OutOfMemoryError, "memory: Ray's memory monitor killed it"),
+    (OutOfDiskError, "disk: its node has no room left"),
+    (NodeDiedError, "its node died"),
+    (LocalRayletDiedError, "its node's raylet died"),
+    (ActorUnavailableError, "it could not be reached"),
+    (WorkerCrashedError, ""),
+)
 
-def raise_cause(error: RayTaskError) -> None:
-    """Raise the error of ours that an actor's call ended with, if it was one."""
-    if isinstance(error.cause, TrainingError | ClusterError):
-        raise type(error.cause)(str(error.cause)) from error
 
+def death(error: RayError, who: str) -> str:
+    """Return why the process that was to answer is gone; empty where Ray knows no more than that it is.
 
-def ended(ref: Any, who: str) -> bool:
-    """Return whether the call of the actor ``who`` has ended, by itself or with its process.
+    Whatever Ray raises counts as a death, and so as something to recover from, but for what the called code has raised
+    by itself. Also a loss of what the call was given, such as a state on a host that has died, is one.
 
     Raises:
-        TrainingError: it ended with an error.
+        TrainingError: the called code's own.
+        ClusterError: the same.
+        PeerLostError: another error of the called code, or the actor could not even be made.
     """
-    if not ray.wait([ref], timeout=0)[0]:
-        return False
-    with suppress(RayActorError):
-        try:
-            ray.get(ref)
-        except RayTaskError as error:
-            raise_cause(error)
-            raise failed(who, error) from error
-    return True
+    if isinstance(error, RayTaskError):
+        if isinstance(error.cause, RayError):
+            return death(error.cause, who)
+        if isinstance(error.cause, TrainingError | ClusterError):
+            raise type(error.cause)(str(error.cause)) from error
+        raise failed(who, error) from error
+    said = str(error).strip()
+    if isinstance(error, RayActorError) and error.actor_init_failed:  # it would fail again and again
+        raise PeerLostError(f"{who} could not start: {said.splitlines()[-1].strip()}") from error
+    for kind, cause in _CAUSES:
+        if isinstance(error, kind):
+            return cause
+    if isinstance(error, RayActorError):
+        if error.preempted:
+            return "its node was preempted"
+        return "its node died" if "node has died" in said else ""
+    return _named(error)
+
+
+def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
+    """Wait so long for the end of a call of the actor ``who``; return None if it goes on.
+
+    Else return what its process has ended with (see :func:`death`), or an empty text.
+
+    Raises:
+        TrainingError: it ended with an error of its own.
+        ClusterError: the same.
+    """
+    if not ray.wait([ref], timeout=seconds)[0]:
+        return None
+    try:
+        ray.get(ref)
+    except RayError as error:
+        return death(error, who)
+    return ""
+
+
+def in_brackets(cause: str) -> str:
+    """Return a cause as it follows what has happened; nothing if it is not known."""
+    return f" ({cause})" if cause else ""
 
 
 def failed(who: str, error: RayError) -> PeerLostError:
     """Return the error that says what an actor's call has failed with."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    said = (str(cause).strip().splitlines() or [""])[0]
-    return PeerLostError(f"{who} failed: {type(cause).__name__}{': ' * bool(said)}{said}")
+    return PeerLostError(f"{who} failed: {_named(error.cause if isinstance(error, RayTaskError) else error)}")
 
 
 def is_loss(error: RayError) -> bool:
-    """Return whether a call failed because an actor, or an object that it held, is gone."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    return isinstance(cause, RayActorError | ObjectLostError | NodeDiedError)
+    """Return whether a call failed with a loss in another process, not by its own code or with its own process."""
+    return isinstance(error, RayTaskError) and isinstance(error.cause, RayError)
+
+
+def _named(error: BaseException) -> str:
+    said = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}{': ' * bool(said)}{said}"

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
+from distbp.actors.calls import death, in_brackets
 from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
@@ -25,6 +26,8 @@ from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import fingerprint
 
 _MOST_DEATHS_AT_START = 3
+_PAUSE, _LONGEST_PAUSE = 0.5, 4.0
+"""Seconds, for each death, before an actor is started in the place of one that died: what killed it may pass."""
 START_SECONDS = 20.0
 
 
@@ -82,28 +85,29 @@ class Crew:
                 given_up = time.monotonic() + longest_start(self.config)
             for ref in ready or waiting:
                 who = refs.pop(ref)
-                if not ready:
-                    self.note(f"{self.name(who)} did not start: another one is started")
-                elif self._has_come(ref, who):
+                cause = self._has_come(ref, who) if ready else ""
+                if cause is None:
                     continue
+                why = f"{'died as it started' if ready else 'did not start'}{in_brackets(cause)}"
+                self.note(f"{self.name(who)} {why}: another one is started")
+                if deaths == _MOST_DEATHS_AT_START * needed:
+                    raise PeerLostError(
+                        f"{deaths} actors before it were lost while they started; {self.name(who)} {why}"
+                    )
+                time.sleep(max(0.0, min(_PAUSE * deaths, _LONGEST_PAUSE, deadline - time.monotonic())))
                 deaths += 1
-                if deaths > _MOST_DEATHS_AT_START * needed:
-                    raise PeerLostError(f"{deaths} actors died while they started, {self.name(who)} the last")
                 again = self.start_server() if who is None else self.start_worker(who)
                 refs[again.pulse.remote()] = who
         for text in other_arithmetic(self.pulses.values()):
             self.note(text)
 
-    def _has_come(self, pulse: Any, who: int | None) -> bool:
-        """Take in a first sign of life; return False if the actor has died instead."""
+    def _has_come(self, pulse: Any, who: int | None) -> str | None:
+        """Take in a first sign of life; if the actor has died instead, return with what cause, as far as known."""
         try:
             self.pulses[who] = ray.get(pulse)
-        except RayActorError as error:
-            said = str(error).strip()
-            if "creation task" in said:  # it would fail again and again
-                raise PeerLostError(f"{self.name(who)} could not start: {said.splitlines()[-1].strip()}") from error
-            return False
-        return True
+        except RayError as error:
+            return death(error, self.name(who))
+        return None
 
     def start_server(self) -> Any:
         """Start a parameter server in the place of the one before, if there was one; return it."""

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from distbp.actors.calls import failed, is_loss, raise_cause
+from distbp.actors.calls import death, in_brackets, is_loss
 from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
 from distbp.actors.hostshell import HostNews, RemoteHost
 from distbp.actors.placement import Placement, this_host
 from distbp.actors.shells import Pulse
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.errors import DataError, PeerLostError
+from distbp.errors import ClusterError, DataError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
 
 _AGAIN_SECONDS = 2.0
@@ -177,11 +177,14 @@ class Hosts:
         """Let a host get ready whose process has started."""
         try:
             pulse = ray.get(coming.call)
-        except RayActorError as error:
-            said = str(error).strip()
-            if "creation task" in said:  # it would fail again and again
+        except RayError as error:
+            ray.kill(coming.actor)
+            try:
+                cause = death(error, "a host")
+            except PeerLostError:  # it would fail again and again
                 self._not_before[coming.node, coming.numbers] = math.inf
-                raise PeerLostError(f"a host could not start: {said.splitlines()[-1].strip()}") from error
+                raise
+            self.note(f"a host died as it started{in_brackets(cause)}: another one is started")
             return
         for text in other_arithmetic([pulse]):
             self.note(text)
@@ -196,14 +199,16 @@ class Hosts:
             member.address = ray.get(coming.call)
             self.newcomers.append(member)
             self._blind.difference_update(member.numbers)
-        except RayActorError:
-            self.note(f"{member.name} died as it began")
-        except RayTaskError as error:
+        except RayError as error:
             ray.kill(member.actor)
+            if not isinstance(error, RayTaskError):
+                self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
+                return
             self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
-            raise_cause(error)
             if not isinstance(error.cause, DataError):
-                raise failed(member.name, error) from error
+                cause = death(error, member.name)  # raises what its own code has raised
+                self.note(f"{member.name} did not get ready{in_brackets(cause)}")
+                return
             self._not_before[coming.node, coming.numbers] = math.inf  # it would fail again and again
             self._blind.update(member.numbers)
             self._unseen = str(error.cause)
@@ -226,13 +231,14 @@ class Hosts:
                     self.members.append(member)
                     names.append(member.name)
                     continue
-                except RayTaskError as error:  # first, since one that tells of a lost actor is also a RayActorError
+                except RayError as error:
                     if is_loss(error):
                         self.newcomers.append(member)
                         continue
-                    why = str(failed("it", error))
-                except RayActorError:
-                    why = "died as it began"
+                    try:
+                        why = f"died as it began{in_brackets(death(error, member.name))}"
+                    except (TrainingError, ClusterError) as said:
+                        why = f"did not take the state ({said})"
             self.note(f"{member.name} {why} in step {step}: it is left out")
             ray.kill(member.actor)
         return names

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError
 
-from distbp.actors.calls import failed, raise_cause
+from distbp.actors.calls import death, in_brackets
 from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts, Member
 from distbp.actors.meeting import Meeting
@@ -156,12 +156,9 @@ class HostsPath:
         """Take in what a host says."""
         try:
             news = member.answer()
-        except RayActorError:
-            self._lose(member, "died")
+        except RayError as error:  # raised again if it is one of the host's own
+            self._lose(member, "died", in_brackets(death(error, member.name)))
             return []
-        except RayTaskError as error:
-            raise_cause(error)
-            raise failed(member.name, error) from error
         for note in news.notes:
             self._hosts.note(note)
         self._workers_lost += news.lost - member.lost
@@ -176,11 +173,11 @@ class HostsPath:
             self._seen = records[-1].step + 1
         return records
 
-    def _lose(self, member: Member, why: str) -> None:
+    def _lose(self, member: Member, why: str, cause: str = "") -> None:
         """Go on without a host; the others end the step that it was to take part in."""
         self._hosts.lose(member)
         self._lost += 1
-        self._hosts.note(f"{member.name} {why} in step {self._seen}: others compute its shards")
+        self._hosts.note(f"{member.name} {why} in step {self._seen}{cause}: others compute its shards")
         self._leave()
 
     def _leave(self) -> None:

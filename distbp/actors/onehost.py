@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from distbp.actors.calls import ended
+from distbp.actors.calls import ending, in_brackets
 from distbp.actors.crew import Crew, longest_start
 from distbp.actors.head import HeadWatch
 from distbp.actors.places import Places
@@ -30,8 +30,8 @@ _CARE_SECONDS = 0.25
 """How often it looks after those who are to come."""
 _DEATH_SECONDS = 5.0
 """How long the end of a killed process may take."""
-_MOST_SERVERS = 5
-"""Servers whose processes may end one after the other before any of them can be reached."""
+_LONGEST_PAUSE = 4.0
+"""Before a server is started after several that ended before they could be reached: what ended them may pass."""
 
 
 class SharedPath:
@@ -157,18 +157,18 @@ class SharedPath:
         if time.monotonic() > self._next_care:
             self._next_care = time.monotonic() + _CARE_SECONDS
             self._places.care()
-            if self._head is not None:
-                self._head.look(self._exchange.step)
+            self._look_for_head()
         return news if news is not None and "done" in news else None
 
     def _serve(self) -> None:
         """Start the server's loop and connect to it; if its process dies before, start another one.
 
         Raises:
-            PeerLostError: none came up.
+            PeerLostError: none came up within --wait.
         """
         exchange, wait = self._exchange, longest_start(self._config)
-        for _ in range(_MOST_SERVERS):
+        given_up, pause, cause = time.monotonic() + self._config.wait, 0.0, ""
+        while True:
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
             exchange.processes[exchange.shape.workers] = 0
             self._serving = self._crew.server.serve.remote(
@@ -182,10 +182,24 @@ class SharedPath:
                     self._poll = select.poll()
                     self._poll.register(channel, select.POLLIN)
                     return
-                if ended(self._serving, self._crew.name(None)):
+                self._look_for_head()
+                ended = ending(self._serving, self._crew.name(None))
+                if ended is not None:
+                    cause = ended
                     break
+            if time.monotonic() + pause > given_up:
+                raise PeerLostError(
+                    f"no parameter server came up within {self._config.wait:g} s (--wait) "
+                    f"{self._when()}{in_brackets(cause)}"
+                )
+            time.sleep(pause)
+            pause = min(_LONGEST_PAUSE, 2 * pause + _CARE_SECONDS)
             self._crew.start_server()
-        raise PeerLostError(f"{_MOST_SERVERS} parameter servers did not come up {self._when()}, {wait:g} s each")
+
+    def _look_for_head(self) -> None:
+        """Raise HeadLostError if this is a cluster whose head has not answered for --timeout."""
+        if self._head is not None:
+            self._head.look(self._exchange.step)
 
     def _replace_server(self, why: str, stop: int | None) -> None:
         """Start a new server, which goes on from the newest whole state; what the old one half wrote is not read.
@@ -195,17 +209,18 @@ class SharedPath:
         """
         self._channel.close()
         step = self._exchange.step
-        ray.wait([self._serving], timeout=_DEATH_SECONDS)
-        ended(self._serving, self._crew.name(None))  # raises what the server itself had to say
+        # This raises what the server itself had to say.
+        cause = in_brackets(ending(self._serving, self._crew.name(None), _DEATH_SECONDS) or "")
         now, wait = time.monotonic(), self._config.wait
         if self._lost_in[0] != step:
             self._lost_in = step, now
         elif now - self._lost_in[1] > wait:
             raise PeerLostError(
-                f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait)"
+                f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait){cause}"
             )
         self._servers_lost += 1
-        self._crew.note(f"{self._crew.name(None)} {why} in step {step}: another one goes on from its newest state")
+        name = self._crew.name(None)
+        self._crew.note(f"{name} {why} in step {step}{cause}: another one goes on from its newest state")
         self._places.server_lost()
         self._crew.start_server()
         self._serve()

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from distbp.actors.calls import ended
+from distbp.actors.calls import ending, in_brackets
 from distbp.config import Config
 from distbp.errors import PeerLostError
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.roster import Roster
+
+_CAUSE_SECONDS = 0.5
+"""What Ray may take to say why a process has ended that the kernel says has ended."""
 
 
 class Places:
@@ -86,7 +89,8 @@ class Places:
         number = news["lost"] if "lost" in news else news["left"]
         if "why" in news:
             self.lost += 1
-            self._note(f"{self._name(number)}: {news['why']}; others compute its shards")
+            cause = in_brackets(self._cause(number, _CAUSE_SECONDS) or "" if "left" in news else "")
+            self._note(f"{self._name(number)}: {news['why']}{cause}; others compute its shards")
         if "left" in news:
             self._roster.ended(number, time.monotonic())
 
@@ -94,7 +98,10 @@ class Places:
         """Start workers in empty places, and look whether those who are to come are still alive."""
         now = time.monotonic()
         for number in self._roster.starting:
-            if self._has_ended(number):
+            cause = self._cause(number)
+            if cause is not None:
+                if cause:
+                    self._note(f"{self._name(number)} did not come: {cause}")
                 self._unheard.discard(number)
                 self._roster.ended(number, now)
             elif number in self._unheard and self._exchange.silence(number) > self._config.timeout:
@@ -112,9 +119,9 @@ class Places:
         self._started_at |= dict.fromkeys(self._unheard, time.monotonic())
         self._roster.unheard()
 
-    def _has_ended(self, number: int) -> bool:
+    def _cause(self, number: int, seconds: float = 0.0) -> str | None:
+        """Return what a worker has ended with, None if it works on."""
         try:
-            return ended(self._working[number], self._name(number))
+            return ending(self._working[number], self._name(number), seconds)
         except PeerLostError as error:  # such as having found no server for too long, which is no error of the run's
-            self._note(str(error))
-            return True
+            return str(error)
