@@ -167,7 +167,7 @@ def _train(
             stack.enter_context(made(run_dir))
         stack.enter_context(pin_threads(config.threads))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
-        run.baselines = baselines(data_set, config.dtype)
+        run.baselines = baselines(data_set, config.dtype, run.note)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.
         sources.clear()
         del data_set
