@@ -32,26 +32,37 @@ def baselines(data: DataSet, dtype: str, note: Note = unheard) -> dict[str, floa
     for it there is none, and ``note`` is told so.
     """
     inputs = _linear_inputs(data.train)
+    score: Callable[[Rows, float, Iterator[tuple[Array, Array]]], dict[str, float]]
     score = _accuracy if data.classes else _errors
     unit = 1.0 if data.preprocessing is None else data.preprocessing.target.deviation
-    if data.classes:
-        counts = np.bincount(data.train.y, data.train.weights, len(data.classes))
-        constant = (np.arange(len(data.classes)) == counts.argmax()).astype(float)
-    else:
-        constant = np.average(data.train.y, axis=0, weights=data.train.weights)
     told: dict[str, float] = {}
     with np.errstate(all="ignore"):  # what is not finite is told in a note
-        found = score(data.test, inputs, dtype, unit, lambda x: np.broadcast_to(constant, (len(x), len(constant))))
+        constant = _constant(data)
+        parts = range(0, len(data.test), _ROWS_AT_ONCE)
+        blocks = [data.test.y[start : start + _ROWS_AT_ONCE] for start in parts]
+        found = score(data.test, unit, ((np.broadcast_to(constant, (len(y), len(constant))), y) for y in blocks))
         if np.isfinite(list(found.values())).all():
             told |= {f"constant_test_{name}": value for name, value in found.items()}
         if max(len(inputs), len(data.classes)) > _MOST_INPUTS:
             return told
         model = _fitted(data, inputs, dtype)
-        found = {} if model is None else score(data.test, inputs, dtype, unit, model)
-    if found and np.isfinite(list(found.values())).all():
+        if model is not None:
+            every = _blocks(data.test, inputs, dtype, np.arange(len(data.test)))
+            found = score(data.test, unit, ((model(x), y) for x, y, _ in every))
+    if model is not None and np.isfinite(list(found.values())).all():
         return told | {f"linear_test_{name}": value for name, value in found.items()}
     note("no linear model to compare with: the numbers are too large for one")
     return told
+
+
+def _constant(data: DataSet) -> Array:
+    """Return what always to say: 1 at the most frequent class, or the mean of the values."""
+    constant: Array = np.zeros(len(data.classes))
+    if data.classes:
+        constant[np.bincount(data.train.y, data.train.weights, len(data.classes)).argmax()] = 1
+    else:
+        constant = np.average(data.train.y, axis=0, weights=data.train.weights)
+    return constant
 
 
 def _linear_inputs(rows: Rows) -> Array:
@@ -121,7 +132,8 @@ def _standard(blocks: list[Array], weights: Array) -> _Standard:
 def _ridge(standard: _Standard, weights: Array, least: float) -> Array:
     """Return what is added to the diagonal for standardised inputs, and for the constant behind them."""
     own = np.append(_RIDGE / np.square(standard.deviation), _RIDGE)
-    return np.minimum(np.maximum(own, least * weights.sum()), np.finfo(np.float32).max)
+    ridge: Array = np.clip(own, least * weights.sum(), np.finfo(np.float32).max)
+    return ridge
 
 
 def _gram(x: Array, weights: Array) -> Array:
@@ -159,17 +171,15 @@ def _logistic(x: Array, y: Array, weights: Array, classes: int, ridge: Array) ->
     return fitted
 
 
-def _accuracy(rows: Rows, inputs: Array, dtype: str, unit: float, model: _Model) -> dict[str, float]:
-    right = 0
-    for x, y, _ in _blocks(rows, inputs, dtype, np.arange(len(rows))):
-        right += int((model(x).argmax(axis=1) == y).sum())
+def _accuracy(rows: Rows, unit: float, blocks: Iterator[tuple[Array, Array]]) -> dict[str, float]:
+    right = sum(int((said.argmax(axis=1) == y).sum()) for said, y in blocks)
     return {"accuracy": right / len(rows)}
 
 
-def _errors(rows: Rows, inputs: Array, dtype: str, unit: float, model: _Model) -> dict[str, float]:
+def _errors(rows: Rows, unit: float, blocks: Iterator[tuple[Array, Array]]) -> dict[str, float]:
     squares = np.zeros(rows.y.shape[1])
-    for x, y, _ in _blocks(rows, inputs, dtype, np.arange(len(rows))):
-        squares += np.square(model(x) - y.astype(np.float64)).sum(axis=0)
+    for said, y in blocks:
+        squares += np.square(said - y.astype(np.float64)).sum(axis=0)
     spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     explained = np.where(spread > 0, 1 - squares / np.where(spread > 0, spread, 1), squares == 0)
     return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": float(explained.mean())}
