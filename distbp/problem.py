@@ -112,7 +112,7 @@ def _class_weights(wanted: str | Mapping[Any, float], classes: Sequence[Any], y:
 
 def _outputs(cost: str, data: DataSet) -> int:
     """Return m_L: a node per class or value; two classes under binary cross-entropy need only one."""
-    return 1 if cost == "binary-cross-entropy" and data.outputs == 2 else data.outputs
+    return 1 if cost == "binary-cross-entropy" and len(data.classes) == 2 else data.outputs
 
 
 def notes(config: Config, data: DataSet) -> list[str]:

@@ -168,7 +168,7 @@ def _train(
         if run_dir is not None:
             stack.enter_context(made(run_dir))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
-        run.baselines = baselines(data_set, config.dtype)
+        run.baselines = baselines(data_set, config.dtype, run.note)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.
         sources.clear()
         del data_set

@@ -1,0 +1,89 @@
+"""Several labels per row under binary cross-entropy, two of them too, against plain loops in double precision."""
+
+from math import exp, log
+
+import numpy as np
+import pytest
+
+import distbp
+
+ROWS, INPUTS, HIDDEN = 40, 3, 4
+
+
+def cells(labels, dtype):
+    rng = np.random.default_rng(labels)
+    x = rng.normal(size=(ROWS, INPUTS))
+    y = (x @ rng.normal(size=(INPUTS, labels)) + rng.normal(size=(ROWS, labels)) > 0).astype(dtype)
+    return x, y
+
+
+def sigmoid(z):
+    return 1 / (1 + exp(-z))
+
+
+def outputs_of(layers, row):
+    """Return the activations of both layers, node by node."""
+    (w1, b1), (w2, b2) = layers
+    hidden = [sigmoid(sum(w * v for w, v in zip(ws, row, strict=True)) + b) for ws, b in zip(w1, b1, strict=True)]
+    return hidden, [
+        sigmoid(sum(w * h for w, h in zip(ws, hidden, strict=True)) + b) for ws, b in zip(w2, b2, strict=True)
+    ]
+
+
+def mean_cost(layers, x, y):
+    total = 0.0
+    for row, labels in zip(x, y, strict=True):
+        for a, label in zip(outputs_of(layers, row)[1], labels, strict=True):
+            total -= log(a) if label else log(1 - a)
+    return total / len(x)
+
+
+def one_step(layers, x, y, lr):
+    """Return the layers after one step down the gradient of the mean cost, as the chain rule says."""
+    (w1, b1), (w2, b2) = ((w.copy(), b.copy()) for w, b in layers)
+    for row, labels in zip(x, y, strict=True):
+        hidden, a = outputs_of(layers, row)
+        delta = [a[k] - float(labels[k]) for k in range(len(a))]
+        for j, h in enumerate(hidden):
+            back = sum(layers[1][0][k][j] * delta[k] for k in range(len(a))) * h * (1 - h)
+            for i, value in enumerate(row):
+                w1[j, i] -= lr * back * value / len(x)
+            b1[j] -= lr * back / len(x)
+            for k in range(len(a)):
+                w2[k, j] -= lr * delta[k] * h / len(x)
+        for k in range(len(a)):
+            b2[k] -= lr * delta[k] / len(x)
+    return (w1, b1), (w2, b2)
+
+
+def layers_of(network):
+    return [(layer.w, layer.b) for layer in network.structure.layers(network.weights)]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "float32", "float64", "bool"])
+@pytest.mark.parametrize("labels", [1, 2, 3, 5])
+def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
+    x, y = cells(labels, dtype)
+    settings = {"cost": "binary-cross-entropy", "dtype": "float64", "hidden": (HIDDEN,), "activation": "sigmoid",
+                "optimizer": "sgd", "schedule": "constant", "workers": 0, "epochs": 1, "batch_size": ROWS,
+                "lr": 0.5}  # fmt: skip
+    sizes = (INPUTS, HIDDEN, labels)
+    begin = distbp.Network(sizes, "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64")
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x[:15], y_test=y[:15])
+    result = distbp.train(tmp_path / "rows.npz", network=begin, **settings)
+    for found, expected in zip(layers_of(result.network), one_step(layers_of(begin), x, y, 0.5), strict=True):
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-11)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-11)
+    assert result.summary["test_cost"] == pytest.approx(mean_cost(layers_of(result.network), x[:15], y[:15]), rel=1e-11)
+
+    # with a network that is made here, predictions and scores are per label too
+    made = distbp.train(tmp_path / "rows.npz", run_dir=tmp_path / "run", **settings)
+    assert made.network.structure.sizes == sizes
+    again = distbp.Network.load(tmp_path / "run")
+    told = again.evaluate(x, y)
+    assert told.cost == pytest.approx(mean_cost(layers_of(again), x, y), rel=1e-11)
+    if not again.classes:  # one label as a whole number or a boolean is one of two classes
+        predicted = again.predict(x)
+        assert predicted.shape == (ROWS, labels)
+        expected = [outputs_of(layers_of(again), row)[1] for row in x]
+        np.testing.assert_allclose(predicted, expected, rtol=1e-11)
