@@ -1,11 +1,10 @@
 import hashlib
-import json
 import struct
 
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import write_tensors
+from distbp.files import read_json, write_json, write_tensors
 from distbp.network import Network
 from distbp.runs.model import load_model, save_model, weights_sha256
 
@@ -22,8 +21,7 @@ def saved(tmp_path):
 
 
 def replace_in(folder, **changed):
-    described = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(described | changed))
+    write_json(folder / "model.json", read_json(folder / "model.json") | changed)
 
 
 @dtypes
