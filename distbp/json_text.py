@@ -14,7 +14,7 @@ from typing import Any
 
 Check = Callable[[Any, str], None]
 
-SUM = "file_sha256"
+SUM = "content_sha256"
 """The name under which an object holds the sum over the rest of it."""
 _DEEPEST = 32
 _LONGEST_WHOLE, _LONGEST_NUMBER = 21, 100
@@ -47,8 +47,8 @@ def shown(value: Any) -> str:
     return whole if len(whole) <= _MOST_SHOWN else f"{whole[:_MOST_SHOWN]}…"
 
 
-def parse(content: bytes | str) -> Any:
-    """Return the value of a JSON text.
+def parse(content: bytes | str, only_finite: bool = True) -> Any:
+    """Return the value of a JSON text; without ``only_finite`` with what Python adds to JSON, infinities and NaN.
 
     Raises:
         Unexpected: it is not UTF-8 or no JSON, or is nested too deep, holds a name twice, or a number that no 64 bits
@@ -57,8 +57,9 @@ def parse(content: bytes | str) -> Any:
     try:
         text_ = content.decode("utf-8") if isinstance(content, bytes) else content
         value = json.loads(
-            text_, object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant
-        )
+            text_, object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite,
+            parse_constant=_no_constant if only_finite else float,
+        )  # fmt: skip
     except Unexpected:
         raise
     except RecursionError:
@@ -156,7 +157,7 @@ def number(least: float = -math.inf, most: float = math.inf) -> Check:
     """Expect a number within these bounds, whole or not."""
 
     def check(value: Any, place: str) -> None:
-        if type(value) not in (int, float) or not least <= value <= most:
+        if type(value) not in (int, float) or value < least or value > most:
             bounds = "" if math.isinf(least) and math.isinf(most) else f" from {least:g} to {most:g}"
             raise _refuse(value, place, f"a number{bounds}")
 
