@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -11,12 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from typing import IO, Any
 
 from distbp.errors import RunError
 from distbp.json_text import SUM, Check, Unexpected, anything, parse, sealed, unsealed
@@ -94,10 +88,10 @@ def open_regular(path: Path) -> IO[bytes]:
     Raises:
         OSError: it is missing, cannot be read, or is another kind of file: a folder, a pipe, a socket, a device.
     """
-    _check_regular(path.stat().st_mode)  # opening a device may do something
+    _check_mode(path.stat().st_mode)  # opening a device may do something
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        _check_regular(os.fstat(handle).st_mode)  # what is there may be another by now
+        _check_mode(os.fstat(handle).st_mode)  # what is there may be another by now
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -110,10 +104,29 @@ _KINDS = (
 )  # fmt: skip
 
 
-def _check_regular(mode: int) -> None:
+def _check_mode(mode: int) -> None:
     if not stat.S_ISREG(mode):
         found = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
         raise OSError(errno.EINVAL, f"found {found}, expected a regular file")
+
+
+def never_waiting(path: str, flags: int) -> int:
+    """Open a file as :func:`open` does that is given this as ``opener``; a pipe that nobody reads is an error."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there, if anything, and is no regular file.
+
+    Raises:
+        RunError: it is a folder, a pipe, a socket or a device.
+    """
+    try:
+        _check_mode(path.stat().st_mode)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -194,82 +207,6 @@ def read_lines(path: Path) -> Iterator[bytes]:
                 yield line
     except (OSError, ValueError) as error:
         raise cannot_be_read(path, error) from error
-
-
-_TENSOR_SUM = "sha256"
-"""The name of the text in a safetensors file that is the sum over its tensors and its other texts."""
-
-
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
-    """Write arrays by name, and texts by name, in the safetensors format, with a sum over them."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    texts = dict(metadata or {})
-    with written_whole(path) as beside:
-        try:
-            save_file(contiguous, beside, {**texts, _TENSOR_SUM: _sum_of_tensors(contiguous, texts)})
-        except SafetensorError as error:
-            raise RunError(f"{path} cannot be written: {error}") from error
-
-
-class Tensors(NamedTuple):
-    """What a safetensors file holds."""
-
-    arrays: dict[str, NDArray[Any]]
-    texts: dict[str, str]
-    has_sum: bool
-    """Whether it carried a sum, which was right then."""
-
-
-def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read arrays and texts by name from a safetensors file, whose sum is checked where there is one.
-
-    Raises:
-        RunError: the file is missing, no regular one, larger than the memory, or damaged.
-    """
-    return read_sealed_tensors(path)[:2]
-
-
-def read_sealed_tensors(path: Path, most: int | None = None) -> Tensors:
-    """Read a safetensors file of at most ``most`` bytes (default: the machine's memory), and whether it has a sum.
-
-    Raises:
-        RunError: as in :func:`read_tensors`.
-    """
-    most = _memory() if most is None else most
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise RunError(f"{path} cannot be read: found {size:,} bytes, expected at most {most:,}")
-        with safe_open(path, framework="np") as opened:
-            arrays = {name: opened.get_tensor(name) for name in list(opened.keys())}
-            texts = dict(opened.metadata() or {})
-    except FileNotFoundError as error:
-        raise RunError(f"{path} does not exist") from error
-    # a type that NumPy does not have is a TypeError or an AttributeError
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise cannot_be_read(path, error) from error
-    expected = texts.pop(_TENSOR_SUM, None)
-    if expected is not None and _sum_of_tensors(arrays, texts) != expected:
-        raise RunError(f"{path} is damaged, or was changed by hand: its sum does not match what it holds")
-    return Tensors(arrays, texts, expected is not None)
-
-
-def _memory() -> int:
-    """Return the bytes of this machine's memory."""
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return 1 << 40
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _sum_of_tensors(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> str:
-    """Return the sum over names, types, shapes and bytes of the tensors and over the texts."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
-        digest.update(tensor.data)
-    digest.update(json.dumps(sorted(texts.items())).encode())
-    return digest.hexdigest()
 
 
 def for_json(value: Any) -> Any:

@@ -164,13 +164,13 @@ def number(least: float = -math.inf, most: float = math.inf) -> Check:
     return check
 
 
-def text(longest: int = 100_000) -> Check:
-    """Expect text that UTF-8 can hold, of at most so many characters."""
+def text(longest: int = 100_000, is_path: bool = False) -> Check:
+    """Expect text of at most so many characters that UTF-8 can hold, as all but paths must."""
 
     def check(value: Any, place: str) -> None:
         if not isinstance(value, str) or len(value) > longest:
             raise _refuse(value, place, f"text of at most {longest:,} characters")
-        if not value.isascii():
+        if not value.isascii() and not is_path:
             try:
                 value.encode()
             except UnicodeEncodeError:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from distbp.cli.options import LayerSizes, Names
-from distbp.errors import TrainingError
+from distbp.errors import RunError, TrainingError
 
 _COLUMNS = ("layer", "nodes", "activation", "parameters", "|w|", "|b|", "gradient", "update", "saturated", "dead")
 
@@ -31,7 +31,7 @@ def inspect(run: Path) -> None:
     from distbp.config import name_of
     from distbp.keeping import is_begun, is_finished, read_past
     from distbp.network import Network
-    from distbp.runs.directory import read_metrics
+    from distbp.runs.records import METRICS, read_metrics
 
     # a run that is going on, or was left, has checkpoints only
     network = Network.load(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
@@ -39,6 +39,8 @@ def inspect(run: Path) -> None:
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}
     told = last.get("layers") or [{}] * structure.depth
+    if len(told) != structure.depth:
+        raise RunError(f"{run / METRICS} tells of {len(told)} layers, the network has {structure.depth}")
     rows = [_COLUMNS]
     for l, (layer, found) in enumerate(zip(structure.layers(network.weights), told, strict=True), start=1):
         rows.append((

@@ -13,9 +13,9 @@ import numpy as np
 from distbp.data.dataset import PIXEL_FACTOR, Array
 from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
-from distbp.files import read_tensors, write_tensors
 from distbp.network import Network, check_classes
 from distbp.nn.structure import Structure
+from distbp.tensor_files import read_tensors, write_tensors
 
 _KEY = "distbp"
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files import read_sealed_tensors, write_tensors
-from distbp.json_text import Check, Unexpected, anything, list_of, number, or_null, parse, record, text, whole
+from distbp.json_text import Check, Unexpected, anything, flag, list_of, number, or_null, parse, record, text, whole
+from distbp.tensor_files import read_sealed_tensors, write_tensors
 
 KEPT = 3
 """How many of the newest checkpoints stay."""
@@ -35,7 +35,11 @@ DESCRIBED = record(
         ),
         "recoveries": whole(),
     },
-    {"health": or_null(record({"cost": or_null(number()), "norms": _NUMBERS})), "settings_sha256": text()},
+    {
+        "health": or_null(record({"cost": or_null(number()), "norms": _NUMBERS})),
+        "settings_sha256": text(),
+        "has_connections": flag,
+    },
 )
 """How the checkpoints of a run describe themselves."""
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from distbp.errors import RunError, UsageError
-from distbp.files import read_json, read_tensors, write_json, write_tensors
+from distbp.files import read_json, write_json
 from distbp.nn.structure import Array, Structure
+from distbp.tensor_files import read_tensors, write_tensors
 
 _FORMAT = 1
 
@@ -87,11 +88,27 @@ def write_connections(folder: Path, connections: Sequence[Array | None]) -> None
     write_tensors(folder / CONNECTIONS, _as_tensors(connections))
 
 
-def read_connections(folder: Path, layers: int) -> tuple[Array | None, ...]:
-    """Return which connections the network of a run has; empty for all."""
-    if not (folder / CONNECTIONS).exists():
+def read_connections(folder: Path, layers: int, left_out: bool | None = None) -> tuple[Array | None, ...]:
+    """Return which connections the network of a run has; empty for all. ``left_out`` is whether it leaves some out.
+
+    Raises:
+        RunError: the file is damaged, or missing though some are left out.
+    """
+    if not left_out and not (folder / CONNECTIONS).exists():
         return ()
     return _from_tensors(read_tensors(folder / CONNECTIONS)[0], layers)
+
+
+def read_weights(path: Path, like: Array) -> Array:
+    """Return the flat parameter vector of a file, of the length and type of ``like``.
+
+    Raises:
+        RunError: the file is missing or damaged, or holds something else.
+    """
+    found = read_tensors(path)[0].get("weights")
+    if found is None or (found.shape, found.dtype) != (like.shape, like.dtype):
+        raise RunError(f"{path} does not hold the {like.size:,} weights of this run")
+    return found
 
 
 def _as_tensors(connections: Sequence[Array | None]) -> dict[str, Array]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files import cannot_be_read, open_regular
+from distbp.files import cannot_be_read, never_waiting, open_regular
 from distbp.json_text import Unexpected, list_of, of_format, parse, record, whole
 
 NAME = "steps.bin"
@@ -123,7 +123,7 @@ class StepLog:
         """Write what was logged."""
         if not self._failed:
             try:
-                with self._path.open("ab") as file:
+                with open(self._path, "ab", opener=never_waiting) as file:
                     whole = file.tell()
                     try:
                         file.write(self._unwritten)

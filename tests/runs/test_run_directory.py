@@ -1,11 +1,11 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from distbp.errors import RunError, UsageError
 from distbp.files import read_json
-from distbp.runs.directory import RunDirectory, check_unused, default_run_directory, read_metrics
+from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
+from distbp.runs.records import read_metrics
 
 
 def test_new_run_directory_holds_the_settings(tmp_path):
@@ -18,8 +18,7 @@ def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
     directory = RunDirectory(tmp_path / "one", {}, print)
     for epoch in (1, 2):
         directory.write_metrics({"epoch": epoch})
-        lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(line) for line in lines] == [{"epoch": n} for n in range(1, epoch + 1)]
+        assert read_metrics(tmp_path / "one") == [{"epoch": n} for n in range(1, epoch + 1)]
 
 
 def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
