@@ -164,6 +164,12 @@ def number(least: float = -math.inf, most: float = math.inf) -> Check:
     return check
 
 
+def above_0(value: Any, place: str) -> None:
+    """Expect a number above 0."""
+    if type(value) not in (int, float) or not value > 0:
+        raise _refuse(value, place, "a number above 0")
+
+
 def text(longest: int = 100_000, is_path: bool = False) -> Check:
     """Expect text of at most so many characters that UTF-8 can hold, as all but paths must."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from distbp.cli.loading import load_network
 from distbp.cli.options import LayerSizes, Names
 from distbp.errors import RunError, TrainingError
 
@@ -30,11 +31,10 @@ def inspect(run: Path) -> None:
     from distbp.cli.progress import say
     from distbp.config import name_of
     from distbp.keeping import is_begun, is_finished, read_past
-    from distbp.network import Network
     from distbp.runs.records import METRICS, read_metrics
 
     # a run that is going on, or was left, has checkpoints only
-    network = Network.load(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
+    network = load_network(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}
@@ -82,10 +82,9 @@ def gradcheck(
     """
     from distbp.config import Config
     from distbp.inspecting import gradcheck as check
-    from distbp.network import Network
 
     if run is not None:
-        found = check(Network.load(run), seed=seed)
+        found = check(load_network(run), seed=seed)
     else:
         task = "classification" if cost.endswith("cross-entropy") else "regression"
         config = Config(hidden=sizes[1:-1], activation=activation, output=output, cost=cost).for_task(task)

@@ -134,11 +134,11 @@ def test_weights_that_are_not_of_a_known_type_are_refused(dtype, saved):
         Network.load(folder)
 
 
-@pytest.mark.parametrize(("found", "message"), [({"format": 2}, "format 2"), ({"format": None}, "format None")])
+@pytest.mark.parametrize(("found", "message"), [({"format": 2}, "format 2"), ({"format": None}, "format null")])
 def test_model_of_another_format_is_refused(found, message, saved):
     folder, _ = saved
     replace_in(folder, **found)
-    with pytest.raises(RunError, match=f"model.json is of {message}, this version reads 1"):
+    with pytest.raises(RunError, match=f"model.json cannot be read: found {message}, this version of distbp reads 1"):
         Network.load(folder)
 
 
