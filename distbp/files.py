@@ -80,6 +80,14 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def home_folder() -> Path | None:
+    """Return the user's home; None for a user without HOME and without an entry in the list of users."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write one JSON object, indented."""
     text = json.dumps(content, indent=2, allow_nan=False)

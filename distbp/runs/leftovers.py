@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,15 +12,20 @@ from typing import Any
 
 from distbp.errors import RunError
 from distbp.files import read_json
-from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, read_metrics, state_of
+from distbp.runs.checkpoints import remove_partial
+from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, LOCK, METRICS, SUMMARY, host_of, read_metrics, state_of
 
 _SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
 _DEEPEST = 3
 _OF_A_RUN = {
-    CONFIG, METRICS, SUMMARY, CHECKPOINTS, "steps.bin", "best.safetensors", "model.safetensors", "model.json",
+    CONFIG, METRICS, SUMMARY, CHECKPOINTS, "steps.bin", BEST, "model.safetensors", "model.json",
     "connections.safetensors", "timeline.jsonl",
 }  # fmt: skip
 """What distbp itself writes into a run directory."""
+_REMAINS = re.compile(
+    rf"\.(?:{'|'.join(map(re.escape, sorted(_OF_A_RUN)))})\.\d+\.partial|\.tmp\w{{6}}|\.lock(?:\..*)?"
+)
+"""What writers that were killed leave: files that are not whole yet, those that safetensors writes first, locks."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,23 @@ class FoundRun:
     settings: Mapping[str, Any]
     last: Mapping[str, Any]
     """The summary of a finished run, else the last epoch's record."""
+    host: str | None = None
+    """Where a run is going on that is not on this host."""
 
     @property
     def strangers(self) -> list[str]:
         """Names in the directory that distbp did not write."""
-        return sorted(each.name for each in self.path.iterdir() if each.name not in _OF_A_RUN)
+        names = (each.name for each in self.path.iterdir())
+        return sorted(name for name in names if name not in _OF_A_RUN and not _REMAINS.fullmatch(name))
+
+
+def remove_remains(path: Path) -> None:
+    """Remove what killed writers left in a run directory, which this process holds."""
+    with suppress(OSError):
+        for each in path.iterdir():
+            if _REMAINS.fullmatch(each.name) and each.name != LOCK:
+                each.unlink()
+    remove_partial(path / CHECKPOINTS)
 
 
 def find_runs(folder: Path) -> list[FoundRun]:
@@ -76,7 +94,7 @@ def read_run(path: Path) -> FoundRun | None:
         last = read_json(path / SUMMARY) if state == "finished" else _last(read_metrics(path))
     except RunError:
         return FoundRun(path, began, "broken", settings, {})
-    return FoundRun(path, began, state, settings, last)
+    return FoundRun(path, began, state, settings, last, host_of(path) if state == "going on" else None)
 
 
 def _last(records: list[Any]) -> Mapping[str, Any]:
