@@ -125,8 +125,8 @@ class Descent:
     def _say_how_to_go_on(self, error: BaseException) -> None:
         """Note what of the run is on the disk, and how to go on from there."""
         if self.keeper is not None:
-            text = self.keeper.ended(self.callbacks.step, error)
-            with suppress(CallbackError):  # a callback that fails once may fail again
+            with suppress(CallbackError):  # one that fails once may fail again
+                text = self.keeper.ended(self.callbacks.step, error)
                 self._tell_checkpoints()
                 if text is not None:
                     self.note(text)
@@ -208,8 +208,8 @@ class Descent:
 
     def _diverged(self, error: DivergedError, pool: Pool) -> dict[str, Any]:
         """Return the record of an epoch that came to no end."""
-        finding, epoch = Finding("exploding", error.layer, str(error)), pool.step // self.steps_per_epoch + 1
-        return {"epoch": epoch, "steps": pool.step, "findings": [finding._asdict()]}
+        finding = Finding("exploding", error.layer, str(error))._asdict()
+        return {"epoch": pool.step // self.steps_per_epoch + 1, "steps": pool.step, "findings": [finding]}
 
     def _steps(self, stop: int, pool: Pool, factor: float) -> bool:
         """Do steps until ``stop``, or until a checkpoint is due; return whether a callback wants the run to end."""
@@ -289,13 +289,11 @@ class Descent:
             "recoveries": self.recoveries + pool.recoveries,
             "weights_sha256": weights_sha256(network.weights),
         }
-        path = None
         if self.keeper is not None:
-            path = self.keeper.path
             try:
                 self.keeper.finish(network, {name: for_json(value) for name, value in summary.items()})
             except Exception as error:
                 self._say_how_to_go_on(error)
                 raise
             self._tell_checkpoints()
-        return Result(network, summary, self.history, path)
+        return Result(network, summary, self.history, self.keeper.path if self.keeper else None)
