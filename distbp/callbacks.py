@@ -153,6 +153,10 @@ class Callbacks:
             wants_end = self._tell(callback, event, *told) or wants_end
         return wants_end
 
+    def note(self, text: str) -> None:
+        """Tell all of them what the user should know."""
+        self.tell("on_note", text)
+
     def _tell(self, callback: Callback, event: str, *told: object) -> bool:
         method: Callable[..., object] = getattr(callback, event)
         try:

@@ -17,16 +17,17 @@ from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
 from distbp.epoch import Sums
-from distbp.errors import CallbackError, ClusterError, DivergedError, HeadLostError, Interrupted, TrainingError
+from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
 from distbp.files import for_json
 from distbp.findings import Finding, Health
-from distbp.keeping import Keeper, Past, resume_command
+from distbp.keeping import Past
 from distbp.network import Network, evaluate
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.optim.schedules import Plateau, WarmUp
 from distbp.parallel.pool import Pool
 from distbp.pools import slower_choice
+from distbp.recording import Keeper
 from distbp.results import Result, named
 from distbp.runs.model import weights_sha256
 
@@ -90,19 +91,11 @@ class Descent:
 
     def descend(self, pool: Pool) -> None:
         """Do all steps that are left of all epochs."""
-        where = self.keeper.path if self.keeper else None
         columns = self.preprocessing.described() if self.preprocessing is not None else ()
         begin = RunRecord(
-            self.config,
-            self.structure,
-            self.train_rows,
-            len(self.test),
-            self.steps_per_epoch,
-            where,
-            pool.step,
-            columns,
-            pool.workers,
-        )
+            self.config, self.structure, self.train_rows, len(self.test), self.steps_per_epoch,
+            self.keeper.path if self.keeper else None, pool.step, columns, pool.workers,
+        )  # fmt: skip
         self.callbacks.step = pool.step
         self.callbacks.tell("on_start", begin)
         try:
@@ -116,21 +109,27 @@ class Descent:
             for epoch in range(first, self.config.epochs):
                 if self._epoch(epoch, pool) or self._is_best_long_ago():
                     break
-        except TrainingError as error:
+        except BaseException as error:
+            if isinstance(error, DistbpError):
+                self._keep_what_there_is(pool, error)
+            self._say_how_to_go_on(error)
+            raise
+
+    def _keep_what_there_is(self, pool: Pool, error: DistbpError) -> None:
+        """Write a last checkpoint for a run that an error ends; the first error is the one that counts."""
+        with suppress(Exception):
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.diverged(self._diverged(error, pool))
-            if self.keeper is not None:
-                self.keeper.ended(pool.step, error)
-            with suppress(TrainingError, ClusterError):  # the first error is the one that counts
-                self._checkpoint(pool, pool.state())
-                if self.keeper is not None:
-                    self.keeper.close()  # so that the last checkpoint can be told of
-            with suppress(CallbackError):  # as before; a callback that fails once may fail again
+            self._checkpoint(pool, pool.state())
+
+    def _say_how_to_go_on(self, error: BaseException) -> None:
+        """Note what of the run is on the disk, and how to go on from there."""
+        if self.keeper is not None:
+            with suppress(CallbackError):  # one that fails once may fail again
+                text = self.keeper.ended(self.callbacks.step, error)
                 self._tell_checkpoints()
-                if self.keeper is not None and not isinstance(error, DivergedError):
-                    there = None if isinstance(error, HeadLostError) else self.config.address  # which is no more
-                    self.note(f"to go on from step {pool.step}: {resume_command(self.keeper.path, there)}")
-            raise
+                if text is not None:
+                    self.note(text)
 
     def _epoch(self, epoch: int, pool: Pool) -> bool:
         """Do what is left of an epoch; return whether a callback wants it to be the last."""
@@ -205,14 +204,12 @@ class Descent:
     def _is_told(self, step: int) -> bool:
         """Return whether the last epoch's record is of this step and tells of an explosion."""
         last: Mapping[str, Any] = self.history[-1] if self.history else {}
-        told = any(finding["kind"] == "exploding" for finding in last.get("findings", ()))
-        return told and last["steps"] == step
+        return any(each["kind"] == "exploding" for each in last.get("findings", ())) and last["steps"] == step
 
     def _diverged(self, error: DivergedError, pool: Pool) -> dict[str, Any]:
         """Return the record of an epoch that came to no end."""
-        finding = Finding("exploding", error.layer, str(error))
-        epoch = pool.step // self.steps_per_epoch + 1
-        return {"epoch": epoch, "steps": pool.step, "findings": [finding._asdict()]}
+        finding = Finding("exploding", error.layer, str(error))._asdict()
+        return {"epoch": pool.step // self.steps_per_epoch + 1, "steps": pool.step, "findings": [finding]}
 
     def _steps(self, stop: int, pool: Pool, factor: float) -> bool:
         """Do steps until ``stop``, or until a checkpoint is due; return whether a callback wants the run to end."""
@@ -292,10 +289,11 @@ class Descent:
             "recoveries": self.recoveries + pool.recoveries,
             "weights_sha256": weights_sha256(network.weights),
         }
-        path = None
         if self.keeper is not None:
-            path = self.keeper.path
-            network.save(path)
-            self.keeper.summary({name: for_json(value) for name, value in summary.items()})
+            try:
+                self.keeper.finish(network, {name: for_json(value) for name, value in summary.items()})
+            except Exception as error:
+                self._say_how_to_go_on(error)
+                raise
             self._tell_checkpoints()
-        return Result(network, summary, self.history, path)
+        return Result(network, summary, self.history, self.keeper.path if self.keeper else None)

@@ -4,6 +4,8 @@ DistbpError
 |-- UsageError      the request itself is wrong: an option, a name, a number (also a ValueError)
 |-- DataError       what a file or an array holds cannot be used (also a ValueError)
 |-- RunError        a run directory or a model file cannot be read or written
+|   |-- HeldError       another process holds the run's lock
+|   `-- LostError       another process has taken the run over, or its directory was removed
 |-- ClusterError    Ray cannot be reached, or has too little for this run
 `-- TrainingError   the run began and could not go on
     |-- Interrupted     a callback or the user ended it; the state was kept
@@ -35,6 +37,14 @@ class DataError(DistbpError, ValueError):
 
 class RunError(DistbpError):
     """A run directory or a model file cannot be read or written."""
+
+
+class HeldError(RunError):
+    """Another process holds the lock of a run, or of prepared data."""
+
+
+class LostError(RunError):
+    """Another process has taken over what this one writes, or it was removed: nothing may be written any more."""
 
 
 class ClusterError(DistbpError):

@@ -151,6 +151,14 @@ def cannot_be_read(path: Path, error: Exception) -> RunError:
     return RunError(f"{path} cannot be read: {reason}")
 
 
+def home_folder() -> Path | None:
+    """Return the user's home; None for a user without HOME and without an entry in the list of users."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write one JSON object, indented, with a sum over it.
 

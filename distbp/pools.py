@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +16,16 @@ import numpy as np
 from distbp.blas import ShardThreads
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.errors import DivergedError
+from distbp.errors import ClusterError, DivergedError
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count
+from distbp.parallel.exchange import Shape
+from distbp.parallel.folders import memory_folder
 from distbp.parallel.pool import InProcess, Path, Pool
-from distbp.parallel.shards import Span, cut
+from distbp.parallel.shards import Span, buffers_for, cut
 from distbp.parallel.worker import Worker
 
 Note = Callable[[str], None]
@@ -107,7 +110,12 @@ def _quickest_pool(
     hoped = here.with_workers(workers)
     saved = steps * (here.step - hoped)
     if workers > 1 and saved > RAY_START_SECONDS:
-        pool = start(workers)
+        try:
+            check_memory(config, state, structure.depth, workers)
+            pool = start(workers)
+        except ClusterError as error:
+            note(f"workers: {', '.join(speeds)}, {workers} workers cannot be used ({error}): this process")
+            return start(0)
         there = median_step(pool)
         speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
         if there < here.step:
@@ -120,6 +128,23 @@ def _quickest_pool(
         speeds.append(f"{workers} workers at most {mini_batch / hoped:,.0f} ({why})")
     note(f"workers: {', '.join(speeds)}: this process")
     return start(0)
+
+
+def check_memory(config: Config, state: Array, layers: int, workers: int) -> None:
+    """Make sure that the arrays which workers of this host share find room, also those for stragglers' shards.
+
+    Raises:
+        ClusterError: they do not.
+    """
+    assert config.shards is not None
+    rows, parameters = state.shape
+    sums = buffers_for(config.shards, workers)
+    needed = Shape(rows, parameters, state.dtype.name, workers, sums, config.shards, layers).memory
+    free = shutil.disk_usage(memory_folder()).free
+    if needed > free:
+        raise ClusterError(
+            f"they need {needed / 2**20:,.0f} MB of shared memory, {memory_folder()} has {free / 2**20:,.0f} free"
+        )
 
 
 def most_useful_workers(config: Config) -> int:

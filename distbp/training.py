@@ -20,14 +20,19 @@ from distbp.data.loading import Source, address_of, is_large, load_as
 from distbp.data.reading import Reading
 from distbp.descent import Descent
 from distbp.errors import RunError, UsageError
-from distbp.keeping import Keeper, Past, config_on, given_place, read_past
+from distbp.files import read_json
+from distbp.keeping import Past, check_begun, check_settings, config_on, given_place, read_past
+from distbp.locks import Lock
 from distbp.network import Network
 from distbp.parallel.arithmetic import fingerprint
 from distbp.parallel.digest import layer_hashes
+from distbp.parallel.folders import memory_folder, remove_leftovers, temporary_folder
 from distbp.pools import initial_state, measure_here, read_while_ray_starts, started_pool
 from distbp.problem import notes, settle, with_network, with_parts
+from distbp.recording import Keeper
 from distbp.results import Result
-from distbp.runs.directory import check_unused, held, made
+from distbp.runs.directory import CONFIG, check_unused, held, made
+from distbp.runs.leftovers import remove_remains
 
 
 def train(
@@ -71,7 +76,10 @@ def train(
         check_unused(Path(run_dir))
     sources = _listed(data)
     del data  # see below: the run must not keep a second copy
-    return _train(sources, wanted, network, Path(run_dir) if run_dir is not None else None, callbacks, started)
+    if run_dir is None:
+        return _train(sources, wanted, network, None, callbacks, started)
+    with made(Path(run_dir), Callbacks(callbacks).note) as lock:
+        return _train(sources, wanted, network, lock, callbacks, started)
 
 
 def resume(
@@ -83,6 +91,7 @@ def resume(
     address: str | None = None,
     insecure: bool = False,
     force: bool = False,
+    take_over: bool = False,
     callbacks: Sequence[Callback] = (),
     started: float | None = None,
 ) -> Result:
@@ -97,6 +106,7 @@ def resume(
             cluster needs it again, or ``workers`` to go on on this machine.
         insecure: go on with a cluster on another machine although no token protects it.
         force: go on with other data, settings or arithmetic all the same; the result is another one then.
+        take_over: go on although another process, perhaps on another host, holds the run; it ends when it notices.
         callbacks: told about the run while it goes on.
         started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
 
@@ -105,16 +115,41 @@ def resume(
         RunError: it cannot go on, or not as it began.
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
+    check_begun(Path(run))
+    for base in {memory_folder(), temporary_folder()}:  # what a killed process of this run may have left there
+        remove_leftovers(base)
     noted: list[str] = []
-    with held(Path(run)):
+    with held(Path(run), Callbacks(callbacks).note, take_over) as lock:
+        remove_remains(Path(run))
         past = read_past(Path(run), noted.append)
-    sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
-    if "arrays" in [source for source in sources if isinstance(source, str)]:
-        raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
-    del data
-    given = given_place(workers, address, insecure)
-    wanted = replace(config, **given) if config is not None else config_on(past.config, past.path, given)
-    return _train(sources, wanted, past.network(wanted), past.path, callbacks, started, past, force, noted)
+        sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
+        if "arrays" in [source for source in sources if isinstance(source, str)]:
+            raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
+        del data
+        given = given_place(workers, address, insecure)
+        wanted = replace(config, **given) if config is not None else config_on(past.config, past.path, given)
+        return _train(sources, wanted, past.network(wanted), lock, callbacks, started, past, force, noted)
+
+
+def check_finished(run: Path, data: Sequence[Source], config: Config) -> None:
+    """Make sure that a finished run is what these data and settings ask for.
+
+    The data are read only if they are elsewhere than they were.
+
+    Raises:
+        RunError: it is not.
+    """
+    settings, sources = read_json(run / CONFIG), list(data)
+    task = "classification" if read_json(run / "model.json").get("classes") else "regression"
+    found = {}
+    if [address_of(source) for source in sources] != settings.get("data"):
+        found["data_sha256"] = data_fingerprint(load_as(sources, Reading.of(config)))
+    check_settings(run, settings, _with_test_file(config).for_task(task), found, force=False)
+
+
+def _with_test_file(config: Config) -> Config:
+    """Return the settings with a test file that can be found again from another folder."""
+    return config if config.test_file is None else replace(config, test_file=str(Path(config.test_file).absolute()))
 
 
 def _watched(callbacks: Sequence[Callback]) -> Progress:
@@ -135,7 +170,7 @@ def _train(
     sources: list[Source],
     wanted: Config,
     network: Network | None,
-    run_dir: Path | None,
+    lock: Lock | None,
     callbacks: Sequence[Callback],
     started: float | None,
     past: Past | None = None,
@@ -143,8 +178,7 @@ def _train(
     noted: Sequence[str] = (),
 ) -> Result:
     started = time.perf_counter() if started is None else started
-    if wanted.test_file is not None:  # for whoever resumes the run from another folder
-        wanted = replace(wanted, test_file=str(Path(wanted.test_file).absolute()))
+    wanted = _with_test_file(wanted)
     names = [address_of(source) for source in sources]
 
     told: list[str] = [*noted, *unpinned_notes()]
@@ -157,7 +191,7 @@ def _train(
         # what takes minutes is read before Ray starts, by the thread that an interrupt reaches
         loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read)
         found: dict[str, Any] = {"arithmetic": fingerprint()}
-        if run_dir is not None:
+        if lock is not None:
             found |= {"data": names, "data_sha256": data_fingerprint(loaded)}
         data_set = with_parts(wanted, loaded)
         del loaded
@@ -165,15 +199,13 @@ def _train(
         run = Descent(structure, config, data_set, callbacks)
         for text in (*told, *notes(config, data_set)):
             run.note(text)
-        if run_dir is not None:
-            stack.enter_context(made(run_dir))
         train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
         run.baselines = baselines(data_set, config.dtype, run.note)
         # The workers' host keeps the training rows from here on; the run must not keep a second copy.
         sources.clear()
         del data_set
         if past is not None:
-            past.check(config, found, force)
+            check_settings(past.path, past.settings, config, found, force, past.changes())
             step, state = past.checkpoint.step, past.state_for(state)
             run.go_on(past)
         if config.workers not in ("auto", 0) and config.address is None:
@@ -183,9 +215,9 @@ def _train(
         pool = stack.enter_context(started_pool(structure, config, train_rows, state, run.note, steps_left, step))
         del train_rows, state
         run.config = pool.config
-        if run_dir is not None:
+        if lock is not None:
             described = {**found, **run.config.to_json()}
-            keeper = Keeper(run_dir, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
+            keeper = Keeper(lock, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
             run.keeper = stack.enter_context(closing(keeper))
         with run.callbacks.until_end():
             run.descend(pool)

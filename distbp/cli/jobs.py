@@ -78,8 +78,8 @@ def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     context = train.make_context("train", list(rest))
     given = dict(context.params)
     data = list(given.pop("data"))
-    if given.pop("run_dir") is not None or given.pop("resume", None) or given.pop("force", False):
-        raise UsageError("--run-dir, --resume and --force belong to submit itself: the job resumes by itself")
+    if given.pop("run_dir") is not None or any(given.get(name) for name in ("resume", "force", "take_over")):
+        raise UsageError("--run-dir and --resume belong to submit itself: the job resumes by itself")
     names = {option.name for option in settings_options(lambda: None).__click_params__} - {"config_file"}  # type: ignore[attr-defined]
     Config.from_settings({name: value for name, value in given.items() if name in names})
     # what a settings file says travels as options, since the file stays here

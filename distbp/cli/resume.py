@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from distbp.cli.options import WorkerCount
-from distbp.cli.train import shown_options
+from distbp.cli.train import shown_options, take_over_option
 
 
 @click.command()
@@ -19,11 +19,12 @@ from distbp.cli.train import shown_options
               help="As in train: the Ray cluster to go on with; never taken from RUN.  [default: here]")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects.")
 @click.option("--force", is_flag=True, help="Go on with other data or arithmetic all the same; changes the result.")
+@take_over_option
 @shown_options
 @click.pass_obj
 def resume(
     started: float, /, run: Path, workers: int | str | None, data: tuple[str, ...], address: str | None,
-    insecure: bool, force: bool, quiet: bool, as_json: bool,
+    insecure: bool, force: bool, take_over: bool, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Go on with a RUN that was interrupted or killed, from its newest good checkpoint.
 
@@ -43,6 +44,7 @@ def resume(
     with shown(quiet, as_json) as callbacks:
         result = resume_run(
             run, list(data) or None, workers=workers, address=address, insecure=insecure, force=force,
+            take_over=take_over,
             callbacks=callbacks, started=started,
         )  # fmt: skip
     finished(run, result.summary, quiet, as_json)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 from distbp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from distbp.locks import Watch
     from distbp.runs.leftovers import FoundRun
 
 _QUALITIES = ("test_accuracy", "test_r2", "test_rmse")
@@ -39,7 +41,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
     found = find_runs(folder)
     if as_json:
         for run in found:
-            click.echo(json.dumps({"run": str(run.path), "state": run.state, "began": run.began,
+            click.echo(json.dumps({"run": str(run.path), "state": run.state, "host": run.host, "began": run.began,
                                    "result": run.last, "settings": run.settings}))  # fmt: skip
         return
     names = [name for name in different_settings([run.settings for run in found if run.settings])
@@ -67,10 +69,14 @@ def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     epochs = last.get("epochs", last.get("epoch", 0))
     seconds = last.get("wall_seconds")
     return (
-        str(run.path.relative_to(folder)), time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began)), run.state,
+        str(run.path.relative_to(folder)), time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began)), _state(run),
         f"{epochs}/{run.settings.get('epochs', '?')}", quality,
         f"{seconds:.1f}" if isinstance(seconds, float) else "", *(_shown(run.settings.get(name)) for name in names),
     )  # fmt: skip
+
+
+def _state(run: FoundRun) -> str:
+    return run.state if run.host is None else f"{run.state} (on {run.host})"
 
 
 def _shown(value: Any) -> str:
@@ -101,23 +107,24 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
       distbp clean
       distbp clean runs --left --yes
     """
+    from distbp.data.cache import remove_prepared
     from distbp.data.prepared import cached
     from distbp.doctor import memory_folders, size_of
     from distbp.parallel.folders import leftovers
 
-    going: list[tuple[str, Path]] = [
-        ("leftover of a dead run", each) for base in memory_folders() for each in leftovers(base)
+    going: list[tuple[str, Path, Callable[[Path], None]]] = [
+        ("leftover of a dead run", each, shutil.rmtree) for base in memory_folders() for each in leftovers(base)
     ]
-    going += [("prepared data", each) for each in (cached() if cache else ())]
+    going += [("prepared data", each, partial(remove_prepared, note=_say)) for each in (cached() if cache else ())]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
     if states:
         going += _of_runs(folder, states)
     failed = False
-    for what, path in going:
+    for what, path, remove in going:
         size = size_of(path) / 1e6
         try:
             if yes:
-                _remove(path)
+                remove(path)
             click.echo(f"{'removed' if yes else 'would remove'} {what} {_plain(str(path))} ({size:,.1f} MB)")
         except (OSError, RunError) as error:
             failed = True
@@ -130,25 +137,42 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
         ctx.exit(1)
 
 
-def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path]]:
-    """Return the runs of these states that may go, and say which stay for what else is in them."""
+def _say(text: str) -> None:
+    click.echo(_plain(f"note: {text}"), err=True)
+
+
+def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[Path], None]]]:
+    """Return the runs of these states that may go, and say which stay, and why."""
+    from distbp.locks import watched
+    from distbp.runs.directory import LOCK
     from distbp.runs.leftovers import find_runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the one that holds the runs")
-    found = []
-    for run in find_runs(folder):
-        if run.state in states and run.strangers:
+    runs = find_runs(folder)
+    going: list[tuple[str, Path, Callable[[Path], None]]] = []
+    elsewhere = [run.path / LOCK for run in runs if run.host is not None and "left" in states]
+    dead = watched(elsewhere, _say)
+    for run in runs:
+        lock = run.path / LOCK
+        if lock in elsewhere and lock not in dead:
+            click.echo(_plain(f"stays: {run.path} is going on on {run.host}"), err=True)
+            continue
+        state = "left" if lock in dead else run.state
+        if state in states and run.strangers:
             strangers = ", ".join(run.strangers)
             click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
-        elif run.state in states:
-            found.append((f"{run.state} run", run.path))
-    return found
+        elif state in states:
+            going.append((f"{state} run", run.path, partial(_remove_run, watch=dead.get(lock))))
+    return going
 
 
-def _remove(path: Path) -> None:
-    """Remove a folder that nobody holds."""
-    from distbp.runs.directory import held
+def _remove_run(path: Path, watch: Watch | None) -> None:
+    """Remove a run that no process holds; its lock goes last."""
+    from distbp.runs.directory import LOCK, held
 
-    with held(path):  # a run may have gone on since it was looked at
-        shutil.rmtree(path)
+    with held(path, _say, watch=watch):  # it may have gone on since it was looked at
+        for each in path.iterdir():
+            if each.name != LOCK:
+                shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
+    path.rmdir()

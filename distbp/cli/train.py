@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,12 @@ def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return quiet(as_json(command))
 
 
+take_over_option = click.option(
+    "--take-over", is_flag=True, help="Go on although another process holds the run, as of a host that is gone for "
+    "good; if it lives, it ends."
+)  # fmt: skip
+
+
 @click.command()
 @click.argument("data", nargs=-1, required=True)
 @settings_options
@@ -34,11 +40,12 @@ def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--resume", "resume", type=click.Choice(["auto"]), help="Go on if the run directory holds a run, else "
               "start; for commands that are run again by themselves.")  # fmt: skip
 @click.option("--force", is_flag=True, help="With --resume: go on with other data or settings all the same.")
+@take_over_option
 @shown_options
 @click.pass_obj
 def train(
-    started: float, /, data: tuple[str, ...], run_dir: Path | None, resume: str | None, force: bool, quiet: bool,
-    as_json: bool, **settings: Any,
+    started: float, /, data: tuple[str, ...], run_dir: Path | None, resume: str | None, force: bool, take_over: bool,
+    quiet: bool, as_json: bool, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a network on DATA and keep the run in a directory.
 
@@ -51,29 +58,35 @@ def train(
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
       distbp train houses.csv --target price
     """
+    from distbp.callbacks import Callbacks
     from distbp.config import Config
     from distbp.keeping import forget_unbegun, is_begun, is_finished
-    from distbp.runs.directory import default_run_directory
+    from distbp.runs.directory import claimed
+    from distbp.training import check_finished
     from distbp.training import resume as resume_run
     from distbp.training import train as train_network
 
     config = Config.from_settings(settings)
     if resume and run_dir is None:
         raise UsageError("--resume auto needs the --run-dir that may hold a run")
-    if force and not resume:
-        raise UsageError("--force belongs to --resume auto")
-    run_dir = run_dir or default_run_directory(Path(data[0]).stem)
-    if resume and is_finished(run_dir):
+    if (force or take_over) and not resume:
+        raise UsageError(f"{'--force' if force else '--take-over'} belongs to --resume auto")
+    if resume and run_dir is not None and is_finished(run_dir):
+        if not force:
+            check_finished(run_dir, data, config)
         say_already_done(run_dir, quiet, as_json)
         return
-    with shown(quiet, as_json) as callbacks:
-        if resume and is_begun(run_dir):
-            result = resume_run(run_dir, list(data), config, force=force, callbacks=callbacks, started=started)
+    chosen = claimed(Path(data[0]).stem) if run_dir is None else nullcontext(run_dir)
+    with shown(quiet, as_json) as callbacks, chosen as place:
+        if resume and is_begun(place):
+            result = resume_run(
+                place, list(data), config, force=force, take_over=take_over, callbacks=callbacks, started=started
+            )
         else:
             if resume:
-                forget_unbegun(run_dir)
-            result = train_network(list(data), config, run_dir=run_dir, callbacks=callbacks, started=started)
-    finished(run_dir, result.summary, quiet, as_json)
+                forget_unbegun(place, Callbacks(callbacks).note, take_over)
+            result = train_network(list(data), config, run_dir=place, callbacks=callbacks, started=started)
+    finished(place, result.summary, quiet, as_json)
 
 
 @contextmanager

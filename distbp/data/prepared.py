@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.building import Building
+from distbp.data.cache import ELSEWHERE, Use, cache, is_cached
 from distbp.data.dataset import DataSet, Rows
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Note, Progress, Table, unheard
@@ -26,6 +24,7 @@ from distbp.data.preprocessing import Preprocessing
 from distbp.data.reading import Reading
 from distbp.errors import DataError, DistbpError, RunError, UsageError
 from distbp.files import read_json, write_json
+from distbp.locks import acquire
 from distbp.tensor_files import read_tensors, write_tensors
 
 _FORMAT = 1
@@ -46,6 +45,7 @@ def read_prepared(folder: Path) -> DataSet:
     Raises:
         DataError: it is damaged, or made by another version.
     """
+    use = Use(folder)
     try:
         told = read_json(folder / _DESCRIPTION)
         if told.get("format") != _FORMAT:
@@ -63,7 +63,7 @@ def read_prepared(folder: Path) -> DataSet:
                     raise DataError(f"{folder} is damaged: its {part} part is not complete")
                 parts[part] = None
             else:
-                _hold(folder, x)
+                use.until_gone(x)
                 parts[part] = Rows(x, y, float(told["factor"]), arrays["weights"], encoding)
         train, test = parts["train"], parts["test"]
         if train is None or test is None:
@@ -76,14 +76,8 @@ def read_prepared(folder: Path) -> DataSet:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{folder} is damaged: {error}") from error
-
-
-def _hold(folder: Path, array: Any) -> None:
-    """Lock the folder, shared, while an array of it is mapped: ``distbp clean`` lets it be, and a worker finds it."""
-    with suppress(OSError):  # a disk that cannot be locked
-        handle = os.open(folder, os.O_RDONLY)
-        weakref.finalize(array.base, os.close, handle)  # the mapping, which lives as long as any part of the array
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        use.close()
 
 
 def _mapped(path: Path) -> Any:
@@ -171,12 +165,14 @@ def prepare(
                 files.close()
         for path in (partial / _STATE, partial / _SOURCE, *partial.glob("*-targets.npy")):
             path.unlink(missing_ok=True)
-        partial.rename(folder)
 
 
 def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: Note = unheard) -> None:
     """Write a data set that is in memory to the disk."""
     with _partial(folder, note) as partial:
+        if is_prepared(folder):  # by the process that was waited for
+            partial.rmdir()
+            return
         files = InFiles(partial)
         for part in ("train", "test", "validation"):
             rows = getattr(data, part)
@@ -186,31 +182,34 @@ def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: 
                     files.append(f"{part}-{end}", array[start : start + _ROWS_AT_ONCE])
         files.finish()
         _describe(partial, replace(data, sha256=data_fingerprint(data)), dtype, source)
-        partial.rename(folder)
 
 
 @contextmanager
 def _partial(folder: Path, note: Note) -> Iterator[Path]:
-    """Give the folder beside ``folder`` in which it is made, to one process at a time, which its lock says."""
+    """Give the folder beside ``folder`` in which it is made, to one process at a time; then rename it, if it is there.
+
+    Raises:
+        UsageError: it cannot be made.
+        LostError: another process has taken over meanwhile.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
-    while True:
-        try:
-            partial.mkdir(parents=True, exist_ok=True)
-            lock = os.open(partial, os.O_RDONLY)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                note(f"another process is making {folder}: waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            # whoever had the lock may have renamed or removed what it was on
-            if partial.exists() and os.path.samestat(os.fstat(lock), partial.stat()):
-                yield partial
-                return
-        finally:
-            os.close(lock)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = acquire(
+            folder.with_name(f".{folder.name}.lock"), folder, note,
+            waits=f"another process is making {folder}: waiting for it",
+        )  # fmt: skip
+    except (OSError, RunError) as error:
+        why = f"{folder} cannot be made: {getattr(error, 'strerror', error)}"
+        raise DataError(f"{why}; {ELSEWHERE}") if is_cached(folder) else UsageError(why) from error
+    try:
+        partial.mkdir(exist_ok=True)
+        yield partial
+        lock.check()
+        if partial.exists():
+            partial.rename(folder)
+    finally:
+        lock.release()
 
 
 def _begun(
@@ -269,13 +268,9 @@ def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
 def cache_folder(source: dict[str, Any], name: str) -> Path:
     """Return where a data set is kept that is made by itself: the user's cache folder."""
     key = hashlib.sha256(json.dumps([_FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
-    return _cache() / f"{name}-{key}"
+    return cache() / f"{name}-{key}"
 
 
 def cached() -> list[Path]:
     """Return the data sets that were made by themselves and are whole."""
-    return sorted(path.parent for path in _cache().glob(f"*/{_DESCRIPTION}") if not path.parent.is_symlink())
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distbp"
+    return sorted(path.parent for path in cache().glob(f"*/{_DESCRIPTION}") if not path.parent.is_symlink())

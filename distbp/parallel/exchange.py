@@ -51,6 +51,12 @@ class Shape:
         """The number of the first spare row."""
         return self.workers * self.sums
 
+    @property
+    def memory(self) -> int:
+        """About the bytes that all arrays take, also the spare rows."""
+        rows = 2 * self.rows + self.spare + self.shards
+        return rows * self.parameters * np.dtype(self.dtype).itemsize
+
 
 class Exchange:
     """The shared arrays of one run.
@@ -224,4 +230,7 @@ def _reserve(handle: int, offset: int, size: int, folder: Path) -> None:
 
 
 def _too_little(size: int, folder: Path) -> ClusterError:
-    return ClusterError(f"{size / 2**20:,.0f} MB of shared memory are not free in {folder.parent}")
+    return ClusterError(
+        f"{size / 2**20:,.0f} MB of shared memory are not free in {folder.parent}: make it larger (docker run "
+        "--shm-size=2g), use fewer --workers, or --workers 0"
+    )

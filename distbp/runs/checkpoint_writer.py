@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from distbp.errors import RunError
-from distbp.runs.checkpoints import KEPT, Checkpoint, write_checkpoint
+from distbp.errors import LostError, RunError
+from distbp.runs.checkpoints import Checkpoint, write_checkpoint
 
 _MOST_SECONDS = 60.0
 
@@ -15,17 +15,21 @@ _MOST_SECONDS = 60.0
 class CheckpointWriter:
     """Writes what it is offered, the newest first; a disk that is full costs a warning, not the run.
 
-    ``note`` is called by whoever calls :meth:`offer` or :meth:`close`, never from the thread.
+    ``note`` is called by whoever calls :meth:`offer` or :meth:`close`, never from the thread; ``check`` by the thread
+    before it writes: if it raises LostError, nothing is written any more.
     """
 
-    def __init__(self, folder: Path, note: Callable[[str], None], keep: int = KEPT) -> None:
-        self._folder, self._note, self._keep = folder, note, keep
+    def __init__(
+        self, folder: Path, note: Callable[[str], None], check: Callable[[], None], last_good: int | None = None
+    ) -> None:
+        self._folder, self._note, self._check = folder, note, check
         self._changed = threading.Condition()
         self._waiting: Checkpoint | None = None
         self._writing = self._closing = False
         self._failure: str | None = None
         self._told = False
-        self._good: int | None = None
+        self.last_good = last_good
+        """The step of the newest checkpoint on the disk."""
         self._written: list[tuple[int, Path]] = []
         self._thread = threading.Thread(target=self._run, name="distbp-checkpoints", daemon=True)
         self._thread.start()
@@ -72,12 +76,15 @@ class CheckpointWriter:
                 return
             failure = None
             try:
-                path = write_checkpoint(self._folder, checkpoint, self._keep)
-                self._good = checkpoint.step
+                self._check()
+                path = write_checkpoint(self._folder, checkpoint)
+                self.last_good = checkpoint.step
                 self._written.append((checkpoint.step, path))
+            except LostError:  # which the next check in the run's own thread raises again
+                pass
             except RunError as error:
                 failure = str(error)
-            except Exception as error:  # whatever it is, this thread must live, and somebody must be told
+            except Exception as error:  # never let the thread die; the next call says what it was
                 failure = f"{type(error).__name__}: {error}"
             with self._changed:
                 self._failure, self._writing = failure, False
@@ -91,5 +98,5 @@ class CheckpointWriter:
             self._told = False
         elif not self._told:
             self._told = True
-            last = "there is none yet" if self._good is None else f"the last good one is of step {self._good}"
+            last = "there is none yet" if self.last_good is None else f"the last good one is of step {self.last_good}"
             self._note(f"no checkpoint: {failure}; {last}; the run goes on")

@@ -11,21 +11,72 @@ from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
 from distbp.files import write_json, written_whole
+from distbp.locks import Lock, Watch, holder_of, locked
 from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
-_LOOKS, _LOOK_SECONDS = 5, 0.02
+BEST = "best.safetensors"
+"""The weights of the epoch with the lowest validation cost."""
+LOCK = ".lock"
+"""There as long as a process writes the run; see :mod:`distbp.locks`."""
+
+Note = Callable[[str], None]
 
 
-def default_run_directory(data_name: str) -> Path:
-    """Return ``runs/<time>-<data>``, with a number behind it if a run began there in the same second."""
+def unheard(text: str) -> None:
+    """Drop what should be noted."""
+
+
+@contextmanager
+def claimed(data_name: str) -> Iterator[Path]:
+    """Make ``runs/<time>-<data>`` for one run alone, with a number behind it if another run began in the same second.
+
+    If the block fails before something was written, the folder is taken away again.
+
+    Raises:
+        RunError: it cannot be made.
+    """
     base = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{data_name}"
     path, number = base, 2
-    while path.exists():
-        path = base.with_name(f"{base.name}-{number}")
-        number += 1
-    return path
+    with _new_folders_removed(path.parent):
+        while not _is_made(path):
+            path = base.with_name(f"{base.name}-{number}")
+            number += 1
+        try:
+            yield path
+        except BaseException:
+            with suppress(OSError):  # it holds something by now
+                path.rmdir()
+            raise
+
+
+def _is_made(path: Path) -> bool:
+    """Make a folder; return False if it is there already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileNotFoundError:  # a run that failed at this moment has taken the folder of all runs away
+            path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise RunError(f"{path} cannot be made: {error.strerror}") from error
+    return True
+
+
+@contextmanager
+def _new_folders_removed(path: Path) -> Iterator[None]:
+    """Take a folder and those above it away if the block fails, as far as they were not there before and are empty."""
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def check_unused(path: Path) -> None:
@@ -45,36 +96,21 @@ def check_unused(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Keep other processes from writing a run into this folder, where the platform and the disk can do that.
+def held(path: Path, note: Note = unheard, take_over: bool = False, watch: Watch | None = None) -> Iterator[Lock]:
+    """Keep other processes, also those of other hosts, from writing a run into this folder.
+
+    Args:
+        path: the folder.
+        note: told if it takes a minute to see that the process that holds it is dead.
+        take_over: let the folder be this process's, whoever holds it.
+        watch: what has watched the folder's lock before.
 
     Raises:
-        RunError: another process holds it.
+        HeldError: another process holds it.
+        RunError: it cannot be written to.
     """
-    if not path.is_dir():  # what is wrong with that is for others to say
-        yield
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(ImportError, OSError):
-            try:
-                _lock(handle)
-            except BlockingIOError:
-                raise RunError(f"{path} is in use: another process trains there; wait for it, or end it") from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int) -> None:
-    """Lock the folder; who only looks whether it is locked, as ``distbp runs`` does, is done in a moment."""
-    import fcntl  # which Windows has not
-
-    for _ in range(_LOOKS):
-        with suppress(BlockingIOError):
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(_LOOK_SECONDS)
-    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(path / LOCK, path, note, take_over=take_over, watch=watch) as lock:
+        yield lock
 
 
 def state_of(path: Path) -> str:
@@ -85,46 +121,33 @@ def state_of(path: Path) -> str:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a process is writing a run into this folder now, as far as the platform can tell."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        with suppress(ImportError, OSError):
-            import fcntl
+    """Return whether a process is writing a run into this folder now, as far as one look can tell."""
+    return holder_of(path / LOCK) is not None
 
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-    finally:
-        os.close(handle)
+
+def host_of(path: Path) -> str | None:
+    """Return the other host, or container, whose process writes a run into this folder; None for this one."""
+    holder = holder_of(path / LOCK)
+    return None if holder is None or holder.is_here else holder.host
 
 
 @contextmanager
-def made(path: Path) -> Iterator[None]:
+def made(path: Path, note: Note = unheard) -> Iterator[Lock]:
     """Make the folder before anything starts, and hold it for this run alone.
 
     If the block fails before something was written, the folder is taken away again.
 
     Raises:
-        RunError: it cannot be made, or another process holds it.
+        HeldError: another process holds it.
+        RunError: it cannot be made.
     """
-    is_new = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} cannot be made: {error.strerror}") from error
-    try:
-        with held(path):
-            yield
-    except BaseException:
-        if is_new:
-            with suppress(OSError):  # it holds something by now
-                path.rmdir()
-        raise
+    with _new_folders_removed(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made: {error.strerror}") from error
+        with held(path, note) as lock:
+            yield lock
 
 
 class RunDirectory:

@@ -18,6 +18,10 @@ def checkpoint(step=7, parameters=5, dtype="float32"):
     return Checkpoint(step, state, ("mean", "square"), {"epoch": {"rows": 3, "cost": 0.1}, "recoveries": 0})
 
 
+def held():
+    """Find that the run is still this process's."""
+
+
 def same(one, other):
     assert one.step == other.step
     assert one.state.tobytes() == other.state.tobytes()
@@ -91,7 +95,7 @@ def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
 
 
 def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
-    writer = CheckpointWriter(tmp_path, pytest.fail)
+    writer = CheckpointWriter(tmp_path, pytest.fail, held)
     for step in range(50):
         writer.offer(checkpoint(step))
     writer.close()
@@ -109,7 +113,7 @@ def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
         writer.offer(replace(checkpoint(step)))  # tells how the one before went
         writer.wait()
 
-    writer = CheckpointWriter(folder, told.append)
+    writer = CheckpointWriter(folder, told.append, held)
     offer(1)
     folder.rename(tmp_path / "away")
     offer(2)
@@ -131,7 +135,7 @@ from pathlib import Path
 import numpy as np
 from distbp.runs.checkpoint_writer import CheckpointWriter
 from distbp.runs.checkpoints import Checkpoint
-writer = CheckpointWriter(Path(sys.argv[1]), print)
+writer = CheckpointWriter(Path(sys.argv[1]), print, lambda: None)
 writer.offer(Checkpoint(1, np.zeros((1, 10), np.float32), (), {}))
 writer.wait()
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -161,7 +165,7 @@ def tiny_disk(tmp_path):
 
 def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
     told = []
-    writer = CheckpointWriter(tiny_disk, told.append)
+    writer = CheckpointWriter(tiny_disk, told.append, held)
     for step in range(10):
         writer.offer(checkpoint(step, parameters=1500))
         writer.wait()

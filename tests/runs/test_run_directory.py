@@ -1,10 +1,13 @@
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from distbp.errors import RunError, UsageError
 from distbp.files import read_json
-from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
+from distbp.runs.directory import RunDirectory, check_unused, claimed
 from distbp.runs.records import read_metrics
 
 
@@ -78,12 +81,47 @@ def test_new_or_empty_folder_is_unused(exists, tmp_path):
     check_unused(tmp_path if exists else tmp_path / "new")
 
 
-def test_default_run_directory_is_named_after_the_data_and_not_taken(tmp_path, monkeypatch):
+def test_a_claimed_directory_is_named_after_the_data_and_is_nobody_elses(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = []
-    for _ in range(3):
-        path = default_run_directory("digits")
-        path.mkdir(parents=True)
-        found.append(path)
-    assert len(set(found)) == 3
-    assert all(path.parent == Path("runs") and "-digits" in path.name for path in found)
+    with claimed("digits") as one, claimed("digits") as two, claimed("digits") as three:
+        assert len({one, two, three}) == 3
+        assert all(path.parent == Path("runs") and "-digits" in path.name and path.is_dir() for path in (one, two))
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+
+
+def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="refused"), claimed("digits"):
+        raise ValueError("refused")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(ValueError, match="refused"), claimed("digits") as path:
+        (path / "mine").touch()
+        raise ValueError("refused")
+    assert [each.name for each in path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("data", ["digits", "bad.csv"])
+def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path):
+    """And those whose data are refused leave nothing."""
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
+    code = "import sys; from distbp.cli import run; input(); sys.exit(run(sys.argv[1:], 0.0))"
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, "train", data, "--epochs", "2", "--workers", "0", "--seed", str(seed)],
+            cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for seed in range(4)
+    ]  # fmt: skip
+    for other in others:
+        other.stdin.write("\n")
+        other.stdin.flush()
+    said = [other.communicate()[0] for other in others]
+    if data == "bad.csv":
+        assert [other.returncode for other in others] == [1] * 4, said
+        assert not list(tmp_path.glob("runs/*"))
+        return
+    assert [other.returncode for other in others] == [0] * 4, said
+    runs = list((tmp_path / "runs").iterdir())
+    assert sorted(json.loads((run / "config.json").read_text())["seed"] for run in runs) == [0, 1, 2, 3]
+    assert all((run / "summary.json").exists() and not (run / ".lock").exists() for run in runs)

@@ -1,0 +1,84 @@
+"""The user's cache of prepared data, and which data sets of it processes have mapped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from distbp.data.formats.table import Note, unheard
+from distbp.errors import DataError, HeldError, RunError
+from distbp.files import home_folder
+from distbp.locks import Lock, acquire, holder_of, watched
+
+ELSEWHERE = "set XDG_CACHE_HOME to a folder with room, or use distbp prepare DATA -o FOLDER"
+"""What to do where the cache cannot be used."""
+_USE = ".used-"
+"""How the locks begin that a data set of the cache has as long as a process has it mapped."""
+
+
+def cache() -> Path:
+    """Return the folder of the cache.
+
+    Raises:
+        DataError: there can be none.
+    """
+    base, home = os.environ.get("XDG_CACHE_HOME"), home_folder()
+    if base:
+        return Path(base) / "distbp"
+    if home is None:
+        raise DataError(f"prepared data have no cache, since this user has no home folder: {ELSEWHERE}")
+    return home / ".cache" / "distbp"
+
+
+def is_cached(folder: Path) -> bool:
+    """Return whether a prepared data set is one of the cache's."""
+    with suppress(DataError, OSError):
+        return folder.absolute().parent == cache().absolute()
+    return False
+
+
+class Use:
+    """Says in a data set of the cache, by a lock, that this process has mapped it, so that ``clean`` lets it be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._arrays = 0
+        self._lock: Lock | None = None
+        if is_cached(folder):
+            with suppress(RunError, OSError):  # a cache that cannot be written to can neither be cleaned
+                for path in folder.glob(f"{_USE}*"):
+                    if holder_of(path) is None:  # of a process that was killed
+                        path.unlink(missing_ok=True)
+                self._lock = acquire(folder / f"{_USE}{uuid.uuid4().hex}", folder, unheard)
+
+    def until_gone(self, array: Any) -> None:
+        """Hold the lock at least as long as any part of the array."""
+        self._arrays += 1
+        weakref.finalize(array.base, self._gone)  # the mapping
+
+    def close(self) -> None:
+        """Release the lock, unless an array is there for which it is held."""
+        if not self._arrays and self._lock is not None:
+            self._lock.release()
+
+    def _gone(self) -> None:
+        self._arrays -= 1
+        self.close()
+
+
+def remove_prepared(folder: Path, note: Note) -> None:
+    """Remove a prepared data set, unless a process has it mapped.
+
+    Raises:
+        HeldError: one has.
+    """
+    held = {path: holder for path in folder.glob(f"{_USE}*") if (holder := holder_of(path)) is not None}
+    dead = watched([path for path, holder in held.items() if not holder.is_here], note)
+    for path, holder in held.items():
+        if path not in dead:
+            raise HeldError(f"{folder} is in use: {holder} reads it")
+    shutil.rmtree(folder)

@@ -1,0 +1,121 @@
+"""A run that another host trains, as seen from this one: listed, not cleaned, not resumed, taken over only by hand."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+
+import distbp
+from distbp.cli import run
+from distbp.runs.directory import read_metrics
+
+AS_HOST = """
+import socket, sys
+import distbp.locks.lock as lock
+from distbp.cli import run
+lock._BEAT_SECONDS = 0.05
+if sys.argv[1]:
+    socket.gethostname = lambda: sys.argv[1]
+sys.exit(run(sys.argv[2:], 0.0))
+"""
+SETTINGS = ["digits", "--hidden", "4", "--workers", "0", "--batch-size", "1437"]
+
+
+@contextmanager
+def training(folder: Path, host: str, epochs: int = 100_000) -> Iterator["subprocess.Popen[str]"]:
+    """Train in another process, on a host of this name (on this one if it is empty), and wait for its first epochs."""
+    said = ["train", *SETTINGS, "--epochs", str(epochs), "--run-dir", str(folder), "--quiet"]
+    process = subprocess.Popen([sys.executable, "-c", AS_HOST, host, *said], stderr=subprocess.PIPE, text=True)
+    try:
+        wait_until(lambda: (folder / "metrics.jsonl").exists() and len(read_metrics(folder)) > 3, process)
+        wait_until(lambda: any((folder / "checkpoints").glob("step-*")), process)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.1)
+
+
+def fails(process: "subprocess.Popen[str]") -> str:
+    """Return the one line with which a command ends that failed."""
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if line]
+    return line
+
+
+def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    with training(folder, "gpu-7") as process:
+        assert run(["runs", str(tmp_path)], 0.0) == 0
+        assert "  going on (on gpu-7)  " in capsys.readouterr().out
+        assert run(["clean", str(tmp_path), "--left", "--yes"], 0.0) == 0
+        assert f"stays: {folder} is going on on gpu-7" in capsys.readouterr().err
+        assert run(["resume", str(folder)], 0.0) == 1
+        assert "(process" in (err := capsys.readouterr().err)
+        assert "on gpu-7); wait for it, or end it; --take-over if that host is gone for good" in err
+        assert run(["train", *SETTINGS, "--run-dir", str(folder), "--resume", "auto", "--epochs", "100000"], 0.0) == 1
+        before = len(read_metrics(folder))
+        wait_until(lambda: len(read_metrics(folder)) > before + 3, process)
+    assert (folder / "checkpoints").is_dir()
+
+
+def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, epochs = tmp_path / "run", 1500
+    with training(folder, "gpu-7", epochs) as process:
+        assert run(["resume", str(folder), "--take-over", "--quiet"], 0.0) == 0
+        assert f"Error: {folder} was taken over by process" in fails(process)
+    assert [record["epoch"] for record in read_metrics(folder)] == list(range(1, epochs + 1))
+    assert run(["verify", str(folder)], 0.0) == 0
+    assert not list(folder.glob(".*"))
+
+
+def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", 0.5)
+    epochs = 1000
+    with training(tmp_path / "run", "gpu-7", epochs) as process:
+        process.kill()
+    for name in ("cleaned", "stays"):
+        shutil.copytree(tmp_path / "run", tmp_path / "other" / name)
+    assert run(["runs", str(tmp_path)], 0.0) == 0
+    assert "(on gpu-7)" in capsys.readouterr().out
+    (tmp_path / "other" / "stays" / "mine").touch()
+    assert run(["clean", str(tmp_path / "other"), "--left", "--yes"], 0.0) == 0
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["stays"]
+    assert run(["resume", str(tmp_path / "run")], 0.0) == 0
+    assert "which cannot be seen from here: watching its heartbeat" in capsys.readouterr().err
+    undisturbed = distbp.train("digits", hidden=(4,), workers=0, batch_size=1437, epochs=epochs)
+    summary = distbp.Network.load(tmp_path / "run")
+    assert summary.weights.tobytes() == undisturbed.network.weights.tobytes()
+
+
+def test_one_that_was_killed_here_is_resumed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with training(tmp_path, "", 1000) as process:
+        process.kill()
+        process.wait()
+        assert (tmp_path / ".lock").exists()
+        began = time.monotonic()
+        assert run(["resume", str(tmp_path)], 0.0) == 0
+        assert time.monotonic() - began < 30
+    assert "heartbeat" not in capsys.readouterr().err
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_run_directory_that_was_removed_in_mid_run_is_a_failure(tmp_path: Path) -> None:
+    with training(tmp_path / "run", "") as process:
+        (tmp_path / "run").rename(tmp_path / "away")
+        line = fails(process)
+    assert line == f"Error: {tmp_path / 'run'} is no longer this process's: it was removed meanwhile"
+    assert not (tmp_path / "run").exists()
