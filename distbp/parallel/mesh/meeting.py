@@ -6,7 +6,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 
 from distbp.parallel.mesh.peers import Peer, accept, connect
@@ -23,9 +23,11 @@ _MOST_CALLERS = 128
 class HostsLostError(Exception):
     """Other hosts of the view are gone, or the view is to end; with what was seen of each, by host number."""
 
-    def __init__(self, why: Mapping[int, str]) -> None:
+    def __init__(self, why: Mapping[int, str], damaged: Collection[int] = ()) -> None:
+        """``damaged`` are those that are only gone because something was damaged on its way from there."""
         super().__init__(str(dict(why)))
         self.why = dict(why)
+        self.damaged = list(damaged)
 
 
 def meet(
