@@ -16,6 +16,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from distbp.actors.agreeing import Agreement
 from distbp.actors.calls import death, in_brackets
 from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts, Member
@@ -43,7 +44,7 @@ class HostsPath:
         self._seen = step
         """The first step whose record was not yielded yet."""
         self._goal, self._halted = (step, 1.0), False
-        self._meeting = Meeting(hosts)
+        self._meeting, self._agreement = Meeting(hosts), Agreement(hosts.note)
         self._lost, self._workers_lost = 0, 0
         self._time = HostsTime()
         self._next_care = 0.0
@@ -94,7 +95,8 @@ class HostsPath:
                 is_broken = self._find_step()
                 yield from self._rest()
                 ended = self._go_on(is_broken)
-        except (TrainingError, ClusterError):
+        except (TrainingError, ClusterError) as error:
+            self._agreement.heard(error)
             self._stand_still()
             raise
         except GeneratorExit:
@@ -122,6 +124,7 @@ class HostsPath:
                     break
         if self._hosts.members:
             self.step = min(member.done["done"] for member in self._hosts.members if member.done is not None)
+        self._agreement.check(self._hosts.members, self.step)
 
     def _run(self) -> None:
         """Let all hosts go on."""
@@ -166,8 +169,9 @@ class HostsPath:
         self._time.hear(member, news.spent)
         if news.done is not None:
             member.done = news.done
-            if "hosts" in news.done:  # this view is at its end
+            if "hosts" in news.done or "differ" in news.done:  # this view is at its end
                 self._leave()
+                self._agreement.hear(news.done)
         records = [record for record in news.records if record.step >= self._seen]
         if records:
             self._seen = records[-1].step + 1
@@ -192,6 +196,7 @@ class HostsPath:
         steps = {news["done"] for news in done}
         if steps:
             self.step = min(steps)
+        self._agreement.check(self._hosts.members, self.step)
         return len(steps) != 1 or any("hosts" in news for news in done)
 
     def _rest(self) -> Iterator[StepRecord]:
@@ -235,6 +240,7 @@ class HostsPath:
     def _meet(self) -> None:
         """Connect all hosts with each other in a new view; whoever cannot be reached is left out."""
         self._lost += self._meeting.meet(self.step)
+        self._agreement.begin(self._hosts.members)
         if not self._hosts.members:
             self._begin_again()
 
@@ -280,7 +286,12 @@ class HostsPath:
         self._meet()
 
     def state(self) -> Array:
-        """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
+
+        Raises:
+            CorruptError: the hosts have different ones.
+        """
+        self._agreement.confirm()
         step = self.step
         while step != self._kept[0]:
             if not self._hosts.members:

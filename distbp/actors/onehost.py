@@ -17,7 +17,7 @@ from distbp.actors.head import HeadWatch
 from distbp.actors.places import Places
 from distbp.actors.watching import Shares, allotted
 from distbp.data.dataset import Array
-from distbp.errors import ClusterError, PeerLostError, TrainingError
+from distbp.errors import ClusterError, CorruptError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
@@ -53,6 +53,7 @@ class SharedPath:
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0
+        self._corrupt: CorruptError | None = None
         self._shares = Shares()
 
     def start(self) -> None:
@@ -86,7 +87,8 @@ class SharedPath:
             while done is None:
                 done = self._look(stop)
                 yield from self._exchange.read_records()
-        except (TrainingError, ClusterError):
+        except (TrainingError, ClusterError) as error:
+            self._corrupt = error if isinstance(error, CorruptError) else None
             # Nobody may go on writing while the last whole state is read.
             self._end_server()
             yield from self._exchange.read_records()
@@ -138,7 +140,13 @@ class SharedPath:
         self.step = step
 
     def state(self) -> Array:
-        """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
+
+        Raises:
+            CorruptError: nobody knows whether they are right.
+        """
+        if self._corrupt is not None:
+            raise self._corrupt
         state: Array = self._exchange.states[self.step % 2].copy()
         return state
 

@@ -103,7 +103,7 @@ class Host:
         assert self._mesh is not None
         layers = candidates(self._structure, self._products.rows)
         products = {layer: seconds / self._cores for layer, seconds in self._products.seconds(layers).items()}
-        return Rates(self._mesh.bytes_per_second, products)
+        return Rates(self._mesh.members.bytes_per_second, products)
 
     def agree(self, layers: Sequence[int]) -> None:
         """Let these layers, of :func:`candidates`, travel as their factors in this view.
@@ -121,7 +121,7 @@ class Host:
         """End the exchange; a step that is going on ends undone."""
         if self._mesh is not None:
             self._mesh.close()
-            self._sent += self._mesh.bytes_sent
+            self._sent += self._mesh.members.bytes_sent
             self._mesh = None
 
     def run(self, first: int, stop: int, factor: float) -> None:
@@ -162,7 +162,7 @@ class Host:
     @property
     def sent(self) -> int:
         """Bytes that this host has sent to others."""
-        return self._sent + (self._mesh.bytes_sent if self._mesh is not None else 0)
+        return self._sent + (self._mesh.members.bytes_sent if self._mesh is not None else 0)
 
     def close(self) -> None:
         """Let the rounds and the workers end, and take everything away."""

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,14 @@ def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:
         return {"done": steps}
     return {"done": steps, "what": last.divergence.what, "layer": last.divergence.layer, "rows": last.rows,
             "cost": last.cost}  # fmt: skip
+
+
+def lost_news(steps: int, why: Mapping[int, str], damaged: Iterable[int]) -> dict[str, Any]:
+    """Return the server's answer to RUN where its view of the hosts has come to an end.
+
+    ``why`` is what it saw of others, by number; from those that are ``damaged`` something came other than it was sent.
+    """
+    return {"done": steps, "hosts": list(why.items()), "damaged": list(damaged)}
 
 
 def diverged_record(news: Mapping[str, Any]) -> StepRecord | None:

@@ -10,12 +10,14 @@ from contextlib import suppress
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.errors import PeerLostError
+from distbp.parallel.agreement import WeightsDifferError
 from distbp.parallel.connections import NEWCOMER, Connections
 from distbp.parallel.contests import Contests
 from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use
 from distbp.parallel.diagnosis import is_diagnosed
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.loops import beat_seconds
+from distbp.parallel.mesh.collection import Told
 from distbp.parallel.mesh.meeting import HostsLostError
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.messages import (
@@ -24,6 +26,7 @@ from distbp.parallel.messages import (
     RUN,
     done_news,
     look_before_sleeping,
+    lost_news,
     report_size,
     unpack_progress,
     unpack_report,
@@ -71,6 +74,8 @@ class Rounds:
         self._has_spare = False
         self._lost: set[int] = set()
         self._progress = Progress()
+        self._layers: tuple[int, ...] = ()
+        """The hashes of the weights after the server's last step, where other hosts are to have the same."""
         self.mesh: Mesh | None = None
         """The exchange with other hosts, changed only while no step is being done."""
 
@@ -96,7 +101,12 @@ class Rounds:
                         news = done_news(self._server.step, last)
                     except HostsLostError as error:
                         self._abandon()
-                        news = {"done": self._server.step, "hosts": list(error.why.items())}
+                        news = lost_news(self._server.step, error.why, error.damaged)
+                    except WeightsDifferError as error:
+                        self._abandon()
+                        news = {"done": self._server.step, "differ": error.found}
+                    if self.mesh is not None:
+                        news["layers"] = self._layers
                     self._goal = None
                     connections.tell_driver(**news)
 
@@ -108,6 +118,7 @@ class Rounds:
             self._abandon()  # late workers have read, or still read, what is another step's now
             server.step = first
         server.factor = factor
+        self._layers = server.layers() if self.mesh is not None else ()
         epoch, ends = self._order.steps_per_epoch, False
         while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
             began, step = time.perf_counter(), server.step
@@ -123,12 +134,13 @@ class Rounds:
             reports, sums = self._reports, self._slabs.sums(used, whole.stop)
             if self.mesh is not None:
                 self._progress = Progress()  # what is late from here on belongs to no step
-                stops = bool(exchange.stop_asked[0])
-                reports, total = self.mesh.exchange(step, reports, sums, places_of(used), stops)
+                told = Told(reports, self._layers, bool(exchange.stop_asked[0]))
+                reports, total = self.mesh.exchange(step, told, sums, places_of(used))
                 sums, ends = {whole: total}, self.mesh.ends
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
+            self._layers = record.layers
             exchange.spent[-1] += record.seconds - (collected - began)
             while exchange.is_full:
                 self._attend(_LOOK_FOR_LATE)
@@ -151,7 +163,7 @@ class Rounds:
         self._do(tasks)
         while not self._supervisor.is_complete:
             if self.mesh is not None:
-                self.mesh.check()
+                self.mesh.members.check()
             if self._reports:  # the others will not be long
                 look_before_sleeping(self._connections.look)
             self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))

@@ -64,6 +64,10 @@ class ParameterServer:
         """The weights after ``step`` steps; valid for two steps."""
         return self._weights[self.step % 2]
 
+    def layers(self) -> tuple[int, ...]:
+        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.digest)."""
+        return hashes(self._words[self.step % 2])
+
     def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
         """Begin a step of so many rows whose totals come part by part; return what takes each, from any thread.
 
@@ -127,7 +131,7 @@ class ParameterServer:
         layers: tuple[int, ...] = ()
         if divergence is None:
             self.step += 1
-            layers = hashes(self._words[self.step % 2])
+            layers = self.layers()
         seconds = time.perf_counter() - began if began else 0.0
         return StepRecord(step, rows, cost, right, seconds, divergence, layers, weight, diagnosis)
 

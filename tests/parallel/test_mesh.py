@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -13,7 +14,7 @@ from parallel.hosts import STRUCTURE, Faulty, config, table
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.host import Host
 from distbp.parallel.loops import work
-from distbp.parallel.mesh import peers
+from distbp.parallel.mesh import frames, peers
 from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
 from distbp.parallel.pool import InProcess
 from distbp.pools import initial_state
@@ -115,7 +116,7 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
     records, state = alone(settings)
     for host in here.hosts:
         news, told = here.wait(host)
-        assert news == {"done": STEPS}
+        assert news["done"] == STEPS
         assert np.array_equal(host.state(STEPS), state)
         assert [(r.step, r.cost, r.rows, r.right, r.layers) for r in told] == [
             (r.step, r.cost, r.rows, r.right, r.layers) for r in records
@@ -209,7 +210,7 @@ def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cl
     assert not any(here.meet(view_of(here.hosts, (1, 1), settings, number=2), first).values())
     here.run(first, STEPS)
     for host in here.hosts:
-        assert here.wait(host)[0] == {"done": STEPS}
+        assert here.wait(host)[0]["done"] == STEPS
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
@@ -298,13 +299,13 @@ def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cl
 @pytest.mark.parametrize(
     "header",
     [
-        (peers.PART, 0, 99, 0, 1.0, 4),
-        (peers.PART, 7, 0, 0, 1.0, 4),
-        (peers.PART, 0, 0, 99, 1.0, 4),
-        (peers.PART, 0, 0, 0, 1.0, 1 << 30),
-        (peers.TOTAL, 0, 0, 0, 1.0, 4),
-        (peers.REPORT, 0, 0, 0, 1.0, 1 << 30),
-        (peers.FACTORS, 0, 0, 0, 1.0, 4),
+        (frames.PART, 0, 99, 0, 1.0, 4),
+        (frames.PART, 7, 0, 0, 1.0, 4),
+        (frames.PART, 0, 0, 99, 1.0, 4),
+        (frames.PART, 0, 0, 0, 1.0, 1 << 30),
+        (frames.TOTAL, 0, 0, 0, 1.0, 4),
+        (frames.REPORT, 0, 0, 0, 1.0, 1 << 30),
+        (frames.FACTORS, 0, 0, 0, 1.0, 4),
         (77, 0, 0, 0, 1.0, 4),
     ],
     ids=str,
@@ -320,7 +321,7 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     liar = peers.connect(port, SECRET, 1, 1, 0, 5.0)
     thread.join()
     here.hosts[0].run(0, 3, 1.0)
-    liar.sendall(peers._HEADER.pack(*header) + b"1234")
+    liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")
     news, _ = here.wait(here.hosts[0])
     assert news["hosts"][0][0] == 1
     assert "sent" in news["hosts"][0][1]

@@ -3,7 +3,8 @@
 import socket
 import time
 
-from distbp.parallel.mesh.peers import PART, Frame, Peer
+from distbp.parallel.mesh.frames import PART, Frame
+from distbp.parallel.mesh.peers import Peer
 
 
 class Nobody:
@@ -12,7 +13,7 @@ class Nobody:
     def sent(self, frame):
         pass
 
-    def lost(self, sender, why):
+    def lost(self, sender, why, is_damage=False):
         pass
 
 
@@ -24,7 +25,7 @@ def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
     peer = Peer(here, 1, 0.4)
     peer.start(Nobody())
-    peer.send(Frame(PART, 0, 0, 0, 1.0, 0), memoryview(body))
+    peer.send(Frame.of(PART, 0, 0, 0, 1.0, memoryview(body)), memoryview(body))
     got = bytearray()
     there.settimeout(5)
     while len(got) < len(body):  # 32 times or more, which is twice the timeout

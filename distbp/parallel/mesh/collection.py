@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from distbp.data.dataset import Array
-from distbp.parallel.mesh.peers import DamagedError
+from distbp.parallel.mesh.frames import DamagedError
 from distbp.parallel.mesh.view import Chunk, Node
 from distbp.parallel.messages import pack_report, report_size, unpack_report
 from distbp.parallel.records import Report
@@ -15,11 +16,26 @@ from distbp.parallel.shards import Span
 _HEAD = struct.Struct("<?I")
 
 
+class Told(NamedTuple):
+    """What a host says of a step, beside its sums."""
+
+    reports: Sequence[Report]
+    """Its workers'."""
+    layers: Sequence[int]
+    """The hashes of its weights before the step."""
+    stop: bool
+    """Whether it wants all to stop after this step."""
+
+
 class Collection:
     """One step's chunks and reports as they come in. Whoever changes it holds the mesh's lock."""
 
-    def __init__(self, step: int, shards: int, nodes: Sequence[Node], chunks: Sequence[Chunk], here: int) -> None:
-        self.step, self.shards, self.nodes = step, shards, nodes
+    def __init__(
+        self, step: int, parts: Sequence[Span], nodes: Sequence[Node], chunks: Sequence[Chunk], here: int
+    ) -> None:
+        """``parts`` are the rows of each of the step's shards."""
+        self.step, self.shards, self.nodes = step, len(parts), nodes
+        self._rows = parts
         self.pushed = 0
         """How many chunks this host has sent."""
         self.parts: dict[int, dict[Span, Array]] = {
@@ -32,9 +48,7 @@ class Collection:
         """This host's sums that are still on their way out."""
         self.apply: Callable[[slice, Array], None] | None = None
         """Takes each total as soon as it is there."""
-        self.reports: dict[int, list[Report]] = {}
-        self.ends = False
-        """Whether the run's first host wants all to stop after this step."""
+        self.told: dict[int, Told] = {}
 
     def part(self, number: int, span: Span, numbers: Array, needed: int) -> Mapping[Span, Array] | None:
         """Take in one sum of a chunk; return all of them once as many as are needed are there.
@@ -48,37 +62,47 @@ class Collection:
         parts[span] = numbers
         return parts if len(parts) == needed else None
 
-    def report(self, host: int, reports: Sequence[Report]) -> None:
-        """Take in a host's reports.
+    def report(self, host: int, told: Told, held: Span) -> None:
+        """Take in what a host says that has these shards.
 
         Raises:
-            DamagedError: they are there already.
+            DamagedError: it is there already, or of other shards.
         """
-        if host in self.reports:
+        if host in self.told:
             raise DamagedError(f"its report on step {self.step} twice")
-        self.reports[host] = list(reports)
+        first = held.first
+        for report in sorted(told.reports, key=lambda report: report.held):
+            if report.held.first != first or not first < report.held.stop <= held.stop:
+                raise DamagedError(f"a report on shards {report.held.first} to {report.held.stop - 1}, not its own")
+            first = report.held.stop
+        rows = sum(part.stop - part.first for part in self._rows[held.first : held.stop])
+        if first != held.stop or sum(report.rows for report in told.reports) != rows:
+            raise DamagedError(f"reports on some of the shards {held.first} to {held.stop - 1} alone")
+        self.told[host] = told
 
     def all_reports(self) -> list[Report]:
         """Return all hosts' reports, those of the first host first."""
-        return [report for host in sorted(self.reports) for report in self.reports[host]]
+        return [report for host in sorted(self.told) for report in self.told[host].reports]
 
 
-def reports_as_bytes(reports: Sequence[Report], stop: bool, shards: int) -> bytes:
-    """Return a host's reports, and whether it wants to stop, as bytes."""
-    return _HEAD.pack(stop, len(reports)) + b"".join(pack_report(0, report, shards) for report in reports)
+def told_as_bytes(told: Told, shards: int) -> bytes:
+    """Return what a host says as bytes."""
+    layers = struct.pack(f"<{len(told.layers)}Q", *told.layers)
+    head = _HEAD.pack(told.stop, len(told.reports)) + layers
+    return head + b"".join(pack_report(0, report, shards) for report in told.reports)
 
 
-def reports_from_bytes(body: memoryview, shards: int) -> tuple[list[Report], bool]:
-    """Return what :func:`reports_as_bytes` was given.
+def told_from_bytes(body: memoryview, layers: int, shards: int) -> Told:
+    """Return what :func:`told_as_bytes` was given, of a network of so many layers.
 
     Raises:
         DamagedError: that is not what the bytes are.
     """
-    size = report_size(shards)
-    if len(body) < _HEAD.size or len(body) != _HEAD.size + _HEAD.unpack_from(body)[1] * size:
+    size, head = report_size(shards), _HEAD.size + 8 * layers
+    if len(body) < head or len(body) != head + _HEAD.unpack_from(body)[1] * size:
         raise DamagedError(f"reports of {len(body)} bytes")
     try:
-        reports = [unpack_report(bytes(body[at : at + size]))[1] for at in range(_HEAD.size, len(body), size)]
+        reports = [unpack_report(bytes(body[at : at + size]))[1] for at in range(head, len(body), size)]
     except (struct.error, IndexError) as error:
         raise DamagedError("a report that cannot be read") from error
-    return reports, bool(_HEAD.unpack_from(body)[0])
+    return Told(reports, struct.unpack_from(f"<{layers}Q", body, _HEAD.size), bool(body[0]))

@@ -16,8 +16,7 @@ has two places, one for steps of even and one for steps of odd number.
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -25,19 +24,23 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.order import Order
 from distbp.nn.structure import Structure
-from distbp.parallel.mesh.collection import Collection, reports_as_bytes, reports_from_bytes
+from distbp.parallel.agreement import WeightsDifferError, difference
+from distbp.parallel.mesh.collection import Collection, Told, told_as_bytes, told_from_bytes
 from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame
 from distbp.parallel.mesh.inbox import Inbox
-from distbp.parallel.mesh.links import measure_ring
-from distbp.parallel.mesh.meeting import HostsLostError, meet
-from distbp.parallel.mesh.peers import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame, Peer
+from distbp.parallel.mesh.meeting import HostsLostError
+from distbp.parallel.mesh.membership import Membership
+from distbp.parallel.mesh.peers import Peer
 from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
-from distbp.parallel.mesh.wire import Wire, bytes_of
+from distbp.parallel.mesh.wire import Packed, Wire, bytes_of
 from distbp.parallel.records import Report
-from distbp.parallel.shards import Span
+from distbp.parallel.shards import Span, cut
 from distbp.parallel.tree import Adder
 
 _LOOK_SECONDS = 0.25
+_OWN = PART, FACTORS
+"""What lies in memory that workers write over in the next step."""
 
 
 class Mesh:
@@ -50,15 +53,12 @@ class Mesh:
         self._structure, self._rows = structure, order
         self._totals = np.empty((2, structure.parameter_count), dtype)
         self.agree(None)
-        self._peers: dict[int, Peer] = {}
+        self.members = Membership(view, here)
+        """The connections to the other hosts, which belong to this view."""
+        self._changed = self.members.changed
         self._wire = Wire(view.wire, dtype)
-        self._changed = threading.Condition()
         self._collections: dict[int, Collection] = {}
         self._adder = Adder(CHUNK, dtype)
-        self._lost: dict[int, str] = {}
-        self._ended = False
-        self.bytes_per_second = 0.0
-        """What comes in over this host's link, if the view measures it."""
         self.ends = False
         """Whether the run's first host wanted all to stop after the step that was exchanged last."""
 
@@ -68,15 +68,7 @@ class Mesh:
         Raises:
             HostsLostError: they did not come.
         """
-        self._peers = meet(self.view, self.here, listener, secret, patience, lambda: self._ended)
-        try:
-            if self.view.measures and self._peers:
-                self.bytes_per_second = measure_ring(self._peers, self.view, self.here)
-        except HostsLostError:
-            self.close()
-            raise
-        for peer in self._peers.values():
-            peer.start(self)
+        self.members.open(listener, secret, patience, self)
 
     def agree(self, factors: Factors | None) -> None:
         """Let some layers travel as their factors; before the first step, and the same for all hosts."""
@@ -86,29 +78,11 @@ class Mesh:
         self._order = sending_order(self._chunks, self.view.servers, self.here)
         self._inbox = Inbox(self.view, self.here, self._chunks, self._totals, factors)
 
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes that this host has sent."""
-        return sum(peer.sent for peer in self._peers.values())
-
-    def end(self) -> None:
-        """Let whoever waits in this view give up; from another thread."""
-        self._ended = True
-        with self._changed:
-            self._changed.notify_all()
-
     def close(self) -> None:
-        """Close all connections, and let products be."""
-        self.end()
-        for peer in self._peers.values():
-            peer.close()
+        """Close all connections, and let products be; from another thread."""
+        self.members.close()
         if self._factors is not None:
             self._factors.close()
-
-    def check(self) -> None:
-        """Raise HostsLostError if a host is gone, or :meth:`end` was called."""
-        if self._ended or self._lost:
-            raise HostsLostError(self._lost)
 
     def span(self, shards: int) -> Span:
         """Return the shards of a mini-batch that this host computes."""
@@ -160,38 +134,39 @@ class Mesh:
             collection.pushed += 1
 
     def exchange(
-        self, step: int, reports: Sequence[Report], sums: Mapping[Span, Array], places: Mapping[int, int], stop: bool
+        self, step: int, told: Told, sums: Mapping[Span, Array], places: Mapping[int, int]
     ) -> tuple[list[Report], Array]:
         """Return all hosts' reports on this step, and the sum over all shards, valid for two steps.
 
-        ``sums`` and ``places`` are this host's (see :meth:`push`), ``reports`` its workers'. ``stop`` counts from host
-        0 alone, so that all stop after the same step: see :attr:`ends`.
+        ``sums``, ``places`` (see :meth:`push`) and ``told`` are this host's. That it wants to stop counts from host 0
+        alone, so that all stop after the same step: see :attr:`ends`.
 
         Raises:
             HostsLostError: a host is gone, or :meth:`end` was called.
+            WeightsDifferError: the hosts have begun this step with different weights.
         """
         self.push(step, 0, sums, places)
-        told = memoryview(reports_as_bytes(reports, stop, self.view.shards))
-        for peer in self._peers.values():
-            peer.send(Frame(REPORT, step, 0, 0, 1.0, 0), told)
         with self._changed:
             collection = self._collection(step)
-            collection.report(self.here, reports)
-            if self.here == 0:
-                collection.ends = stop
-            while collection.open or collection.unsent or len(collection.reports) < self.view.hosts:
-                self.check()
+        self._send(REPORT, collection, 0, 0, Packed(1.0, memoryview(told_as_bytes(told, self.view.shards))))
+        with self._changed:
+            collection.told[self.here] = told
+            while collection.open or collection.unsent or len(collection.told) < self.view.hosts:
+                self.members.check()
                 self._changed.wait(_LOOK_SECONDS)
             del self._collections[step]
             self._step = step + 1
-        self.ends = collection.ends
+        found = difference(step, {host: collection.told[host].layers for host in sorted(collection.told)})
+        if found is not None:
+            raise WeightsDifferError(found)
+        self.ends = collection.told[0].stop
         return collection.all_reports(), self._totals[step % 2]
 
     def _collection(self, step: int) -> Collection:
         if step not in self._collections:
-            shards = min(self.view.shards, self._rows.size(step))
-            nodes = nodes_of(self.view, shards)
-            self._collections[step] = Collection(step, shards, nodes, self._chunks, self.here)
+            parts = cut(self._rows.size(step), self.view.shards)
+            nodes = nodes_of(self.view, len(parts))
+            self._collections[step] = Collection(step, parts, nodes, self._chunks, self.here)
         return self._collections[step]
 
     def _send_parts(
@@ -199,10 +174,12 @@ class Mesh:
     ) -> None:
         """Send this host's sums of a chunk to whoever adds them up."""
         chunk = self._chunks[number]
-        peers = [peer for peer in self._peers.values() if chunk.server in (None, peer.number)]
-        if chunk.is_factored:
-            self._send_factors(collection, number, places)
+        peers = [peer for peer in self.members.peers.values() if chunk.server in (None, peer.number)]
+        if chunk.is_factored and self._factors is not None:
             peers = []
+            for shard in range(*self.span(collection.shards)):
+                factors = self._factors.of(collection.step, shard, chunk.layer, places.get(shard, 0))
+                self._send(FACTORS, collection, number, shard, Packed(1.0, bytes_of(factors)))
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
                 continue
@@ -213,23 +190,21 @@ class Mesh:
                     read = numbers if self._wire.is_exact else self._inbox.sums(collection.step, number, index)
                 packed = self._wire.pack(numbers, (number, index), collection.step, read)
                 numbers = numbers if read is None else read
-                with self._changed:
-                    collection.unsent += len(peers)
-                for peer in peers:
-                    peer.send(Frame(PART, collection.step, number, index, packed.scale, 0), packed.body)
+                self._send(PART, collection, number, index, packed, peers)
             if chunk.server in (None, self.here):
                 self._take(collection, number, span, numbers)
 
-    def _send_factors(self, collection: Collection, number: int, places: Mapping[int, int]) -> None:
-        """Send the factors of this host's shards to all others."""
-        assert self._factors is not None
-        span = self.view.span(self.here, collection.shards)
-        for shard in range(span.first, span.stop):
-            factors = self._factors.of(collection.step, shard, self._chunks[number].layer, places.get(shard, 0))
-            with self._changed:
-                collection.unsent += len(self._peers)
-            for peer in self._peers.values():
-                peer.send(Frame(FACTORS, collection.step, number, shard, 1.0, 0), bytes_of(factors))
+    def _send(
+        self, kind: int, collection: Collection, number: int, node: int, packed: Packed, to: list[Peer] | None = None
+    ) -> None:  # fmt: skip
+        """Send a frame to these hosts, or to all others."""
+        peers = self.members.peers.values() if to is None else to
+        frame = Frame.of(kind, collection.step, number, node, packed.scale, packed.body)
+        for peer in peers:
+            if kind in _OWN:
+                with self._changed:
+                    collection.unsent += 1
+            peer.send(frame, packed.body)
 
     def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
         """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
@@ -243,8 +218,7 @@ class Mesh:
             self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
             packed = self._wire.pack(total, number, collection.step, total)
-            for peer in self._peers.values():
-                peer.send(Frame(TOTAL, collection.step, number, 0, packed.scale, 0), packed.body)
+            self._send(TOTAL, collection, number, 0, packed)
         self._close(collection, number)
 
     def _close(self, collection: Collection, number: int) -> None:
@@ -277,11 +251,9 @@ class Mesh:
         """Take in what a peer has sent."""
         collection = self._collection_of(frame)
         if frame.kind == REPORT:
-            reports, ends = reports_from_bytes(body, self.view.shards)
+            told = told_from_bytes(body, self._structure.depth, self.view.shards)
             with self._changed:
-                collection.report(sender, reports)
-                if sender == 0:
-                    collection.ends = ends
+                collection.report(sender, told, self.view.span(sender, collection.shards))
                 self._changed.notify_all()
             return
         numbers = self._inbox.room(sender, frame, collection)
@@ -307,15 +279,13 @@ class Mesh:
 
     def sent(self, frame: Frame) -> None:
         """Note that bytes of this host's own are no longer needed."""
-        if frame.kind in (PART, FACTORS):
+        if frame.kind in _OWN:
             with self._changed:
                 collection = self._collections[frame.step]
                 collection.unsent -= 1
                 if not collection.unsent:
                     self._changed.notify_all()
 
-    def lost(self, sender: int, why: str) -> None:
-        """Note that a peer is gone."""
-        self._lost.setdefault(sender, why)
-        with self._changed:
-            self._changed.notify_all()
+    def lost(self, sender: int, why: str, is_damage: bool = False) -> None:
+        """Note that a peer is gone, or that what it sent was damaged."""
+        self.members.lose(sender, why, is_damage)

@@ -16,37 +16,22 @@ import threading
 import time
 from contextlib import suppress
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from distbp.errors import ClusterError
+from distbp.parallel.mesh.frames import BEAT, HEADER_SIZE, REPORT, ChecksumError, DamagedError, Frame
 
 _CHALLENGE = 32
 _HELLO = struct.Struct("<4sQII32s")
 """Magic, view, the number of the host that connects, of the host that it means, a challenge."""
-_MAGIC = b"dbp1"
-_HEADER = struct.Struct("<BqIIdI")
-
-BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
+_MAGIC = b"dbp2"
+_BACKLOG = 4096
+"""Calls that wait between two meetings, of strangers mostly; the kernel may allow fewer."""
+_CONNECT_SECONDS = 0.5
+"""For a connection alone: where a full queue has dropped the call, a new one is quicker than waiting for an answer."""
 _LONGEST_REPORT = 1 << 24
 _SMALL = 1 << 15
 """Bytes below which one system call is quicker than a copy saved."""
-
-
-class Frame(NamedTuple):
-    """A header: what follows it, and where that belongs."""
-
-    kind: int
-    step: int
-    chunk: int
-    node: int
-    scale: float
-    """What float16 numbers are to be multiplied by."""
-    size: int
-    """Bytes that follow."""
-
-
-class DamagedError(Exception):
-    """A peer sent what cannot be meant."""
 
 
 class Ends(Protocol):
@@ -61,8 +46,8 @@ class Ends(Protocol):
     def sent(self, frame: Frame) -> None:
         """Note that a frame's bytes are no longer needed."""
 
-    def lost(self, sender: int, why: str) -> None:
-        """Note that this peer is gone; the last call for it."""
+    def lost(self, sender: int, why: str, is_damage: bool = False) -> None:
+        """Note that this peer is gone, or what it sent was damaged on its way; the last call for it."""
 
 
 def listen(address: str) -> socket.socket:
@@ -74,20 +59,21 @@ def listen(address: str) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ClusterError(f"this host cannot listen at its own address {address}: {error.strerror}") from error
-    listener.listen(128)
+    listener.listen(_BACKLOG)
     return listener
 
 
 def connect(
-    address: tuple[str, int], secret: bytes, view: int, here: int, there: int, patience: float
+    address: tuple[str, int], secret: bytes, view: int, here: int, there: int, patience: float, own: str = ""
 ) -> socket.socket:
-    """Connect to host number ``there`` as host number ``here``.
+    """Connect to host number ``there`` as host number ``here``, whose address is ``own``: others are not heard.
 
     Raises:
         OSError: nobody answers, or who answers does not know the secret.
     """
     deadline = time.monotonic() + patience
-    connection = socket.create_connection(address, timeout=patience)
+    source = (own, 0) if own else None
+    connection = socket.create_connection(address, min(patience, _CONNECT_SECONDS), source)
     try:
         challenge = os.urandom(_CHALLENGE)
         hello = _HELLO.pack(_MAGIC, view, here, there, challenge)
@@ -193,27 +179,28 @@ class Peer:
         self.connection.close()
 
     def _receive(self, ends: Ends) -> None:
-        header = bytearray(_HEADER.size)
+        header = memoryview(bytearray(HEADER_SIZE))
         try:
             while True:
-                receive_into(self.connection, memoryview(header))
-                frame = Frame(*_HEADER.unpack(header))
+                receive_into(self.connection, header)
+                frame = Frame.read(header)
                 if frame.kind == BEAT:
                     continue
                 place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
                 if len(place) != frame.size:
                     raise DamagedError(f"a message of {frame.size} bytes where {len(place)} belong")
                 receive_into(self.connection, place)
+                frame.check_body(place)
                 ends.arrived(self.number, frame, place)
         except TimeoutError:
             ends.lost(self.number, f"gave no answer for {self._timeout:g} s (--timeout)")
         except OSError as error:
             ends.lost(self.number, f"is gone ({error.strerror or error})")
         except DamagedError as error:
-            ends.lost(self.number, f"sent {error}")
+            ends.lost(self.number, f"sent {error}", isinstance(error, ChecksumError))
 
     def _send(self, ends: Ends) -> None:
-        beat = _HEADER.pack(*Frame(BEAT, 0, 0, 0, 0.0, 0))
+        beat = Frame.of(BEAT, 0, 0, 0, 0.0, memoryview(b"")).header()
         with suppress(OSError):  # the receiver hears of it too
             while True:
                 try:
@@ -223,7 +210,7 @@ class Peer:
                     continue
                 if frame is _END:
                     return
-                header = _HEADER.pack(*frame[:-1], len(body))
+                header = frame.header()
                 if len(body) < _SMALL:
                     self.connection.sendall(header + body)
                 else:
@@ -239,7 +226,7 @@ def send_all(connection: socket.socket, body: memoryview) -> None:
         body = body[connection.send(body) :]
 
 
-_END = Frame(BEAT, -1, 0, 0, 0.0, 0)
+_END = Frame(BEAT, -1, 0, 0, 0.0, 0, 0)
 
 
 def _room(frame: Frame) -> memoryview:

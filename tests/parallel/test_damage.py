@@ -1,0 +1,226 @@
+"""Bits that flip between hosts, and in their memory: the bits of one process in the end, or nothing."""
+
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from parallel.hosts import config
+from parallel.test_mesh import Cluster, alone, view_of
+
+from distbp.actors.agreeing import Agreement
+from distbp.errors import CorruptError, PeerLostError
+from distbp.parallel.agreement import difference, worded
+from distbp.parallel.mesh import frames, peers
+
+STEPS = 40
+FLIPS = 100
+
+
+class Relay:
+    """Passes on what is sent to a host and what it answers, and flips bits in some frames."""
+
+    def __init__(self, to, flip):
+        self.address = ("127.0.0.1", 0)
+        self._to, self._flip = to, flip
+        self._listener = socket.create_server(self.address)
+        self.address = self._listener.getsockname()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                one = self._listener.accept()[0]
+                other = socket.create_connection(self._to)
+                hello = peers._HELLO.size
+                for source, sink, sizes in ((one, other, (hello, 32)), (other, one, (64, 1))):
+                    threading.Thread(target=self._pump, args=(source, sink, sizes), daemon=True).start()
+
+    def _pump(self, source, sink, handshake):
+        with suppress(OSError), source, sink:
+            for size in handshake:
+                sink.sendall(exactly(source, size))
+            while True:
+                header = exactly(source, frames.HEADER_SIZE)
+                whole = header + exactly(source, frames.Frame.read(memoryview(header)).size)
+                self._flip(whole)
+                sink.sendall(whole)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def exactly(source, size):
+    whole = bytearray(size)
+    peers.receive_into(source, memoryview(whole))
+    return whole
+
+
+class Flips:
+    """Flips one bit in each of so many frames, one after the other at a random distance."""
+
+    def __init__(self, seed, count):
+        self._random, self._left, self._lock = random.Random(seed), count, threading.Lock()
+        self.count = 0
+
+    def __call__(self, whole):
+        with self._lock:
+            if self.count < self._left and self._random.random() < 0.1:
+                self.count += 1
+                whole[self._random.randrange(len(whole))] ^= 1 << self._random.randrange(8)
+
+
+def ended(here):
+    """Wait until all hosts' rounds have ended, as the driver does: where a view is at its end, all leave it."""
+    done, deadline = {}, time.monotonic() + 60
+    while len(done) < len(here.hosts):
+        assert time.monotonic() < deadline
+        for number, host in enumerate(here.hosts):
+            for news in host.news(0)[0] if number not in done else ():
+                if "done" in news:
+                    done[number] = news
+                    for other in here.hosts if "hosts" in news else ():
+                        other.leave()
+    return [done[number] for number in sorted(done)]
+
+
+@pytest.mark.parametrize("workers", [(1, 1), (1, 1, 1)], ids=str)
+@pytest.mark.parametrize("wire", ["exact", "float16"])
+def test_a_hundred_flipped_bits_change_nothing(workers, wire, monkeypatch):
+    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.host._NEWS_SECONDS", 0.002)
+    settings = config(4)
+    flips, here = Flips(7, FLIPS), Cluster(workers, settings)
+    relays = [Relay(host.address, flips) for host in here.hosts]
+    agreement = Agreement(lambda text: None)
+    step = number = 0
+    try:
+        while step < STEPS or flips.count < FLIPS:
+            number += 1
+            view = view_of(here.hosts, workers, settings, number=number, wire=wire)
+            view = view._replace(addresses=tuple(relay.address for relay in relays))
+            assert not any(here.meet(view, step).values())
+            here.run(step, step + STEPS)
+            done = ended(here)
+            step = min(news["done"] for news in done)
+            members = [SimpleNamespace(name=str(host), done=news) for host, news in enumerate(done)]
+            agreement.begin(members)
+            agreement.check(members, step)
+        states = [host.state(step) for host in here.hosts]
+        for state in states:
+            assert np.array_equal(state, states[0])
+            assert wire == "float16" or np.array_equal(state, alone(settings, step)[1])
+        assert flips.count == FLIPS
+    finally:
+        for relay in relays:
+            relay.close()
+        here.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, 33, 5000, 1 << 15, (1 << 17) + 13, 3 << 18])
+def test_a_checksum_finds_every_flipped_bit_and_what_lies_elsewhere(size, rng):
+    body = bytearray(rng.bytes(size))
+    right = frames.checksum(memoryview(body))
+    for _ in range(200 if size else 0):
+        at, bit = rng.integers(size), 1 << rng.integers(8)
+        body[at] ^= bit
+        assert frames.checksum(memoryview(body)) != right
+        body[at] ^= bit
+    for length in (4, 512, 1448, 2048):
+        if size > 10 * length:
+            one, other = (slice(at, at + length) for at in sorted(4 * rng.choice(size // 4 - length, 2, replace=False)))
+            moved = bytearray(body)
+            moved[one], moved[other] = body[other], body[one]
+            assert moved == body or frames.checksum(memoryview(moved)) != right
+            moved = bytearray(body)
+            moved[one] = bytes(length)
+            assert frames.checksum(memoryview(moved)) != right
+    assert frames.checksum(memoryview(body)) == right
+
+
+def test_a_damaged_header_is_never_read():
+    whole = bytearray(frames.Frame.of(frames.PART, 5, 3, 1, 0.5, memoryview(b"1234")).header())
+    assert frames.Frame.read(memoryview(whole)).step == 5
+    for bit in range(8 * len(whole)):
+        whole[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(frames.ChecksumError):
+            frames.Frame.read(memoryview(whole))
+        whole[bit // 8] ^= 1 << bit % 8
+
+
+def corrupt(host, step, layer=1):
+    """Flip a bit of the first weight of a layer."""
+    weights = host.exchange.states[step % 2][0].view(np.uint32)
+    weights[0 if layer == 1 else -1] ^= 1 << 12
+
+
+def test_weights_that_differ_end_the_step_on_all_hosts_and_name_the_one():
+    settings = config(4)
+    here = Cluster((1, 1, 1), settings)
+    try:
+        here.meet(view_of(here.hosts, (1, 1, 1), settings))
+        here.run(0, 5)
+        for host in here.hosts:
+            here.wait(host)
+        corrupt(here.hosts[1], 5)
+        here.run(5, 9)
+        for host in here.hosts:
+            news = here.wait(host)[0]
+            assert news["done"] == 5
+            assert news["differ"] == [5, 1, [1], 3]
+    finally:
+        here.close()
+
+
+def test_the_last_step_before_a_pause_is_compared_by_the_driver():
+    settings = config(4)
+    here = Cluster((1, 1), settings)
+    agreement = Agreement(lambda text: None)
+    try:
+        here.meet(view_of(here.hosts, (1, 1), settings))
+        here.run(0, 5)
+        done = [here.wait(host)[0] for host in here.hosts]
+        members = [SimpleNamespace(name=f"host h{host}", done=news) for host, news in enumerate(done)]
+        agreement.begin(members)
+        agreement.check(members, 5)
+        layers = list(done[1]["layers"])
+        done[1]["layers"] = [layers[0], layers[1] ^ 1]
+        with pytest.raises(
+            CorruptError, match="host h0 and host h1 have different weights after step 4, first in layer 2"
+        ):
+            agreement.check(members, 5)
+        done[1]["layers"] = layers
+        with pytest.raises(CorruptError):  # no state may be read any more
+            agreement.confirm()
+    finally:
+        here.close()
+
+
+def test_the_majority_says_which_host_is_wrong():
+    names = ["host a", "host b", "host c", "host d"]
+    found = difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 2)})
+    assert worded(found, names).startswith(
+        "host c has other weights than the other 3 hosts after step 7, first in layer 2"
+    )
+    assert difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 4)}).hosts == (0, 1, 2, 3)
+    assert difference(8, {0: (1, 2)}) is None
+
+
+def test_damage_is_noted_and_a_link_that_is_of_no_use_ends_the_run():
+    notes = []
+    agreement = Agreement(notes.append)
+    agreement.begin([SimpleNamespace(name="host a"), SimpleNamespace(name="host b")])
+    for step in (3, 4):
+        for _ in range(8):
+            agreement.hear({"done": step, "hosts": [[1, "sent rubbish"]], "damaged": [1]})
+    agreement.hear({"done": 4, "hosts": [[0, "is gone"]], "damaged": []})
+    assert (
+        notes == ["host b sent rubbish: step 3 is done again"] * 8 + ["host b sent rubbish: step 4 is done again"] * 8
+    )
+    with pytest.raises(PeerLostError, match="8 times before in step 4: look at its network card"):
+        agreement.hear({"done": 4, "hosts": [[1, "sent rubbish"]], "damaged": [1]})
