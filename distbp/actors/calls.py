@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -19,6 +22,8 @@ from ray.exceptions import (
 
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 
+_SLICE_SECONDS = 0.1
+"""Between two looks at signals, of which Ray takes none while it waits."""
 _CAUSES: tuple[tuple[type[RayError], str], ...] = (
     (OutOfMemoryError, "memory: Ray's memory monitor killed it"),
     (OutOfDiskError, "disk: its node has no room left"),
@@ -68,13 +73,26 @@ def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
         TrainingError: it ended with an error of its own.
         ClusterError: the same.
     """
-    if not ray.wait([ref], timeout=seconds)[0]:
-        return None
+    until = time.monotonic() + seconds
+    while not ray.wait([ref], timeout=max(0.0, min(_SLICE_SECONDS, until - time.monotonic())))[0]:
+        if time.monotonic() >= until:
+            return None
     try:
         ray.get(ref)
     except RayError as error:
         return death(error, who)
     return ""
+
+
+def within(seconds: float, call: Callable[[], None]) -> bool:
+    """Make a call that may ask Ray's head; return whether it has ended after so many seconds.
+
+    Without a head it would go on for minutes, and could not be interrupted.
+    """
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    caller.join(seconds)
+    return not caller.is_alive()
 
 
 def in_brackets(cause: str) -> str:

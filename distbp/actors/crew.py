@@ -13,7 +13,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from distbp.actors.calls import death, in_brackets
+from distbp.actors.calls import death, in_brackets, within
 from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
@@ -29,6 +29,8 @@ _MOST_DEATHS_AT_START = 3
 _PAUSE, _LONGEST_PAUSE = 0.5, 4.0
 """Seconds, for each death, before an actor is started in the place of one that died: what killed it may pass."""
 START_SECONDS = 20.0
+_KILL_SECONDS = 3.0
+"""What it may take to kill all actors: Ray's head is asked about those that it has just been asked to start."""
 
 
 def longest_start(config: Config) -> float:
@@ -140,9 +142,13 @@ class Crew:
 
     def stop(self) -> None:
         """Kill everybody, which on a cluster nobody else would."""
-        for actor in (self.server, *self.workers.values()):
-            if actor is not None:
-                ray.kill(actor)
+
+        def kill_all() -> None:
+            for actor in (self.server, *self.workers.values()):
+                if actor is not None:
+                    ray.kill(actor)
+
+        within(_KILL_SECONDS, kill_all)
 
 
 def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:

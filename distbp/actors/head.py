@@ -7,12 +7,34 @@ import time
 from contextlib import suppress
 
 import ray
+from ray._private import worker as rays_worker
 
 from distbp.errors import HeadLostError
 
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.2
 """How old an answer may be. Whoever asks a head that died meanwhile waits until Ray ends the process."""
+
+
+def head_answers(address: str) -> bool:
+    """Return whether a head is there; takes up to a second where it is cut off."""
+    host, _, port = address.rpartition(":")
+    with suppress(OSError):
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK_SECONDS).close()
+        return True
+    return False
+
+
+def raylet_answers() -> bool:
+    """Return whether this host's raylet is there, without which Ray ends this process at the next question."""
+    node = rays_worker._global_node
+    if node is None:
+        return False
+    with suppress(OSError), socket.socket(socket.AF_UNIX) as raylet:
+        raylet.settimeout(_LOOK_SECONDS)
+        raylet.connect(node.raylet_socket_name)
+        return True
+    return False
 
 
 class HeadWatch:
@@ -31,15 +53,17 @@ class HeadWatch:
         """Return whether the head answers and so may be asked; takes up to a second where it is cut off.
 
         Raises:
-            HeadLostError: it gave no answer for --timeout, up to this step.
+            HeadLostError: it gave no answer for --timeout, up to this step, or this host's raylet is gone.
         """
+        if not raylet_answers():
+            raise HeadLostError(
+                f"Ray has ended on this host in step {step}: resume on another cluster with --address HOST:PORT"
+            )
         if time.monotonic() - self._looked > _AGAIN_SECONDS:
-            host, _, port = self._address.rpartition(":")
-            self._answers = False
-            with suppress(OSError):
-                socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK_SECONDS).close()
-                self._answers, self._seen = True, time.monotonic()
+            self._answers = head_answers(self._address)
             self._looked = time.monotonic()
+            if self._answers:
+                self._seen = self._looked
         if not self._answers and self._looked - self._seen > self._timeout:
             raise HeadLostError(
                 f"Ray's head at {self._address} gave no answer for {self._timeout:g} s (--timeout) in step {step}: "

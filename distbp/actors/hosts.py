@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from distbp.actors.calls import death, in_brackets, is_loss
+from distbp.actors.calls import death, in_brackets, is_loss, within
 from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
 from distbp.actors.hostshell import HostNews, RemoteHost
 from distbp.actors.placement import Placement, this_host
@@ -266,8 +266,12 @@ class Hosts:
         except RayError:  # they are killed in any case
             pass
         members = (*self.members, *self.newcomers)
-        for actor in (*(member.actor for member in members), *(coming.actor for coming in self._coming)):
-            ray.kill(actor)
+
+        def kill_all() -> None:
+            for actor in (*(member.actor for member in members), *(coming.actor for coming in self._coming)):
+                ray.kill(actor)
+
+        within(_CLOSE_SECONDS, kill_all)
 
 
 @contextmanager

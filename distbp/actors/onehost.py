@@ -216,6 +216,7 @@ class SharedPath:
             PeerLostError: the server ended by itself with an error, or none does a step.
         """
         self._channel.close()
+        self._look_for_head()
         step = self._exchange.step
         # This raises what the server itself had to say.
         cause = in_brackets(ending(self._serving, self._crew.name(None), _DEATH_SECONDS) or "")

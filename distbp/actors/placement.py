@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import (
     get_current_placement_group,
     placement_group,
@@ -17,11 +18,14 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+from distbp.actors.calls import within
 from distbp.config import Config
 from distbp.errors import ClusterError, HeadLostError
 
 _PATIENCE_SECONDS = 3.0
 """What Ray may take to find free CPUs without a word being said."""
+_REMOVE_SECONDS = 5.0
+"""What the head may take to give CPUs back."""
 _CPUS_SECONDS = 0.5
 """Between two looks at what a cluster has."""
 
@@ -58,9 +62,14 @@ class Placement:
         return found
 
     def remove(self) -> None:
-        """Give the CPUs back."""
-        for group in self._groups:
-            remove_placement_group(group)
+        """Give the CPUs back; where Ray's head does not answer, it does so itself once this process is gone."""
+
+        def remove_all() -> None:
+            with suppress(RayError):
+                for group in self._groups:
+                    remove_placement_group(group)
+
+        within(_REMOVE_SECONDS, remove_all)
 
 
 class GivenPlacement(Placement):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,14 +11,10 @@ from typing import Self
 from distbp.actors.session import ray_session, signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.errors import HeadLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
 from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
-
-_HEADLESS_SECONDS = 8.0
-"""What Ray may take to end without its head."""
 
 
 def cpus_for(config: Config) -> int:
@@ -46,6 +41,7 @@ class ActorPool:
         self._note = note
         self._first_step = step
         self._exit = ExitStack()
+        self._session = self._exit.enter_context(ExitStack())
         self._path: Path
 
     def __enter__(self) -> Self:
@@ -67,7 +63,7 @@ class ActorPool:
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        is_private = self._exit.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+        is_private = self._session.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
         # These import Ray, which must see the environment that the session prepares.
         from distbp.actors.crew import crew_of
         from distbp.actors.hosts import hosts_of
@@ -93,14 +89,13 @@ class ActorPool:
             self._path = path
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with signals_deferred():
-            if isinstance(error, HeadLostError):
-                # Ray asks the head even while it ends, and waits for minutes if that is cut off.
-                ending = threading.Thread(target=self._exit.__exit__, args=(kind, error, at), daemon=True)
-                ending.start()
-                ending.join(_HEADLESS_SECONDS)
-            else:
+        with signals_deferred() as noted:
+            if self.config.address is None:
                 self._exit.__exit__(kind, error, at)
+            else:
+                from distbp.actors.closing import close
+
+                close(self._exit, self._session, error, self.config.wait, lambda: bool(noted))
 
     @property
     def step(self) -> int:

@@ -110,10 +110,13 @@ def _prepare_environment(private: bool) -> None:
 
 
 @contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block ends: a clean-up that is cut short leaves things behind."""
+def signals_deferred() -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM wait until the block ends: a clean-up that is cut short leaves things behind.
+
+    Give the list of those that have come meanwhile.
+    """
     if threading.current_thread() is not threading.main_thread():  # which alone ever runs a handler
-        yield
+        yield []
         return
     # A mask would not do: it is the calling thread's alone, and the kernel takes any thread that has none.
     noted: list[int] = []
@@ -122,7 +125,7 @@ def signals_deferred() -> Iterator[None]:
         if handler is not None:  # else it is not Python's, and could not be put back
             signal.signal(number, lambda number, frame: noted.append(number))
     try:
-        yield
+        yield noted
     finally:
         for number, handler in handlers.items():
             if handler is not None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -67,17 +68,38 @@ def lose_head(folder, workers):
         train = start(folder, "train", "digits", "--address", first.stdout.readline().strip(), "--epochs",
                       str(EPOCHS[workers]), "--shards", "4", "--batch-size", "16", "--workers", str(workers),
                       "--timeout", "2", "--run-dir", str(run))  # fmt: skip
-        metrics = run / "metrics.jsonl"
-        deadline = time.monotonic() + 60
-        while not metrics.exists() or not metrics.stat().st_size:
-            assert train.poll() is None, train.communicate()[1]
-            assert time.monotonic() < deadline, "the run has done no epoch within 60 s"
-            time.sleep(0.02)
+        wait_for_an_epoch(run / "metrics.jsonl", train)
         first.stdin.write("\n")
         first.stdin.flush()
         _, said = train.communicate(timeout=200)
     assert train.returncode == 1, said
     return run, said
+
+
+def wait_for_an_epoch(metrics, train):
+    deadline = time.monotonic() + 60
+    while not metrics.exists() or not metrics.stat().st_size:
+        assert train.poll() is None, train.communicate()[1]
+        assert time.monotonic() < deadline, "the run has done no epoch within 60 s"
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    with cluster(tmp_path, 0) as first:
+        train = start(tmp_path, "train", "digits", "--address", first.stdout.readline().strip(), "--workers", "1",
+                      "--epochs", "100000", "--run-dir", str(run))  # fmt: skip
+        wait_for_an_epoch(run / "metrics.jsonl", train)
+        first.stdin.write("\n")
+        first.stdin.flush()
+        train.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        _, said = train.communicate(timeout=60)
+        seconds = time.monotonic() - began
+    assert train.returncode == 130, said
+    assert said.strip().splitlines()[-1].startswith("Error: interrupted in epoch ")
+    assert f": distbp resume {run}" in said
+    assert seconds < 15
 
 
 def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
