@@ -16,6 +16,7 @@ from pathlib import Path
 from distbp.actors.addresses import refuse_open_cluster
 from distbp.errors import ClusterError
 from distbp.parallel.folders import private_folder, temporary_folder
+from distbp.signals import ENDING
 
 _PROBE_SECONDS = 12.0
 _CONNECT_SECONDS = 3.0
@@ -111,7 +112,7 @@ def _prepare_environment(private: bool) -> None:
 
 @contextmanager
 def signals_deferred() -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM wait until the block ends: a clean-up that is cut short leaves things behind.
+    """Let signals that end a run wait until the block ends: a clean-up that is cut short leaves things behind.
 
     Give the list of those that have come meanwhile.
     """
@@ -120,7 +121,7 @@ def signals_deferred() -> Iterator[list[int]]:
         return
     # A mask would not do: it is the calling thread's alone, and the kernel takes any thread that has none.
     noted: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in ENDING}
     for number, handler in handlers.items():
         if handler is not None:  # else it is not Python's, and could not be put back
             signal.signal(number, lambda number, frame: noted.append(number))

@@ -15,7 +15,7 @@ def load_network(run: Path) -> Network:
     Raises:
         RunError: it cannot be read.
     """
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
     from distbp.network import Network
 
     network = Network.load(run)
