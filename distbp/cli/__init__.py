@@ -26,7 +26,7 @@ from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
-from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
+from distbp.errors import DistbpError, Interrupted, UsageError, shortened, unknown_name
 from distbp.signals import interrupts
 from distbp.version import __version__
 
@@ -99,7 +99,7 @@ def _told(error: Exception) -> int:
         error.show()
         return error.exit_code
     if isinstance(error, click.ClickException):
-        say(f"Error: {error.format_message()}")
+        say(f"Error: {shortened(error.format_message())}")
         return error.exit_code
     if isinstance(error, DistbpError):
         say(f"Error: {error}")
