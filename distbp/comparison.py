@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.config import NEVER_CHANGES_THE_RESULT
+from distbp.config import BESIDE_THE_SETTINGS, NEVER_CHANGES_THE_RESULT, SETTINGS
 from distbp.files import read_json
 from distbp.runs.directory import CONFIG
 from distbp.runs.steplog import Steps, read_steps
 
-NOT_SETTINGS = ("data", "data_sha256", "arithmetic")
-"""What config.json holds beside the settings."""
 _ORDER = {"seed", "batch_size"}
 
 
@@ -51,7 +49,10 @@ def compare(one: Path, other: Path) -> Comparison:
     Raises:
         RunError: one of them cannot be read.
     """
-    settings, logs = [read_json(path / CONFIG) for path in (one, other)], [read_steps(path) for path in (one, other)]
+    settings, logs = (
+        [read_json(path / CONFIG, SETTINGS) for path in (one, other)],
+        [read_steps(path) for path in (one, other)],
+    )
     parting = first_difference(*logs)
     causes = tuple(_causes(settings[0], settings[1], parting)) if parting is not None else ()
     return Comparison(parting, (len(logs[0].records), len(logs[1].records)), causes)
@@ -91,7 +92,7 @@ def _first(differs: NDArray[Any]) -> int | None:
 
 def _causes(one: Mapping[str, Any], other: Mapping[str, Any], parting: Parting) -> list[str]:
     """Return the likely causes, the likeliest first."""
-    names = set(different_settings((one, other))) - NEVER_CHANGES_THE_RESULT - set(NOT_SETTINGS)
+    names = set(different_settings((one, other))) - NEVER_CHANGES_THE_RESULT - set(BESIDE_THE_SETTINGS)
     changed = {name: f"{name} {one.get(name)} and {other.get(name)}" for name in sorted(names)}
     causes = []
     if one.get("data_sha256") != other.get("data_sha256"):

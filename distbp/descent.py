@@ -81,9 +81,9 @@ class Descent:
         self.recoveries = described["recoveries"] + 1
         self.sums = Sums(described["epoch"])
         self.health = Health(described.get("health"))
-        self.best = past.best
         epochs = past.epochs(self.steps_per_epoch)
-        self.history = past.history(epochs)
+        self.best = past.best(epochs, self.config)
+        self.history = past.history(epochs, self.config)
         if len(self.history) < epochs:
             self.note(f"{past.path} has the records of {len(self.history)} epochs of {epochs}; the run goes on without")
         self.note(f"{past.path} goes on after step {step} of {self.steps}")

@@ -17,12 +17,37 @@ DistbpError
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+_MOST_SHOWN, _LONGEST_MESSAGE = 100, 2000
+
+
+def brief(value: Any) -> str:
+    """Return a value as Python writes it, but never more than a message has room for.
+
+    >>> brief("x"), len(brief("a" * 5000)), brief(10**400)
+    ("'x'", 100, 'a number of 400 digits')
+    """
+    if isinstance(value, int) and value.bit_length() > 2 * _MOST_SHOWN:
+        return f"a number of {round(value.bit_length() * math.log10(2)):,} digits"
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 20]}… ({len(text):,} characters)"
+
+
+def shortened(message: str) -> str:
+    """Return a message without its middle where that is too long to be read."""
+    cut = _LONGEST_MESSAGE // 2
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:cut]} … {message[-cut // 2 :]}"
 
 
 class DistbpError(Exception):
     """The base of all errors that are the user's to read; anything else is a bug and keeps its traceback."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class UsageError(DistbpError, ValueError):
@@ -103,9 +128,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     unknown activation 'rleu': did you mean 'relu'? Known: sigmoid, relu
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name[:_MOST_SHOWN], names, n=1)
     hint = f": did you mean {near[0]!r}?" if near else "."
-    return UsageError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}")
+    return UsageError(f"unknown {kind} {brief(name)}{hint} Known: {', '.join(names)}")
 
 
 @contextmanager

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from typing import IO, Any
 
 from distbp.errors import RunError
+from distbp.json_text import SUM, Check, Unexpected, anything, parse, sealed, unsealed
 
+MOST_JSON = 64 << 20
+"""Bytes of the longest JSON object that is read, or written."""
+MOST_LINES, _LONGEST_LINE = 256 << 20, 4 << 20
+"""Bytes of the longest file of JSON lines that is read, and of the longest line in it."""
 _BESIDE = ".{name}.{process}.partial"
 """Where a process writes a file until it is whole: a name that nobody gives to a file of their own."""
 
@@ -80,54 +82,131 @@ def _flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file to read; never waits, whatever is there.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is another kind of file: a folder, a pipe, a socket, a device.
+    """
+    _check_mode(path.stat().st_mode)  # opening a device may do something
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        _check_mode(os.fstat(handle).st_mode)  # what is there may be another by now
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+def _check_mode(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        found = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise OSError(errno.EINVAL, f"found {found}, expected a regular file")
+
+
+def never_waiting(path: str, flags: int) -> int:
+    """Open a file as :func:`open` does that is given this as ``opener``; a pipe that nobody reads is an error."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there, if anything, and is no regular file.
+
+    Raises:
+        RunError: it is a folder, a pipe, a socket or a device.
+    """
+    try:
+        _check_mode(path.stat().st_mode)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return what a regular file holds.
+
+    Raises:
+        RunError: it is missing, no regular file, or longer than ``most`` bytes.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise cannot_be_read(path, error) from error
+    if len(content) > most:
+        raise RunError(f"{path} cannot be read: found more than {most:,} bytes, expected at most that")
+    return content
+
+
+def cannot_be_read(path: Path, error: Exception) -> RunError:
+    """Return the one line for a file that cannot be read."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return RunError(f"{path} cannot be read: {reason}")
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON object, indented."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    """Write one JSON object, indented, with a sum over it.
+
+    Raises:
+        RunError: it cannot be written, or is longer than what is read.
+    """
+    text = json.dumps(sealed(content), indent=2, allow_nan=False)
+    if len(text) >= MOST_JSON:
+        raise RunError(f"{path} cannot be written: {len(text):,} bytes, expected at most {MOST_JSON:,}")
     with written_whole(path) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one JSON object.
+def read_json(path: Path, expected: Check = anything, most: int = MOST_JSON) -> dict[str, Any]:
+    """Read one JSON object of at most ``most`` bytes, without its sum, which is checked where there is one.
 
     Raises:
-        RunError: the file is missing or damaged.
+        RunError: the file is missing, no regular one, damaged, or does not hold what is ``expected``.
     """
+    return read_sealed(path, expected, most)[0]
+
+
+def read_sealed(path: Path, expected: Check = anything, most: int = MOST_JSON) -> tuple[dict[str, Any], bool]:
+    """Read one JSON object as :func:`read_json` does; return it, and whether it carried a sum.
+
+    Raises:
+        RunError: as there.
+    """
+    content = read_bytes(path, most)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        told = parse(content)
+        if isinstance(told, dict):  # what it holds first, which also says whether it is of another version
+            expected({name: value for name, value in told.items() if name != SUM}, "")
+        found, has_sum = unsealed(told)
+    except Unexpected as error:
+        raise cannot_be_read(path, error) from error
+    return found, has_sum
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a regular file, each with its end.
+
+    Raises:
+        RunError: it is missing, no regular file, too long, or has too long a line.
+    """
+    left = MOST_LINES
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(_LONGEST_LINE + 1):
+                left -= len(line)
+                if left < 0 or len(line) > _LONGEST_LINE:
+                    what = f"a line of more than {_LONGEST_LINE:,}" if left >= 0 else f"more than {MOST_LINES:,}"
+                    raise RunError(f"{path} cannot be read: found {what} bytes, expected at most that")
+                yield line
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RunError(f"{path} cannot be read: {reason}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} cannot be read: expected a JSON object")
-    return content
-
-
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
-    """Write arrays by name, and texts by name, in the safetensors format."""
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    with written_whole(path) as beside:
-        try:
-            save_file(contiguous, beside, dict(metadata or {}))
-        except SafetensorError as error:
-            raise RunError(f"{path} cannot be written: {error}") from error
-
-
-def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read arrays and texts by name from a safetensors file.
-
-    Raises:
-        RunError: the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise RunError(f"{path} does not exist")
-    try:
-        with safe_open(path, framework="np") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
-    # a type that NumPy does not have is a TypeError or an AttributeError
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        raise cannot_be_read(path, error) from error
 
 
 def for_json(value: Any) -> Any:

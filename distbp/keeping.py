@@ -8,22 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
+from distbp.config import (
+    BESIDE_THE_SETTINGS,
+    NEVER_CHANGES_THE_RESULT,
+    SETTINGS,
+    Config,
+    deciding_sha256,
+    name_of,
+)  # fmt: skip
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
 from distbp.errors import Interrupted, RunError, TrainingError, UsageError
-from distbp.files import read_json, read_tensors, write_tensors
+from distbp.files import check_regular, read_sealed
 from distbp.network import Network
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.records import StepRecord, TimeSpent
 from distbp.runs.checkpoint_writer import CheckpointWriter
-from distbp.runs.checkpoints import Checkpoint, newest_checkpoint
-from distbp.runs.directory import CHECKPOINTS, CONFIG, SUMMARY, RunDirectory, held, read_metrics
-from distbp.runs.model import read_connections, write_connections
+from distbp.runs.checkpoints import DESCRIBED, Checkpoint, newest_checkpoint
+from distbp.runs.directory import CHECKPOINTS, CONFIG, RunDirectory, held
+from distbp.runs.model import CONNECTIONS, read_connections, read_weights, write_connections
+from distbp.runs.records import METRICS, SUMMARY, history_of
+from distbp.runs.steplog import NAME as STEPS
 from distbp.runs.steplog import StepLog
+from distbp.runs.timeline import NAME as TIMELINE
 from distbp.runs.timeline import Timeline
+from distbp.tensor_files import write_tensors
 
 Note = Callable[[str], None]
 
@@ -52,7 +63,8 @@ class Past:
             parts = (*config.hidden_activations, config.output, config.cost)
             own = {name_of(part): part for part in parts if part is not None and not isinstance(part, str)}
         described = self.checkpoint.described["structure"]
-        connections = read_connections(self.path, len(described["activations"]))
+        left_out = self.checkpoint.described.get("has_connections")
+        connections = read_connections(self.path, len(described["activations"]), left_out)
         try:
             structure = Structure(
                 tuple(described["sizes"]),
@@ -62,6 +74,8 @@ class Past:
             )
         except UsageError as error:
             raise RunError(f"{self.path} was trained with parts of its own: pass them in config ({error})") from error
+        if self.checkpoint.state.shape[1] != structure.parameter_count:
+            raise RunError(f"the checkpoints in {self.path} do not hold the {structure.parameter_count:,} parameters")
         return Network.of(structure, self.checkpoint.state[0])
 
     def epochs(self, steps_per_epoch: int) -> int:
@@ -70,14 +84,16 @@ class Past:
         ends_open = self.checkpoint.step % steps_per_epoch == 0 and self.checkpoint.described["epoch"]["rows"] > 0
         return done - ends_open
 
-    def history(self, epochs: int) -> list[Mapping[str, Any]]:
-        """Return the records of the first ``epochs`` epochs, or as many of them as found room on the disk."""
-        return list(read_metrics(self.path)[:epochs])
+    def history(self, epochs: int, config: Config) -> list[Mapping[str, Any]]:
+        """Return the records of the first ``epochs`` epochs; as many as found room on the disk, if none decides."""
+        decides = config.early_stopping is not None or config.schedule == "plateau"
+        return [*history_of(self.path, epochs, decides, bool(config.validation_fraction))]
 
-    @property
-    def best(self) -> Array | None:
-        """The weights of the best epoch, None if none were kept."""
-        return read_tensors(self.path / BEST)[0].get("weights") if (self.path / BEST).exists() else None
+    def best(self, epochs: int, config: Config) -> Array | None:
+        """Return the weights of the best of so many epochs, None if none are kept."""
+        if config.early_stopping is None or not epochs:
+            return None
+        return read_weights(self.path / BEST, self.checkpoint.state[0])
 
     def state_for(self, initial: Array) -> Array:
         """Return the state to go on from; where another optimizer was forced on the run, with its initial vectors."""
@@ -98,6 +114,9 @@ class Past:
         changed = [f"{name} is {now[name]}, was {then[name]}" for name in names]
         if found["data_sha256"] != self.settings.get("data_sha256"):
             changed.insert(0, "the data are not the same")
+        bound = self.checkpoint.described.get("settings_sha256")
+        if bound is not None and bound != deciding_sha256(then):
+            changed.insert(0, f"{CONFIG} is not what its checkpoint of step {self.checkpoint.step} was made with")
         before, here = self.settings.get("arithmetic", {}), found["arithmetic"]
         changed += [
             f"{name} is {here[name]}, was {before.get(name)}" for name in here if here[name] != before.get(name)
@@ -112,10 +131,9 @@ class Past:
 
 def config_of(settings: Mapping[str, Any]) -> Config:
     """Return the settings that a config.json holds beside what it says of data and machine."""
-    return Config.from_settings({name: value for name, value in settings.items() if name not in _DESCRIBED})
+    return Config.from_settings({name: value for name, value in settings.items() if name not in BESIDE_THE_SETTINGS})
 
 
-_DESCRIBED = {"data", "data_sha256", "arithmetic"}
 _THE_NETWORK = {"hidden", "activation", "output", "cost", "dtype"}
 
 
@@ -145,10 +163,14 @@ def read_past(path: Path, note: Note) -> Past:
     """
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
-    settings = read_json(path / CONFIG)
-    checkpoint = newest_checkpoint(path / CHECKPOINTS, note)
+    for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
+        check_regular(path / name)  # whatever is read or written later never waits
+    settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
+    checkpoint = newest_checkpoint(path / CHECKPOINTS, note, DESCRIBED)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
+    if not has_sum and "settings_sha256" not in checkpoint.described:
+        note(f"{path / CONFIG} carries no sum, as it was written by an earlier version: a change would not be noticed")
     return Past(path, settings, checkpoint)
 
 
@@ -171,7 +193,11 @@ class Keeper:
         ``described`` goes to config.json; ``initial`` are the hashes of the layers' initial parameters.
         """
         self.path = path
-        self._described = {"structure": structure.described()}
+        self._described = {
+            "structure": structure.described(),
+            "has_connections": bool(structure.connections),
+            "settings_sha256": deciding_sha256(described),
+        }
         self._slots = optimizer_of(config).slots
         self._seconds = config.checkpoint_seconds
         self._last = time.monotonic()

@@ -80,6 +80,8 @@ class Network:
         self.byte_factor = PIXEL_FACTOR
         self.preprocessing: Preprocessing | None = None
         """What the columns hold of the table that it was trained on; None where it was trained on arrays."""
+        self.has_sums = True
+        """False for one that was loaded from files without sums, as they were written before."""
 
     @classmethod
     def of(
@@ -92,7 +94,7 @@ class Network:
     ) -> Self:
         """Return the network of this structure and flat parameter vector; unsigned bytes count ``byte_factor``."""
         network = cls.__new__(cls)
-        network.byte_factor, network.preprocessing = byte_factor, preprocessing
+        network.byte_factor, network.preprocessing, network.has_sums = byte_factor, preprocessing, True
         network.structure, network.weights, network.classes = structure, weights, tuple(classes)
         return network
 
@@ -114,16 +116,18 @@ class Network:
 
         ``own`` are the activations and the cost of your own that it was made with; files hold their names alone.
         """
-        structure, weights, meaning = load_model(Path(folder), {name_of(part): part for part in own})
+        structure, weights, meaning, has_sums = load_model(Path(folder), {name_of(part): part for part in own})
         try:
             classes, byte_factor = check_classes(meaning["classes"], structure), float(meaning["byte_factor"])
             told = meaning.get("preprocessing")
             preprocessing = None if told is None else Preprocessing.from_json(told)
             if preprocessing is not None and preprocessing.inputs != structure.sizes[0]:
                 raise ValueError(f"its columns make {preprocessing.inputs} inputs of {structure.sizes[0]}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"model.json in {folder} names no usable classes or columns: {error}") from error
-        return cls.of(structure, weights, classes, byte_factor, preprocessing)
+        except (KeyError, ValueError) as error:
+            raise RunError(f"{Path(folder) / 'model.json'} names no usable classes or columns: {error}") from error
+        network = cls.of(structure, weights, classes, byte_factor, preprocessing)
+        network.has_sums = has_sums
+        return network
 
     def outputs(self, x: Any) -> Array:
         """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""

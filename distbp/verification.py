@@ -10,6 +10,7 @@ import numpy as np
 
 from distbp.callbacks import Callback
 from distbp.comparison import Parting, first_difference
+from distbp.config import SETTINGS
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load_as
 from distbp.data.reading import Reading
@@ -53,7 +54,7 @@ def verify(
     Raises:
         RunError: it cannot be read, or its data were arrays, or have changed.
     """
-    settings, log = read_json(run / CONFIG), read_steps(run)
+    settings, log = read_json(run / CONFIG, SETTINGS), read_steps(run)
     config, data = config_of(settings), settings.get("data", ["arrays"])
     if "arrays" in data:
         raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")

@@ -7,6 +7,8 @@ import distbp
 from distbp.cli import run as command
 from distbp.comparison import Parting, compare
 from distbp.errors import RunError
+from distbp.parallel.records import StepRecord
+from distbp.runs.steplog import StepLog, read_steps
 from distbp.verification import verify
 
 BASE = {"hidden": (8, 6), "epochs": 2, "workers": 0, "batch_size": 100}
@@ -60,18 +62,20 @@ def test_other_data_are_named(begun):
     assert found.parting.step < 15  # the changed row comes once in the first epoch
 
 
-def flip(run, step, layer):
-    """Change one bit of what the log says of a layer."""
-    path = run / "steps.bin"
-    content = bytearray(path.read_bytes())
-    size = 4 * 8 + 3 * 8
-    content[content.index(b"\n") + 1 + step * size + 4 * 8 + (layer - 1) * 8] ^= 1
-    path.write_bytes(content)
+def differ(run, step, layer):
+    """Write the log anew, as of a run in which one bit of a layer came out otherwise."""
+    initial, records, _ = read_steps(run)
+    log = StepLog(run, initial, pytest.fail)
+    for number, rows, right, cost, layers in records:
+        changed = [int(each) for each in layers]
+        changed[layer - 1] ^= int(number == step)
+        log.append(StepRecord(int(number), int(rows), float(cost), int(right), 0.1, layers=tuple(changed)))
+    log.flush()
 
 
 def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
     one, other = begun("one"), begun("other")
-    flip(other, 17, 2)
+    differ(other, 17, 2)
     found = compare(one, other)
     assert found.parting == Parting(17, 2)
     assert "memory or the CPU" in found.causes[0]
@@ -80,7 +84,7 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
 
 def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):
     one, other = (begun(name, wire="float16", servers=servers) for name, servers in (("one", 1), ("other", 2)))
-    flip(other, 17, 2)
+    differ(other, 17, 2)
     found = compare(one, other)
     assert found.parting == Parting(17, 2)
     assert len(found.causes) == 1
@@ -97,7 +101,7 @@ def test_a_run_gives_the_same_bits_again(begun, capsys):
 
 def test_a_run_that_does_not_is_named_by_step_and_layer(begun, capsys):
     run = begun("one")
-    flip(run, 17, 3)
+    differ(run, 17, 3)
     assert verify(run) == (17, Parting(17, 3))
     assert verify(run, steps=17) == (17, None)
     assert command(["verify", str(run)], 0.0) == 1

@@ -209,3 +209,39 @@ def test_a_range_of_workers_is_kept_as_it_stands():
 def test_dropout_is_a_share(share):
     with pytest.raises(UsageError, match="dropout must be"):
         Config(dropout=share)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"epochs": 10**400},
+            "epochs must be a whole number of at least 1 and at most 1,000,000,000, found a number",
+        ),
+        ({"epochs": 10**5000}, "epochs must be"),
+        ({"hidden": (10**400,)}, "hidden layer 1"),
+        ({"lr": 10**400}, "lr must be"),
+        ({"workers": 10**400}, "workers must be"),
+        ({"workers": "1.." + "9" * 5000}, "workers must be"),
+        ({"workers": "9" * 5000 + "..5"}, "workers must be"),
+        ({"address": "a:" + "9" * 5000}, "address must be"),
+        ({"activation": "A" * 5000}, "unknown activation"),
+        ({"A" * 5000: 1}, "unknown setting"),
+        ({"drop": 5}, "drop must be a list"),
+        ({"drop": None}, "drop"),
+        ({"drop": [None]}, "drop must be a list"),
+        ({"target": 1.5}, "target must be"),
+        ({"header": 1}, "header must be true or false"),
+        ({"separator": []}, "separator must be text"),
+        ({"class_weights": {"A" * 5000: -1}}, "the weight of class"),
+    ],
+)
+def test_what_is_far_too_long_or_of_another_type_is_said_in_a_line(settings, said):
+    with pytest.raises(UsageError) as refused:
+        Config.from_settings(settings)
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 700
+
+
+def test_no_message_is_longer_than_a_page():
+    assert len(str(UsageError("a" * 1_000_000))) < 2000

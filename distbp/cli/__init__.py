@@ -24,7 +24,7 @@ from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
-from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, unknown_name
+from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, shortened, unknown_name
 from distbp.version import __version__
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str], started: float) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
+        click.echo(f"Error: {shortened(error.format_message())}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from distbp.cli.loading import load_network
 from distbp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
     """
     from distbp.applying import chunks_of, score
     from distbp.cli.progress import reading_bar
-    from distbp.network import Network
 
-    network = Network.load(run)
+    network = load_network(run)
     with reading_bar("reading") as progress:
         found = score(network, chunks_of(network, data, True, separator, header, progress))
     if as_json:
@@ -116,7 +116,6 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
     from distbp.cli.signals import stop_on_signals
     from distbp.data.formats.writing import check_ending, writer
     from distbp.files import remove_remains, written_whole
-    from distbp.network import Network
 
     if out is not None:
         check_ending(out)
@@ -124,7 +123,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
             if out.is_file() and Path(source).is_file() and out.samefile(source):
                 raise UsageError(f"-o {out} is what is read: write the predictions to another file")
         remove_remains(out)
-    network = Network.load(run)
+    network = load_network(run)
     outputs = network.structure.sizes[-1]
     if network.classes:
         columns, form = ["class", *(f"probability_{name}" for name in network.classes)], "%.6g"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from distbp.cli.loading import load_network
 from distbp.errors import RunError, UsageError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -24,11 +25,10 @@ def export(run: Path, onnx: Path | None, safetensors: Path | None, torch: Path |
       distbp export my-run --onnx my-model.onnx
     """
     from distbp import interchange
-    from distbp.network import Network
 
     if onnx is None and safetensors is None and torch is None:
         raise UsageError("say what to write: --onnx FILE, --safetensors FILE, --torch FILE")
-    network = Network.load(run)
+    network = load_network(run)
     if onnx is not None:
         try:
             interchange.to_onnx(network, onnx)

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from distbp.cli.loading import load_network
 from distbp.cli.options import LayerSizes, Names
-from distbp.errors import TrainingError
+from distbp.errors import RunError, TrainingError
 
 _COLUMNS = ("layer", "nodes", "activation", "parameters", "|w|", "|b|", "gradient", "update", "saturated", "dead")
 
@@ -30,15 +31,16 @@ def inspect(run: Path) -> None:
     from distbp.cli.progress import say
     from distbp.config import name_of
     from distbp.keeping import is_begun, is_finished, read_past
-    from distbp.network import Network
-    from distbp.runs.directory import read_metrics
+    from distbp.runs.records import METRICS, read_metrics
 
     # a run that is going on, or was left, has checkpoints only
-    network = Network.load(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
+    network = load_network(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}
     told = last.get("layers") or [{}] * structure.depth
+    if len(told) != structure.depth:
+        raise RunError(f"{run / METRICS} tells of {len(told)} layers, the network has {structure.depth}")
     rows = [_COLUMNS]
     for l, (layer, found) in enumerate(zip(structure.layers(network.weights), told, strict=True), start=1):
         rows.append((
@@ -80,10 +82,9 @@ def gradcheck(
     """
     from distbp.config import Config
     from distbp.inspecting import gradcheck as check
-    from distbp.network import Network
 
     if run is not None:
-        found = check(Network.load(run), seed=seed)
+        found = check(load_network(run), seed=seed)
     else:
         task = "classification" if cost.endswith("cross-entropy") else "regression"
         config = Config(hidden=sizes[1:-1], activation=activation, output=output, cost=cost).for_task(task)

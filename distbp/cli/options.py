@@ -10,7 +10,11 @@ from typing import Any
 import click
 
 from distbp.config import CHOICES
-from distbp.errors import UsageError, unknown_name
+from distbp.errors import RunError, UsageError, brief, unknown_name
+from distbp.files import read_bytes
+
+_MOST_SETTINGS = 1 << 20
+"""Bytes of a file of settings."""
 
 
 class LayerSizes(click.ParamType[tuple[int, ...]]):
@@ -27,7 +31,7 @@ class LayerSizes(click.ParamType[tuple[int, ...]]):
         try:
             return tuple(int(size) for size in str(value).split(","))
         except ValueError:
-            self.fail(f"{value!r} is no list of layer sizes such as 512,512", param, ctx)
+            self.fail(f"{brief(value)} is no list of layer sizes such as 512,512", param, ctx)
 
 
 class Names(click.ParamType[Any]):
@@ -60,7 +64,7 @@ class ClassWeights(click.ParamType[Any]):
             except ValueError:
                 equals = ""
             if not equals:
-                self.fail(f"{value!r} is neither balanced nor a list such as yes=2,no=1", param, ctx)
+                self.fail(f"{brief(value)} is neither balanced nor a list such as yes=2,no=1", param, ctx)
         return weights
 
 
@@ -78,7 +82,8 @@ class WorkerCount(click.ParamType[int | str]):
         except (TypeError, ValueError):
             count = -1
         if count < 0:
-            self.fail(f"{value!r} is neither a number of at least 0, nor auto, nor a range such as 2..6", param, ctx)
+            what = "is neither a number of at least 0, nor auto, nor a range such as 2..6"
+            self.fail(f"{brief(value)} {what}", param, ctx)
         return count
 
 
@@ -91,10 +96,10 @@ def read_settings(ctx: click.Context, param: click.Parameter, path: Path | None)
     if path is None:
         return
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = tomllib.loads(read_bytes(path, _MOST_SETTINGS).decode())
+    except RunError as error:
+        raise UsageError(f"--config {error}") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} is not TOML: {error}") from error
     known = {option.name: option for option in ctx.command.params if isinstance(option, click.Option) and option.name}
     known.pop("config_file")
@@ -104,7 +109,7 @@ def read_settings(ctx: click.Context, param: click.Parameter, path: Path | None)
         if option is None or option.name is None:
             raise unknown_name(f"setting in {path}", name, known)
         if type(value) not in _toml_types(option):
-            raise UsageError(f"{name} in {path} cannot be {value!r}")
+            raise UsageError(f"{name} in {path} cannot be {brief(value)}")
         ctx.default_map[option.name] = value
 
 

@@ -53,6 +53,9 @@ def list_runs(folder: Path, as_json: bool) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for run in found:
+        if run.damage:
+            click.echo(_plain(run.damage), err=True)
     if len(names) > _MOST_SETTINGS:
         click.echo(_plain(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
 

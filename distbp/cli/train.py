@@ -95,7 +95,7 @@ def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_
     if not quiet:
         say(f"run kept in {run_dir}")
     for name in ("test_accuracy", "test_rmse", "test_r2"):
-        if name in summary:
+        if summary.get(name) is not None:  # null where the number is not finite
             click.echo(f"{name.replace('_', ' ')} {summary[name]:.4f}", err=as_json)
     constant, linear = (
         [
@@ -113,9 +113,8 @@ def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_
 def say_already_done(run_dir: Path, quiet: bool = False, as_json: bool = False) -> None:
     """Say that a run has come to its end before, and what came out of it."""
     from distbp.cli.progress import say
-    from distbp.files import read_json
-    from distbp.runs.directory import SUMMARY
+    from distbp.runs.records import read_summary
 
     if not quiet:
         say(f"{run_dir} is finished already")
-    finished(run_dir, read_json(run_dir / SUMMARY), quiet, as_json)
+    finished(run_dir, read_summary(run_dir), quiet, as_json)

@@ -3,5 +3,9 @@
 from distbp.config.choices import CHOICES, name_of
 from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config, default_shards
 from distbp.config.words import words_of
+from distbp.config.written import BESIDE_THE_SETTINGS, SETTINGS, deciding_sha256
 
-__all__ = ["CHOICES", "NEVER_CHANGES_THE_RESULT", "Config", "default_shards", "name_of", "words_of"]
+__all__ = [
+    "BESIDE_THE_SETTINGS", "CHOICES", "NEVER_CHANGES_THE_RESULT", "SETTINGS", "Config", "deciding_sha256",
+    "default_shards", "name_of", "words_of",
+]  # fmt: skip

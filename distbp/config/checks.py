@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from distbp.errors import UsageError
+from distbp.errors import UsageError, brief
 
 _MOST_SECONDS = 1_000_000
 _MOST_DROPOUT = 0.99
+_MOST_WHOLE = 1_000_000_000
 
 
 def check_numbers(settings: Mapping[str, Any]) -> None:
@@ -19,17 +20,17 @@ def check_numbers(settings: Mapping[str, Any]) -> None:
     for name in ("momentum", "weight_decay", "label_smoothing", "validation_fraction"):
         value = settings[name]
         if value is not None and not (_is_number(value) and 0 <= value < 1):
-            raise UsageError(f"{name} must be at least 0 and below 1, found {value!r}")
+            raise UsageError(f"{name} must be at least 0 and below 1, found {brief(value)}")
     for name in ("l1", "l2"):
         if not (_is_number(settings[name]) and settings[name] >= 0):
-            raise UsageError(f"{name} must be a finite number of at least 0, found {settings[name]!r}")
+            raise UsageError(f"{name} must be a finite number of at least 0, found {brief(settings[name])}")
     if not (_is_number(settings["dropout"]) and 0 <= settings["dropout"] <= _MOST_DROPOUT):
-        raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {settings['dropout']!r}")
+        raise UsageError(f"dropout must be at least 0 and at most {_MOST_DROPOUT}, found {brief(settings['dropout'])}")
     if not (_is_number(settings["test_fraction"]) and 0 < settings["test_fraction"] < 1):
-        raise UsageError(f"test_fraction must lie between 0 and 1, found {settings['test_fraction']!r}")
+        raise UsageError(f"test_fraction must lie between 0 and 1, found {brief(settings['test_fraction'])}")
     for name in ("nesterov", "shuffle", "insecure"):
         if not isinstance(settings[name], bool):
-            raise UsageError(f"{name} must be true or false, found {settings[name]!r}")
+            raise UsageError(f"{name} must be true or false, found {brief(settings[name])}")
     _check_class_weights(settings["class_weights"])
 
 
@@ -39,7 +40,6 @@ def _check_whole_numbers(settings: Mapping[str, Any]) -> None:
     whole = {
         "batch_size": 1,
         "epochs": 1,
-        "seed": 0,
         "shards": 1,
         "threads": 1,
         "warmup": 0,
@@ -50,8 +50,7 @@ def _check_whole_numbers(settings: Mapping[str, Any]) -> None:
         value = settings[name]
         if value is not None:
             _whole(name, value, least)
-    if settings["seed"] >= 2**64:
-        raise UsageError(f"seed must be below 2**64, found {settings['seed']}")
+    _whole("seed", settings["seed"], 0, 2**64 - 1)
 
 
 def _check_sizes(settings: Mapping[str, Any]) -> None:
@@ -60,44 +59,63 @@ def _check_sizes(settings: Mapping[str, Any]) -> None:
     for name, most in {**sizes, **seconds}.items():
         value = settings[name]
         if value is not None and not (_is_number(value) and 0 < value < most):
-            raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {value!r}")
+            raise UsageError(f"{name} must be a finite number above 0 and below {most:g}, found {brief(value)}")
 
 
 def _check_class_weights(weights: object) -> None:
     if weights is None or weights == "balanced":
         return
     if not isinstance(weights, Mapping) or not weights:
-        raise UsageError(f"class_weights must be balanced, or a number for each class, found {weights!r}")
+        raise UsageError(f"class_weights must be balanced, or a number for each class, found {brief(weights)}")
     for name, weight in weights.items():
         if not (_is_number(weight) and weight >= 0):
-            raise UsageError(f"the weight of class {name!r} must be a finite number of at least 0, found {weight!r}")
+            whose = f"the weight of class {brief(name)}"
+            raise UsageError(f"{whose} must be a finite number of at least 0, found {brief(weight)}")
     if not any(weights.values()):
         raise UsageError("all class_weights are 0: at least one class must count")
 
 
+def check_of_tables(settings: Mapping[str, Any]) -> None:
+    """Refuse what says how a table is read and is of another type."""
+    for name in ("weights", "separator"):
+        if not isinstance(settings[name], str | None):
+            raise UsageError(f"{name} must be text, found {brief(settings[name])}")
+    if isinstance(settings["target"], bool) or not isinstance(settings["target"], str | int | None):
+        raise UsageError(f"target must be a column's name or number, found {brief(settings['target'])}")
+    if not isinstance(settings["header"], bool | None):
+        raise UsageError(f"header must be true or false, found {brief(settings['header'])}")
+    drop = settings["drop"]
+    if not isinstance(drop, list | tuple) or not all(isinstance(each, str | int) for each in drop):
+        raise UsageError(f"drop must be a list of columns' names or numbers, found {brief(drop)}")
+
+
 def check_workers(workers: int | str) -> None:
     """Refuse what is no number of workers."""
-    least, dots, most = str(workers).partition("..")
-    if workers == "auto" or (dots and least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+    least, dots, most = workers.partition("..") if isinstance(workers, str) else ("", "", "")
+    are_numbers = dots and least.isdecimal() and most.isdecimal() and len(most) < len(str(_MOST_WHOLE))
+    if workers == "auto" or (are_numbers and len(least) <= len(most) and 1 <= int(least) <= int(most)):
         return
-    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= _MOST_WHOLE:
         raise UsageError(
-            f"workers must be a whole number of at least 0, auto, or a range such as 2..6; found {workers!r}"
+            f"workers must be a whole number of at least 0, auto, or a range such as 2..6; found {brief(workers)}"
         )
 
 
 def check_address(address: str) -> None:
     """Check the form of a cluster's address; whether somebody answers there is found out later."""
     host, _, port = str(address).rpartition(":")
-    well_formed = bool(host) and "://" not in address and port.isdecimal() and port.isascii() and 0 < int(port) < 65536
+    is_port = port.isdecimal() and port.isascii() and len(port) <= 5 and 0 < int(port) < 65536
+    well_formed = bool(host) and "://" not in address and is_port
     if address != "auto" and not well_formed:
-        raise UsageError(f"address must be HOST:PORT as seen from a node of the cluster, or auto; found {address!r}")
+        expected = "HOST:PORT as seen from a node of the cluster, or auto"
+        raise UsageError(f"address must be {expected}; found {brief(address)}")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
-def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UsageError(f"{name} must be a whole number of at least {least}, found {value!r}")
+def _whole(name: str, value: object, least: int, most: int = _MOST_WHOLE) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        bound = f" and at most {most:,}" if isinstance(value, int) and value > most else ""
+        raise UsageError(f"{name} must be a whole number of at least {least}{bound}, found {brief(value)}")

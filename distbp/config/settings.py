@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from distbp.config import checks
 from distbp.config.choices import check_choice, name_of
-from distbp.errors import UsageError, unknown_name
+from distbp.errors import UsageError, brief, unknown_name
 
 _OPEN = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
@@ -166,10 +166,12 @@ class Config:
         for name, value in vars(self).copy().items():
             object.__setattr__(self, name, _plain(value))
         if not isinstance(self.hidden, list | tuple):
-            raise UsageError(f"hidden must be a list of layer sizes, found {self.hidden!r}")
+            raise UsageError(f"hidden must be a list of layer sizes, found {brief(self.hidden)}")
         object.__setattr__(self, "hidden", tuple(_plain(size) for size in self.hidden))
         drop: Any = self.drop
-        object.__setattr__(self, "drop", (drop,) if isinstance(drop, str) else tuple(drop))
+        drop = (drop,) if isinstance(drop, str) else drop
+        object.__setattr__(self, "drop", tuple(map(_plain, drop)) if isinstance(drop, Iterable) else drop)
+        checks.check_of_tables(vars(self))
         if self.test_file is not None:
             object.__setattr__(self, "test_file", str(self.test_file))
         if isinstance(self.activation, list | tuple):

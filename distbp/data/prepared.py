@@ -24,7 +24,8 @@ from distbp.data.parts import InFiles
 from distbp.data.preprocessing import Preprocessing
 from distbp.data.reading import Reading
 from distbp.errors import DataError, DistbpError, RunError, UsageError
-from distbp.files import read_json, read_tensors, write_json, write_tensors
+from distbp.files import read_json, write_json
+from distbp.tensor_files import read_tensors, write_tensors
 
 _FORMAT = 1
 _DESCRIPTION = "dataset.json"

@@ -11,6 +11,7 @@ import numpy as np
 
 from distbp.data.encoding import Array, Encoding
 from distbp.errors import DataError
+from distbp.json_text import Unexpected, above_0, flag, list_of, number, one_of, record, shown, text, whole
 
 NUMBER, BOOLEAN, CATEGORY, DATE, PIXEL = "number", "boolean", "category", "date", "pixel"
 
@@ -168,22 +169,44 @@ class Preprocessing:
         """Return what :meth:`to_json` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is damaged.
+            Unexpected: it is damaged.
         """
-        columns = tuple(
-            Column(
-                **{
-                    **column,
-                    "numbers": tuple(
-                        Number(**{**number, "knots": tuple(number["knots"])}) for number in column["numbers"]
-                    ),
-                    "values": tuple(map(str, column["values"])),
-                    "kept": tuple(map(str, column["kept"])),
-                }
-            )
-            for column in content["columns"]
-        )
-        return cls(columns, Target(**content["target"]), bool(content["has_names"]))
+        _CONTENT(content, "preprocessing")
+        columns = tuple(_column(told) for told in content["columns"])
+        return cls(columns, Target(**content["target"]), content["has_names"])
+
+
+_PARTS = {NUMBER: ("",), BOOLEAN: ("",), CATEGORY: (), DATE: DATE_PARTS, PIXEL: ()}
+"""Of each kind of column the numbers that it has."""
+_NUMBERS = dict.fromkeys(("reference", "mean", "median"), number())
+_NUMBER = record(
+    {"part": text(), "deviation": above_0, **_NUMBERS, "knots": list_of(number()), "missing": whole(), "is_used": flag},
+    is_open=False,
+)
+_COLUMN = record(
+    {"name": text(), "kind": one_of(*_PARTS), "numbers": list_of(_NUMBER)}
+    | dict.fromkeys(("values", "kept"), list_of(text())),
+    {"width": whole(1)},
+    is_open=False,
+)
+_TARGET = record({"name": text(), "mean": number(), "deviation": above_0}, is_open=False)
+_CONTENT = record({"columns": list_of(_COLUMN, 1), "target": _TARGET, "has_names": flag})
+
+
+def _column(told: Mapping[str, Any]) -> Column:
+    """Return the column that its JSON tells of.
+
+    Raises:
+        Unexpected: its numbers are not those of its kind, or their pieces have no width.
+    """
+    numbers = tuple(Number(**{**each, "knots": tuple(each["knots"])}) for each in told["numbers"])
+    parts = tuple(each.part for each in numbers)
+    if parts != _PARTS[told["kind"]]:
+        what = f"found {len(parts)} numbers, expected those of a {told['kind']}"
+        raise Unexpected(f"column {shown(told['name'])}: {what}")
+    if any(low >= high for each in numbers for low, high in pairwise(each.knots)):
+        raise Unexpected(f"column {shown(told['name'])}: found knots that do not ascend")
+    return Column(**{**told, "numbers": numbers, "values": tuple(told["values"]), "kept": tuple(told["kept"])})
 
 
 def _told(column: Column) -> str:

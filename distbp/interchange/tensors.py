@@ -13,11 +13,37 @@ import numpy as np
 from distbp.data.dataset import PIXEL_FACTOR, Array
 from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
-from distbp.files import read_tensors, write_tensors
+from distbp.json_text import (
+    Unexpected,
+    above_0,
+    anything,
+    either,
+    flag,
+    list_of,
+    number,
+    parse,
+    record,
+    shown,
+    text,
+    whole,
+)  # fmt: skip
 from distbp.network import Network, check_classes
 from distbp.nn.structure import Structure
+from distbp.tensor_files import read_tensors, write_tensors
 
 _KEY = "distbp"
+_MEANING = record(
+    {},
+    {
+        "sizes": list_of(whole(1), 2),
+        "activations": list_of(text(), 1),
+        "cost": text(),
+        "classes": list_of(either(text(), flag, number(), expected="text, a number, true or false")),
+        "byte_factor": above_0,
+        "preprocessing": anything,
+    },
+)
+"""What a file of ours says of its tensors; see also distbp.runs.model."""
 
 
 def to_safetensors(network: Network, path: str | Path) -> None:
@@ -69,9 +95,12 @@ def from_safetensors(
     path = Path(path)
     tensors, told = read_tensors(path)
     try:
-        meaning: Mapping[str, Any] = json.loads(told[_KEY]) if _KEY in told else {}
+        meaning: Mapping[str, Any] = parse(told[_KEY]) if _KEY in told else {}
+        _MEANING(meaning, _KEY)
         layers = _layers(tensors, path)
         sizes = (layers[0][0].shape[1], *(len(b) for _, b in layers))
+        if meaning.get("sizes", [*sizes]) != [*sizes]:
+            raise Unexpected(f"its layers have {sizes} nodes, expected {tuple(meaning['sizes'])}")
         hidden = activation if isinstance(activation, list | tuple) else [activation or "relu"] * (len(layers) - 1)
         activations = tuple(meaning.get("activations") or (*hidden, output or "softmax"))
         structure = Structure(sizes, activations, meaning.get("cost") or cost or "cross-entropy")
@@ -80,7 +109,9 @@ def from_safetensors(
         network.byte_factor = float(meaning.get("byte_factor", PIXEL_FACTOR))
         if "preprocessing" in meaning:
             network.preprocessing = Preprocessing.from_json(meaning["preprocessing"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if network.preprocessing.inputs != sizes[0]:
+                raise Unexpected(f"its columns make {network.preprocessing.inputs} inputs of {sizes[0]}")
+    except (KeyError, ValueError) as error:
         raise RunError(f"{path} holds no network that can be read: {error}") from error
     return network
 
@@ -107,26 +138,35 @@ def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array
         ours = re.fullmatch(r"(w|b)(\d+)", name)
         theirs = re.fullmatch(r"(.*?)(\d+)\.(weight|bias)", name)
         if ours:
-            part, number, prefix = ours[1], ours[2], None
+            part, place, prefix = ours[1], ours[2], None
         elif theirs:
-            part, number, prefix = theirs[3][0], theirs[2], theirs[1]
+            part, place, prefix = theirs[3][0], theirs[2], theirs[1]
         else:
-            raise RunError(f"{path} holds {name!r}: expected w1, b1, .. or 0.weight, 0.bias, ..")
+            raise RunError(f"{path} holds {shown(name)}: expected w1, b1, .. or 0.weight, 0.bias, ..")
         prefixes.setdefault(prefix, name)
         if len(prefixes) > 1:
             one, other = prefixes.values()
-            raise RunError(f"{path} holds {one!r} and {other!r}: expected the layers of one network, named alike")
-        twin = found.setdefault(int(number), {}).setdefault(part, name)
+            pair = f"{shown(one)} and {shown(other)}"
+            raise RunError(f"{path} holds {pair}: expected the layers of one network, named alike")
+        twin = found.setdefault(int(place), {}).setdefault(part, name)
         if twin != name:
-            raise RunError(f"{path} holds {twin!r} and {name!r}, which are the same layer: expected each once")
-    layers = [(tensors[found[number]["w"]], tensors[found[number]["b"]]) for number in sorted(found)]
-    before = None
-    for number, (w, b) in enumerate(layers, start=1):
-        if w.ndim != 2 or b.shape != (len(w),) or w.dtype not in (np.float32, np.float64) or w.dtype != b.dtype:
-            raise RunError(f"layer {number} of {path} has {w.dtype} {w.shape} and {b.dtype} {b.shape}: no linear layer")
-        if before is not None and (w.shape[1] != before.shape[0] or w.dtype != before.dtype):
-            raise RunError(f"layer {number} of {path} has {w.shape[1]} inputs, the one before {before.shape[0]} nodes")
-        before = w
-    if not layers:
-        raise RunError(f"{path} holds no layers")
+            pair = f"{shown(twin)} and {shown(name)}"
+            raise RunError(f"{path} holds {pair}, which are the same layer: expected each once")
+    layers = [(tensors[found[place]["w"]], tensors[found[place]["b"]]) for place in sorted(found)]
+    _check(layers, path)
     return layers
+
+
+def _check(layers: Sequence[tuple[Array, Array]], path: Path) -> None:
+    """Refuse layers that are no linear ones, do not fit each other, or hold what is no finite number."""
+    before = None
+    for place, (w, b) in enumerate(layers, start=1):
+        if w.ndim != 2 or b.shape != (len(w),) or w.dtype not in (np.float32, np.float64) or w.dtype != b.dtype:
+            raise RunError(f"layer {place} of {path} has {w.dtype} {w.shape} and {b.dtype} {b.shape}: no linear layer")
+        if before is not None and (w.shape[1] != before.shape[0] or w.dtype != before.dtype):
+            raise RunError(f"layer {place} of {path} has {w.shape[1]} inputs, the one before {before.shape[0]} nodes")
+        if not (np.isfinite(w).all() and np.isfinite(b).all()):
+            raise RunError(f"layer {place} of {path} holds numbers that are not finite")
+        before = w
+    if before is None:
+        raise RunError(f"{path} holds no layers")

@@ -17,7 +17,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from distbp.comparison import NOT_SETTINGS, different_settings
+from distbp.comparison import different_settings
+from distbp.config import BESIDE_THE_SETTINGS
 from distbp.errors import UsageError
 from distbp.files import written_whole
 from distbp.findings import LARGE_UPDATE, VANISHING
@@ -87,7 +88,7 @@ def _told_of(run: Run, runs: int, asking: Asking) -> dict[str, Any]:
         "findings": findings_of(run),
         "time": spending_of(run),
         "answers": asking.answers(run.path, run.settings),
-        "settings": {name: text(value) for name, value in run.settings.items() if name not in NOT_SETTINGS},
+        "settings": {name: text(value) for name, value in run.settings.items() if name not in BESIDE_THE_SETTINGS},
         "environment": _environment(run),
         "command": command,
         "command_note": text(note),

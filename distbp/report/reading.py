@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distbp.config import SETTINGS
 from distbp.errors import RunError, UsageError
-from distbp.files import read_json
-from distbp.report.numbers import mapping, number, text
-from distbp.runs.directory import CONFIG, METRICS, SUMMARY, is_held, read_metrics, state_of
+from distbp.files import read_sealed
+from distbp.report.numbers import text
+from distbp.runs.directory import CONFIG, is_held, state_of
+from distbp.runs.records import METRICS, SUMMARY, metrics_so_far, read_summary
 from distbp.runs.timeline import NAME as TIMELINE
 from distbp.runs.timeline import read_timeline
 
@@ -82,26 +84,25 @@ def read_run(path: Path, name: str) -> Run:
         raise UsageError(f"the run in {path} is only starting: try again once it has begun")
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
-    settings = read_json(path / CONFIG)
+    settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
     notes: list[str] = []
-    epochs: list[Mapping[str, Any]] = []
+    if not has_sum:
+        notes.append(f"{path / CONFIG} carries no sum, as it was written by an earlier version")
+    epochs, _, damage = metrics_so_far(path)
+    if damage is not None:
+        notes.append(str(damage))
     timeline: list[Mapping[str, Any]] = []
     summary: Mapping[str, Any] = {}
-    try:
-        epochs = [mapping(record) for record in read_metrics(path)]
-    except RunError as error:
-        notes.append(str(error))
     try:
         timeline = [*read_timeline(path)]
     except RunError as error:
         notes.append(str(error))
     if (path / SUMMARY).exists():
         try:
-            summary = read_json(path / SUMMARY)
+            summary = read_summary(path)
         except RunError as error:
             notes.append(str(error))
-    epochs = [record for record in epochs if number(record.get("epoch")) is not None]
-    return Run(path, name, settings, epochs, summary, timeline, tuple(notes), state_of(path))
+    return Run(path, name, settings, [*epochs], summary, timeline, tuple(notes), state_of(path))
 
 
 def names_of(paths: list[Path]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,10 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files import read_tensors, write_tensors
+from distbp.json_text import Check, Unexpected, anything, flag, list_of, number, or_null, parse, record, text, whole
+from distbp.tensor_files import read_sealed_tensors, write_tensors
 
 KEPT = 3
 """How many of the newest checkpoints stay."""
+
+_NUMBERS = list_of(number())
+DESCRIBED = record(
+    {
+        "slots": list_of(text()),
+        "structure": record({"sizes": list_of(whole(1), 2), "activations": list_of(text(), 1), "cost": text()}),
+        "epoch": record(
+            {"rows": whole(), "right": whole(), "cost": number(), "seconds": number(0)},
+            {
+                "weight": number(0),
+                "means": record(
+                    {"steps": whole(), "gradient": _NUMBERS, "update": _NUMBERS, "spread": number(), "signal": number()}
+                ),
+            },
+        ),
+        "recoveries": whole(),
+    },
+    {
+        "health": or_null(record({"cost": or_null(number()), "norms": _NUMBERS})),
+        "settings_sha256": text(),
+        "has_connections": flag,
+    },
+)
+"""How the checkpoints of a run describe themselves."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +67,8 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     names = ("weights", *checkpoint.slots)
     tensors = {name: np.ascontiguousarray(row) for name, row in zip(names, checkpoint.state, strict=True)}
     described = {"slots": checkpoint.slots, **checkpoint.described}
-    told = {"step": str(checkpoint.step), "described": json.dumps(described)}
     path = folder / f"step-{checkpoint.step:010d}.safetensors"
-    write_tensors(path, tensors, {**told, "sha256": _sha256(tensors, told)})
+    write_tensors(path, tensors, {"step": str(checkpoint.step), "described": json.dumps(described)})
     remove_partial(folder)
     # What comes after this step is of a run that was left there, and no longer true.
     known = sorted(folder.glob("step-*.safetensors"))
@@ -64,40 +87,32 @@ def remove_partial(folder: Path) -> None:
                 partial.unlink()
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+def read_checkpoint(path: Path, expected: Check = anything) -> Checkpoint:
+    """Read a checkpoint that describes itself as ``expected``.
 
     Raises:
         RunError: it is missing, cut short, or differs in any byte from what was written.
     """
-    tensors, told = read_tensors(path)
+    tensors, told, has_sum = read_sealed_tensors(path)
     try:
-        expected = told.pop("sha256")
-        if _sha256(tensors, told) != expected:
-            raise RunError(f"{path} is damaged: its sum does not match what it holds")
-        step, described = int(told["step"]), json.loads(told["described"])
+        if not has_sum:
+            raise Unexpected("it has no sum")
+        step, described = int(told["step"]), parse(told["described"], only_finite=False)
+        expected(described, "")
         slots = tuple(described["slots"])
         state = np.stack([tensors[name] for name in ("weights", *slots)])
+        if state.ndim != 2 or state.dtype not in (np.float32, np.float64):
+            raise Unexpected(f"its state is {state.dtype} of shape {state.shape}")
     except (KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
     return Checkpoint(step, state, slots, described)
 
 
-def newest_checkpoint(folder: Path, note: Callable[[str], None]) -> Checkpoint | None:
+def newest_checkpoint(folder: Path, note: Callable[[str], None], expected: Check = anything) -> Checkpoint | None:
     """Return the newest good checkpoint, None if there is none; damaged ones are named through ``note``."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
-            return read_checkpoint(path)
+            return read_checkpoint(path, expected)
         except RunError as error:
             note(f"{error}; the checkpoint before it is used")
     return None
-
-
-def _sha256(tensors: Mapping[str, NDArray[Any]], told: Mapping[str, str]) -> str:
-    """Return the sum over names, types, shapes and bytes of the tensors and over the texts."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
-        digest.update(tensor.data)
-    digest.update(json.dumps(sorted(told.items())).encode())
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,10 +11,9 @@ from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
 from distbp.files import write_json, written_whole
+from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
 CONFIG = "config.json"
-METRICS = "metrics.jsonl"
-SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
 _LOOKS, _LOOK_SECONDS = 5, 0.02
 
@@ -129,27 +127,6 @@ def made(path: Path) -> Iterator[None]:
         raise
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out.
-
-    Raises:
-        RunError: the file cannot be read; one that is missing counts as empty.
-    """
-    records: list[dict[str, Any]] = []
-    try:
-        if not (path / METRICS).exists():
-            return []
-        lines = (path / METRICS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"{path / METRICS} cannot be read: {error}") from error
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            break
-    return records
-
-
 class RunDirectory:
     """A run's directory with its settings in it, open for the records of its epochs."""
 
@@ -174,13 +151,13 @@ class RunDirectory:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             write_json(path / CONFIG, settings)
             with written_whole(path / METRICS) as beside:
-                beside.write_text("".join(map(_line, records)), encoding="utf-8")
+                beside.write_text("".join(map(line_of, records)), encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error
 
     def write_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one epoch's record and flush it to the disk; if that fails, try again with the next one."""
-        self._unwritten.append(_line(record))
+        self._unwritten.append(line_of(record))
         path = self.path / METRICS
         try:
             with path.open("r+b") as file:
@@ -202,7 +179,3 @@ class RunDirectory:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, which marks the run as finished."""
         write_json(self.path / SUMMARY, summary)
-
-
-def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False) + "\n"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distbp.config import SETTINGS
 from distbp.errors import RunError
 from distbp.files import read_json
-from distbp.runs.directory import CHECKPOINTS, CONFIG, METRICS, SUMMARY, read_metrics, state_of
+from distbp.runs.directory import CHECKPOINTS, CONFIG, state_of
+from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary
 
 _SETTINGS_OF_A_RUN = {"hidden", "batch_size", "shards", "optimizer", "seed"}
 _DEEPEST = 3
@@ -34,6 +35,8 @@ class FoundRun:
     settings: Mapping[str, Any]
     last: Mapping[str, Any]
     """The summary of a finished run, else the last epoch's record."""
+    damage: str = ""
+    """Why it is ``broken``."""
 
     @property
     def strangers(self) -> list[str]:
@@ -50,7 +53,7 @@ def find_runs(folder: Path) -> list[FoundRun]:
 
 def _walk(folder: Path, found: list[FoundRun], depth: int) -> None:
     with suppress(OSError):
-        if (folder / CONFIG).is_file():
+        if (folder / CONFIG).exists():
             run = read_run(folder)
             if run is not None:
                 found.append(run)
@@ -65,20 +68,15 @@ def read_run(path: Path) -> FoundRun | None:
     """Return the run in this directory; None if its config.json is none of distbp's."""
     began = (path / CONFIG).stat().st_mtime
     try:
-        settings = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        settings = read_json(path / CONFIG, SETTINGS)
+    except RunError as error:
         is_ours = (path / CHECKPOINTS).is_dir() and (path / METRICS).is_file()
-        return FoundRun(path, began, "broken", {}, {}) if is_ours else None
-    if not isinstance(settings, dict) or not settings.keys() >= _SETTINGS_OF_A_RUN:
+        return FoundRun(path, began, "broken", {}, {}, str(error)) if is_ours else None
+    if not settings.keys() >= _SETTINGS_OF_A_RUN:
         return None
     try:
         state = state_of(path)
-        last = read_json(path / SUMMARY) if state == "finished" else _last(read_metrics(path))
-    except RunError:
-        return FoundRun(path, began, "broken", settings, {})
+        last = read_summary(path) if state == "finished" else next(reversed(read_metrics(path)), {})
+    except RunError as error:
+        return FoundRun(path, began, "broken", settings, {}, str(error))
     return FoundRun(path, began, state, settings, last)
-
-
-def _last(records: list[Any]) -> Mapping[str, Any]:
-    """Return the last record that is one, whatever somebody may have written behind it."""
-    return next((record for record in reversed(records) if isinstance(record, dict)), {})

@@ -1,7 +1,8 @@
 """The log of a run's steps: what came out of each, and a hash of every layer after it.
 
 The file begins with a line of JSON (the format, the number of layers, the hashes of the initial parameters); then comes
-a record of fixed size for each step, little-endian.
+a record of fixed size for each step, little-endian, whose last field is the CRC-32 of the line and of all records up to
+there without their own. Format 1, which is still read, has no such field.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
@@ -17,9 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
+from distbp.files import cannot_be_read, never_waiting, open_regular
+from distbp.json_text import Unexpected, list_of, of_format, parse, record, whole
 
 NAME = "steps.bin"
-_FORMAT = 1
+_FORMAT, _WITHOUT_SUM = 2, 1
+_LONGEST_LINE = 1 << 20
+_RECORDS_AT_ONCE = 1 << 16
+_HEADER = record(
+    {"format": of_format(_WITHOUT_SUM, _FORMAT), "layers": whole(1), "initial": list_of(whole(0, 2**64 - 1))}
+)
 _MOST_UNWRITTEN = 1 << 22
 """Bytes after which the log is written also between checkpoints."""
 
@@ -46,6 +55,8 @@ class Steps(NamedTuple):
     """The hashes of the layers' initial parameters."""
     records: NDArray[Any]
     """Fields step, rows, right, cost, and layers of shape (L,)."""
+    has_sum: bool = True
+    """Whether the log carries a sum; those that were written before do not."""
 
 
 class StepLog:
@@ -53,9 +64,10 @@ class StepLog:
 
     def __init__(self, folder: Path, initial: tuple[int, ...], note: Callable[[str], None]) -> None:
         """Begin the log of a run; ``initial`` are the hashes of its layers' initial parameters."""
-        self._open(folder, len(initial), note)
-        header = json.dumps({"format": _FORMAT, "layers": len(initial), "initial": initial})
-        self._unwritten += header.encode() + b"\n"
+        self._open(folder, len(initial), True, note)
+        header = json.dumps({"format": _FORMAT, "layers": len(initial), "initial": initial}).encode() + b"\n"
+        self._unwritten.extend(header)
+        self._sum = zlib.crc32(header)
         self._path.unlink(missing_ok=True)
         self.flush()
 
@@ -67,34 +79,43 @@ class StepLog:
         on with.
         """
         log = cls.__new__(cls)
+        log._open(folder, 0, False, note)
+        log._failed = True
+        path = folder / NAME
         try:
-            header, body = _read(folder / NAME)
+            found = _read(path, steps)
         except RunError as error:
-            log._open(folder, 0, note)
-            log._failed = True
             note(f"{error}; the run goes on without it")
             return log
-        size = _size(header["layers"])
-        log._open(folder, header["layers"], note)
-        if len(body) < steps * size:
+        if len(found.records) < steps:
+            note(f"{path} holds {len(found.records)} steps of {steps}; the run goes on without it")
+            return log
+        log._open(folder, len(found.initial), found.has_sum, note)
+        log._sum = found.sum
+        try:
+            os.truncate(path, found.end)
+        except OSError as error:
             log._failed = True
-            note(f"{folder / NAME} holds {len(body) // size} steps of {steps}; the run goes on without it")
-        else:
-            os.truncate(folder / NAME, (folder / NAME).stat().st_size - len(body) + steps * size)
+            note(f"{path} cannot be written: {error.strerror}; the run goes on without it")
         return log
 
-    def _open(self, folder: Path, layers: int, note: Callable[[str], None]) -> None:
+    def _open(self, folder: Path, layers: int, has_sum: bool, note: Callable[[str], None]) -> None:
         self._path = folder / NAME
         self._note = note
-        self._pack = struct.Struct(_form(layers)).pack
-        self._unwritten = bytearray()
+        self._pack = struct.Struct(f"<qqqd{layers}Q").pack
+        self._has_sum, self._sum = has_sum, 0
+        self._unwritten: bytearray = bytearray()
         self._failed = False
 
     def append(self, step: Step) -> None:
         """Log a step."""
         if self._failed:
             return
-        self._unwritten += self._pack(step.step, step.rows, step.right, step.cost, *step.layers)
+        packed = self._pack(step.step, step.rows, step.right, step.cost, *step.layers)
+        self._unwritten += packed
+        if self._has_sum:
+            self._sum = zlib.crc32(packed, self._sum)
+            self._unwritten += self._sum.to_bytes(4, "little")
         if len(self._unwritten) > _MOST_UNWRITTEN:
             self.flush()
 
@@ -102,7 +123,7 @@ class StepLog:
         """Write what was logged."""
         if not self._failed:
             try:
-                with self._path.open("ab") as file:
+                with open(self._path, "ab", opener=never_waiting) as file:
                     whole = file.tell()
                     try:
                         file.write(self._unwritten)
@@ -122,31 +143,69 @@ def read_steps(folder: Path) -> Steps:
     Raises:
         RunError: there is none, or it is damaged.
     """
-    header, body = _read(folder / NAME)
-    layers = header["layers"]
-    kind = np.dtype([("step", "<i8"), ("rows", "<i8"), ("right", "<i8"), ("cost", "<f8"), ("layers", "<u8", (layers,))])
-    records = np.frombuffer(body, kind, len(body) // kind.itemsize)
-    if not np.array_equal(records["step"], np.arange(len(records))):
-        raise RunError(f"{folder / NAME} is damaged: its steps are not counted from 0")
-    return Steps(tuple(header["initial"]), records)
+    found = _read(folder / NAME)
+    return Steps(found.initial, found.records[list(_FIELDS)], found.has_sum)
 
 
-def _form(layers: int) -> str:
-    return f"<qqqd{layers}Q"
+class _Read(NamedTuple):
+    initial: tuple[int, ...]
+    records: NDArray[Any]
+    has_sum: bool
+    sum: int
+    """The CRC-32 up to the last record."""
+    end: int
+    """Where the last record ends in the file."""
 
 
-def _size(layers: int) -> int:
-    return struct.calcsize(_form(layers))
-
-
-def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+def _read(path: Path, most: int | None = None) -> _Read:
+    """Read the first ``most`` records, or all; piece by piece, so that a damaged file of any size is soon given up."""
     try:
-        line, _, body = path.read_bytes().partition(b"\n")
-        header = json.loads(line)
-        if header["format"] != _FORMAT or header["layers"] != len(header["initial"]):
-            raise ValueError("its first line is of another format")
+        with open_regular(path) as file:
+            line = file.readline(_LONGEST_LINE)
+            header = parse(line)
+            _HEADER(header, "")
+            if header["layers"] != len(header["initial"]) or not line.endswith(b"\n"):
+                raise Unexpected("its first line is of another format")
+            has_sum = header["format"] == _FORMAT
+            kind = _kind(header["layers"], has_sum)
+            running, found, count = zlib.crc32(line), [np.empty(0, kind)], 0
+            while most is None or count < most:
+                wanted = _RECORDS_AT_ONCE if most is None else min(_RECORDS_AT_ONCE, most - count)
+                content = file.read(wanted * kind.itemsize)
+                records = np.frombuffer(content, kind, len(content) // kind.itemsize)
+                if not np.array_equal(records["step"], np.arange(count, count + len(records))):
+                    raise Unexpected("its steps are not counted from 0")
+                if has_sum:
+                    running = _checked(content, records, running)
+                found.append(records)
+                count += len(records)
+                if len(records) < wanted:
+                    break
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+        raise cannot_be_read(path, error) from error
+    except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    return header, body
+    return _Read(tuple(header["initial"]), np.concatenate(found), has_sum, running, len(line) + count * kind.itemsize)
+
+
+_FIELDS = ("step", "rows", "right", "cost", "layers")
+
+
+def _kind(layers: int, has_sum: bool) -> np.dtype[Any]:
+    types = ("<i8", "<i8", "<i8", "<f8", f"({layers},)<u8")
+    fields = list(zip(_FIELDS, types, strict=True))
+    return np.dtype([*fields, ("sum", "<u4")] if has_sum else fields)
+
+
+def _checked(content: bytes, records: NDArray[Any], running: int) -> int:
+    """Return the sum after these records.
+
+    Raises:
+        Unexpected: the file holds another one behind one of them.
+    """
+    size, view = records.dtype.itemsize, memoryview(content)
+    for index, expected in enumerate(records["sum"].tolist()):
+        running = zlib.crc32(view[index * size : (index + 1) * size - 4], running)
+        if running != expected:
+            raise Unexpected(f"the sum of step {records['step'][index]} is not that of what it holds")
+    return running

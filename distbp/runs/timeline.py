@@ -8,7 +8,7 @@ Every line has a ``kind``, and ``time`` in seconds since 1970:
 - ``recovery``: ``step``, and ``text``: who was lost, and why;
 - ``ended``: ``step``, ``how`` (finished, interrupted or failed) and ``text``.
 
-A process that was killed leaves no end; when the run is resumed, another beginning follows.
+A process that was killed leaves no end; when the run is resumed, another beginning follows. Each line carries a sum.
 """
 
 from __future__ import annotations
@@ -23,7 +23,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distbp.errors import RunError
+from distbp.files import never_waiting, read_lines
+from distbp.json_text import (
+    Unexpected,
+    anything,
+    list_of,
+    names_to,
+    number,
+    one_of,
+    parse,
+    record,
+    sealed,
+    text,
+    unsealed,
+    whole,
+)  # fmt: skip
 from distbp.version import __version__
 
 NAME = "timeline.jsonl"
@@ -68,9 +82,9 @@ class Timeline:
     def _write(self, kind: str, **told: Any) -> None:
         if self._failed:
             return
-        line = json.dumps({"kind": kind, "time": self._time(time.perf_counter()), **told}, allow_nan=False)
+        line = json.dumps(sealed({"kind": kind, "time": self._time(time.perf_counter()), **told}), allow_nan=False)
         try:
-            with self._path.open(self._mode, encoding="utf-8") as file:
+            with open(self._path, self._mode, encoding="utf-8", opener=never_waiting) as file:
                 # a process that was killed may have left half a line
                 file.write(f"\n{line}\n" if kind == "began" and self._mode == "a" else f"{line}\n")
             self._mode = "a"
@@ -79,23 +93,36 @@ class Timeline:
             self._note(f"{self._path} cannot be written: {error.strerror}; the run goes on without it")
 
 
+_LINE = record(
+    {"kind": one_of("began", "epoch", "recovery", "ended"), "time": number(0)},
+    {
+        "step": whole(),
+        "sizes": list_of(whole(1)),
+        "environment": names_to(anything),
+        "epoch": whole(1),
+        "began": number(0),
+        "seconds": number(0),
+        "computing": names_to(number(0)),
+        "serving": number(0),
+        "how": one_of("finished", "interrupted", "failed"),
+        "text": text(),
+    },
+)
+
+
 def read_timeline(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's timeline; those that were not written whole, or are no records, are left out.
+    """Return the lines of a run's timeline; those that were not written whole, or are damaged, are left out.
 
     Raises:
         RunError: the file cannot be read; one that is missing counts as empty.
     """
     path = folder / NAME
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
-    records = []
-    for line in text.splitlines():
-        with suppress(ValueError):
-            record = json.loads(line)
-            if isinstance(record, dict) and isinstance(record.get("kind"), str):
-                records.append(record)
+    records: list[dict[str, Any]] = []
+    for line in read_lines(path) if path.exists() else ():
+        with suppress(Unexpected):
+            told, _ = unsealed(parse(line))
+            _LINE(told, "")
+            records.append(told)
     return records
 
 

@@ -1,5 +1,6 @@
 """A user's mistake: one line on stderr, the right exit code, nothing begun."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,3 +126,28 @@ def test_settings_files_that_are_wrong(say: Say, tmp_path: Path) -> None:
         (tmp_path / "s.toml").write_text(text)
         code, line = say("train", "digits", "--config", "s.toml")
         assert (code, told in line) == (2, True), line
+
+
+@pytest.mark.parametrize("kind", ["pipe", "zero", "folder", "long", "deep"])
+def test_settings_files_of_other_kinds(say: Say, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "s.toml"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "long":
+        path.write_bytes(b"#" * (1 << 21))
+    else:
+        path.write_text("hidden = " + "[" * 100_000)
+    code, line = say("train", "digits", "--config", "s.toml")
+    assert (code, "s.toml" in line, len(line) < 300) == (2, True, True), line
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--lr", "--hidden", "--workers", "--target", "--address"])
+@pytest.mark.parametrize("digits", [401, 5000])
+def test_numbers_of_many_digits(say: Say, option: str, digits: int) -> None:
+    code, line = say("train", "digits", option, "1" + "0" * (digits - 1))
+    assert code in (1, 2)
+    assert len(line) < 2100

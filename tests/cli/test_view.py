@@ -15,6 +15,7 @@ from distbp.config import Config
 from distbp.nn.structure import Structure
 from distbp.parallel.records import StepRecord, WorkerRecord
 from distbp.parallel.shards import Span
+from distbp.runs.records import read_metrics
 
 RUN = ["train", "digits", "--workers", "0", "--epochs", "400", "--run-dir", "run"]
 
@@ -91,7 +92,7 @@ def test_json_and_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["epoch"] for record in records] == [1, 2, 3]
-    assert out == (tmp_path / "a" / "metrics.jsonl").read_text()
+    assert records == read_metrics(tmp_path / "a")
     assert "epoch 3/3" in err
     assert "test accuracy 0." in err
     assert run([*common, "--quiet", "--run-dir", str(tmp_path / "b")], 0.0) == 0

@@ -15,6 +15,7 @@ from distbp.errors import Interrupted
 from distbp.report import told_of, watch
 from distbp.report.command import command_of
 from distbp.report.page import page_of
+from distbp.runs.records import line_of, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +79,21 @@ def test_an_older_run_has_no_timeline(run):
 
 
 def test_costs_that_are_no_numbers_leave_gaps(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    lines[1]["test_cost"] = None
-    (run / "metrics.jsonl").write_text("\n".join(json.dumps(line).replace("0.", 'NaN, "x": 0.', 1) for line in lines))
-    assert tell(run)["curves"]["epoch"] == [1, 2, 3]
+    records = read_metrics(run)
+    records[1]["test_cost"] = None
+    (run / "metrics.jsonl").write_text("".join(map(line_of, records)))
+    curves = tell(run)["curves"]
+    assert curves["epoch"] == [1, 2, 3]
+    assert [cost is None for cost in curves["test_cost"]] == [False, True, False]
+
+
+def test_records_up_to_a_damaged_one_are_shown(run):
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    lines[1] = lines[1].replace('"epoch": 2', '"epoch": 3')
+    (run / "metrics.jsonl").write_text("".join(lines))
+    told = tell(run)
+    assert told["curves"]["epoch"] == [1]
+    assert "metrics.jsonl cannot be read: line 2" in told["notes"][0]
 
 
 def test_data_that_are_gone_or_changed_are_told(tmp_path):

@@ -1,13 +1,13 @@
 import hashlib
-import json
 import struct
 
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import write_tensors
+from distbp.files import read_json, write_json
 from distbp.network import Network
 from distbp.runs.model import load_model, save_model, weights_sha256
+from distbp.tensor_files import write_tensors
 
 FILES = ("model.json", "model.safetensors")
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -22,8 +22,7 @@ def saved(tmp_path):
 
 
 def replace_in(folder, **changed):
-    described = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(described | changed))
+    write_json(folder / "model.json", read_json(folder / "model.json") | changed)
 
 
 @dtypes
@@ -135,11 +134,11 @@ def test_weights_that_are_not_of_a_known_type_are_refused(dtype, saved):
         Network.load(folder)
 
 
-@pytest.mark.parametrize(("found", "message"), [({"format": 2}, "format 2"), ({"format": None}, "format None")])
+@pytest.mark.parametrize(("found", "message"), [({"format": 2}, "format 2"), ({"format": None}, "format null")])
 def test_model_of_another_format_is_refused(found, message, saved):
     folder, _ = saved
     replace_in(folder, **found)
-    with pytest.raises(RunError, match=f"model.json is of {message}, this version reads 1"):
+    with pytest.raises(RunError, match=f"model.json cannot be read: found {message}, this version of distbp reads 1"):
         Network.load(folder)
 
 

@@ -1,15 +1,16 @@
-import json
 from pathlib import Path
 
 import pytest
 
 from distbp.errors import RunError, UsageError
-from distbp.runs.directory import RunDirectory, check_unused, default_run_directory, read_metrics
+from distbp.files import read_json
+from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
+from distbp.runs.records import read_metrics
 
 
 def test_new_run_directory_holds_the_settings(tmp_path):
     RunDirectory(tmp_path / "runs" / "one", {"seed": 3}, print)
-    assert json.loads((tmp_path / "runs" / "one" / "config.json").read_text()) == {"seed": 3}
+    assert read_json(tmp_path / "runs" / "one" / "config.json") == {"seed": 3}
     assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
 
 
@@ -17,8 +18,7 @@ def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
     directory = RunDirectory(tmp_path / "one", {}, print)
     for epoch in (1, 2):
         directory.write_metrics({"epoch": epoch})
-        lines = (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
-        assert [json.loads(line) for line in lines] == [{"epoch": n} for n in range(1, epoch + 1)]
+        assert read_metrics(tmp_path / "one") == [{"epoch": n} for n in range(1, epoch + 1)]
 
 
 def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
@@ -31,7 +31,7 @@ def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
     again = RunDirectory.again(tmp_path, {"workers": 2}, 2, print)
     again.write_metrics({"epoch": 3, "again": True})
     assert read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
-    assert json.loads((tmp_path / "config.json").read_text()) == {"workers": 2}
+    assert read_json(tmp_path / "config.json") == {"workers": 2}
 
 
 def test_records_that_cannot_be_written_are_said_once_and_written_when_they_can(tmp_path):
@@ -49,7 +49,7 @@ def test_records_that_cannot_be_written_are_said_once_and_written_when_they_can(
 
 def test_summary_is_written(tmp_path):
     RunDirectory(tmp_path / "one", {}, print).write_summary({"steps": 5})
-    assert json.loads((tmp_path / "one" / "summary.json").read_text()) == {"steps": 5}
+    assert read_json(tmp_path / "one" / "summary.json") == {"steps": 5}
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])

@@ -26,7 +26,8 @@ def log(folder, steps):
 
 def test_a_log_comes_back_as_it_went(tmp_path):
     log(tmp_path, 10)
-    initial, records = read_steps(tmp_path)
+    initial, records, has_sum = read_steps(tmp_path)
+    assert has_sum
     assert initial == INITIAL
     assert records["step"].tolist() == list(range(10))
     assert records["cost"].tolist() == [step / 3 for step in range(10)]
@@ -59,10 +60,55 @@ def test_a_log_that_ends_too_early_is_said_and_left_alone(tmp_path):
     assert (tmp_path / "steps.bin").read_bytes() == whole
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\n", b"\xff\n", b'{"format": 2, "layers": 0, "initial": []}\n'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n", b"[" * 100_000, b"\xff\n", b'{"format": 2, "layers": 0, "initial": []}\n']
+)
 def test_a_damaged_beginning_is_refused(tmp_path, content):
     (tmp_path / "steps.bin").write_bytes(content)
     with pytest.raises(RunError, match=r"steps.bin is damaged"):
+        read_steps(tmp_path)
+
+
+def test_every_flipped_bit_is_found(tmp_path):
+    path = log(tmp_path, 4)
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(RunError, match=r"steps\.bin"):
+            read_steps(tmp_path)
+
+
+def without_sums(path):
+    """Write the log as it was before its records carried a sum."""
+    line, _, body = path.read_bytes().partition(b"\n")
+    size = len(body) // 10
+    path.write_bytes(
+        line.replace(b'"format": 2', b'"format": 1')
+        + b"\n"
+        + b"".join(body[start : start + size - 4] for start in range(0, len(body), size))
+    )
+
+
+def test_a_log_of_before_is_read_and_gone_on_with(tmp_path):
+    without_sums(log(tmp_path, 10))
+    before = read_steps(tmp_path)
+    assert not before.has_sum
+    assert len(before.records) == 10
+    again = StepLog.again(tmp_path, 7, pytest.fail)
+    for step in range(7, 10):
+        again.append(record(step))
+    again.flush()
+    for name in before.records.dtype.names:
+        assert (read_steps(tmp_path).records[name] == before.records[name]).all()
+
+
+def test_a_log_that_ends_in_a_hole_of_any_size_is_soon_given_up(tmp_path):
+    path = log(tmp_path, 10)
+    with path.open("ab") as file:
+        file.truncate(30 << 30)
+    with pytest.raises(RunError, match="not counted from 0"):
         read_steps(tmp_path)
 
 

@@ -63,5 +63,5 @@ def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
 
 
 def test_lines_that_are_no_records_are_left_out(tmp_path):
-    (tmp_path / NAME).write_text('3\n[]\n{"kind": 4}\nnull\n{"kind": "epoch"}\n{"kin' + json.dumps("x"))
-    assert read_timeline(tmp_path) == [{"kind": "epoch"}]
+    (tmp_path / NAME).write_text('3\n[]\n{"kind": 4}\nnull\n{"kind": "epoch", "time": 1}\n{"kin' + json.dumps("x"))
+    assert read_timeline(tmp_path) == [{"kind": "epoch", "time": 1}]

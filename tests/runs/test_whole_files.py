@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import read_json, read_tensors, write_json, write_tensors, written_whole
+from distbp.files import read_json, write_json, written_whole
+from distbp.tensor_files import read_tensors, write_tensors
 
 
 def names(folder):

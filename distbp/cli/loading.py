@@ -1,0 +1,24 @@
+"""The network of a run, for the commands that only look at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distbp.network import Network
+
+
+def load_network(run: Path) -> Network:
+    """Read the network of a run, and say so where its files carry no sums.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    from distbp.cli.progress import say
+    from distbp.network import Network
+
+    network = Network.load(run)
+    if not network.has_sums:
+        say(f"the model in {run} carries no sums, as it was written by an earlier version: damage may not be noticed")
+    return network

@@ -1,0 +1,81 @@
+"""What config.json holds: a run's settings, and beside them the data, the arithmetic and the sums of what decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config
+from distbp.json_text import (
+    Check,
+    anything,
+    either,
+    flag,
+    list_of,
+    names_to,
+    number,
+    or_null,
+    record,
+    sum_of,
+    text,
+    whole,
+)  # fmt: skip
+
+BESIDE_THE_SETTINGS = ("data", "data_sha256", "arithmetic")
+"""What config.json holds beside the settings."""
+
+_WHOLE = whole(-(2**63), 2**64 - 1)
+_PATH = text(is_path=True)
+_BY_TYPE: Mapping[str, Check] = {
+    "int": _WHOLE,
+    "float": number(),
+    "bool": flag,
+    "str": text(),
+    "int | str": either(_WHOLE, text(), expected="a whole number or text"),
+    "str | int": either(_WHOLE, text(), expected="a whole number or text"),
+    "tuple[int, ...]": list_of(whole(1)),
+    "tuple[str, ...]": list_of(either(_WHOLE, text(), expected="a whole number or text")),
+}
+"""How a setting of this type is written."""
+_NAME = or_null(text())
+_OTHERS: Mapping[str, Check] = {
+    "activation": either(text(), list_of(text()), expected="a name or a list of names"),
+    "output": _NAME,
+    "cost": _NAME,
+    "optimizer": text(),
+    "schedule": text(),
+    "class_weights": or_null(either(text(), names_to(number(0)), expected="balanced or an object")),
+    "test_file": or_null(_PATH),
+    "data": list_of(_PATH),
+    "data_sha256": text(),
+    "arithmetic": names_to(either(text(), list_of(text()), expected="text or a list of texts")),
+}
+
+
+def _check_of(annotation: str) -> Check:
+    kind = annotation.removesuffix(" | None")
+    check = _BY_TYPE.get(kind, anything)
+    return check if kind == annotation else or_null(check)
+
+
+SETTINGS: Check = record({}, {**{field.name: _check_of(str(field.type)) for field in fields(Config)}, **_OTHERS})
+"""What config.json may hold; that it is all there, and within its ranges, :class:`Config` checks."""
+
+
+_DEFAULTS = {field.name: json.loads(json.dumps(field.default)) for field in fields(Config)}
+
+
+def deciding_sha256(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what in config.json decides the result: not where the data are or who computes.
+
+    What is as it would be by default does not count, so that a setting that a later version adds changes nothing.
+    """
+    told = json.loads(json.dumps(settings))
+    not_deciding = NEVER_CHANGES_THE_RESULT | {"data"}
+    return sum_of({
+        name: each
+        for name, each in told.items()
+        if name not in not_deciding and (name not in _DEFAULTS or each != _DEFAULTS[name])
+    })  # fmt: skip

@@ -1,0 +1,288 @@
+"""JSON as distbp keeps it: parsed within limits, sealed by a sum over its content, checked against what is expected.
+
+A check is a function of a value and its place in the file, such as ``columns[2].name``. Checks are put together as the
+content is: ``record({"sizes": list_of(whole(least=1)), "cost": text()})``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Check = Callable[[Any, str], None]
+
+SUM = "content_sha256"
+"""The name under which an object holds the sum over the rest of it."""
+_DEEPEST = 32
+_LONGEST_WHOLE, _LONGEST_NUMBER = 21, 100
+_MOST_SHOWN = 100
+MOST_WHOLE = 2**53
+"""Up to here a whole number is the same in every program that reads JSON."""
+
+
+class Unexpected(ValueError):
+    """A text is no JSON within the limits, or does not hold what is expected; one short line."""
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message shows it, in at most a hundred characters.
+
+    >>> shown("a" * 5000)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…' of 5,000 characters"
+    >>> shown([1, 2, 3]), shown(None)
+    ('a list', 'null')
+    """
+    if isinstance(value, str):
+        if len(value) <= _MOST_SHOWN // 2 + 5:
+            return ascii(value) if not value.isprintable() else repr(value)
+        return f"{ascii(value[: _MOST_SHOWN // 2 + 5])[:-1]}…' of {len(value):,} characters"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, Mapping):
+        return "an object"
+    whole = json.dumps(value)
+    return whole if len(whole) <= _MOST_SHOWN else f"{whole[:_MOST_SHOWN]}…"
+
+
+def parse(content: bytes | str, only_finite: bool = True) -> Any:
+    """Return the value of a JSON text; without ``only_finite`` with what Python adds to JSON, infinities and NaN.
+
+    Raises:
+        Unexpected: it is not UTF-8 or no JSON, or is nested too deep, holds a name twice, or a number that no 64 bits
+            hold.
+    """
+    try:
+        text_ = content.decode("utf-8") if isinstance(content, bytes) else content
+        value = json.loads(
+            text_, object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite,
+            parse_constant=_no_constant if only_finite else float,
+        )  # fmt: skip
+    except Unexpected:
+        raise
+    except RecursionError:
+        raise Unexpected(f"found values nested more than {_DEEPEST} deep") from None
+    except ValueError as error:
+        raise Unexpected(str(error)) from error
+    _check_depth(value)
+    return value
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise Unexpected(f"found the name {shown(twice)} twice in one object, expected each once")
+    return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _LONGEST_WHOLE:
+        raise Unexpected(f"found a number of {len(digits):,} digits, expected at most 20")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
+    if not math.isfinite(value):
+        raise Unexpected(f"found the number {digits[:40]}, expected one that 64 bits hold")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise Unexpected(f"found {name}, expected a finite number")
+
+
+def _check_depth(value: Any) -> None:
+    """Walk the value level by level, so that what is nested deep ends in a line, here and wherever it is used."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise Unexpected(f"found values nested more than {_DEEPEST} deep")
+
+
+def sum_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over an object's meaning: blanks and the order of names do not count."""
+    as_read = json.loads(json.dumps(content, allow_nan=False))
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object with the sum over it."""
+    return {**content, SUM: sum_of(content)}
+
+
+def unsealed(content: Any) -> tuple[dict[str, Any], bool]:
+    """Return an object without its sum, and whether it had one.
+
+    Raises:
+        Unexpected: it is no object, or the sum is another one.
+    """
+    if not isinstance(content, dict):
+        raise Unexpected(f"found {shown(content)}, expected a JSON object")
+    if SUM not in content:
+        return content, False
+    rest = {name: value for name, value in content.items() if name != SUM}
+    if sum_of(rest) != content[SUM]:
+        raise Unexpected(f"it is damaged, or was changed by hand: its {SUM} is not that of what it holds")
+    return rest, True
+
+
+def _refuse(value: Any, place: str, expected: str) -> Unexpected:
+    return Unexpected(f"{f'{place}: ' if place else ''}found {shown(value)}, expected {expected}")
+
+
+def whole(least: int = 0, most: int = MOST_WHOLE) -> Check:
+    """Expect a whole number within these bounds."""
+
+    def check(value: Any, place: str) -> None:
+        if type(value) is not int or not least <= value <= most:
+            raise _refuse(value, place, f"a whole number from {least} to {most}")
+
+    return check
+
+
+def number(least: float = -math.inf, most: float = math.inf) -> Check:
+    """Expect a number within these bounds, whole or not."""
+
+    def check(value: Any, place: str) -> None:
+        if type(value) not in (int, float) or value < least or value > most:
+            bounds = "" if math.isinf(least) and math.isinf(most) else f" from {least:g} to {most:g}"
+            raise _refuse(value, place, f"a number{bounds}")
+
+    return check
+
+
+def above_0(value: Any, place: str) -> None:
+    """Expect a number above 0."""
+    if type(value) not in (int, float) or not value > 0:
+        raise _refuse(value, place, "a number above 0")
+
+
+def text(longest: int = 100_000, is_path: bool = False) -> Check:
+    """Expect text of at most so many characters that UTF-8 can hold, as all but paths must."""
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, str) or len(value) > longest:
+            raise _refuse(value, place, f"text of at most {longest:,} characters")
+        if not value.isascii() and not is_path:
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise _refuse(value, place, "text that UTF-8 can hold") from None
+
+    return check
+
+
+def flag(value: Any, place: str) -> None:
+    """Expect true or false."""
+    if not isinstance(value, bool):
+        raise _refuse(value, place, "true or false")
+
+
+def anything(value: Any, place: str) -> None:
+    """Expect nothing."""
+
+
+def one_of(*values: str) -> Check:
+    """Expect one of these texts."""
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, str) or value not in values:
+            raise _refuse(value, place, f"one of {', '.join(values)}")
+
+    return check
+
+
+def of_format(*known: int) -> Check:
+    """Expect one of the format numbers that this version reads."""
+
+    def check(value: Any, place: str) -> None:
+        if type(value) is not int or value not in known:
+            raise Unexpected(f"found {place} {shown(value)}, this version of distbp reads {', '.join(map(str, known))}")
+
+    return check
+
+
+def either(*checks: Check, expected: str) -> Check:
+    """Expect what one of the checks does; ``expected`` names it."""
+
+    def check(value: Any, place: str) -> None:
+        for each in checks:
+            try:
+                return each(value, place)
+            except Unexpected:
+                continue
+        raise _refuse(value, place, expected)
+
+    return check
+
+
+def or_null(inner: Check) -> Check:
+    """Expect null, or what ``inner`` does."""
+
+    def check(value: Any, place: str) -> None:
+        if value is not None:
+            inner(value, place)
+
+    return check
+
+
+def list_of(inner: Check, least: int = 0) -> Check:
+    """Expect a list of at least so many values, each as ``inner`` does."""
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, list) or len(value) < least:
+            raise _refuse(value, place, f"a list of at least {least}" if least else "a list")
+        for index, each in enumerate(value):
+            inner(each, f"{place}[{index}]")
+
+    return check
+
+
+def names_to(inner: Check) -> Check:
+    """Expect an object with any names, whose values are as ``inner`` expects."""
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, dict):
+            raise _refuse(value, place, "an object")
+        for name, each in value.items():
+            inner(each, f"{place}.{shown(name)[1:-1]}" if place else shown(name)[1:-1])
+
+    return check
+
+
+def record(fields: Mapping[str, Check], optional: Mapping[str, Check] | None = None, is_open: bool = True) -> Check:
+    """Expect an object with these fields, perhaps some of the ``optional`` ones, and others only if it ``is_open``."""
+    known: dict[str, Check] = {**fields, **(optional or {})}
+
+    def check(value: Any, place: str) -> None:
+        if not isinstance(value, dict):
+            raise _refuse(value, place, "an object")
+        inside = f"{place}." if place else ""
+        for name in fields:
+            if name not in value:
+                raise Unexpected(f"{inside}{name}: found nothing, expected a value")
+        for name, each in value.items():
+            if name in known:
+                known[name](each, f"{inside}{name}")
+            elif not is_open:
+                raise Unexpected(f"{place + ': ' if place else ''}found the name {shown(name)}, expected {_few(known)}")
+
+    return check
+
+
+def _few(names: Sequence[str] | Mapping[str, Any]) -> str:
+    known = list(names)
+    return ", ".join(known[:8]) + (" .." if len(known) > 8 else "")

@@ -1,0 +1,145 @@
+"""A run's records: a line of metrics.jsonl for each epoch, and summary.json at its end; each with a sum over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distbp.errors import RunError
+from distbp.files import cannot_be_read, read_json, read_lines
+from distbp.json_text import (
+    Unexpected,
+    list_of,
+    names_to,
+    number,
+    one_of,
+    or_null,
+    parse,
+    record,
+    sealed,
+    text,
+    unsealed,
+    whole,
+)  # fmt: skip
+
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+_MOST_SUMMARY = 1 << 20
+
+_SCORES = {
+    f"{part}_{name}": or_null(number())
+    for part in ("train", "test", "validation")
+    for name in ("cost", "accuracy", "rmse", "r2")
+}
+_FINDING = record({"kind": one_of("vanishing", "exploding", "saturated", "dead"), "layer": whole(1), "text": text()})
+_EPOCH = record(
+    {"epoch": whole(1)},
+    {
+        **_SCORES,
+        "steps": whole(),
+        "seconds": number(0),
+        "samples_per_second": or_null(number(0)),
+        "lr": or_null(number(0)),
+        "noise_scale": or_null(number()),
+        "layers": list_of(names_to(or_null(number()))),
+        "findings": list_of(_FINDING),
+    },
+)
+_BASELINES = {f"{model}_{name}": each for model in ("constant", "linear") for name, each in _SCORES.items()}
+_COUNTS = ("epochs", "best_epoch", "steps", "workers", "shards", "threads", "recoveries")
+_SPEEDS = ("samples_per_second", "step_ms", "wall_seconds")
+_SUMMARY = record(
+    {},
+    {
+        **_SCORES,
+        **_BASELINES,
+        **dict.fromkeys(_COUNTS, whole()),
+        **dict.fromkeys(_SPEEDS, or_null(number(0))),
+        "seed": whole(0, 2**64 - 1),
+        "weights_sha256": text(64),
+    },
+)
+
+
+class Metrics(NamedTuple):
+    """The records of a run's epochs."""
+
+    records: list[dict[str, Any]]
+    has_sums: bool
+    """Whether they carried sums; those that were written before do not."""
+    damage: RunError | None
+    """Why what stands behind them cannot be read."""
+
+
+def line_of(told: Mapping[str, Any]) -> str:
+    """Return a record as a line of metrics.jsonl."""
+    return json.dumps(sealed(told), allow_nan=False) + "\n"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out.
+
+    Raises:
+        RunError: the file cannot be read, or is damaged; one that is missing counts as empty.
+    """
+    found = metrics_so_far(folder)
+    if found.damage is not None:
+        raise found.damage
+    return found.records
+
+
+def metrics_so_far(folder: Path) -> Metrics:
+    """Return the records up to the first that is damaged."""
+    path = folder / METRICS
+    records: list[dict[str, Any]] = []
+    have_sums = True
+    if not path.exists():
+        return Metrics([], True, None)
+    try:
+        for number_, line in enumerate(read_lines(path), start=1):
+            try:
+                told, has_sum = unsealed(parse(line))
+                _EPOCH(told, "")
+                if records and has_sum != have_sums:
+                    raise Unexpected("found a sum in some records, expected it in all of them")
+            except Unexpected as error:
+                if not line.endswith(b"\n"):
+                    break
+                raise cannot_be_read(path, Unexpected(f"line {number_}: {error}")) from error
+            have_sums = has_sum
+            records.append(told)
+    except RunError as error:
+        return Metrics(records, have_sums, error)
+    return Metrics(records, have_sums, None)
+
+
+def history_of(folder: Path, epochs: int, decides: bool, has_validation: bool) -> list[dict[str, Any]]:
+    """Return the records of a run's first ``epochs`` epochs to go on with; or fewer, unless the run decides by them.
+
+    Raises:
+        RunError: the file is damaged, or lacks what the run decides by.
+    """
+    path, records = folder / METRICS, read_metrics(folder)[:epochs]
+    needed = {"steps", "seconds", "train_cost", *(("validation_cost",) if has_validation else ())}
+    for place, told in enumerate(records, start=1):
+        if told["epoch"] != place or not needed <= told.keys():
+            found = f"found epoch {told['epoch']} with {len(told)} names"
+            expected = f"expected epoch {place} with {', '.join(sorted(needed))}"
+            raise RunError(f"{path} cannot be read: line {place}: {found}, {expected}")
+    if decides and len(records) < epochs:
+        raise RunError(
+            f"{path} holds the records of {len(records)} epochs of {epochs}, by which early stopping and the plateau "
+            "schedule decide: start the run again in another directory"
+        )
+    return records
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return what a finished run ended with.
+
+    Raises:
+        RunError: it cannot be read, or is damaged.
+    """
+    return read_json(folder / SUMMARY, _SUMMARY, _MOST_SUMMARY)
