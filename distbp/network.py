@@ -245,7 +245,9 @@ class Network:
         layers = self.structure.layers(self.weights)
         for start in range(0, len(table), _ROWS_AT_ONCE):
             x = numbers(table[start : start + _ROWS_AT_ONCE], self.weights.dtype.name, self.byte_factor)
-            yield backprop.forward(layers, x)
+            with np.errstate(over="ignore", invalid="ignore"):
+                work = backprop.forward(layers, x)
+            yield work
 
 
 def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:

@@ -69,7 +69,7 @@ def kept_chunks(
         if preprocessing.is_pixels:
             kept = pixels_of(rows, columns, chunks)
         else:
-            values = values_of(rows, columns, codes)
+            values = values_of(rows, columns, codes, chunks)
             refuse_large(values, columns, chunks, dtype)
             kept = kept_rows(values, columns, dtype)
         yield Applied(kept, None if classes is None else targets_of(rows[target], chunks, target, classes))

@@ -129,7 +129,7 @@ class Building:
         columns = self.schema.columns
         if self.schema.is_pixels:
             return pixels_of(rows, columns, chunks)
-        values = values_of(rows, columns, self._codes, grow=train is not None)
+        values = values_of(rows, columns, self._codes, chunks, grow=train is not None)
         refuse_large(values, columns, chunks, self._reading.dtype)
         if train is not None:
             seen = values if train.all() else values[:, train]

@@ -21,12 +21,22 @@ LARGEST = {"float32": 1e37, "float64": 1e150}
 _MOST_CODES = 4096
 """Categories of a column that are told apart; later ones are unknown."""
 _MISSING = frozenset(MISSING)
+_FIRST_DAY, _AFTER_LAST = -719_162, 2_932_897
+"""When year 1 begins and year 9999 is over, in days since 1970."""
+_PER_DAY = {"date32[day]": 1, "date64[ms]": 86_400_000, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000,
+            "ns": 86_400_000_000_000}  # fmt: skip
+_LARGEST_64 = (1 << 63) - 1
 
 
-def values_of(rows: Any, columns: Sequence[Column], codes: Mapping[str, Codes], grow: bool = False) -> Array:
+def values_of(
+    rows: Any, columns: Sequence[Column], codes: Mapping[str, Codes], chunks: Chunks, grow: bool = False
+) -> Array:
     """Return numbers, NaN where missing, and category codes, -1 where missing or unknown; (kept columns, rows).
 
     With ``grow``, categories that are new get a code.
+
+    Raises:
+        DataError: a date is of no year that has four digits.
     """
     numbers = sum(len(column.numbers) for column in columns)
     categories = sum(column.kind == CATEGORY for column in columns)
@@ -38,7 +48,7 @@ def values_of(rows: Any, columns: Sequence[Column], codes: Mapping[str, Codes], 
             values[category] = codes_of(cells, codes[column.name], grow)
             category += 1
         elif column.kind == DATE:
-            for part, numbers_of_part in enumerate(_date_parts(cells)):
+            for part, numbers_of_part in enumerate(_date_parts(cells, column.name, chunks)):
                 values[place + part] = numbers_of_part
             place += len(DATE_PARTS)
         else:
@@ -124,8 +134,16 @@ def codes_of(cells: Any, codes: Codes, grow: bool = False, most: int = _MOST_COD
     return found
 
 
-def _date_parts(cells: Any) -> list[Array]:
+def _date_parts(cells: Any, name: str, chunks: Chunks) -> list[Array]:
     """Return year, month, .. of each cell; a date without a time has hour and minute 0."""
     pa, compute = arrow("dates"), arrow("dates", "pyarrow.compute")
-    column = cells.cast(pa.timestamp("us")) if arrow("dates", "pyarrow.types").is_date(cells.type) else cells
+    is_date = arrow("dates", "pyarrow.types").is_date(cells.type)
+    per_day = _PER_DAY[str(cells.type) if is_date else cells.type.unit]
+    numbers = (cells.cast(pa.int32()) if per_day == 1 else cells).cast(pa.int64())
+    low, high = max(_FIRST_DAY * per_day, -_LARGEST_64), min(_AFTER_LAST * per_day, _LARGEST_64)
+    strange = compute.or_(compute.less(numbers, low), compute.greater_equal(numbers, high))
+    if compute.any(strange).as_py():
+        where = f"{chunks.here(compute.index(strange, True).as_py())} column {name!r}"
+        raise DataError(f"{where} is a date before year 1 or after 9999: mend it, or leave the row out")
+    column = cells.cast(pa.timestamp("us")) if is_date else cells
     return [numbers_of(getattr(compute, part)(column)) for part in DATE_PARTS]

@@ -11,6 +11,7 @@ from distbp.data.lazy import LazyRows
 from distbp.errors import DataError
 
 _ROWS_AT_ONCE = 4096
+_LAST_CHARACTER = 0x10FFFF
 
 
 def features(x: Any, name: str, dtype: str) -> Any:
@@ -46,9 +47,26 @@ def target_values(y: Array, name: str, dtype: str) -> Array:
     return _finite_numbers(y.reshape(len(y), -1), name, dtype)
 
 
+def text(cells: Array, name: str, first: int = 0) -> Array:
+    """Return fixed-width text or bytes as text; ``first`` is the number of the first row.
+
+    Raises:
+        DataError: a cell holds what is no character (with its row).
+    """
+    if cells.dtype.kind == "S":
+        decoded: Array = np.char.decode(cells, "utf-8", "replace")
+        return decoded
+    codes = np.ascontiguousarray(cells).view(np.dtype(np.uint32).newbyteorder(cells.dtype.byteorder))
+    bad = (codes > _LAST_CHARACTER) | ((codes >= 0xD800) & (codes < 0xE000))
+    if bad.any():
+        row = int(bad.reshape(len(cells), -1).any(axis=1).argmax())
+        raise DataError(f"{name} row {first + row} holds what is no character: is the file damaged?")
+    return cells
+
+
 def _finite_numbers(table: Array, name: str, dtype: str) -> Array:
     if table.dtype.kind not in "buif":
-        raise DataError(f"{name} must hold numbers, found {_kind(table)}{_first_text(table)}")
+        raise DataError(f"{name} must hold numbers, found {_kind(table)}{_first_text(table, name)}")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(table, dtype=dtype)
     for start in range(0, len(converted), _ROWS_AT_ONCE):
@@ -67,11 +85,11 @@ def _kind(table: Array) -> str:
     )
 
 
-def _first_text(table: Array) -> str:
+def _first_text(table: Array, name: str) -> str:
     """Name the first cell that is no number, if the array is text."""
     if table.dtype.kind not in "US":
         return ""
-    for row, cells in enumerate(table):
+    for row, cells in enumerate(text(table, name)):
         for column, cell in enumerate(cells):
             try:
                 float(cell)
@@ -94,11 +112,13 @@ def row_weights(weights: Array, rows: int, dtype: str) -> Array:
 
 
 def check_rows(x: Any, y: Array, part: str) -> None:
-    """Refuse targets that do not match the rows."""
+    """Refuse targets that do not match the rows, and no rows at all."""
     if y.ndim == 0 or x.ndim == 0:
         raise DataError(f"the {part} part needs rows of x and as many targets, found shapes {x.shape} and {y.shape}")
     if len(x) != len(y):
         raise DataError(f"the {part} part has {len(x)} rows but {len(y)} targets: each row needs one")
+    if not len(x):
+        raise DataError(f"the {part} part has no rows: expected at least one")
 
 
 def check_same_columns(x_train: Any, x_test: Any) -> None:

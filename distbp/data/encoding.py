@@ -65,15 +65,18 @@ class Encoder:
 
     def __call__(self, kept: Array, x: Array) -> None:
         """Write the inputs of ``kept``, shape (rows, kept columns), to ``x``, shape (rows, m_0), C-contiguous."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found when the step is computed
+            self._encode(kept, x)
+
+    def _encode(self, kept: Array, x: Array) -> None:
         encoding, rows = self._encoding, len(kept)
         count, marks = len(encoding.numbers), len(encoding.marked)
         source = kept[:, :count]
         if self._numbers is not None:
             source = np.take(kept, encoding.numbers, axis=1, out=self._numbers[:rows], mode="clip")
         numbers, missing = x[:, :count], self._missing[:rows]
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(source, encoding.centre, out=numbers)
-            np.multiply(numbers, encoding.scale, out=numbers)
+        np.subtract(source, encoding.centre, out=numbers)
+        np.multiply(numbers, encoding.scale, out=numbers)
         np.isnan(numbers, out=missing)
         if missing.any():
             np.copyto(numbers, encoding.fill, where=missing)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distbp.data.formats.npy import mapped_array
 from distbp.errors import DataError
 
 _LOOKED_AT = 65_536
@@ -49,7 +50,7 @@ def opened(array: Any) -> Any:
     if not isinstance(array, Mapped):
         return array
     array.check()
-    return np.load(array.path, mmap_mode="r", allow_pickle=False)
+    return mapped_array(array.path)
 
 
 def _look_of(path: Path) -> tuple[int, int, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import prod
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.data.formats.npy import mapped_array, read_header
 from distbp.errors import DataError
 
 _HEADER_BYTES = 128
@@ -60,9 +62,8 @@ class InFiles:
         self._types: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
         for name, count in (rows or {}).items():
             file = self._path(name).open("rb+")
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            file.truncate(_HEADER_BYTES + dtype.itemsize * int(np.prod(shape[1:], dtype=int)) * count)
+            dtype, shape, _, start = read_header(file)
+            file.truncate(start + dtype.itemsize * prod(shape[1:]) * count)
             file.seek(0, os.SEEK_END)
             self._files[name], self.rows[name], self._types[name] = file, count, (dtype, shape[1:])
 
@@ -131,8 +132,7 @@ class InFiles:
             self._finish(name)
         if not self._path(name).exists():
             return None
-        array: Array = np.load(self._path(name), mmap_mode="r", allow_pickle=False)
-        return array
+        return mapped_array(self._path(name))
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

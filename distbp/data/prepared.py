@@ -12,12 +12,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distbp.data.building import Building
 from distbp.data.cache import ELSEWHERE, Use, cache, is_cached
 from distbp.data.dataset import DataSet, Rows
 from distbp.data.fingerprint import data_fingerprint
+from distbp.data.formats.npy import mapped_array
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.parts import InFiles
 from distbp.data.preprocessing import Preprocessing
@@ -81,7 +80,7 @@ def read_prepared(folder: Path) -> DataSet:
 
 
 def _mapped(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    return mapped_array(path) if path.exists() else None
 
 
 def check_reading(folder: Path, reading: Reading) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.checks import target_values as values
+from distbp.data.checks import text
 from distbp.data.dataset import Array
 from distbp.errors import DataError
 from distbp.randomness import Purpose, generator
@@ -73,8 +74,8 @@ def _labels(y: Array, name: str) -> Array:
     if flat.shape[1] != 1:
         raise DataError(f"{name} has {flat.shape[1]} columns: classes need one label per row")
     labels: Array = flat[:, 0]
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
+    if labels.dtype.kind in "US":
+        labels = text(labels, name)
     if labels.dtype.kind == "f":
         bad = ~np.isfinite(labels)
         if bad.any():

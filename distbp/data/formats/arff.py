@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from distbp.data.formats.guessing import Dialect
+from distbp.data.formats.regular import opened_file
 from distbp.data.formats.table import DATE, NUMBER, TEXT
 from distbp.data.formats.text import TextTable
 from distbp.errors import DataError
@@ -25,7 +26,7 @@ def arff_table(path: Path) -> TextTable:
     names: list[str] = []
     start, quote, found = 0, "'", False
     try:
-        with path.open("rb") as file:
+        with opened_file(path) as file:
             for number, line in enumerate(file, start=1):
                 start += len(line)
                 text = line.decode("utf-8").strip()

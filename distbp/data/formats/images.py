@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.data.formats.regular import check_file
 from distbp.data.formats.table import arrow
 from distbp.data.formats.typed import TypedTable
 from distbp.errors import DataError
@@ -69,14 +70,16 @@ def _first(path: Path) -> tuple[tuple[int, ...], str]:
 
 def _opened(path: Path) -> Any:
     image = arrow(f"reading {path}", "PIL.Image")
+    check_file(path)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", image.DecompressionBombWarning)
             opened = image.open(path)
     except (image.DecompressionBombWarning, image.DecompressionBombError) as error:
         raise DataError(f"{path} is refused: it would take up more memory than an image should ({error})") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    except Exception as error:  # damaged bytes reach one of many decoders, each with errors of its own
+        raise DataError(f"{path} cannot be read as an image: {_reason(error)}") from error
     if opened.mode.startswith(("I", "F")):
         opened.close()
         raise DataError(f"{path} has more than 8 bits per pixel: save it with 8, since pixels are 0..255 here")
@@ -89,6 +92,12 @@ def _read(path: Path, shape: tuple[int, ...], mode: str) -> Array:
             found = f"{image.width}x{image.height}"
             raise DataError(f"{path} is {found} pixels large, the first image {shape[1]}x{shape[0]}: expected one size")
         try:
-            return np.asarray(image if image.mode == mode else image.convert(mode))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as an image: {error}") from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return np.asarray(image if image.mode == mode else image.convert(mode))
+        except Exception as error:
+            raise DataError(f"{path} cannot be read as an image: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,12 +6,11 @@ What each training row counts may come with them, as ``weights_train`` or ``weig
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
-
 from distbp.data.dataset import Array
+from distbp.data.formats.npy import MAGIC, read_array
+from distbp.data.formats.regular import opened_file
 from distbp.errors import DataError
 
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
@@ -24,32 +23,27 @@ def read_npz(path: Path) -> dict[str, Array]:
     Raises:
         DataError: the file is no archive, is cut off, or an array would need pickle.
     """
+    with opened_file(path) as file:
+        if file.read(len(MAGIC)) == MAGIC:
+            raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                _refuse_bomb(archive, path)
+                names = {name.removesuffix(".npy").lower(): name for name in archive.namelist()}
+                return {part: _member(archive, names[part]) for part in _PARTS if part in names}
+        except DataError:
+            raise
+        except Exception as error:  # zipfile and what decompresses its members have errors of many kinds
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> Array:
     try:
-        with path.open("rb") as file:  # NumPy would leave the file open when it is no archive
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
-            _refuse_bomb(archive.zip, path)
-            names = {name.lower(): name for name in archive.files}
-            return {part: archive[names[part]] for part in _PARTS if part in names}
-    except DataError:
-        raise
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "Object arrays" in reason:
-            reason = "it holds Python objects, which are not loaded because they could run code"
-        elif "pickle" in reason:
-            reason = "it is none"
-        raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error
+        with archive.open(name) as file:
+            return read_array(file, archive.getinfo(name).file_size)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:

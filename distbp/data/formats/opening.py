@@ -9,7 +9,8 @@ import numpy as np
 
 from distbp.data.formats.arff import arff_table
 from distbp.data.formats.images import image_files, image_table
-from distbp.data.formats.table import Table
+from distbp.data.formats.npy import MAGIC
+from distbp.data.formats.table import Table, begins
 from distbp.data.formats.text import TextTable
 from distbp.data.formats.typed import array_table, arrow_table, npy_table, parquet_table, ray_table
 from distbp.errors import DataError
@@ -37,12 +38,10 @@ def file_table(path: Path, separator: str | None = None, header: bool | None = N
     Raises:
         DataError: it is of no known kind, or damaged.
     """
-    with path.open("rb") as file:
-        magic = file.read(6)
     ending = path.suffix.lower()
-    if ending in (".parquet", ".pq") or magic[:4] == b"PAR1":
+    if begins(path, b"PAR1") or ending in (".parquet", ".pq"):
         return parquet_table(path)
-    if ending == ".npy" or magic == b"\x93NUMPY":
+    if ending == ".npy" or begins(path, MAGIC):
         return npy_table(path)
     if ending == ".arff":
         return arff_table(path)

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from distbp.data.formats.regular import opened_file
 from distbp.errors import DataError, UsageError
 
 NUMBER, INTEGER, BOOLEAN, TEXT, DATE, PIXEL = "number", "integer", "boolean", "text", "date", "pixel"
@@ -71,12 +72,16 @@ def arrow(what: str, module: str = "pyarrow") -> Any:
 
 
 def begins(path: Path, magic: bytes) -> bool:
-    """Return whether a file begins so."""
-    try:
-        with path.open("rb") as file:
+    """Return whether a file begins so.
+
+    Raises:
+        DataError: it cannot be read, or is no file.
+    """
+    with opened_file(path) as file:
+        try:
             return file.read(len(magic)) == magic
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def kind_of(type_: Any) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from distbp.data.formats.guessing import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
+from distbp.data.formats.regular import opened_file
 from distbp.data.formats.table import (
     BOOLEAN,
     DATE,
@@ -104,10 +105,11 @@ class TextTable:
         raise DataError(f"{self.name} holds no rows{' below its header' if self.dialect.header else ''}")
 
     def _opened(self) -> Any:
-        try:
-            return gzip.open(self.path) if self.is_compressed else self.path.open("rb")
-        except OSError as error:
-            raise DataError(f"{self.name} cannot be read: {error.strerror or error}") from error
+        file = opened_file(self.path)
+        if not self.is_compressed:
+            return file
+        file.close()
+        return gzip.open(self.path)
 
     def _read(self, file: IO[bytes], count: int) -> bytes:
         try:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.formats.table import Block, arrow, as_kinds, begins, check_kinds, check_names, kind_of
+from distbp.data.checks import text
+from distbp.data.formats.npy import mapped_array
+from distbp.data.formats.regular import check_file, opened_file
+from distbp.data.formats.table import TEXT, Block, arrow, as_kinds, check_kinds, check_names, kind_of
 from distbp.errors import DataError
 
 _ROWS = 1 << 16
@@ -60,12 +63,37 @@ class TypedTable:
     def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:
         """Yield the blocks from the one at this position on."""
         for position, rows in self._batches(start, self._wanted):
+            self._check_text(rows, before)
+            before += rows.num_rows
             yield Block(position, as_kinds(rows, self.kinds, self, 0))
+
+    def _check_text(self, rows: Any, before: int) -> None:
+        """Refuse text that is not UTF-8, which Arrow takes over unseen."""
+        pa = arrow(self.name)
+        for column in rows.column_names:
+            if self.kinds[column] != TEXT:
+                continue
+            try:
+                rows[column].validate(full=True)
+            except pa.ArrowInvalid as error:
+                place = self.place(before + _first_invalid(rows[column], pa))
+                raise DataError(f"{place} column {column!r} is not UTF-8 text: save it as UTF-8") from error
+
+
+def _first_invalid(cells: Any, pa: Any) -> int:
+    """Return the number of the first cell that is not as its type says."""
+    for row in range(len(cells)):
+        try:
+            cells[row].as_py()
+        except (UnicodeDecodeError, pa.ArrowException, IndexError):
+            return row
+    return 0
 
 
 def parquet_table(path: Path) -> TypedTable:
     """Return the table of a Parquet file; a position is a row group's number."""
     pa, parquet = arrow(f"reading {path}"), arrow(f"reading {path}", "pyarrow.parquet")
+    check_file(path)
 
     def opened() -> Any:
         try:
@@ -151,37 +179,26 @@ def array_table(array: Any, name: str) -> TypedTable:
     if not len(array):
         raise DataError(f"{name} holds no rows")
 
-    def converted(column: Any, part: slice) -> Any:
-        values = np.ascontiguousarray(column[part])
-        values = np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
-        if values.dtype.kind == "U":  # Arrow has no text of fixed width
-            return pa.array(values.tolist(), pa.string())
-        return pa.array(values.astype(values.dtype.newbyteorder("=")), from_pandas=True)
+    def converted(column: str, first: int, count: int) -> Any:
+        values = np.ascontiguousarray(columns[column][first : first + count])
+        try:
+            if values.dtype.kind in "US":  # Arrow has no text of fixed width
+                return pa.array(text(values, f"{name} column {column!r}", first).tolist(), pa.string())
+            return pa.array(values.astype(values.dtype.newbyteorder("=")), from_pandas=True)
+        except (pa.ArrowException, TypeError, OverflowError) as error:
+            raise DataError(f"{name} column {column!r} cannot be read: {str(error).splitlines()[0]}") from error
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
         for first in range(start, len(array), _ROWS):
-            part = slice(first, first + _ROWS)
-            yield first, pa.table({column: converted(columns[column], part) for column in names})
+            yield first, pa.table({column: converted(column, first, _ROWS) for column in names})
 
-    try:
-        types = {column: converted(values, slice(1)).type for column, values in columns.items()}
-    except (pa.ArrowException, UnicodeError) as error:
-        raise DataError(f"{name} cannot be read: {error}") from error
+    types = {column: converted(column, 0, 1).type for column in columns}
     return TypedTable(name, types, batches, len(array))
 
 
 def npy_table(path: Path) -> TypedTable:
     """Return the table of a ``.npy`` file, which is mapped, and read without pickle."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "object" in reason.lower() and begins(path, b"\x93NUMPY"):
-            reason = "it holds Python objects, which are not loaded because they could run code"
-        elif "pickle" in reason.lower():
-            reason = "it is none"
-        raise DataError(f"{path} cannot be read as a NumPy array: {reason}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{path} is an archive of arrays: call it .npz")
-    return array_table(array, str(path))
+    with opened_file(path) as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise DataError(f"{path} is an archive of arrays: call it .npz")
+    return array_table(mapped_array(path), str(path))

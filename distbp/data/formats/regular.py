@@ -1,0 +1,45 @@
+"""Files that are files: what waits for ever, as a pipe does, or never ends, as a device may, is refused unread."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import IO
+
+from distbp.errors import DataError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def opened_file(path: Path) -> IO[bytes]:
+    """Open a file to be read, without waiting.
+
+    Raises:
+        DataError: it cannot be opened, or is no file.
+    """
+    check_file(path)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no file, for a library that opens paths itself.
+
+    Raises:
+        DataError: it is not there, or of another kind.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path} cannot be read: {reason}") from error
+    if kind != stat.S_IFREG:
+        raise DataError(f"{path} cannot be read: it is {_KINDS.get(kind, 'of another kind')}, expected a file")
