@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,7 +40,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             return
         yield beside
         with beside.open("rb+") as file:
-            os.fsync(file.fileno())
+            flush(file.fileno())
         beside.replace(place)
         _flush_folder(place.parent)
     except BrokenPipeError:  # who reads has gone away, which is nobody's mistake
@@ -71,11 +73,27 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def flush(handle: int) -> None:
+    """Flush an open file or folder to its disk, as far as the disk's file system can do that."""
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FLUSH:
+            raise
+
+
+_NO_SUCH_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What file systems answer that cannot flush folders: of VirtualBox, older CIFS, several in user space."""
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself last through a power cut."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # one that can be written to and not be read
+        return
+    try:
+        flush(handle)
     finally:
         os.close(handle)
 
@@ -115,8 +133,12 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     """Write arrays by name, and texts by name, in the safetensors format."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     with written_whole(path) as beside:
+        beside.touch()
+        mode = stat.S_IMODE(beside.stat().st_mode)
         try:
             save_file(contiguous, beside, dict(metadata or {}))
+            if beside != path:
+                beside.chmod(mode)  # the umask's; safetensors renames a file to here that is its owner's alone
         except SafetensorError as error:
             raise RunError(f"{path} cannot be written: {error}") from error
 

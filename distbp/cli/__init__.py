@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -24,7 +25,7 @@ from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
-from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, unknown_name
+from distbp.errors import DistbpError, HeadLostError, Interrupted, RunError, UsageError, unknown_name
 from distbp.version import __version__
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -61,6 +62,7 @@ for command in _COMMANDS:
 def run(arguments: Sequence[str], started: float) -> int:
     """Run one command and return its exit code; errors that are the user's become one line on stderr."""
     try:
+        _check_current_folder()
         code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -89,3 +91,10 @@ def run(arguments: Sequence[str], started: float) -> int:
     except (OSError, MemoryError) as error:
         click.echo(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", err=True)
         return FAILED
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RunError("the current folder was removed: go to another one (cd)") from None
