@@ -15,6 +15,7 @@ from typing import NamedTuple
 from threadpoolctl import threadpool_info
 
 from distbp.errors import ClusterError
+from distbp.files import home_folder
 from distbp.parallel.arithmetic import cpu_count, fingerprint
 from distbp.parallel.folders import leftovers, memory_folder, temporary_folder
 from distbp.version import __version__
@@ -127,7 +128,7 @@ def _ports() -> Check:
 
 def _token(address: str | None, insecure: bool) -> Check:
     mode = os.environ.get("RAY_AUTH_MODE")
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or str(Path.home() / ".ray" / "auth_token")
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or str((home_folder() or Path("~")) / ".ray" / "auth_token")
     has_token = bool(os.environ.get("RAY_AUTH_TOKEN")) or Path(path).is_file()
     if mode == "token" and not has_token:
         return Check("error", "token", f"RAY_AUTH_MODE=token, but there is no token: set {_TOKENS[0]} or {_TOKENS[1]}"

@@ -40,7 +40,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             return
         yield beside
         with beside.open("rb+") as file:
-            os.fsync(file.fileno())
+            flush(file.fileno())
         beside.replace(place)
         _flush_folder(place.parent)
     except BrokenPipeError:  # who reads has gone away, which is nobody's mistake
@@ -73,11 +73,27 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def flush(handle: int) -> None:
+    """Flush an open file or folder to its disk, as far as the disk's file system can do that."""
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_FLUSH:
+            raise
+
+
+_NO_SUCH_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+"""What file systems answer that cannot flush folders: of VirtualBox, older CIFS, several in user space."""
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename itself last through a power cut."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # one that can be written to and not be read
+        return
+    try:
+        flush(handle)
     finally:
         os.close(handle)
 

@@ -22,7 +22,7 @@ from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count
-from distbp.parallel.exchange import Shape
+from distbp.parallel.exchange import MORE_MEMORY, Shape
 from distbp.parallel.folders import memory_folder
 from distbp.parallel.pool import InProcess, Path, Pool
 from distbp.parallel.shards import Span, buffers_for, cut
@@ -88,6 +88,11 @@ def started_pool(
     """Start the pool for ``steps`` steps after ``step``; with ``auto`` the one that promises to be done first."""
     with ExitStack() as stack:
         if config.workers != "auto" or config.address is not None:
+            if config.workers != "auto" and config.workers != 0 and config.address is None:
+                workers = max(config.least_workers, min(config.worker_count, cpu_count()))
+                missing = too_little_memory(config, state, structure.depth, workers, spare=False)
+                if missing is not None:
+                    raise ClusterError(f"{missing}: {MORE_MEMORY}")
             pool = stack.enter_context(make_pool(structure, config, rows, state, note, step))
         else:
             pool = _quickest_pool(stack, structure, config, rows, state, note, steps, step)
@@ -110,8 +115,11 @@ def _quickest_pool(
     hoped = here.with_workers(workers)
     saved = steps * (here.step - hoped)
     if workers > 1 and saved > RAY_START_SECONDS:
+        missing = too_little_memory(config, state, structure.depth, workers, spare=True)
+        if missing is not None:
+            note(f"workers: {', '.join(speeds)}, {missing}: this process")
+            return start(0)
         try:
-            check_memory(config, state, structure.depth, workers)
             pool = start(workers)
         except ClusterError as error:
             note(f"workers: {', '.join(speeds)}, {workers} workers cannot be used ({error}): this process")
@@ -130,21 +138,21 @@ def _quickest_pool(
     return start(0)
 
 
-def check_memory(config: Config, state: Array, layers: int, workers: int) -> None:
-    """Make sure that the arrays which workers of this host share find room, also those for stragglers' shards.
+def too_little_memory(config: Config, state: Array, layers: int, workers: int, spare: bool) -> str | None:
+    """Return how much of the memory is missing that workers of this host share, None if there is enough.
 
-    Raises:
-        ClusterError: they do not.
+    ``spare`` counts also what is needed once a straggler's shards are computed again.
     """
     assert config.shards is not None
-    rows, parameters = state.shape
     sums = buffers_for(config.shards, workers)
-    needed = Shape(rows, parameters, state.dtype.name, workers, sums, config.shards, layers).memory
-    free = shutil.disk_usage(memory_folder()).free
-    if needed > free:
-        raise ClusterError(
-            f"they need {needed / 2**20:,.0f} MB of shared memory, {memory_folder()} has {free / 2**20:,.0f} free"
-        )
+    shape = Shape(state.shape[0], state.shape[1], state.dtype.name, workers, sums, config.shards, layers)
+    needed, free = shape.memory(spare), shutil.disk_usage(memory_folder()).free
+    if needed <= free:
+        return None
+    return (
+        f"{workers} workers need {needed / 2**20:,.0f} MB of shared memory, {memory_folder()} has "
+        f"{free / 2**20:,.0f} free"
+    )
 
 
 def most_useful_workers(config: Config) -> int:

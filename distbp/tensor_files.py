@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +27,12 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     texts = dict(metadata or {})
     with written_whole(path) as beside:
+        beside.touch()
+        mode = stat.S_IMODE(beside.stat().st_mode)
         try:
             save_file(contiguous, beside, {**texts, _TENSOR_SUM: _sum_of_tensors(contiguous, texts)})
+            if beside != path:
+                beside.chmod(mode)  # the umask's; safetensors renames a file to here that is its owner's alone
         except SafetensorError as error:
             raise RunError(f"{path} cannot be written: {error}") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
-from distbp.errors import DistbpError, Interrupted, UsageError, shortened, unknown_name
+from distbp.errors import DistbpError, Interrupted, RunError, UsageError, shortened, unknown_name
 from distbp.signals import interrupts
 from distbp.version import __version__
 
@@ -73,6 +74,7 @@ def run(arguments: Sequence[str], started: float) -> int:
     """Run one command and return its exit code; errors that are the user's become one line on stderr."""
     interrupts.clear()
     try:
+        _check_current_folder()
         code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -110,3 +112,10 @@ def _told(error: Exception) -> int:
         say(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}")
         return FAILED
     raise error
+
+
+def _check_current_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise RunError("the current folder was removed: go to another one (cd)") from None

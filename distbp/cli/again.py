@@ -29,7 +29,7 @@ _PAUSE_SECONDS = 1.0
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code of the run, once that is not the end of a killed process."""
     if arguments and arguments[0] == "--pack":
-        return _pack(Path(arguments[1]).expanduser(), "--checkpoints" in arguments)
+        return _pack(_expanded(arguments[1]), "--checkpoints" in arguments)
     if arguments and arguments[0] == "--sent":
         try:
             check_arrived(Path.cwd(), arguments[1])
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
             return 1
         arguments = arguments[2:]
     run_directory, *rest = arguments
-    path = Path(run_directory).expanduser()
+    path = _expanded(run_directory)
     path.parent.mkdir(parents=True, exist_ok=True)
     cluster = [] if _computes_alone(rest) else ["--address", "auto"]  # a job is told its cluster by the environment
     run = ["--run-dir", str(path), "--resume", "auto", *cluster]
@@ -52,6 +52,13 @@ def main(arguments: Sequence[str]) -> int:
         click.echo(f"the driver was killed (attempt {attempt}): it goes on from its last checkpoint", err=True)
         time.sleep(_PAUSE_SECONDS)
     return 1
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise SystemExit(f"Error: {path}: no home folder is known here; name an absolute path with --storage") from None
 
 
 def _run(command: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import mapped_array, read_header
 from distbp.errors import DataError
+from distbp.files import flush
 
 _HEADER_BYTES = 128
 
@@ -94,7 +95,7 @@ class InFiles:
             for file in self._files.values():
                 file.flush()
                 if to_disk:
-                    os.fsync(file.fileno())
+                    flush(file.fileno())
 
     def convert(self, name: str, into: str, made_of: Any) -> None:
         """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``.
@@ -112,7 +113,7 @@ class InFiles:
         with self._writing(), self._files.pop(name) as file:
             _write_header(file, dtype, (self.rows[name], *shape))
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
 
     def finish(self) -> None:
         """Write the numbers of rows into the files, and all to the disk."""

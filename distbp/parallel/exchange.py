@@ -29,6 +29,10 @@ _ALIGNMENT = 4096
 _COUNT = struct.Struct("<q")
 
 
+MORE_MEMORY = "make it larger (docker run --shm-size=2g), use fewer --workers, or --workers 0"
+"""What to do where shared memory is too small."""
+
+
 @dataclass(frozen=True)
 class Shape:
     """How large the shared arrays are."""
@@ -51,10 +55,9 @@ class Shape:
         """The number of the first spare row."""
         return self.workers * self.sums
 
-    @property
-    def memory(self) -> int:
-        """About the bytes that all arrays take, also the spare rows."""
-        rows = 2 * self.rows + self.spare + self.shards
+    def memory(self, spare: bool) -> int:
+        """Return about how many bytes the arrays take, with or without the spare rows."""
+        rows = 2 * self.rows + self.spare + (self.shards if spare else 0)
         return rows * self.parameters * np.dtype(self.dtype).itemsize
 
 
@@ -230,7 +233,4 @@ def _reserve(handle: int, offset: int, size: int, folder: Path) -> None:
 
 
 def _too_little(size: int, folder: Path) -> ClusterError:
-    return ClusterError(
-        f"{size / 2**20:,.0f} MB of shared memory are not free in {folder.parent}: make it larger (docker run "
-        "--shm-size=2g), use fewer --workers, or --workers 0"
-    )
+    return ClusterError(f"{size / 2**20:,.0f} MB of shared memory are not free in {folder.parent}: {MORE_MEMORY}")

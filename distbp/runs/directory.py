@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
-from distbp.files import write_json, written_whole
+from distbp.files import flush, write_json, written_whole
 from distbp.locks import Lock, Watch, holder_of, locked
 from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
@@ -188,7 +188,7 @@ class RunDirectory:
                 try:
                     file.write("".join(self._unwritten).encode())
                     file.flush()
-                    os.fsync(file.fileno())
+                    flush(file.fileno())
                 except OSError:
                     with suppress(OSError):
                         os.truncate(path, end)

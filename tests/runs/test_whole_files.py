@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 
 import numpy as np
 import pytest
@@ -85,3 +87,33 @@ def test_what_is_no_file_is_written_to_and_stays(tmp_path):
     assert os.read(reader, 100) == b"through"
     os.close(reader)
     assert names(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_arrays_have_the_modes_of_the_umask_as_texts_have(umask, tmp_path):
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / "a.safetensors", {"w": np.ones(3)})
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_disk_that_cannot_flush_folders_is_written_to_all_the_same(number, tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def flush_files_alone(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", flush_files_alone)
+    if number == errno.EIO:
+        with pytest.raises(RunError, match="cannot be written: Input/output error"):
+            write_json(tmp_path / "a.json", {})
+        return
+    write_json(tmp_path / "a.json", {"a": 1})
+    write_tensors(tmp_path / "a.safetensors", {"w": np.ones(3)})
+    assert names(tmp_path) == ["a.json", "a.safetensors"]
