@@ -14,7 +14,7 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.errors import DivergedError
+from distbp.errors import ClusterError, DivergedError, PeerLostError
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
@@ -61,7 +61,7 @@ def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, no
     return ActorPool(structure, config, rows, state, note, step)
 
 
-def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet]) -> DataSet:
+def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
     """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
 
     The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
@@ -71,9 +71,9 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
         if not wait([reading], timeout=_MOMENT_SECONDS).done:
-            from distbp.actors import cpus_for, ray_session
+            from distbp.actors import session_for
 
-            stack.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+            stack.enter_context(session_for(config, note))
         return reading.result()
 
 
@@ -106,7 +106,11 @@ def _quickest_pool(
     hoped = here.with_workers(workers)
     saved = steps * (here.step - hoped)
     if workers > 1 and saved > RAY_START_SECONDS:
-        pool = start(workers)
+        try:
+            pool = start(workers)
+        except (ClusterError, PeerLostError) as error:
+            note(f"workers: this process does it all, as {workers} workers could not be started: {error}")
+            return start(0)
         there = median_step(pool)
         speeds.append(f"{workers} workers {mini_batch / there:,.0f}")
         if there < here.step:

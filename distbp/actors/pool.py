@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from distbp.actors.session import ray_session, signals_deferred
+from distbp.actors.session import local_ray, ray_session
+from distbp.actors.signals import signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
-from distbp.errors import HeadLostError
+from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
@@ -25,6 +26,11 @@ _HEADLESS_SECONDS = 8.0
 def cpus_for(config: Config) -> int:
     """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
     return 0 if config.workers == "auto" else config.worker_count + 1
+
+
+def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+    """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
+    return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
 
 class ActorPool:
@@ -60,14 +66,25 @@ class ActorPool:
         try:
             self._enter()
         except BaseException as error:
+            explained = self._explained(error)
             self.__exit__(type(error), error, error.__traceback__)
+            if explained is not None:
+                raise explained from error
             raise
         return self
+
+    def _explained(self, error: BaseException) -> DistbpError | None:
+        """Return the error with its cause, as far as it can be known, where actors did not start on a private Ray."""
+        local = local_ray()
+        if local is None or not isinstance(error, ClusterError | PeerLostError) or isinstance(error, HeadLostError):
+            return None
+        return type(error)(local.explained(str(error)))
 
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        is_private = self._exit.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+        session = session_for(config, self._note)
+        is_private = self._exit.enter_context(session)
         # These import Ray, which must see the environment that the session prepares.
         from distbp.actors.crew import crew_of
         from distbp.actors.hosts import hosts_of
@@ -94,7 +111,7 @@ class ActorPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred():
-            if isinstance(error, HeadLostError):
+            if isinstance(error, HeadLostError) and local_ray() is None:
                 # Ray asks the head even while it ends, and waits for minutes if that is cut off.
                 ending = threading.Thread(target=self._exit.__exit__, args=(kind, error, at), daemon=True)
                 ending.start()
