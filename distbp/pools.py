@@ -16,7 +16,7 @@ import numpy as np
 from distbp.blas import ShardThreads
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.errors import ClusterError, DivergedError
+from distbp.errors import ClusterError, DivergedError, PeerLostError
 from distbp.network import Network
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
@@ -65,7 +65,7 @@ def make_pool(structure: Structure, config: Config, rows: Rows, state: Array, no
     return ActorPool(structure, config, rows, state, note, step)
 
 
-def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet]) -> DataSet:
+def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
     """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
 
     The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
@@ -75,9 +75,9 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
         if not wait([reading], timeout=_MOMENT_SECONDS).done:
-            from distbp.actors import cpus_for, ray_session
+            from distbp.actors import session_for
 
-            stack.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+            stack.enter_context(session_for(config, note))
         return reading.result()
 
 
@@ -121,7 +121,7 @@ def _quickest_pool(
             return start(0)
         try:
             pool = start(workers)
-        except ClusterError as error:
+        except (ClusterError, PeerLostError) as error:
             note(f"workers: {', '.join(speeds)}, {workers} workers cannot be used ({error}): this process")
             return start(0)
         there = median_step(pool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +162,16 @@ def _watched(callbacks: Sequence[Callback]) -> Progress:
     return progress
 
 
+def _noting(callbacks: Sequence[Callback]) -> Callable[[str], None]:
+    """Return what tells the callbacks at once what cannot wait until the run begins."""
+    telling = Callbacks(callbacks)
+
+    def note(text: str) -> None:
+        telling.tell("on_note", text)
+
+    return note
+
+
 def _listed(data: Source | Sequence[Source]) -> list[Source]:
     return list(data) if isinstance(data, list) else [data]
 
@@ -189,7 +199,7 @@ def _train(
     with ExitStack() as stack:
         stack.enter_context(one_thread(wanted.threads))
         # what takes minutes is read before Ray starts, by the thread that an interrupt reaches
-        loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read)
+        loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read, _noting(callbacks))
         found: dict[str, Any] = {"arithmetic": fingerprint()}
         if lock is not None:
             found |= {"data": names, "data_sha256": data_fingerprint(loaded)}

@@ -2,10 +2,10 @@
 
 import sys
 
-from distbp.actors.pool import ActorPool, cpus_for
+from distbp.actors.pool import ActorPool, cpus_for, session_for
 from distbp.actors.session import ray_session
 
-__all__ = ["ActorPool", "cpus_for", "free_cpus", "ray_session"]
+__all__ = ["ActorPool", "cpus_for", "free_cpus", "ray_session", "session_for"]
 
 
 def free_cpus() -> int | None:

@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 from distbp.actors.calls import death, in_brackets, within
 from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
+from distbp.actors.session import local_ray
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
 from distbp.data.dataset import Rows
@@ -31,6 +32,8 @@ _PAUSE, _LONGEST_PAUSE = 0.5, 4.0
 START_SECONDS = 20.0
 _KILL_SECONDS = 3.0
 """What it may take to kill all actors: Ray's head is asked about those that it has just been asked to start."""
+_LOOK_SECONDS = 0.5
+"""How often a private Ray is looked at while the actors start."""
 
 
 def longest_start(config: Config) -> float:
@@ -51,6 +54,7 @@ class Crew:
         send_by_value(structure, config, rows)
         self._rows = put_rows(rows, is_one_host=True)
         self._structure, self._placement = structure, placement
+        self._local = local_ray()
         self.config = config
         self.note = note
         self.server: Any = None
@@ -75,7 +79,7 @@ class Crew:
         needed = 1 + self.config.least_workers
         while refs and (None not in self.pulses or len(self.pulses) < needed):
             until = min(deadline, given_up)
-            ready, waiting = ray.wait(list(refs), timeout=max(0.0, until - time.monotonic()))
+            ready, waiting = self._wait(list(refs), until)
             if not ready and until == deadline:
                 silent = ", ".join(self.name(refs[ref]) for ref in waiting)
                 why = "the cluster has no room for" if self.config.address else "no answer from"
@@ -102,6 +106,20 @@ class Crew:
                 refs[again.pulse.remote()] = who
         for text in other_arithmetic(self.pulses.values()):
             self.note(text)
+
+    def _wait(self, refs: list[Any], until: float) -> tuple[list[Any], list[Any]]:
+        """Wait for a first sign of life; return which calls are over and which are not.
+
+        Raises:
+            HeadLostError: the private Ray itself was lost.
+        """
+        while True:
+            if self._local is not None:
+                self._local.look(0)
+            left = until - time.monotonic()
+            ready, waiting = ray.wait(refs, timeout=max(0.0, min(left, _LOOK_SECONDS)))
+            if ready or left <= 0:
+                return ready, waiting
 
     def _has_come(self, pulse: Any, who: int | None) -> str | None:
         """Take in a first sign of life; if the actor has died instead, return with what cause, as far as known."""
@@ -141,7 +159,9 @@ class Crew:
         return self.pulses[number].host if number in self.pulses else socket.gethostname()
 
     def stop(self) -> None:
-        """Kill everybody, which on a cluster nobody else would."""
+        """Kill everybody, which on a cluster nobody else would; of a private Ray that was lost nobody is left."""
+        if self._local is not None and self._local.lost():
+            return
 
         def kill_all() -> None:
             for actor in (self.server, *self.workers.values()):

@@ -14,7 +14,9 @@ from ray.exceptions import RayError
 from distbp.actors.calls import ending, in_brackets
 from distbp.actors.crew import Crew, longest_start
 from distbp.actors.head import HeadWatch
+from distbp.actors.localray import TELLING_SECONDS
 from distbp.actors.places import Places
+from distbp.actors.session import local_ray
 from distbp.actors.watching import Shares, allotted
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, CorruptError, PeerLostError, TrainingError
@@ -50,6 +52,7 @@ class SharedPath:
         """The step in which a server was lost last, and since when that goes on."""
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout) if self._config.address else None
+        self._local = local_ray()
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0
@@ -153,6 +156,9 @@ class SharedPath:
     def _look(self, stop: int | None = None) -> dict[str, Any] | None:
         """Wait a moment and see to what has happened; return the server's answer to RUN once it is there."""
         news: dict[str, Any] | None = None
+        if not self._may_ask():
+            time.sleep(_LOOK_MILLISECONDS / 1000)
+            return None
         if self._poll.poll(_LOOK_MILLISECONDS):
             news = receive_news(self._channel)
             if news is None:
@@ -215,6 +221,7 @@ class SharedPath:
         Raises:
             PeerLostError: the server ended by itself with an error, or none does a step.
         """
+        self._make_sure_of_ray()
         self._channel.close()
         self._look_for_head()
         step = self._exchange.step
@@ -236,6 +243,24 @@ class SharedPath:
         if stop is not None:
             self._channel.send(RUN.pack(step, stop, self._factor))
 
+    def _may_ask(self) -> bool:
+        """Return whether a private Ray may be asked; once its raylet is gone, the first question ends this process.
+
+        Raises:
+            HeadLostError: it was lost.
+        """
+        return self._local is None or self._local.look(self._exchange.step)
+
+    def _make_sure_of_ray(self) -> None:
+        """Wait until it is known whether a private Ray has died itself, which takes its actors with it.
+
+        Raises:
+            HeadLostError: it has.
+        """
+        known = time.monotonic() + (0.0 if self._local is None else TELLING_SECONDS)
+        while not self._may_ask() or time.monotonic() < known:
+            time.sleep(_LOOK_MILLISECONDS / 1000)
+
     def _end_server(self) -> None:
         """Make sure that the server writes nothing any more.
 
@@ -254,6 +279,8 @@ class SharedPath:
     def close(self) -> None:
         """Let server and workers end by themselves: the server when the driver's channel closes, then the workers."""
         self._channel.close()
+        if self._local is not None and self._local.lost():
+            return
         with suppress(RayError):
             calls = [self._serving, *self._places.calls]
             ray.wait(calls, num_returns=len(calls), timeout=1)

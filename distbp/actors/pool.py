@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from distbp.actors.session import ray_session, signals_deferred
+from distbp.actors.session import local_ray, ray_session
+from distbp.actors.signals import signals_deferred
 from distbp.config import Config
 from distbp.data.dataset import Array, Rows
+from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.pool import Path
@@ -20,6 +22,11 @@ from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 def cpus_for(config: Config) -> int:
     """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
     return 0 if config.workers == "auto" else config.worker_count + 1
+
+
+def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+    """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
+    return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
 
 class ActorPool:
@@ -56,14 +63,24 @@ class ActorPool:
         try:
             self._enter()
         except BaseException as error:
+            explained = self._explained(error)
             self.__exit__(type(error), error, error.__traceback__)
+            if explained is not None:
+                raise explained from error
             raise
         return self
+
+    def _explained(self, error: BaseException) -> DistbpError | None:
+        """Return the error with its cause, as far as it can be known, where actors did not start on a private Ray."""
+        local = local_ray()
+        if local is None or not isinstance(error, ClusterError | PeerLostError) or isinstance(error, HeadLostError):
+            return None
+        return type(error)(local.explained(str(error)))
 
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        is_private = self._session.enter_context(ray_session(config.address, cpus_for(config), config.insecure))
+        is_private = self._session.enter_context(session_for(config, self._note))
         # These import Ray, which must see the environment that the session prepares.
         from distbp.actors.crew import crew_of
         from distbp.actors.hosts import hosts_of

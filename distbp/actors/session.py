@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-import secrets
-import signal
-import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
-from distbp.actors.addresses import refuse_open_cluster
+from distbp.actors.addresses import check_address, refuse_open_cluster
+from distbp.actors.environment import head_environment, ray_environment
+from distbp.actors.localray import LocalRay
+from distbp.actors.signals import signals_deferred
 from distbp.errors import ClusterError
 from distbp.parallel.folders import private_folder, temporary_folder
-from distbp.signals import ENDING
 
-_PROBE_SECONDS = 12.0
-_CONNECT_SECONDS = 3.0
-_PROBE = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
+_CONNECT_LOOK_SECONDS = 0.05
+_INTERRUPTED_SECONDS = 5.0
+"""What connecting may still take after a signal."""
+_SHUTDOWN_SECONDS = 8.0
+"""What Ray may take to disconnect when it was lost."""
 
-_private = threading.Lock()
-"""Held by the run that started this process's Ray, of which there can be one; its thread is the owner."""
+_deciding = threading.Lock()
+"""Held while it is decided whose this process's Ray is, of which there can be one."""
 _owner = [0]
+"""The thread whose run connected this process to Ray; 0 where none did."""
+_local: list[LocalRay] = []
+"""The private Ray of this process, if it has one."""
+_user = [0]
+"""The process that used Ray first; a forked one has its number, but not its threads."""
+
+
+def local_ray() -> LocalRay | None:
+    """Return the private Ray that this process is connected to."""
+    return _local[0] if _local else None
 
 
 @contextmanager
-def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Iterator[bool]:
+def ray_session(
+    address: str | None,
+    cpus: int,
+    insecure: bool = False,
+    wait: float = WAIT_SECONDS,
+    timeout: float = TIMEOUT_SECONDS,
+    note: Callable[[str], None] = lambda text: None,
+) -> Iterator[bool]:
     """Connect to Ray for the length of the ``with`` block; give whether that Ray is private.
 
     Args:
@@ -37,149 +56,125 @@ def ray_session(address: str | None, cpus: int, insecure: bool = False) -> Itera
             connection is used and left as it is.
         cpus: CPUs of the private Ray.
         insecure: also take a cluster on another machine that no token protects.
+        wait: seconds that Ray may take to start or to answer.
+        timeout: seconds without an answer after which a private Ray counts as lost.
+        note: told that Ray is started, which takes seconds.
 
     Raises:
         ClusterError: the platform has no Ray, nobody answers at the address, or Ray does not start.
     """
     if sys.platform not in ("linux", "darwin"):
         raise ClusterError(f"Ray workers need Linux or macOS, this is {sys.platform}: use --workers 0")
-    if "ray" not in sys.modules or not sys.modules["ray"].is_initialized():  # else it is somebody else's to set up
-        _prepare_environment(private=address is None)
+    with ExitStack() as stack:
+        try:
+            is_connected = _claim(stack, private=address is None)
+            if not is_connected and address is not None:
+                refuse_open_cluster(address, insecure)
+                check_address(address, wait)
+                stack.callback(_disconnect)
+                _connect(f"Ray at {address}", address, wait)
+            elif not is_connected:
+                _start(stack, cpus, wait, timeout, note)
+            yield bool(_local)
+        finally:
+            with signals_deferred():
+                stack.close()
+
+
+def _claim(stack: ExitStack, private: bool) -> bool:
+    """Take this process's Ray for this thread's run, or return True if it is connected already.
+
+    Raises:
+        ClusterError: another thread's run has it, or the process that this one was forked from.
+    """
+    with _deciding:
+        if _user[0] not in (0, os.getpid()):
+            raise ClusterError(
+                "this process was forked from one that used Ray, which does not work in a forked process: use "
+                "workers=0 here, or start processes by spawn"
+            )
+        if _owner[0] not in (0, threading.get_ident()):
+            raise ClusterError(
+                "another thread of this process trains on Ray: one after the other, or a process for each"
+            )
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            _user[0] = os.getpid()
+            return True
+        _owner[0] = threading.get_ident()
+        stack.callback(_owner.__setitem__, 0, 0)
+        try:
+            stack.enter_context(ray_environment(private))
+        except ImportError as error:
+            raise ClusterError(f"Ray cannot be imported ({error}): pip install ray, or use --workers 0") from error
+        _user[0] = os.getpid()
+    return False
+
+
+def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Callable[[str], None]) -> None:
+    """Start a private Ray and connect to it; ``stack`` ends it."""
+    note("starting Ray on this machine")
+    with signals_deferred():  # so that nothing is started that the stack does not know of
+        try:
+            folder = stack.enter_context(private_folder(temporary_folder()))
+        except OSError as error:
+            raise ClusterError(
+                f"no folder for Ray can be made in {temporary_folder()}: {error.strerror}; set TMPDIR to a folder that "
+                "can be written, or use --workers 0"
+            ) from error
+        local = LocalRay(folder, cpus, timeout, head_environment(wait))
+        stack.callback(local.end)
+        _local.append(local)
+        stack.callback(_local.clear)
+    began = time.monotonic()
+    address = local.address(wait)
+    stack.callback(_disconnect)
+    _connect("the private Ray on this machine", address, wait - (time.monotonic() - began), local)
+
+
+def _connect(what: str, address: str, wait: float, local: LocalRay | None = None) -> None:
+    """Connect to Ray in a thread of its own, so that no signal comes in the middle and no wait is for ever.
+
+    Raises:
+        ClusterError: it cannot be connected to, or not within ``wait`` seconds.
+    """
+    failed: list[BaseException] = []
+
+    def connect() -> None:
+        import ray
+
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except BaseException as error:  # whatever it is, the thread that waits must know
+            failed.append(error)
+
+    connecting = threading.Thread(target=connect, daemon=True, name="connecting to Ray")
+    deadline = time.monotonic() + max(wait, _INTERRUPTED_SECONDS)
+    with signals_deferred() as noted:
+        connecting.start()
+        while connecting.is_alive() and time.monotonic() < deadline:
+            connecting.join(_CONNECT_LOOK_SECONDS)
+            if noted or (local is not None and local.lost()):
+                deadline = min(deadline, time.monotonic() + _INTERRUPTED_SECONDS)
+    if connecting.is_alive():
+        failed.append(TimeoutError(f"no answer within {wait:.0f} s (--wait)"))
+    if failed:
+        said = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
+        text = f"{what} could not be used: {said}"
+        raise ClusterError(text if local is None else local.explained(text)) from failed[0]
+
+
+def _disconnect() -> None:
+    """End the connection; where Ray is gone, do not let it wait for what will never come."""
     import ray
 
-    if _private.locked() and _owner[0] != threading.get_ident():
-        raise ClusterError("another thread of this process trains on Ray: one after the other, or a process for each")
-    if ray.is_initialized():
-        yield _private.locked()
+    local = local_ray()
+    if local is None or not local.lost():
+        ray.shutdown()
         return
-    if address is not None:
-        refuse_open_cluster(address, insecure)
-        _check_address(address)
-    stack = ExitStack()
-    try:
-        _private.acquire()
-        stack.callback(_private.release)
-        _owner[0] = threading.get_ident()
-        folder = None if address else stack.enter_context(private_folder(temporary_folder()))
-        stack.callback(ray.shutdown)
-        with _signal_handlers_kept():
-            _connect(ray, address, cpus, folder)
-        yield address is None
-    finally:
-        with signals_deferred():
-            stack.close()
-
-
-def _connect(ray: object, address: str | None, cpus: int, folder: Path | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    private = {
-        "num_cpus": cpus,
-        "include_dashboard": False,
-        "_temp_dir": str(folder),
-    }
-    # Ray ends the process on SIGTERM while it starts, where we end the run.
-    try:
-        ray.init(address=address or "local", **quiet, **({} if address else private))  # type: ignore[attr-defined]
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        where = f"Ray at {address}" if address else "a private Ray on this machine"
-        raise ClusterError(f"{where} could not be used: {str(error).strip().splitlines()[0]}") from error
-
-
-def _prepare_environment(private: bool) -> None:
-    """Set what Ray reads from the environment when it is imported and started, unless the user has set it."""
-    # Ray runs its workers at nice 15 by default, so that anything else on the machine goes first.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # Under `uv run` Ray would upload the current folder as every worker's working directory.
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    # Ray prints on stdout, where results go, that a process of its died; the run says so itself.
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
-    if not private:
-        return
-    # Where Ray believes that it cannot make a cluster of several hosts, it listens on 127.0.0.1 alone.
-    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    if "RAY_AUTH_MODE" not in os.environ:
-        # A token of this process's own: nothing is read from or written to the user's ~/.ray.
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        if "ray" in sys.modules:
-            # Ray read its settings when somebody imported it, and must read them again to know of the token.
-            from ray._raylet import Config  # type: ignore[attr-defined]  # of Ray's compiled part
-
-            Config.initialize("")
-
-
-@contextmanager
-def signals_deferred() -> Iterator[list[int]]:
-    """Let signals that end a run wait until the block ends: a clean-up that is cut short leaves things behind.
-
-    Give the list of those that have come meanwhile.
-    """
-    if threading.current_thread() is not threading.main_thread():  # which alone ever runs a handler
-        yield []
-        return
-    # A mask would not do: it is the calling thread's alone, and the kernel takes any thread that has none.
-    noted: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in handlers.items():
-        if handler is not None:  # else it is not Python's, and could not be put back
-            signal.signal(number, lambda number, frame: noted.append(number))
-    try:
-        yield noted
-    finally:
-        for number, handler in handlers.items():
-            if handler is not None:
-                signal.signal(number, handler)
-        for noted_number in dict.fromkeys(noted):
-            signal.raise_signal(noted_number)
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Put back the SIGTERM handler that ``ray.init`` replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _check_address(address: str) -> None:
-    """Find out within 15 s whether a Ray cluster answers.
-
-    Ray itself would wait for minutes, and then end the whole process from its C++ part; so another process asks first.
-    """
-    if address == "auto":
-        _probe(address)
-        return
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, UnicodeError) as error:
-        raise ClusterError(
-            f"nobody answers at {address}: {getattr(error, 'strerror', None) or error}; is the Ray cluster up?"
-        ) from error
-    _probe(address)
-
-
-def _probe(address: str) -> None:
-    """Connect in a process of its own, which Ray may end."""
-    try:
-        probe = subprocess.run(
-            [sys.executable, "-c", _PROBE, address],
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_SECONDS - _CONNECT_SECONDS,
-            env={**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
-        )
-        answered, said = probe.returncode == 0, probe.stderr
-    except subprocess.TimeoutExpired:
-        answered, said = False, ""
-    if "uthenticat" in said:
-        raise ClusterError(f"the Ray cluster at {address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN")
-    if not answered:
-        raise ClusterError(f"what answers at {address} is no Ray cluster of this Ray version")
+    local.end()
+    ending = threading.Thread(target=ray.shutdown, daemon=True)
+    ending.start()
+    ending.join(_SHUTDOWN_SECONDS)
+    if ending.is_alive():
+        with suppress(AttributeError):
+            atexit.unregister(ray._private.worker.shutdown)

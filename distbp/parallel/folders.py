@@ -21,8 +21,8 @@ _LOCK = "owner"
 _UNOWNED = (f".{_LOCK}", "session_", "ray_", "prom_")
 """How all names in a folder without a lock begin, if it was ours; the last three are Ray's."""
 _NEW_SECONDS = 60
-_LONGEST_TEMPORARY_FOLDER = 30
-"""Ray puts sockets some 70 characters below its folder, and a socket's path may have 107 (103 on macOS)."""
+_LONGEST_TEMPORARY_FOLDER = 64
+"""Sockets lie some 35 characters below it, and a socket's path may have 107 (103 on macOS)."""
 
 
 def memory_folder() -> Path:

@@ -1,0 +1,77 @@
+"""A private Ray starts beside whatever else the process does, and leaves nothing of itself in it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import nothing_left, start
+
+pytestmark = pytest.mark.ray
+
+BUSY = """
+import ctypes, json, os, threading
+import numpy as np
+import distbp
+
+forks = []
+count = ctypes.CFUNCTYPE(None)(lambda: forks.append(1))
+ctypes.CDLL(None).__register_atfork(count, None, None, None)  # what OpenBLAS does to end its threads
+before = dict(os.environ)
+over = threading.Event()
+
+def products():
+    x = np.ones((600, 600))
+    while not over.is_set():
+        x @ x
+
+threads = [threading.Thread(target=products)]
+for thread in threads:
+    thread.start()
+hashes = {distbp.train("digits", workers=workers, epochs=1, shards=2).summary["weights_sha256"] for workers in (2, 0)}
+over.set()
+for thread in threads:
+    thread.join(60)
+changed = sorted(name for name in os.environ if os.environ[name] != before.get(name))
+print(json.dumps({"forks": len(forks), "hashes": len(hashes), "changed": changed}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the calls of fork handlers as glibc makes them")
+def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_environment(tmp_path: Path) -> None:
+    with nothing_left() as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", BUSY],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    # threadpoolctl's own: the only one, and not ours
+    assert seen == {"forks": 0, "hashes": 1, "changed": [n for n in seen["changed"] if n == "KMP_DUPLICATE_LIB_OK"]}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table whose moments are products that BLAS computes on all cores, while Ray starts."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    numbers = np.round(rng.normal(size=(50_000, 6)), 4)
+    header = ",".join([*(f"c{column}" for column in range(6)), "y"])
+    np.savetxt(path, np.column_stack([numbers, numbers[:, 0] > 0]), fmt="%g", delimiter=",", header=header, comments="")
+    return path
+
+
+def test_a_table_is_read_while_ray_starts_again_and_again(table: Path, tmp_path: Path) -> None:
+    hashes = set()
+    for number in range(3):
+        run = tmp_path / f"run{number}"
+        arguments = ["train", str(table), "--target", "y", "--epochs", "1", "--batch-size", "1024"]
+        with nothing_left() as environment:
+            process = start([*arguments, "--workers", "2", "--run-dir", str(run)], environment, tmp_path)
+            err = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, err
+        assert "note: starting Ray" in err
+        hashes.add(json.loads((run / "summary.json").read_text())["weights_sha256"])
+    assert len(hashes) == 1
