@@ -1,5 +1,6 @@
 """The connection between two hosts."""
 
+import queue
 import socket
 import time
 
@@ -32,6 +33,27 @@ def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
         got += there.recv(1 << 17)
         time.sleep(0.03)
     assert body in got + there.recv(1 << 17)
+    peer.close()
+    there.close()
+    listener.close()
+
+
+def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
+    why = queue.SimpleQueue()
+
+    class Broken(Nobody):
+        def place(self, sender, frame):
+            raise KeyError(frame.chunk)
+
+        def lost(self, sender, why_, is_damage=False):
+            why.put((sender, why_, is_damage))
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    there = socket.create_connection(listener.getsockname())
+    peer = Peer(listener.accept()[0], 1, 5.0)
+    peer.start(Broken())
+    there.sendall(Frame.of(PART, 0, 7, 0, 1.0, memoryview(b"1234")).header())
+    assert why.get(timeout=30) == (1, "sent what this host could not take in: KeyError(7)", False)
     peer.close()
     there.close()
     listener.close()

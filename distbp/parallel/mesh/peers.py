@@ -198,6 +198,8 @@ class Peer:
             ends.lost(self.number, f"is gone ({error.strerror or error})")
         except DamagedError as error:
             ends.lost(self.number, f"sent {error}", isinstance(error, ChecksumError))
+        except Exception as error:  # or nobody would hear of it, and all would wait
+            ends.lost(self.number, f"sent what this host could not take in: {error!r}")
 
     def _send(self, ends: Ends) -> None:
         beat = Frame.of(BEAT, 0, 0, 0, 0.0, memoryview(b"")).header()

@@ -1,0 +1,116 @@
+"""Whatever a host of the run sends, with right checksums or none: it is lost in time, and nothing else happens."""
+
+import threading
+import time
+
+import numpy as np
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from parallel.hosts import STRUCTURE, config
+from parallel.test_mesh import SECRET, Cluster, view_of
+
+from distbp.parallel.digest import layer_hashes
+from distbp.parallel.mesh import peers
+from distbp.parallel.mesh.collection import Told, told_as_bytes
+from distbp.parallel.mesh.frames import BEAT, PART, REPORT, Frame
+from distbp.parallel.messages import report_size
+from distbp.parallel.records import Divergence, Report
+from distbp.parallel.shards import Span
+from distbp.pools import initial_state
+
+SHARDS, STEPS, TIMEOUT = 4, 3, 5.0
+RIGHT = layer_hashes(STRUCTURE, initial_state(STRUCTURE, config(SHARDS))[0])
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+large = st.sampled_from([0, 1, 2, 3, 4, 255, 2**31, 2**32 - 1])
+steps = st.sampled_from([-(2**63), -1, 0, 0, 0, 1, 2, 2**62])
+
+
+@st.composite
+def reports(draw):
+    """What another host could say, with anything in it."""
+    any_span = st.tuples(st.integers(0, SHARDS), st.integers(0, SHARDS))
+    held = Span(*draw(st.just((2, 4)) | any_span))
+    count = max(0, held.stop - held.first)
+    floats = tuple(draw(st.lists(numbers, min_size=count, max_size=count)))
+    rows, right = draw(st.just(8) | st.sampled_from([-1, 0, 16, 2**40])), draw(st.integers(-1, 99))
+    divergence = draw(st.none() | st.just(Divergence("a gradient", draw(st.integers(0, 9)))))
+    report = Report(held, rows, floats, right, floats, floats, divergence)
+    layers = draw(st.just(RIGHT) | st.just((0,) * STRUCTURE.depth))
+    told = Told([report] * draw(st.just(1) | st.integers(0, 2)), layers, draw(st.booleans()))
+    body = bytearray(told_as_bytes(told, SHARDS))
+    if draw(st.integers(0, 3)) == 0:
+        at = draw(st.integers(0, len(body) - 1))
+        body[at] = draw(st.integers(0, 255))
+    return bytes(body)
+
+
+bodies = st.one_of(
+    st.binary(max_size=64),
+    st.sampled_from([4 * STRUCTURE.parameter_count, 4 * 18, 4 * 35, report_size(SHARDS)]).map(bytes),
+)
+
+
+@st.composite
+def messages(draw):
+    """Bytes on the connection: raw ones, or a frame with the right checksums."""
+    if draw(st.integers(0, 4)) == 0:
+        return draw(st.binary(min_size=1, max_size=120))
+    kind = draw(st.sampled_from([BEAT, 1, 1, 2, 2, 2, 3, 4, 5, 255]))
+    body = draw(reports()) if kind == REPORT and draw(st.booleans()) else draw(bodies)
+    frame = Frame.of(kind, draw(steps), draw(large), draw(large), draw(numbers), memoryview(body))
+    return frame.header() + (body if kind != BEAT else b"")
+
+
+class Escaped(list):
+    """Errors that ended a thread."""
+
+    def __call__(self, args):
+        self.append(f"{args.exc_type.__name__}: {args.exc_value}")
+
+
+@settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    sent=st.lists(messages(), max_size=4),
+    servers=st.sampled_from([0, 1, 2]),
+    begins_well=st.booleans(),
+    report=st.none() | reports(),
+)
+def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report):
+    if begins_well:  # all sums that are missing, and perhaps a report: then they are used
+        body = bytes(4 * STRUCTURE.parameter_count)
+        sent.insert(0, Frame.of(PART, 0, 0, 1, 1.0, memoryview(body)).header() + body)
+        servers = 0
+    if report is not None:
+        sent.insert(0, Frame.of(REPORT, 0, 0, 0, 1.0, memoryview(report)).header() + report)
+    set_up = config(SHARDS)
+    here, escaped, before = Cluster((1,), set_up), Escaped(), threading.excepthook
+    threading.excepthook = escaped
+    try:
+        view = view_of(here.hosts, (1,), set_up, timeout=TIMEOUT)
+        view = view._replace(addresses=(*view.addresses, ("127.0.0.1", 1)), workers=(1, 1), servers=servers)
+        meeting = threading.Thread(target=here.hosts[0].meet, args=(view, 0, 0, SECRET))
+        meeting.start()
+        liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, TIMEOUT)
+        meeting.join()
+        began = time.monotonic()
+        here.hosts[0].run(0, STEPS, 1.0)
+        with liar:
+            for each in sent:
+                try:
+                    liar.sendall(each)
+                except OSError:  # it has been hung up on
+                    break
+            if begins_well:  # time for the step to be done, if it is right
+                time.sleep(0.03)
+        news, _ = here.wait(here.hosts[0])
+        assert time.monotonic() - began < 10
+        event("differ" if "differ" in news else "diverged" if "what" in news else f"lost after {news['done']} steps")
+        assert "differ" in news or "what" in news or [number for number, _ in news["hosts"]] == [1]
+        assert news["done"] <= begins_well  # one that is right in all that can be known counts
+        if not news["done"]:
+            assert np.array_equal(here.hosts[0].state(0), here.initial)
+        assert not escaped
+    finally:
+        threading.excepthook = before
+        here.close()
