@@ -122,6 +122,10 @@ POSITIVE = ("lr", "timeout", "wait")
         ("workers", "many"),
         *[("address", value) for value in ("", "host", ":6379", "host:", "host:0", "host:65536", "host:²", 5)],
         ("address", "ray://host:10001"),
+        *[
+            ("host_ports", value)
+            for value in ("", "x", 0, -1, True, 65536, "7000-", "-7000", "7010-7000", "7²", "1-99999")
+        ],
     ],
 )
 def test_bad_value_is_refused_and_its_setting_named(setting, value):
@@ -132,7 +136,7 @@ def test_bad_value_is_refused_and_its_setting_named(setting, value):
 HAS_ITS_OWN_NONE = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
     "class_weights", "early_stopping", "task", "shards", "address", "servers", "target", "weights", "separator",
-    "header", "test_file",
+    "header", "test_file", "host_ports",
 }  # fmt: skip
 
 
@@ -150,6 +154,14 @@ def test_least_whole_number_is_accepted(setting):
 @pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "host:1", "[::1]:65535"])
 def test_address_of_a_cluster_is_accepted(address):
     assert Config(address=address).address == address
+
+
+@pytest.mark.parametrize(
+    ("ports", "those"),
+    [(None, range(1)), (7000, range(7000, 7001)), ("7000", range(7000, 7001)), ("1-65535", range(1, 65536))],
+)
+def test_ports_of_hosts(ports, those):
+    assert Config(host_ports=ports).host_port_range == those
 
 
 def test_number_of_workers_is_open_until_it_is_decided():

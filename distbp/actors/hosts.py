@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -14,9 +13,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from distbp.actors.calls import death, in_brackets, is_loss, within
 from distbp.actors.crew import longest_start, other_arithmetic, put_rows, send_by_value
-from distbp.actors.hostshell import HostNews, RemoteHost
+from distbp.actors.hostshell import RemoteHost
+from distbp.actors.members import Coming, Member
 from distbp.actors.placement import Placement, this_host
-from distbp.actors.shells import Pulse
 from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.errors import ClusterError, DataError, PeerLostError, TrainingError
@@ -25,66 +24,7 @@ from distbp.nn.structure import Structure
 _AGAIN_SECONDS = 2.0
 """Between two tries to start somebody in the same places."""
 _CLOSE_SECONDS = 3.0
-
-
-@dataclass(eq=False)
-class Member:
-    """A host that has answered."""
-
-    actor: Any
-    pulse: Pulse
-    numbers: tuple[int, ...]
-    """Of the workers that have their places there."""
-    address: tuple[str, int] = ("", 0)
-    """Where other hosts reach it."""
-    news: Any = None
-    """The call that will say what happens next."""
-    heard: float = 0.0
-    done: dict[str, Any] | None = None
-    """What its rounds said at their end; None while they go on."""
-    lost: int = 0
-    """Workers it has lost."""
-    spent: list[float] = field(default_factory=list)
-    """See HostNews."""
-
-    @property
-    def name(self) -> str:
-        """Return what to call it."""
-        count = len(self.numbers)
-        return f"host {self.pulse.host} with {count} worker{'s' * (count > 1)}"
-
-    def ask(self, known: int, wants_records: bool) -> None:
-        """Have it say what happens next."""
-        self.news = self.actor.news.remote(known, wants_records)
-
-    def ends_within(self, seconds: float) -> bool:
-        """Wait so long for what it says; return False if it has failed."""
-        if ray.wait([self.news], timeout=seconds)[0]:
-            try:
-                self.done = self.answer().done
-            except RayError:
-                return False
-        return True
-
-    def answer(self) -> HostNews:
-        """Return what it has said; the call is at its end."""
-        news: HostNews = ray.get(self.news)
-        self.news, self.heard = None, time.monotonic()
-        return news
-
-
-@dataclass
-class _Coming:
-    """A host whose process is starting, or that is getting ready: what it waits for is the end of a call."""
-
-    actor: Any
-    node: str
-    numbers: tuple[int, ...]
-    call: Any
-    until: float
-    """When it is given up."""
-    member: Member | None = None
-    """What it becomes, once its process has answered."""
+_END_SECONDS = 15.0
 
 
 class Hosts:
@@ -109,8 +49,12 @@ class Hosts:
         self._blind: set[int] = set()
         """The workers that have their places on hosts that do not see the data; those are left out."""
         self._unseen = ""
-        self._coming: list[_Coming] = []
+        self._coming: list[Coming] = []
         self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
+        self._apart: dict[str, tuple[int, float]] = {}
+        """Nodes that others do not reach: how often that was seen, and until when they are not asked again."""
+        self._ending: list[tuple[Any, Any, float]] = []
+        """Actors that are to take their shared memory away, their calls, and when they are killed."""
 
     def start(self) -> None:
         """Start an actor wherever workers have CPUs and nobody stands for them."""
@@ -120,12 +64,13 @@ class Hosts:
         for node, numbers in self._placement.hosts().items():
             here = {number for member in self.members if member.pulse.node == node for number in member.numbers}
             free = tuple(number for number in numbers if number not in here | taken)
-            if free and now >= self._not_before.get((node, free), 0.0):
+            not_before = max(self._not_before.get((node, free), 0.0), self._apart.get(node, (0, 0.0))[1])
+            if free and now >= not_before:
                 self._not_before[node, free] = now + _AGAIN_SECONDS
                 shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
                 actor = shell.remote(self.structure, self.config, self._rows)
                 until = now + longest_start(self.config)
-                self._coming.append(_Coming(actor, node, free, actor.pulse.remote(), until))
+                self._coming.append(Coming(actor, node, free, actor.pulse.remote(), until))
 
     @property
     def ready(self) -> int:
@@ -159,11 +104,18 @@ class Hosts:
             TrainingError: one cannot be started at all, or has failed.
             ClusterError: one has too little shared memory.
         """
+        for ending in list(self._ending):
+            actor, call, until = ending
+            if ray.wait([call], timeout=0)[0] or time.monotonic() > until:
+                self._ending.remove(ending)
+                ray.kill(actor)
         for coming in list(self._coming):
             if ray.wait([coming.call], timeout=0)[0]:
                 self._coming.remove(coming)
                 if coming.member is None:
                     self._answered(coming)
+                elif coming.is_ready:
+                    self._tried(coming, coming.member)
                 else:
                     self._got_ready(coming, coming.member)
             elif time.monotonic() > coming.until:
@@ -173,7 +125,7 @@ class Hosts:
                     self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
                     self.note(f"{coming.member.name} was not ready within {self.config.wait:g} s (--wait)")
 
-    def _answered(self, coming: _Coming) -> None:
+    def _answered(self, coming: Coming) -> None:
         """Let a host get ready whose process has started."""
         try:
             pulse = ray.get(coming.call)
@@ -193,12 +145,18 @@ class Hosts:
         coming.until = time.monotonic() + self.config.wait
         self._coming.append(coming)
 
-    def _got_ready(self, coming: _Coming, member: Member) -> None:
+    def _got_ready(self, coming: Coming, member: Member) -> None:
         """Take in a host that is ready, or give it up."""
         try:
             member.address = ray.get(coming.call)
-            self.newcomers.append(member)
             self._blind.difference_update(member.numbers)
+            if not self.members:
+                self.newcomers.append(member)
+                return
+            # The others go on while it is found out whether it reaches them.
+            coming.is_ready, coming.until = True, time.monotonic() + self.config.wait
+            coming.call = member.actor.reach.remote([other.address for other in self.members])
+            self._coming.append(coming)
         except RayError as error:
             ray.kill(member.actor)
             if not isinstance(error, RayTaskError):
@@ -213,6 +171,36 @@ class Hosts:
             self._blind.update(member.numbers)
             self._unseen = str(error.cause)
             self.note(f"{member.name} does not see the data ({error.cause}): it is left out")
+
+    def _tried(self, coming: Coming, member: Member) -> None:
+        """Let a host take part that reaches those who do."""
+        try:
+            missed = ray.get(coming.call)
+        except RayError as error:
+            ray.kill(member.actor)
+            self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
+            return
+        for (address, port), why in missed.items():
+            self.leave_out(member, f"does not reach the others at {address}:{port} ({why})")
+            return
+        self.newcomers.append(member)
+
+    def leave_out(self, member: Member, why: str) -> None:
+        """Go on without a host that others do not reach, and leave it alone for --wait, longer each time."""
+        if member in self.members:
+            self.members.remove(member)
+        self._ending.append((member.actor, member.actor.close.remote(), time.monotonic() + _END_SECONDS))
+        times, _ = self._apart.get(member.pulse.node, (0, 0.0))
+        seconds = self.config.wait * 2**times
+        self._apart[member.pulse.node] = times + 1, time.monotonic() + seconds
+        self.note(
+            f"{member.name} {why}: it is left out for {seconds:g} s; let hosts reach each other there "
+            "(--host-ports chooses the ports)"
+        )
+
+    def forgive(self) -> None:
+        """Ask all again, since nobody is left whom they could miss."""
+        self._apart = {node: (times, 0.0) for node, (times, _) in self._apart.items()}
 
     def take_in(self, state: Any, step: int) -> list[str]:
         """Let the newcomers take part, going on from ``state``; return their names.
@@ -260,15 +248,17 @@ class Hosts:
             for coming in self._coming:
                 coming.actor.end.remote()
             calls = [member.actor.close.remote() for member in (*self.members, *self.newcomers)]
+            calls += [call for _, call, _ in self._ending]
             calls += [coming.actor.close.remote() for coming in self._coming if coming.member is not None]
             if calls:
                 ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
         except RayError:  # they are killed in any case
             pass
-        members = (*self.members, *self.newcomers)
+        actors = [member.actor for member in (*self.members, *self.newcomers)]
+        actors += [*(coming.actor for coming in self._coming), *(actor for actor, _, _ in self._ending)]
 
         def kill_all() -> None:
-            for actor in (*(member.actor for member in members), *(coming.actor for coming in self._coming)):
+            for actor in actors:
                 ray.kill(actor)
 
         within(_CLOSE_SECONDS, kill_all)

@@ -19,6 +19,7 @@ from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host import Host
 from distbp.parallel.mesh.factors import Rates
+from distbp.parallel.mesh.reach import unreached
 from distbp.parallel.mesh.view import View
 from distbp.parallel.records import StepRecord
 
@@ -97,6 +98,10 @@ class _Host(Alive):
     def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view; return who did not come, and why."""
         return self._host.meet(view, here, step, secret)
+
+    def reach(self, addresses: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
+        """Try to connect to other hosts; return those that are not reached, and why."""
+        return unreached(addresses, self._config.timeout)
 
     def rates(self) -> Rates:
         """Return how quick this host's link and products are."""

@@ -19,8 +19,9 @@ from ray.exceptions import RayError
 from distbp.actors.agreeing import Agreement
 from distbp.actors.calls import death, in_brackets
 from distbp.actors.head import HeadWatch
-from distbp.actors.hosts import Hosts, Member
+from distbp.actors.hosts import Hosts
 from distbp.actors.meeting import Meeting
+from distbp.actors.members import Member
 from distbp.actors.watching import HostsTime
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, PeerLostError, TrainingError
@@ -71,7 +72,7 @@ class HostsPath:
                 hosts.start()
             hosts.look()
             late = time.monotonic() - deadline
-            if not self._has_begun or late > 0:
+            if (not self._has_begun or late > 0) and self._head.look(step):
                 hosts.check_sight()
             # Who has come before the deadline may take as long again to get ready.
             if late > (wait if hosts.is_anybody_getting_ready else 0):
@@ -234,6 +235,7 @@ class HostsPath:
             self._standstill = self._seen, now
         elif now - self._standstill[1] > self._config.wait:
             raise PeerLostError(f"no host has done step {self._seen} within {self._config.wait:g} s (--wait)")
+        self._hosts.forgive()
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
         self._fill(self._config.least_workers)
 
@@ -280,10 +282,10 @@ class HostsPath:
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._kept, self.step, self._seen = (step, state), step, step
-        shared = ray.put(state)
-        ray.get([member.actor.restart.remote(shared, step) for member in self._hosts.members])
-        self._meet()
+        self._kept, self._seen = (step, state), step
+        for member in list(self._hosts.members):  # others get ready within --wait; these may have been lost meanwhile
+            self._hosts.lose(member)
+        self._fill(self._config.least_workers)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters).

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from distbp.actors.calls import death
 from distbp.actors.hosts import Hosts
-from distbp.errors import PeerLostError
+from distbp.actors.members import Member
+from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.mesh.factors import MEASURING_SECONDS, candidates, choose
+from distbp.parallel.mesh.reach import left_out
 from distbp.parallel.mesh.view import View, servers_for
 
 
@@ -22,6 +25,8 @@ class Meeting:
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts, self._config = hosts, hosts.config
+        self._met: list[Member] = []
+        """Those that have met before, and so have done steps since."""
         self._views = 0
         """Also those that did not come together."""
         self._secret = secrets.token_bytes(32)
@@ -35,32 +40,58 @@ class Meeting:
         Raises:
             PeerLostError: some always miss others.
         """
-        deadline, left_out = time.monotonic() + self._config.wait, 0
-        while self._hosts.members:
-            view = self._new_view()
-            missing = self._missing(view, step)
-            if not missing:
+        deadline, lost = time.monotonic() + self._config.wait, 0
+        hosts = self._hosts
+        while hosts.members:
+            view, members = self._new_view(), list(hosts.members)
+            missed = self._missed(view, step)
+            settled = sum(member in self._met for member in members)  # newcomers are behind the others
+            out = left_out(missed, settled)
+            if not out:
                 if not view.measures or self._factors_agreed():
                     break
                 continue
-            for member in [self._hosts.members[number] for number in missing]:
-                left_out += 1
-                self._hosts.note(f"{member.name} cannot be reached by the others in step {step}")
-                self._hosts.lose(member)
+            for number in out:
+                lost += 1
+                if missed[number] is None:
+                    hosts.note(f"{members[number].name} gave no answer when hosts met in step {step}: it is left out")
+                    hosts.lose(members[number])
+                else:
+                    hosts.leave_out(members[number], f"{self._why(members, missed, number)} in step {step}")
             if time.monotonic() > deadline:
                 raise PeerLostError(f"the hosts did not reach each other within {self._config.wait:g} s (--wait)")
-        return left_out
+        self._met = list(hosts.members)
+        return lost
 
-    def _missing(self, view: View, step: int) -> list[int]:
-        """Let all members connect; return the numbers of those that are missed by most."""
+    def _missed(self, view: View, step: int) -> list[dict[int, str] | None]:
+        """Let all members connect; return for each whom it misses, None if it did not answer."""
         members = self._hosts.members
         calls = [member.actor.meet.remote(view, number, step, self._secret) for number, member in enumerate(members)]
         ray.wait(calls, num_returns=len(calls), timeout=2 * self._config.timeout)
-        missed: Counter[int] = Counter()
-        for number, call in enumerate(calls):
-            answer = _answered(call)
-            missed.update({number: len(members)} if answer is None else dict.fromkeys(answer, 1))
-        return [number for number, count in missed.items() if count == max(missed.values())]
+        return [self._answered(call, member) for call, member in zip(calls, members, strict=True)]
+
+    def _answered(self, call: Any, member: Member) -> dict[int, str] | None:
+        """Return what a host said of those it was to meet; None if it said nothing, or has died."""
+        answer: dict[int, str] | None = None
+        try:
+            if ray.wait([call], timeout=0)[0]:
+                answer = ray.get(call)
+        except RayError as error:
+            try:
+                death(error, member.name)
+            except (TrainingError, ClusterError) as own:  # the others are not concerned
+                self._hosts.note(str(own))
+        return answer
+
+    def _why(self, members: Sequence[Member], missed: Sequence[Mapping[int, str] | None], number: int) -> str:
+        """Say whom a host does not reach, or is not reached by, and where: of two the later one calls the other."""
+        own = missed[number] or {}
+        other = min([*own, *(there for there, others in enumerate(missed) if number in (others or {}))])
+        first, caller = sorted((number, other))
+        address, port = members[first].address
+        why = (missed[caller] or {}).get(first) or (missed[first] or {}).get(caller)
+        verb = "does not reach" if number == caller else "is not reached by"
+        return f"{verb} {members[other].name} at {address}:{port} ({why})"
 
     def _factors_agreed(self) -> bool:
         """Let those layers travel as their factors with which a step is quicker so; the bits are the same.
@@ -93,14 +124,3 @@ class Meeting:
             self._config.timeout,
             measures=could_factor and bool(candidates(self._hosts.structure, self._rows_per_shard)),
         )
-
-
-def _answered(call: Any) -> dict[int, str] | None:
-    """Return what a host said of those it was to meet; None if it said nothing."""
-    if not ray.wait([call], timeout=0)[0]:
-        return None
-    try:
-        answer: dict[int, str] = ray.get(call)
-    except RayError:
-        return None
-    return answer

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distbp.actors.hosts import Member
+from distbp.actors.members import Member
 from distbp.parallel.records import TimeSpent, WorkerRecord
 from distbp.parallel.shards import Span, cut
 

@@ -209,6 +209,8 @@ _SETTINGS = (
                  help="An existing Ray cluster, or auto.  [default: a private one on this machine]"),
     click.option("--servers", type=_COUNT, help="Partitions of the parameters between several hosts. Never changes the "
                  "result.  [default: as many as hosts; with two hosts each adds up for itself]"),
+    click.option("--host-ports", metavar="PORTS", help="Port, or range such as 7000-7099, at which the hosts of a run "
+                 "reach each other; one for each run on a host.  [default: any free ones]"),
     click.option("--wire", metavar="NAME", default="exact", show_default=True,
                  help="What travels between several hosts: exact, or float16 for half the bytes, which is lossy: the "
                  "bits then depend on hosts, --servers and losses."),

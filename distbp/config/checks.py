@@ -11,6 +11,7 @@ from distbp.errors import UsageError, brief
 _MOST_SECONDS = 1_000_000
 _MOST_DROPOUT = 0.99
 _MOST_WHOLE = 1_000_000_000
+_LAST_PORT = 65535
 
 
 def check_numbers(settings: Mapping[str, Any]) -> None:
@@ -99,6 +100,18 @@ def check_workers(workers: int | str) -> None:
         raise UsageError(
             f"workers must be a whole number of at least 0, auto, or a range such as 2..6; found {brief(workers)}"
         )
+
+
+def ports(value: int | str | None) -> range:
+    """Return the ports that ``PORT`` or ``FIRST-LAST`` stands for; port 0, any, for None."""
+    if value is None:
+        return range(1)
+    first, dash, last = str(value).partition("-")
+    last = last if dash else first
+    is_one = all(each.isascii() and each.isdecimal() and len(each) <= len(str(_LAST_PORT)) for each in (first, last))
+    if isinstance(value, bool) or not is_one or not 0 < int(first) <= int(last) <= _LAST_PORT:
+        raise UsageError(f"host_ports must be a port or a range such as 7000-7099, up to {_LAST_PORT}; found {value!r}")
+    return range(int(first), int(last) + 1)
 
 
 def check_address(address: str) -> None:

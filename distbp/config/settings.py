@@ -13,12 +13,12 @@ from distbp.errors import UsageError, brief, unknown_name
 _OPEN = {
     "output", "cost", "initial", "lr", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm",
     "class_weights", "early_stopping", "task", "shards", "address", "servers", "target", "weights", "separator",
-    "header", "test_file",
+    "header", "test_file", "host_ports",
 }  # fmt: skip
 """The settings that may be None: their defaults follow from others, or they are for some runs alone."""
 
 NEVER_CHANGES_THE_RESULT = frozenset(
-    {"workers", "timeout", "wait", "address", "insecure", "servers", "checkpoint_seconds"}
+    {"workers", "timeout", "wait", "address", "insecure", "servers", "host_ports", "checkpoint_seconds"}
 )
 """The settings that say who computes and how it is watched."""
 
@@ -152,6 +152,8 @@ class Config:
     """Use a cluster on another machine although no token protects it."""
     servers: int | None = None
     """Partitions of the parameter vector between hosts (as many as hosts). Never changes the result."""
+    host_ports: int | str | None = None
+    """Port, or ports as FIRST-LAST, at which the hosts of a run reach each other (any free ones)."""
     wire: str = "exact"
     """What travels between hosts: the numbers as they are, or as float16, which changes the result, also with
     the hosts, the servers and what is lost."""
@@ -179,6 +181,7 @@ class Config:
         self._check_choices()
         checks.check_numbers(vars(self))
         checks.check_workers(self.workers)
+        checks.ports(self.host_ports)
         if self.address is not None:
             checks.check_address(self.address)
         self._check_optimizer()
@@ -242,6 +245,11 @@ class Config:
             raise ValueError("the number of workers is still open")
         least, _, most = self.workers.partition("..")
         return int(least), int(most)
+
+    @property
+    def host_port_range(self) -> range:
+        """The ports at which a host may listen; port 0 stands for any."""
+        return checks.ports(self.host_ports)
 
     def _default(self, name: str, value: object) -> None:
         if getattr(self, name) is None:

@@ -48,7 +48,7 @@ class Host:
         """
         assert config.shards is not None
         self._exit = ExitStack()
-        self._listener: socket.socket = self._exit.enter_context(listen(address))
+        self._listener: socket.socket = self._exit.enter_context(listen(address, config.host_port_range))
         folder = self._exit.enter_context(private_folder(memory_folder()))
         state_rows = 1 + len(optimizer_of(config).slots)
         sums = buffers_for(config.shards, config.shards)  # whoever joins later

@@ -7,6 +7,7 @@ the raw bytes of an array's part; nothing that is received is ever executed or u
 
 from __future__ import annotations
 
+import errno
 import hmac
 import os
 import queue
@@ -25,6 +26,7 @@ _CHALLENGE = 32
 _HELLO = struct.Struct("<4sQII32s")
 """Magic, view, the number of the host that connects, of the host that it means, a challenge."""
 _MAGIC = b"dbp2"
+_PORT_SECONDS, _PORT_AGAIN_SECONDS = 5.0, 0.1
 _BACKLOG = 4096
 """Calls that wait between two meetings, of strangers mostly; the kernel may allow fewer."""
 _CONNECT_SECONDS = 0.5
@@ -50,17 +52,29 @@ class Ends(Protocol):
         """Note that this peer is gone, or what it sent was damaged on its way; the last call for it."""
 
 
-def listen(address: str) -> socket.socket:
-    """Return a socket that listens at a free port of this address."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.bind((address, 0))
-    except OSError as error:
-        listener.close()
-        raise ClusterError(f"this host cannot listen at its own address {address}: {error.strerror}") from error
-    listener.listen(_BACKLOG)
-    return listener
+def listen(address: str, ports: range = range(1)) -> socket.socket:
+    """Return a socket that listens at a free one of these ports of this address; port 0 stands for any.
+
+    Raises:
+        ClusterError: all are taken, also after a moment, or the address is not this host's.
+    """
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        for port in ports:
+            listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also where old connections fade away
+            try:
+                listener.bind((address, port))
+                listener.listen(_BACKLOG)
+                return listener
+            except OSError as error:
+                listener.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise ClusterError(f"this host cannot listen at {address}:{port}: {error.strerror}") from error
+        if time.monotonic() > deadline:
+            told = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]}-{ports[-1]}"
+            raise ClusterError(f"{told} of {address}: all in use there: give --host-ports others, or more")
+        time.sleep(_PORT_AGAIN_SECONDS)  # whoever was here before may be about to end
 
 
 def connect(
