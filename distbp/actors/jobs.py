@@ -9,20 +9,21 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
-from distbp.actors.addresses import is_this_machine
 from distbp.actors.entrypoint import entrypoint
 from distbp.data.sent import pack
-from distbp.errors import ClusterError, RunError, UsageError
+from distbp.errors import ClusterError, DistbpError, RunError, UsageError
 from distbp.runs.parcel import unpack
 
 ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _RUN_DIRECTORY = "run_directory"
-_CONNECT_SECONDS = 5.0
+_PAUSES_OF_BROKEN = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each attempt to hear a job again whose connection broke."""
 
 
 class Jobs:
@@ -40,25 +41,25 @@ class Jobs:
         _set_token(token_file)
         try:
             import aiohttp  # noqa: F401  # of ray[default], without which the client fails late
-            import requests
             from ray.job_submission import JobSubmissionClient
+
+            from distbp.actors.dashboard import Dashboard
         except ImportError as error:
             raise ClusterError(f"{error.name} is missing: pip install 'distbp[cluster]'") from error
         for name in ("dashboard_sdk", "job.sdk"):
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
-        self._refuse_open_cluster(requests, insecure)
+        self._dashboard = Dashboard(self._url)
+        self._refuse_open_cluster(insecure)
+        # Ray's own method would follow proxies and redirects.
+        asking = type("Client", (JobSubmissionClient,), {"_do_request": partialmethod(_ask, self._dashboard)})
         with self._told():
-            self._client = JobSubmissionClient(self._url)
+            self._client = asking(self._url, verify=self._dashboard.certificates)
 
-    def _refuse_open_cluster(self, requests: Any, insecure: bool) -> None:
+    def _refuse_open_cluster(self, insecure: bool) -> None:
         """Refuse a cluster elsewhere that would take jobs, and so code, from anybody."""
-        host = urlsplit(self._url).hostname or ""
-        try:
-            answer = requests.get(f"{self._url}/api/jobs/", timeout=_CONNECT_SECONDS)
-        except requests.RequestException as error:
-            raise ClusterError(f"nobody answers at {self._url} within {_CONNECT_SECONDS:g} s: is it up?") from error
-        if answer.status_code == 200 and not insecure and not is_this_machine(host):
+        answer = self._dashboard.request("GET", "/api/jobs/")
+        if answer.status_code == 200 and not insecure and not self._dashboard.is_here:
             raise ClusterError(
                 f"the cluster at {self._url} runs anybody's code: start it with RAY_AUTH_MODE=token, or use --insecure"
             )
@@ -70,12 +71,16 @@ class Jobs:
 
         try:
             yield
-        except (RuntimeError, ConnectionError, OSError, RayError) as error:
+        except DistbpError:
+            raise
+        except (RuntimeError, OSError, RayError) as error:
             said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            if "uthenticat" in str(error) or re.search(r"status code 40[13]\b", said):
-                why = "set RAY_AUTH_TOKEN, or --token-file, to its token"
-                raise ClusterError(f"the cluster at {self._url} refuses this token: {why}") from error
             raise ClusterError(f"the cluster at {self._url}: {said}") from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # an answer that its classes do not fit
+            said = (str(error).strip().splitlines() or [""])[0]
+            raise ClusterError(
+                f"what the cluster at {self._url} answers is not understood by this Ray: {type(error).__name__} {said}"
+            ) from error
 
     def submit(self, arguments: Sequence[str], data: Sequence[str], upload: bool, storage: str | None) -> str:
         """Have ``distbp train`` run on the cluster; return the job's name.
@@ -131,23 +136,47 @@ class Jobs:
     def logs(self, name: str) -> str:
         """Return what a job has said so far."""
         with self._told():
-            return str(self._client.get_job_logs(name))
+            return _without_command(str(self._client.get_job_logs(name)))
 
     def follow(self, name: str, say: Callable[[str], None]) -> str:
         """Pass on what a job says until it has ended; return its status.
 
         A connection that breaks is made again; the job does not care.
+
+        Raises:
+            ClusterError: it could not be made again.
         """
+        from aiohttp import ClientError
+
+        told = 0
 
         async def tail() -> None:
-            async for text in self._client.tail_job_logs(name):
-                say(text)
+            nonlocal told
+            heard = 0
+            async for text in self._client.tail_job_logs(name):  # from the beginning, each time
+                shown = _without_command(text)
+                fresh = shown[max(0, told - heard) :]
+                heard += len(shown)
+                told = max(told, heard)
+                say(fresh)
 
-        with self._told():
-            asyncio.run(tail())
-        while (status := self.status(name)) not in ENDED:
+        pauses = list(_PAUSES_OF_BROKEN)
+        while True:
+            try:
+                with self._told():
+                    try:
+                        asyncio.run(tail())
+                    except ClientError as error:
+                        raise ConnectionError(str(error)) from error
+                status = self.status(name)
+            except ClusterError:
+                if not pauses:
+                    raise
+                time.sleep(pauses.pop(0))
+                continue
+            if status in ENDED:
+                return status
             time.sleep(0.5)
-        return status
 
     def stop(self, name: str) -> None:
         """End a job; its run keeps its checkpoints.
@@ -186,6 +215,33 @@ class Jobs:
             last = (said.strip().splitlines() or [status])[-1]
             raise RunError(f"the run directory of {name} could not be fetched: {last}")
         unpack(said, target)
+
+
+def _ask(
+    client: Any,
+    dashboard: Any,
+    method: str,
+    path: str,
+    *,
+    data: bytes | None = None,
+    json_data: Any = None,
+    **more: Any,
+) -> Any:
+    """Send a request of Ray's client to the dashboard, with the cluster's token.
+
+    Raises:
+        ClusterError: the token is refused, or what answers is no dashboard.
+    """
+    answer = dashboard.request(method, path, data=data, json=json_data, headers=client._headers, **more)
+    if answer.status_code in (401, 403):
+        why = "set RAY_AUTH_TOKEN, or --token-file, to its token"
+        raise ClusterError(f"the cluster at {dashboard.url} refuses this token: {why}")
+    return answer
+
+
+def _without_command(said: str) -> str:
+    """Return a job's words without the line in which Ray says its command."""
+    return re.sub(r"^Running entrypoint for job [^\n]*\n", "", said, count=1, flags=re.MULTILINE)
 
 
 def check_target(target: Path) -> None:

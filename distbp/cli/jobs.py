@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from distbp.errors import TrainingError, UsageError
+from distbp.errors import ClusterError, DistbpError, TrainingError, UsageError
 
 
 def _of_a_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,17 +55,41 @@ def submit(
     if run_dir is not None:
         check_target(run_dir)
     jobs = _jobs(address, token_file, insecure)
-    name = jobs.submit(options, data, upload, storage)
+    try:
+        name = jobs.submit(options, data, upload, storage)
+    except KeyboardInterrupt:
+        say(f"distbp jobs --address {address} shows whether the job was submitted before this")
+        raise
     say(f"submitted {name}")
     if not follow:
         click.echo(name)
         return
-    status = jobs.follow(name, lambda text: click.echo(text, nl=False, err=True))
+    target = run_dir or Path("runs") / name
+    with _said_to_go_on(name, address):
+        status = jobs.follow(name, lambda text: click.echo(text, nl=False, err=True))
     if status != "SUCCEEDED":
         raise TrainingError(f"job {name} {status.lower()}: see distbp logs {name} --address {address}")
-    target = run_dir or Path("runs") / name
-    jobs.fetch(name, target)
+    try:
+        jobs.fetch(name, target)
+    except (DistbpError, KeyboardInterrupt):
+        say(f"the run is on the cluster: distbp fetch {name} --address {address} -o {shlex.quote(str(target))}")
+        raise
     click.echo(target)
+
+
+@contextmanager
+def _said_to_go_on(name: str, address: str) -> Iterator[None]:
+    """Say, where a job is no longer followed, that it goes on all the same, and how to see and to end it."""
+    from distbp.cli.progress import say
+
+    try:
+        yield
+    except (ClusterError, KeyboardInterrupt):
+        say(
+            f"\n{name} goes on without this command: distbp logs {name} --address {address} --follow shows it, "
+            f"distbp stop {name} --address {address} ends it"
+        )
+        raise
 
 
 def _checked(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -121,7 +147,8 @@ def logs(job: str, address: str, token_file: Path | None, insecure: bool, follow
     """
     jobs = _jobs(address, token_file, insecure)
     if follow:
-        jobs.follow(job, lambda text: click.echo(text, nl=False))
+        with _said_to_go_on(job, address):
+            jobs.follow(job, lambda text: click.echo(text, nl=False))
     else:
         click.echo(jobs.logs(job), nl=False)
 

@@ -1,0 +1,252 @@
+"""In front of a dashboard: what answers instead of it is told by its name, and the token goes nowhere else."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("requests", reason="it comes with Ray")
+
+from distbp.actors.dashboard import Dashboard
+from distbp.errors import ClusterError
+
+Answer = tuple[int, dict[str, str], bytes]
+TOKEN = "0123456789abcdef0123456789abcdef"
+
+
+class Server:
+    """An HTTP server of this test; it remembers who asked for what, and with which token."""
+
+    def __init__(self, answer: Callable[[str, str | None], Answer], certificate: Path | None = None) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+        here = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                token = self.headers.get("Authorization")
+                here.asked.append((self.path, token))
+                status, headers, body = answer(self.path, token)
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_CONNECT = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:  # those who find no TLS hang up
+                pass
+
+        self._server = Quiet(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self.url = f"http{'s' * (certificate is not None)}://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    made: list[Server] = []
+
+    def start(answer: Callable[[str, str | None], Answer] | Answer, certificate: Path | None = None) -> Server:
+        made.append(Server(answer if callable(answer) else lambda path, token: answer, certificate))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*os.environ,):
+        if name.lower().endswith("_proxy") or name.startswith("RAY_AUTH") or name == "REQUESTS_CA_BUNDLE":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    made = tmp_path_factory.mktemp("tls") / "own.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    out = ["-keyout", str(made.with_suffix(".key")), "-out", str(made)]
+    subprocess.run(["openssl", *words.split(), *out], check=True, capture_output=True)
+    return made
+
+
+def said(url: str) -> str:
+    """What is said of this address, once both questions of a command have been asked."""
+    with pytest.raises(ClusterError) as told:
+        for path in ("/api/jobs/", "/api/version"):
+            Dashboard(url).request("GET", path, headers={})
+    assert len(str(told.value).splitlines()) == 1
+    return str(told.value).replace(url, "URL")
+
+
+PAGE = b"<html>Please log in</html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ((200, {}, PAGE), "what answers at URL is no Ray dashboard: a page for people came, perhaps a login"),
+        ((200, {}, b"hello"), "what answers at URL is no Ray dashboard: what came is no JSON"),
+        ((200, {}, b"[]"), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
+        ((200, {}, b'{"version": 4}'), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
+        ((200, {}, b"[1]"), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
+        ((404, {}, b"default backend"), "what answers at URL is no Ray dashboard: it knows no /api/jobs/"),
+        ((401, {}, PAGE), "what answers at URL is no Ray dashboard: it wants a login that is not Ray's (HTTP 401)"),
+        (
+            (302, {"Location": "https://me:secret@sso.example/login?x=1"}, b""),
+            "what answers at URL is no Ray dashboard: it sends on to https://sso.example, perhaps a login",
+        ),
+        ((307, {"Location": "/login"}, b""), "what answers at URL is no Ray dashboard: it sends on to another page"),
+        (
+            (502, {}, PAGE),
+            "the cluster at URL is not reached: what stands before it answers HTTP 502 (Bad Gateway); is",
+        ),
+    ],
+    ids=lambda each: str(each[0]) if isinstance(each, tuple) else "",
+)
+def test_other_answers_are_named(serve, answer, expected):
+    assert said(serve(answer).url).startswith(expected)
+
+
+def test_tls_is_named(serve, certificate, monkeypatch):
+    secure, plain = serve((200, {}, b"[]"), certificate), serve((200, {}, b"[]"))
+    assert said(secure.url).startswith("the certificate of URL is not trusted (self-signed certificate): set REQUESTS_")
+    assert said(f"https://127.0.0.1:{plain.port}").startswith(
+        "what answers at URL speaks no TLS, or another one: is it "
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    assert "/nowhere.pem" in said(secure.url)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    assert said(secure.url) == "what answers at URL is no Ray dashboard: it speaks JSON of another kind"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            b"SSH-2.0-OpenSSH_9\r\n",
+            "what answers at URL speaks no HTTP: is that another port than the dashboard's (8265",
+        ),
+        (
+            b"",
+            "what listens at URL ends the connection: is that another port than the dashboard's (8265 by default), or",
+        ),
+    ],
+    ids=["ssh", "a tunnel to nothing"],
+)
+def test_other_programs_are_named(words, expected):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(words)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert said(f"http://127.0.0.1:{listener.getsockname()[1]}").startswith(expected)
+        thread.join()
+
+
+def test_nobody_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert said(url) == "nobody answers at URL: is the cluster up, and the tunnel to it?"
+    assert said("http://no-such-host.invalid:8265").startswith("there is no machine called 'no-such-host.invalid' (")
+    assert said(f"http://{'a' * 70}.invalid:8265") == f"there is no machine called '{'a' * 70}.invalid'"
+
+
+def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certificate, monkeypatch):
+    proxy = serve((200, {}, b"[]"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy.url)
+    for url in (serve((200, {}, b"hello")).url, serve((200, {}, b"hello"), certificate).url):
+        said(url)
+        said(url.replace("127.0.0.1", "localhost"))
+    told = said("http://no-such-host.invalid:8265")
+    assert told.endswith("; plain http goes through no proxy, which could read the token")
+    assert proxy.asked == []
+
+
+def test_a_proxy_that_leads_nowhere_is_named(serve, monkeypatch):
+    proxy = serve((503, {}, b""))
+    monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
+    told = said("https://head.invalid:8265")
+    assert told.startswith(f"the proxy 127.0.0.1:{proxy.port} does not lead to URL: ")
+    assert "secret" not in told
+    assert [path for path, _ in proxy.asked] == ["head.invalid:8265"]  # and so the token travels in TLS alone
+
+
+def protected(path: str, token: str | None) -> Answer:
+    """As a dashboard of Ray answers that protects its cluster."""
+    if token is None:
+        return 401, {}, b"Unauthorized: Missing authentication token"
+    if token != f"Bearer {TOKEN}":
+        return 403, {}, b"Forbidden: Invalid authentication token"
+    content = {"ray_version": "2.60.0", "version": "4"} if path == "/api/version" else []
+    return 200, {}, json.dumps(content).encode()
+
+
+def jobs(url: str, token: str = TOKEN, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "distbp", "jobs", "--address", url],
+        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_token_goes_to_the_dashboard_alone(serve):
+    pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
+    other, dashboard = serve((200, {}, b"[]")), serve(protected)
+    done = jobs(dashboard.url, http_proxy=other.url, HTTP_PROXY=other.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert dashboard.asked[0] == ("/api/jobs/", None)
+    assert set(dashboard.asked[1:]) == {("/api/version", f"Bearer {TOKEN}"), ("/api/jobs/", f"Bearer {TOKEN}")}
+
+    def sent_on(path: str, token: str | None) -> Answer:
+        return protected(path, token) if token is None else (307, {"Location": f"{other.url}{path}"}, b"")
+
+    done = jobs(serve(sent_on).url)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"Error: what answers at \S+ is no Ray dashboard: it sends on to http://127.0.0.1.*\n", done.stderr
+    )
+    assert other.asked == []
+
+
+def test_a_wrong_token_is_refused_by_that_name(serve):
+    pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
+    done = jobs(serve(protected).url, token="f" * 32)
+    assert done.returncode == 1
+    assert done.stderr.endswith("refuses this token: set RAY_AUTH_TOKEN, or --token-file, to its token\n")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,105 @@
+"""A job goes on whether it is followed or not, and is heard again where the connection breaks."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from distbp.actors import jobs as jobs_module
+from distbp.actors.jobs import Jobs
+from distbp.cli import jobs as commands
+from distbp.cli import run
+from distbp.errors import ClusterError
+
+SUBMIT = ["submit", "--address", "http://head:8265", "--", "train", "digits"]
+
+
+class _Fake:
+    """The jobs of a cluster that breaks off at a certain moment."""
+
+    def __init__(self, **breaks: BaseException) -> None:
+        self._breaks = breaks
+
+    def _may_break(self, moment: str) -> None:
+        if moment in self._breaks:
+            raise self._breaks[moment]
+
+    def submit(self, *_: object) -> str:
+        self._may_break("submit")
+        return "distbp-1"
+
+    def follow(self, *_: object) -> str:
+        self._may_break("follow")
+        return "SUCCEEDED"
+
+    def fetch(self, *_: object) -> None:
+        self._may_break("fetch")
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        ("submit", "distbp jobs --address http://head:8265 shows whether the job was submitted before this"),
+        ("follow", "distbp-1 goes on without this command: distbp logs distbp-1 --address http://head:8265 --follow "
+                   "shows it, distbp stop distbp-1 --address http://head:8265 ends it"),
+        ("fetch", "the run is on the cluster: distbp fetch distbp-1 --address http://head:8265 -o runs/distbp-1"),
+    ],
+)  # fmt: skip
+def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(**{moment: KeyboardInterrupt()}))
+    assert run(SUBMIT, 0.0) == 130
+    assert capsys.readouterr().err.splitlines()[-3:] == [told, "", "interrupted"]
+
+
+def test_a_cluster_that_is_no_longer_reached_does_not_end_a_job(monkeypatch, capsys):
+    monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(follow=ClusterError("the cluster is gone")))
+    assert run(SUBMIT, 0.0) == 1
+    assert "distbp-1 goes on without this command" in capsys.readouterr().err
+
+
+class _Client:
+    """Ray's client of a job whose connection breaks off twice; each time it tells all from the beginning."""
+
+    said = ('Running entrypoint for job j: exec "$p" -m x\none\ntw', "o\nthree\n", "four\n")
+
+    def __init__(self, breaks: list[int]) -> None:
+        self._breaks = breaks
+
+    async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+        chunks = self._breaks.pop(0) if self._breaks else None
+        for text in self.said[:chunks]:
+            yield text
+        if chunks is not None:
+            raise ConnectionError("broken")
+
+    def get_job_info(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(status=SimpleNamespace(value="SUCCEEDED"))
+
+
+def followed(breaks: list[int]) -> tuple[str, str]:
+    jobs = Jobs.__new__(Jobs)
+    jobs._client, jobs._url = _Client(breaks), "http://head:8265"
+    heard: list[str] = []
+    return jobs.follow("j", heard.append), "".join(heard)
+
+
+@pytest.mark.parametrize("breaks", [[], [0], [1, 2], [2, 1, 3]])
+def test_every_word_is_heard_once_though_the_connection_breaks(breaks, monkeypatch):
+    pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
+    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    assert followed(breaks) == ("SUCCEEDED", "one\ntwo\nthree\nfour\n")
+
+
+def test_a_connection_that_stays_broken_is_told(monkeypatch):
+    pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
+    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    with pytest.raises(ClusterError, match=r"^the cluster at http://head:8265: broken$"):
+        followed([1, 1, 1, 1])
+
+
+def test_nothing_is_written_where_a_run_is_not_fetched(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(fetch=ClusterError("gone")))
+    assert run(SUBMIT, 0.0) == 1
+    assert list(Path().iterdir()) == []
