@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -207,6 +208,10 @@ def _partial(folder: Path, note: Note) -> Iterator[Path]:
         lock.check()
         if partial.exists():
             partial.rename(folder)
+    except DataError as error:
+        if is_cached(folder) and getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(f"{error}; {ELSEWHERE}") from error
+        raise
     finally:
         lock.release()
 

@@ -22,7 +22,8 @@ def pack(directory: Path, checkpoints: bool) -> str:
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for path in sorted(directory.rglob("*")):
             inside = path.relative_to(directory)
-            if path.is_file() and (checkpoints or inside.parts[0] != "checkpoints"):
+            is_wanted = checkpoints or inside.parts[0] != "checkpoints"
+            if path.is_file() and is_wanted and not path.name.startswith("."):  # locks, and what is half written
                 archive.add(path, arcname=str(inside))
     return f"{_BEGIN}\n{base64.encodebytes(content.getvalue()).decode()}{_END}"
 

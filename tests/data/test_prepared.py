@@ -1,18 +1,24 @@
 """Data sets on the disk: the same rows as in memory, gone on with after a break, and mapped."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import distbp
 from distbp.data import load, prepare
+from distbp.data.cache import remove_prepared
 from distbp.data.fingerprint import data_fingerprint
-from distbp.errors import DataError, UsageError
+from distbp.errors import DataError, HeldError, UsageError
+from distbp.locks import locked
+from distbp.locks.holders import myself
 
 
 def write_table(path, rows, seed=0):
@@ -159,3 +165,62 @@ def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
     assert isinstance(first.train.x, np.memmap)
     assert first.sha256 == again.sha256 == data_fingerprint(again)
     assert len(list((tmp_path / "distbp").iterdir())) == 1
+
+
+def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stands_still(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", 0.3)
+    lock = tmp_path / ".out.lock"
+    lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
+    told = []
+    prepare(table, out=tmp_path / "out", note=told.append)
+    assert f"another process is making {tmp_path / 'out'}: waiting for it" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.02)
+    told, paths = [], []
+    with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
+        waiting = threading.Thread(target=lambda: paths.append(prepare(table, out=tmp_path / "out", note=told.append)))
+        waiting.start()
+        while not told:
+            time.sleep(0.01)
+        assert not (tmp_path / "out").exists()
+    waiting.join()
+    assert paths == [tmp_path / "out"]
+
+
+def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+
+    def full(*given):
+        raise DataError("it cannot be written") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("distbp.data.parts.InFiles.append", full)
+    with pytest.raises(
+        DataError, match="cannot be written; set XDG_CACHE_HOME to a folder with room, or use distbp pre"
+    ):
+        load(table)
+    assert list((tmp_path / "distbp").iterdir()) == []
+
+
+def test_a_use_of_the_cache_that_was_killed_keeps_nothing(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+    code = (
+        "import os, distbp.data.loading as loading; loading._LARGE_BYTES = 1 << 20\n"
+        f"data = loading.load({str(table)!r}); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    (folder,) = (tmp_path / "distbp").iterdir()
+    assert len(list(folder.glob(".used-*"))) == 1
+    data = load(table)
+    assert len(list(folder.glob(".used-*"))) == 1, "that of this process alone"
+    with pytest.raises(HeldError, match=r"is in use: process .* reads it"):
+        remove_prepared(folder, pytest.fail)
+    del data
+    assert list(folder.glob(".used-*")) == []
+    remove_prepared(folder, pytest.fail)
+    assert not folder.exists()

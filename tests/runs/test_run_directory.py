@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,10 @@ def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
 def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path):
     """And those whose data are refused leave nothing."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
-    code = "import sys; from distbp.cli import run; input(); sys.exit(run(sys.argv[1:], 0.0))"
+    code = (
+        "import sys, time; from distbp.cli import run; import distbp.training; time.strftime = lambda *given: 'now'\n"
+        "input(); sys.exit(run(sys.argv[1:], 0.0))"
+    )
     others = [
         subprocess.Popen(
             [sys.executable, "-c", code, "train", data, "--epochs", "2", "--workers", "0", "--seed", str(seed)],
@@ -113,6 +117,7 @@ def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path)
         )
         for seed in range(4)
     ]  # fmt: skip
+    time.sleep(1)  # so that most have loaded what they need, and begin together
     for other in others:
         other.stdin.write("\n")
         other.stdin.flush()

@@ -1,6 +1,7 @@
 """Disks that are full, and whatever else stops a run: what can go on does, what cannot says how to go on later."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import distbp
 from distbp.callbacks import Callback
 from distbp.cli import run
 from distbp.errors import ClusterError, Interrupted, PeerLostError, RunError
+from distbp.parallel.folders import memory_folder
 from distbp.parallel.pool import InProcess
 from distbp.runs.checkpoints import newest_checkpoint
 
@@ -129,7 +131,10 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
         for name in remains:
             (each / name).write_bytes(b"half")
         (each / ".mine").touch()
+    dead = Path(tempfile.mkdtemp(prefix="distbp-", dir=memory_folder()))  # as of a driver that had workers
+    (dead / "owner").touch()
     distbp.resume(folder)
+    assert not dead.exists()
     assert {path.name for path in folder.rglob(".*")} == {".mine"}
     assert run(["clean", str(tmp_path), "--left", "--yes"], 0.0) == 0
     assert folder.with_name("left").exists(), "it holds what distbp did not write"
