@@ -17,6 +17,7 @@ from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
+from distbp.data.blocks import checked
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
 from distbp.data.mapped import Mapped, mapped, opened
@@ -158,7 +159,7 @@ def _passed(array: Any, place: Mapped | None) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
     if array is None:
         return None
-    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(array))
+    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(checked(array)))
 
 
 def got(passed: Any) -> Any:
