@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from distbp.actors.hosts import Member
+from distbp.actors.members import Member
 from distbp.errors import CorruptError, PeerLostError
 from distbp.parallel.agreement import Difference, difference, worded
 

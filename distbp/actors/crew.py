@@ -19,6 +19,7 @@ from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.session import local_ray
 from distbp.actors.shells import Pulse, RemoteServer, RemoteWorker
 from distbp.config import Config
+from distbp.data.blocks import checked
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
 from distbp.data.mapped import Mapped, mapped, opened
@@ -188,7 +189,7 @@ def _passed(array: Any, place: Mapped | None) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
     if array is None:
         return None
-    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(array))
+    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(checked(array)))
 
 
 def got(passed: Any) -> Any:

@@ -80,7 +80,7 @@ def submit(
 @contextmanager
 def _said_to_go_on(name: str, address: str) -> Iterator[None]:
     """Say, where a job is no longer followed, that it goes on all the same, and how to see and to end it."""
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
 
     try:
         yield

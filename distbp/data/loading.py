@@ -12,9 +12,11 @@ import numpy as np
 
 from distbp.blas import one_thread
 from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
+from distbp.data.blocks import checked
 from distbp.data.building import Building
 from distbp.data.checks import check_rows, features
 from distbp.data.dataset import Array, DataSet
+from distbp.data.described import described
 from distbp.data.formats.opening import file_table, folder_tables, is_table, table_of
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.formats.text import TextTable
@@ -24,7 +26,6 @@ from distbp.data.prepared import cache_folder, check_reading, is_prepared, read_
 from distbp.data.prepared import prepare as prepare_tables
 from distbp.data.reading import Reading
 from distbp.errors import DataError, UsageError
-from distbp.files import read_json
 
 _LARGE_BYTES = 512 << 20
 """Files from this size on are read into a data set on the disk instead of into memory."""
@@ -69,7 +70,7 @@ def _load(sources: Sequence[Source], reading: Reading, note: Note, progress: Pro
         return sources[0]
     if len(sources) == 1 and (folder := _prepared(sources[0])) is not None:
         check_reading(folder, reading)
-        return read_prepared(folder)
+        return read_prepared(folder, note)
     found = _tables(sources, reading)
     if found is None:
         if reading.chosen:
@@ -82,7 +83,7 @@ def _load(sources: Sequence[Source], reading: Reading, note: Note, progress: Pro
         if not is_prepared(folder):
             note(f"{name_of(sources)} is large: it is read once into {folder}; later runs use that")
             prepare_tables(*found, reading, folder, source, note, progress)
-        return replace(read_prepared(folder), name=name_of(sources))
+        return replace(read_prepared(folder, note), name=name_of(sources))
     building = Building(*found, reading, InMemory())
     building.read(note, progress)
     return building.finish(name_of(sources))
@@ -115,7 +116,7 @@ def prepare(
     paths = [Path(each) for each in sources if isinstance(each, str | Path) and str(each) not in BUILT_IN]
     source = source_of([*paths, *(path for path in [wanted.test_path()] if path)], wanted)
     if folder.exists():
-        if is_prepared(folder) and read_json(folder / "dataset.json").get("source") == source:
+        if is_prepared(folder) and described(folder)[0].get("source") == source:
             note(f"{folder} is there already, from the same files")
             return folder
         raise UsageError(f"{folder} exists already: choose another folder, or remove it")
@@ -197,7 +198,7 @@ def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | 
         sources = (read_prepared(folder),)
     if len(sources) == 1 and isinstance(sources[0], DataSet):
         rows = sources[0].test
-        return rows.x, _as_told(rows.y, sources[0])
+        return checked(rows.x), _as_told(rows.y, sources[0])
     parts, _ = read_all(sources)
     end = "_test" if "x_test" in parts else ""
     if "x" + end not in parts:

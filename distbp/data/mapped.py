@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.formats.npy import mapped_array
+from distbp.data.blocks import kept_array
 from distbp.errors import DataError
 
 _LOOKED_AT = 65_536
@@ -22,6 +22,8 @@ class Mapped(NamedTuple):
     path: Path
     look: tuple[int, int, str]
     """What tells the file from others of its name: size, time of the last change, hash of beginning and end."""
+    sums: str = ""
+    """Those of its blocks, by which its bytes are checked when they are used; empty if there are none."""
 
     def check(self) -> None:
         """Raise DataError if the file is not there, or is another one."""
@@ -37,7 +39,8 @@ def mapped(array: Any) -> Mapped | None:
     """Return where an array lies, None if it is in memory."""
     if isinstance(array, np.memmap) and array.filename is not None:
         path = Path(str(array.filename)).absolute()
-        return Mapped(path, _look_of(path)) if path.exists() else None
+        blocks = getattr(array, "blocks", None)
+        return Mapped(path, _look_of(path), "" if blocks is None else blocks.sums) if path.exists() else None
     return None
 
 
@@ -50,7 +53,7 @@ def opened(array: Any) -> Any:
     if not isinstance(array, Mapped):
         return array
     array.check()
-    return mapped_array(array.path)
+    return kept_array(array.path, array.sums)
 
 
 def _look_of(path: Path) -> tuple[int, int, str]:

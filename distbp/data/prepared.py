@@ -13,11 +13,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from distbp.data.blocks import sums_of
 from distbp.data.building import Building
 from distbp.data.cache import ELSEWHERE, Use, cache, is_cached
 from distbp.data.dataset import DataSet, Rows
+from distbp.data.described import DESCRIPTION, FORMAT, check_parts, described, part_array
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.formats.npy import mapped_array
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.parts import InFiles
 from distbp.data.preprocessing import Preprocessing
@@ -27,8 +28,6 @@ from distbp.files import read_json, write_json
 from distbp.locks import acquire
 from distbp.tensor_files import read_tensors, write_tensors
 
-_FORMAT = 1
-_DESCRIPTION = "dataset.json"
 _STATE, _SOURCE = "state.safetensors", "source.json"
 _SECONDS_BETWEEN_STATES = 5.0
 _ROWS_AT_ONCE = 1 << 16
@@ -36,27 +35,30 @@ _ROWS_AT_ONCE = 1 << 16
 
 def is_prepared(folder: Path) -> bool:
     """Return whether the folder is a data set that :func:`prepare` made."""
-    return (folder / _DESCRIPTION).is_file()
+    return (folder / DESCRIPTION).is_file()
 
 
-def read_prepared(folder: Path) -> DataSet:
-    """Map the data set of a folder.
+def read_prepared(folder: Path, note: Note = unheard) -> DataSet:
+    """Map the data set of a folder; ``note`` is told if it keeps no sums, by which damage would be found.
 
     Raises:
         DataError: it is damaged, or made by another version.
     """
     use = Use(folder)
     try:
-        told = read_json(folder / _DESCRIPTION)
-        if told.get("format") != _FORMAT:
-            raise DataError(
-                f"{folder} is of format {told.get('format')}, this version reads {_FORMAT}: prepare it again"
+        told, has_sum = described(folder)
+        sums = told.get("blocks", {})
+        if has_sum != ("blocks" in told):
+            raise DataError(f"{folder} is damaged: {DESCRIPTION} lacks its sum, or those of the arrays")
+        if not has_sum:
+            note(
+                f"{folder} was prepared without sums, so damage of its rows is not found: prepare it again to have them"
             )
         preprocessing = None if told["preprocessing"] is None else Preprocessing.from_json(told["preprocessing"])
         encoding = None if preprocessing is None else preprocessing.encoding(told["dtype"])
         parts: dict[str, Rows | None] = {}
         for part in ("train", "test", "validation"):
-            arrays = {end: _mapped(folder / f"{part}-{end}.npy") for end in ("x", "y", "weights")}
+            arrays = {end: part_array(folder, f"{part}-{end}", sums) for end in ("x", "y", "weights")}
             x, y = arrays["x"], arrays["y"]
             if x is None or y is None or not len(x) == len(y) == told["rows"][part]:
                 if told["rows"][part] or part == "train":
@@ -68,20 +70,18 @@ def read_prepared(folder: Path) -> DataSet:
         train, test = parts["train"], parts["test"]
         if train is None or test is None:
             raise DataError(f"{folder} is damaged: a part is missing")
-        return DataSet(
+        data = DataSet(
             told["name"], told["task"], train, test, tuple(told["classes"]), parts["validation"], preprocessing,
             told["sha256"],
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, RunError) as error:
-        if isinstance(error, DataError):
+        check_parts(data)
+        return data
+    except (KeyError, TypeError, ValueError, ArithmeticError, RunError) as error:
+        if str(error).startswith(f"{folder} is damaged"):
             raise
         raise DataError(f"{folder} is damaged: {error}") from error
     finally:
         use.close()
-
-
-def _mapped(path: Path) -> Any:
-    return mapped_array(path) if path.exists() else None
 
 
 def check_reading(folder: Path, reading: Reading) -> None:
@@ -90,7 +90,7 @@ def check_reading(folder: Path, reading: Reading) -> None:
     Raises:
         DataError: an option says something else.
     """
-    description = read_json(folder / _DESCRIPTION)
+    description = described(folder)[0]
     told = description.get("source", {}).get("reading", {})
     found = {"target": (description.get("preprocessing") or {}).get("target", {}).get("name")}
     found["task"] = description.get("task")
@@ -250,9 +250,10 @@ def _keep(partial: Path, files: InFiles, building: Building) -> None:
 def _describe(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
     rows = {part: len(getattr(data, part) or ()) for part in ("train", "test", "validation")}
     told = None if data.preprocessing is None else data.preprocessing.to_json()
-    write_json(folder / _DESCRIPTION, {
-        "format": _FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
+    write_json(folder / DESCRIPTION, {
+        "format": FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
         "factor": data.train.factor, "rows": rows, "preprocessing": told, "sha256": data.sha256, "source": source,
+        "blocks": {path.stem: sums_of(path) for path in sorted(folder.glob("*-[xyw]*.npy"))},
     })  # fmt: skip
 
 
@@ -271,10 +272,10 @@ def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
 
 def cache_folder(source: dict[str, Any], name: str) -> Path:
     """Return where a data set is kept that is made by itself: the user's cache folder."""
-    key = hashlib.sha256(json.dumps([_FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
     return cache() / f"{name}-{key}"
 
 
 def cached() -> list[Path]:
     """Return the data sets that were made by themselves and are whole."""
-    return sorted(path.parent for path in cache().glob(f"*/{_DESCRIPTION}") if not path.parent.is_symlink())
+    return sorted(path.parent for path in cache().glob(f"*/{DESCRIPTION}") if not path.parent.is_symlink())
