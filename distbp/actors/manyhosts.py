@@ -288,11 +288,7 @@ class HostsPath:
         self._fill(self._config.least_workers)
 
     def state(self) -> Array:
-        """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
-
-        Raises:
-            CorruptError: the hosts have different ones.
-        """
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters); CorruptError if hosts differ."""
         self._agreement.confirm()
         step = self.step
         while step != self._kept[0]:

@@ -50,9 +50,10 @@ def worded(found: Difference, names: Sequence[str]) -> str:
     than = f"other weights than the other {found.compared - len(found.hosts)} hosts"
     if len(found.hosts) == found.compared:
         than = "different weights"
-    verb, whose = ("has", "its") if len(found.hosts) == 1 else ("have", "their")
-    one = whose if whose == "its" or len(found.hosts) < found.compared else "one of their"
+    verb, whose = ("has", "its memory or CPU") if len(found.hosts) == 1 else ("have", "the memory or the CPU of them")
+    if len(found.hosts) == found.compared:
+        whose = "the memory or the CPU of one of them"
     return (
-        f"{who} {verb} {than} after step {found.steps - 1}, first in layer {found.layer}: {one} memory or CPU cannot "
-        "be trusted; nothing was written from these weights"
+        f"{who} {verb} {than} after step {found.steps - 1}, first in layer {found.layer}: {whose} cannot be trusted; "
+        "nothing was written from these weights"
     )
