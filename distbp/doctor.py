@@ -14,14 +14,18 @@ from typing import NamedTuple
 
 from threadpoolctl import threadpool_info
 
+from distbp.config.checks import ports
 from distbp.errors import ClusterError
 from distbp.files import home_folder
 from distbp.parallel.arithmetic import cpu_count, fingerprint
 from distbp.parallel.folders import leftovers, memory_folder, temporary_folder
+from distbp.parallel.limits import limits
 from distbp.version import __version__
 
 _LEAST_MEMORY = 512 * 2**20
 """Of shared memory; containers often have 64 MB. Ray's store and the run's slabs are there."""
+_LEAST_MAIN_MEMORY = 768 * 2**20
+"""Of the whole control group: below that the kernel ends Ray's processes as they start."""
 _BUILT = 1735689600.0
 """2025: a clock that is before that is wrong."""
 _CLOCKS_APART = 2.0
@@ -39,17 +43,23 @@ class Check(NamedTuple):
     """What was found, and what to do if that is not well."""
 
 
-def examine(address: str | None = None, insecure: bool = False) -> Iterator[Check]:
-    """Yield what is found on this machine, then on the nodes of the Ray cluster at ``address``, if one is given."""
+def examine(address: str | None = None, insecure: bool = False, host_ports: str | None = None) -> Iterator[Check]:
+    """Yield what is found on this machine, then on the nodes of the Ray cluster at ``address``, if one is given.
+
+    Raises:
+        UsageError: ``host_ports``, at which the nodes connect to each other, is neither a port nor a range.
+    """
+    between = ports(host_ports)
     yield _versions()
     yield _blas()
     yield _memory()
+    yield _limits()
     yield _left()
     yield _ports()
     yield _token(address, insecure)
     yield _clock()
     if address is not None:
-        yield from _cluster(address, insecure)
+        yield from _cluster(address, insecure, between)
 
 
 def memory_folders() -> list[Path]:
@@ -88,6 +98,21 @@ def _memory() -> Check:
         )  # fmt: skip
         return Check("warning", "shared memory", f"{told}, runs with workers want {_LEAST_MEMORY / 2**20:,.0f}: {cure}")
     return Check("ok", "shared memory", told)
+
+
+def _limits() -> Check:
+    cpus, memory = limits()
+    told, bad = [], []
+    if cpus is not None:
+        told.append(f"{cpus:g} CPUs")
+        if cpus < cpu_count():
+            bad.append(f"{cpu_count()} cores are seen: more workers or --threads than CPUs slow each other")
+    if memory is not None:
+        told.append(f"{memory / 2**20:,.0f} MB of memory")
+        if memory < _LEAST_MAIN_MEMORY:
+            bad.append(f"Ray and two workers take {_LEAST_MAIN_MEMORY / 2**20:,.0f}: allow more, or use --workers 0")
+    found = f"the control group allows {', '.join(told)}" if told else "none of the control group on CPUs or memory"
+    return Check("warning" if bad else "ok", "limits", "; ".join([found, *bad]))
 
 
 def _left() -> Check:
@@ -155,11 +180,11 @@ def _clock() -> Check:
     return Check("ok", "clock", told)
 
 
-def _cluster(address: str, insecure: bool) -> Iterator[Check]:
+def _cluster(address: str, insecure: bool, between: range) -> Iterator[Check]:
     from distbp.actors.nodes import ask_nodes
 
     try:
-        reports = ask_nodes(address, insecure)
+        reports = ask_nodes(address, insecure, between)
     except ClusterError as error:
         yield Check("error", "cluster", str(error))
         return
@@ -176,7 +201,9 @@ def _cluster(address: str, insecure: bool) -> Iterator[Check]:
             if report.memory < _LEAST_MEMORY:
                 bad.append(f"{report.memory / 2**20:,.0f} MB of shared memory free, runs want "
                            f"{_LEAST_MEMORY / 2**20:,.0f}: make it larger")  # fmt: skip
-        level = "error" if report.problem else "warning" if bad else "ok"
+        if report.unreached:
+            bad.append(f"{report.unreached}: let the nodes reach each other there, --host-ports chooses the ports")
+        level = "error" if report.problem or report.unreached else "warning" if bad else "ok"
         yield Check(level, f"node {report.name}", "; ".join(bad) or f"answers, {report.memory / 2**20:,.0f} MB shared")
     kinds.pop("None", None)
     if len(kinds | {str(here): []}) > 1:

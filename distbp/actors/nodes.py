@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distbp.actors.session import ray_session
@@ -31,14 +31,16 @@ class NodeReport:
     memory: int = 0
     """Bytes of shared memory that are free."""
     arithmetic: Any = None
+    unreached: str = ""
+    """Where and from which nodes this one cannot be reached; empty if all reach it."""
 
 
 def _told() -> tuple[str, float, int, Any]:
     return __version__, time.time(), shutil.disk_usage(memory_folder()).free, fingerprint()
 
 
-def ask_nodes(address: str, insecure: bool) -> list[NodeReport]:
-    """Ask every node that is alive.
+def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[NodeReport]:
+    """Ask every node that is alive, and have all of them connect to each other at these ports; 0 stands for any.
 
     Raises:
         ClusterError: nobody answers at the address, or only with a token.
@@ -65,6 +67,13 @@ def ask_nodes(address: str, insecure: bool) -> list[NodeReport]:
                 ahead = max(0.0, clock - time.time()) or min(0.0, clock - asked)
                 reports.append(NodeReport(name, "", version, ahead, memory, arithmetic))
         reports += [NodeReport(calls[call], f"no answer for {_ANSWER_SECONDS:g} s") for call in waiting]
+        alive = {_name_of(node): node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        well = {report.name: alive[report.name] for report in reports if not report.problem and report.name in alive}
+        if len(well) > 1:
+            from distbp.actors.doors import unreached
+
+            found = unreached(well, ports, _ANSWER_SECONDS)
+            reports = [replace(report, unreached=found.get(report.name, "")) for report in reports]
         return sorted(reports, key=lambda report: report.name)
 
 
@@ -98,6 +107,9 @@ def _on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Any, s
     for node in ray.nodes():
         if node["Alive"]:
             strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-            calls[remote.options(scheduling_strategy=strategy).remote(*arguments)] = name
+            calls[remote.options(scheduling_strategy=strategy).remote(*arguments)] = _name_of(node)
     return calls
+
+
+def _name_of(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"

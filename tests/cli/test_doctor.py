@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from processes import folders
 
+from distbp.errors import UsageError
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.folders import leftovers, memory_folder
+from distbp.parallel.limits import Limits, limits
 
 HOLDER = """
 import sys, time
@@ -54,8 +57,8 @@ def in_a_terminal(typed: bytes) -> bytes:
 def test_a_healthy_machine(tmp_path: Path) -> None:
     code, told, err = doctor(TMPDIR="/tmp")
     assert (code, err) == (0, "")
-    assert list(told) == ["versions", "BLAS", "shared memory", "leftovers", "ports", "token", "clock"]
-    own = {name: line for name, line in told.items() if name not in ("leftovers", "shared memory")}
+    assert list(told) == ["versions", "BLAS", "shared memory", "limits", "leftovers", "ports", "token", "clock"]
+    own = {name: line for name, line in told.items() if name not in ("leftovers", "shared memory", "limits")}
     assert all(line.startswith("ok ") for line in own.values())
 
 
@@ -135,6 +138,85 @@ def test_a_dead_address() -> None:
     assert f"nobody answers at 127.0.0.1:{port}" in told["cluster"]
     assert "Traceback" not in err
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({}, Limits(None, None)),
+        ({"a/b/cpu.max": "50000 100000", "a/memory.max": "536870912", "a/b/memory.max": "max"}, Limits(0.5, 512 << 20)),
+        ({"a/b/cpu.max": "max 100000", "cpu.max": "150000 100000"}, Limits(1.5, None)),
+        ({"cpu/c/cpu.cfs_quota_us": "-1", "cpu/c/cpu.cfs_period_us": "100000"}, Limits(None, None)),
+        (
+            {
+                "cpu/c/cpu.cfs_quota_us": "20000",
+                "cpu/c/cpu.cfs_period_us": "10000",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+            },
+            Limits(2.0, None),
+        ),
+    ],
+    ids=["none", "version 2", "of a group around it", "version 1, none", "version 1"],
+)
+def test_limits_of_both_versions_of_control_groups(tmp_path: Path, files: dict[str, str], found: Limits) -> None:
+    for name, text in files.items():
+        (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / name).write_text(text + "\n")
+    own = tmp_path / "own"
+    own.write_text("4:memory:/d\n3:cpu,cpuacct:/c\n0::/a/b\n")
+    assert limits(tmp_path / "groups", own) == found
+    assert limits(tmp_path / "groups", tmp_path / "not there") == Limits(None, None)
+
+
+def test_a_small_container_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distbp import doctor as module
+
+    monkeypatch.setattr(module, "limits", lambda: Limits(0.5, 512 << 20))
+    (check,) = [check for check in module.examine() if check.what == "limits"]
+    assert check.level == "warning"
+    assert "0.5 CPUs, 512 MB of memory" in check.text
+    assert "--workers 0" in check.text
+
+
+def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distbp import doctor as module
+    from distbp.actors import nodes
+
+    asked = []
+    there = nodes.NodeReport("h1 (10.0.0.1)", "", module.__version__, 0.0, 1 << 30)
+    cut_off = nodes.NodeReport("h2 (10.0.0.2)", "", module.__version__, 0.0, 1 << 30, None, "10.0.0.2:7000 is not ..")
+    monkeypatch.setattr(nodes, "ask_nodes", lambda *given: (asked.append(given), [there, cut_off])[1])
+    checks = {check.what: check for check in module.examine("h1:6379", True, "7000-7009")}
+    assert asked == [("h1:6379", True, range(7000, 7010))]
+    assert checks["node h1 (10.0.0.1)"].level == "ok"
+    assert checks["node h2 (10.0.0.2)"].level == "error"
+    assert "10.0.0.2:7000 is not .." in checks["node h2 (10.0.0.2)"].text
+    assert "--host-ports" in checks["node h2 (10.0.0.2)"].text
+    with pytest.raises(UsageError, match="host_ports"):
+        list(module.examine(host_ports="many"))
+
+
+def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from distbp.actors import doors
+
+    monkeypatch.setattr(doors, "_PATIENCE", 1.0)
+    monkeypatch.setattr(doors.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
+    one, other = doors._Door(), doors._Door()
+    opened = {"one": one.open(range(1)), "other": other.open(range(1))}
+    assert one.knock({"other": opened["other"]}) == other.knock({"one": opened["one"]}) == {}
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert one.knock({"closed": closed.getsockname()}) == {"closed": "Connection refused"}
+    with socket.create_server(("127.0.0.1", 0)) as stalling, ThreadPoolExecutor() as caller:
+        answer = caller.submit(one.knock, {"small packets": stalling.getsockname()})
+        with stalling.accept()[0] as connection:
+            connection.sendall(bytes(500))
+            (said,) = answer.result(60).values()
+    for door in (one, other):
+        door._listener.shutdown(socket.SHUT_RDWR)
+        door._listener.close()
+    assert said == "timed out after 500 bytes: large packets may not get through, look at the MTU"
 
 
 @pytest.mark.ray
