@@ -17,10 +17,10 @@ from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
 from distbp.epoch import Sums
-from distbp.errors import CallbackError, ClusterError, DivergedError, HeadLostError, Interrupted, TrainingError
+from distbp.errors import CallbackError, ClusterError, DivergedError, Interrupted, TrainingError
 from distbp.files import for_json
 from distbp.findings import Finding, Health
-from distbp.keeping import Keeper, Past, resume_command
+from distbp.keeping import Keeper, Past
 from distbp.network import Network, evaluate
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
@@ -128,8 +128,7 @@ class Descent:
             with suppress(CallbackError):  # as before; a callback that fails once may fail again
                 self._tell_checkpoints()
                 if self.keeper is not None and not isinstance(error, DivergedError):
-                    there = None if isinstance(error, HeadLostError) else self.config.address  # which is no more
-                    self.note(f"to go on from step {pool.step}: {resume_command(self.keeper.path, there)}")
+                    self.note(f"to go on from step {pool.step}: {self.keeper.command_after(error, self.config)}")
             raise
 
     def _epoch(self, epoch: int, pool: Pool) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config, name_of
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
-from distbp.errors import Interrupted, RunError, TrainingError, UsageError
+from distbp.errors import HeadLostError, Interrupted, RunError, TrainingError, UsageError
 from distbp.files import read_json, read_tensors, write_tensors
 from distbp.network import Network
 from distbp.nn.structure import Structure
@@ -259,6 +259,10 @@ class Keeper:
     def ended(self, step: int, error: TrainingError) -> None:
         """Note that the run did not come to its end."""
         self.timeline.ended(step, "interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+
+    def command_after(self, error: TrainingError, config: Config) -> str:
+        """Return the command that goes on with the run, on its cluster if that is still there."""
+        return resume_command(self.path, None if isinstance(error, HeadLostError) else config.address)
 
     def diverged(self, record: dict[str, Any]) -> None:
         """Keep the record of an epoch that came to no end."""
