@@ -12,6 +12,7 @@ import pytest
 import distbp
 from distbp.cli import run
 from distbp.errors import ClusterError, UsageError
+from distbp.files import read_json, write_json
 from distbp.keeping import resume_command
 from distbp.verification import verify
 
@@ -62,8 +63,8 @@ def stranger() -> Iterator[Stranger]:
 def sent(left: Path, target: Path, **settings: object) -> Path:
     """A run directory as somebody may send it, which names a cluster."""
     shutil.copytree(left, target)
-    config = json.loads((target / "config.json").read_text())
-    (target / "config.json").write_text(json.dumps({**config, "workers": 2, "insecure": True, **settings}))
+    config = read_json(target / "config.json")
+    write_json(target / "config.json", {**config, "workers": 2, "insecure": True, **settings})
     return target
 
 
