@@ -44,7 +44,7 @@ class Past:
     @property
     def config(self) -> Config:
         """The settings of the run."""
-        return config_of(self.settings)
+        return config_of(self.settings, self.path)
 
     def network(self, config: Config | None = None) -> Network:
         """Return the network as it was; parts of the user's own are found in ``config`` by their names."""
@@ -137,9 +137,16 @@ def check_settings(
         raise RunError(f"{what}; --force goes on all the same, with another result")
 
 
-def config_of(settings: Mapping[str, Any]) -> Config:
-    """Return the settings that a config.json holds beside what it says of data and machine."""
-    return Config.from_settings({name: value for name, value in settings.items() if name not in BESIDE_THE_SETTINGS})
+def config_of(settings: Mapping[str, Any], run: Path = Path()) -> Config:
+    """Return the settings that the config.json of a run holds beside what it says of data and machine.
+
+    Raises:
+        RunError: they are none of this version's.
+    """
+    try:
+        return Config.from_settings({name: each for name, each in settings.items() if name not in BESIDE_THE_SETTINGS})
+    except UsageError as error:
+        raise RunError(f"{run / CONFIG} cannot be used: {error}") from error
 
 
 def given_place(workers: int | str | None, address: str | None, insecure: bool) -> dict[str, Any]:

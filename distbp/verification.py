@@ -61,7 +61,7 @@ def verify(
         RunError: it cannot be read, or its data were arrays, or have changed.
     """
     settings, log = read_json(run / CONFIG, SETTINGS), read_steps(run)
-    config, data = config_of(settings), settings.get("data", ["arrays"])
+    config, data = config_of(settings, run), settings.get("data", ["arrays"])
     if "arrays" in data:
         raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")
     config = config_on(config, run, given_place(workers, address, insecure))
