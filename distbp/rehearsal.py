@@ -22,9 +22,10 @@ from distbp.config import Config
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
 from distbp.errors import ClusterError, TrainingError
+from distbp.memory import free_memory
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.arithmetic import cpu_count, free_memory
+from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
 from distbp.parallel.loops import work

@@ -66,25 +66,34 @@ def pixels_of(rows: Any, columns: Sequence[Column], chunks: Chunks) -> Array:
     pixels = np.empty((rows.num_rows, sum(column.width for column in columns)), np.uint8)
     place = 0
     for column in columns:
-        cells = rows[column.name].combine_chunks()
+        cells = rows[column.name]
         if cells.null_count:
-            row = int(np.flatnonzero(cells.is_null().to_numpy(zero_copy_only=False))[0])
+            row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
             raise DataError(f"{chunks.here(row)} column {column.name!r} is missing: pixels cannot be")
-        flat = cells.flatten() if hasattr(cells.type, "list_size") else cells
-        found = flat.to_numpy(zero_copy_only=False).reshape(rows.num_rows, -1)
-        if found.dtype != np.uint8:
-            bad = ~((found >= 0) & (found <= 255) & (found == np.floor(found)))
-            if bad.any():
-                row, at = (int(k) for k in np.argwhere(bad)[0])
-                raise DataError(
-                    f"{chunks.here(row)} column {column.name!r} is {found[row, at]:g}: expected a pixel, 0..255"
-                )
-        if found.shape[1] != column.width:
-            where = f"{chunks.tables[0].name} column {column.name!r}"
-            raise DataError(f"{where} has {found.shape[1]} pixels per row, expected {column.width}")
-        pixels[:, place : place + column.width] = found
+        first = 0
+        for chunk in cells.chunks:  # one by one, since together they may be as large as all that is read
+            if not len(chunk):
+                continue
+            flat = chunk.flatten() if hasattr(chunk.type, "list_size") else chunk
+            found = flat.to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
+            _check_pixels(found, column, first, chunks)
+            pixels[first : first + len(chunk), place : place + column.width] = found
+            first += len(chunk)
         place += column.width
     return pixels
+
+
+def _check_pixels(found: Array, column: Column, first: int, chunks: Chunks) -> None:
+    """Refuse numbers, shape (rows, pixels), that are no pixels; ``first`` is the number of the first row."""
+    if found.dtype != np.uint8:
+        bad = ~((found >= 0) & (found <= 255) & (found == np.floor(found)))
+        if bad.any():
+            row, at = (int(k) for k in np.argwhere(bad)[0])
+            where = f"{chunks.here(first + row)} column {column.name!r}"
+            raise DataError(f"{where} is {found[row, at]:g}: expected a pixel, 0..255")
+    if found.shape[1] != column.width:
+        where = f"{chunks.tables[0].name} column {column.name!r}"
+        raise DataError(f"{where} has {found.shape[1]} pixels per row, expected {column.width}")
 
 
 def refuse_large(values: Array, columns: Sequence[Column], chunks: Chunks, dtype: str) -> None:

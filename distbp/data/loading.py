@@ -25,10 +25,9 @@ from distbp.data.parts import InMemory
 from distbp.data.prepared import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
 from distbp.data.prepared import prepare as prepare_tables
 from distbp.data.reading import Reading
+from distbp.data.room import check_tables
+from distbp.data.sizes import is_large as is_large
 from distbp.errors import DataError, UsageError
-
-_LARGE_BYTES = 512 << 20
-"""Files from this size on are read into a data set on the disk instead of into memory."""
 
 Source = Any
 """A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
@@ -84,20 +83,10 @@ def _load(sources: Sequence[Source], reading: Reading, note: Note, progress: Pro
             note(f"{name_of(sources)} is large: it is read once into {folder}; later runs use that")
             prepare_tables(*found, reading, folder, source, note, progress)
         return replace(read_prepared(folder, note), name=name_of(sources))
+    check_tables([*found[0], *found[1]], in_memory=True)
     building = Building(*found, reading, InMemory())
     building.read(note, progress)
     return building.finish(name_of(sources))
-
-
-def is_large(sources: Sequence[Source]) -> bool:
-    """Return whether the sources are files that are read into a data set on the disk by themselves."""
-    if not all(isinstance(source, str | Path) for source in sources):
-        return False
-    paths = [Path(source) for source in sources if str(source) not in BUILT_IN]
-    with suppress(OSError, ValueError):
-        found = [each for path in paths for each in (path.glob("*.p*q*") if path.is_dir() else [path])]
-        return sum(path.stat().st_size for path in found if path.suffix != ".npz") >= _LARGE_BYTES
-    return False
 
 
 def prepare(

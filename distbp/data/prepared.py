@@ -23,6 +23,7 @@ from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.parts import InFiles
 from distbp.data.preprocessing import Preprocessing
 from distbp.data.reading import Reading
+from distbp.data.room import check_tables
 from distbp.errors import DataError, DistbpError, RunError, UsageError
 from distbp.files import read_json, write_json
 from distbp.locks import acquire
@@ -132,6 +133,7 @@ def prepare(
     Raises:
         DataError: the tables cannot be used; nothing is left behind then.
     """
+    check_tables([*tables, *tests], in_memory=False)
     with _partial(folder, note) as partial:
         if is_prepared(folder):  # by the process that was waited for
             partial.rmdir()

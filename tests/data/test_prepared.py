@@ -155,7 +155,7 @@ def test_validation_part_must_have_been_prepared(table, tmp_path):
 
 def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
     told = []
     first = load(table, note=told.append)
     assert any("is large: it is read once into" in text for text in told)

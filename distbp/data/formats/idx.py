@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.data.formats.regular import check_file, read_into
+from distbp.data.room import check_room, refuse_bomb
 from distbp.errors import DataError
 
 _STEMS = {
@@ -19,7 +21,6 @@ _STEMS = {
     "x_test": "t10k-images",
     "y_test": "t10k-labels",
 }
-_BYTES_AT_ONCE = 1 << 24
 _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -45,6 +46,7 @@ def read_idx(path: Path) -> Array:
 
     The format: two zero bytes, a type, the number of dimensions, each dimension as a big-endian uint32, the values.
     """
+    check_file(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return _read(file, path)
@@ -64,18 +66,19 @@ def _read(file: Any, path: Path) -> Array:
     shape = struct.unpack(f">{dimensions}I", lengths)
     dtype = np.dtype(_TYPES[magic[2]])
     expected = dtype.itemsize * int(np.prod(shape, dtype=object))
-    # no more than the header promises, whatever a small file may decompress to
-    content = _content(file, expected)
-    if len(content) != expected:
-        found = f"holds {start + len(content)}" if len(content) < expected else f"holds more than {start + expected}"
-        raise DataError(f"{path} {found} bytes, its header promises {start + expected}: is the file complete?")
-    return np.frombuffer(content, dtype).reshape(shape)
+    if path.suffix == ".gz":
+        refuse_bomb(path, expected, "gunzip it")
+    elif path.stat().st_size != start + expected:
+        raise _of_length(path, path.stat().st_size, start + expected)
+    check_room(expected, f"{path} with {' x '.join(map(str, shape))} numbers", "train on fewer or smaller images")
+    content = np.empty(expected, np.uint8)
+    found = read_into(file, content.data)
+    if found != expected:
+        raise _of_length(path, start + found, start + expected)
+    return content.view(dtype).reshape(shape)
 
 
-def _content(file: Any, expected: int) -> bytes:
-    """Return the rest of a file, but at most one byte more than expected; memory grows with what is there."""
-    blocks, have = [], 0
-    while have <= expected and (block := file.read(min(expected + 1 - have, _BYTES_AT_ONCE))):
-        blocks.append(block)
-        have += len(block)
-    return b"".join(blocks)
+def _of_length(path: Path, found: int, expected: int) -> DataError:
+    more = "more than " if found > expected else ""
+    holds = min(found, expected) if more else found
+    return DataError(f"{path} holds {more}{holds} bytes, its header promises {expected}: is the file complete?")

@@ -16,7 +16,8 @@ from distbp.data.formats.typed import TypedTable
 from distbp.errors import DataError
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
-_AT_ONCE = 1024
+_AT_ONCE, _BYTES_AT_ONCE = 1024, 64 << 20
+"""Images, and bytes of them, that are read at a time."""
 
 
 def image_files(folder: Path, pattern: str = "*/*") -> list[Path]:
@@ -47,8 +48,9 @@ def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
         types["class"] = pa.string()
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        for first in range(start, len(files), _AT_ONCE):
-            some = files[first : first + _AT_ONCE]
+        count = max(1, min(_AT_ONCE, _BYTES_AT_ONCE // width))
+        for first in range(start, len(files), count):
+            some = files[first : first + count]
             columns = {}
             if "pixels" in names:
                 pixels = np.stack([_read(path, shape, mode) for path in some]).reshape(-1)
@@ -57,7 +59,7 @@ def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
                 columns["class"] = pa.array([path.parent.name for path in some])
             yield first, pa.table(columns)
 
-    return TypedTable(str(folder), types, batches, len(files))
+    return TypedTable(str(folder), types, batches, len(files), len(files))
 
 
 def _first(path: Path) -> tuple[tuple[int, ...], str]:

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.regular import opened_file
+from distbp.data.formats.regular import opened_file, read_into
 from distbp.errors import DataError
 
 MAGIC = b"\x93NUMPY"
@@ -22,7 +22,6 @@ _LENGTHS = {b"\x01\x00": ("<H", "latin-1"), b"\x02\x00": ("<I", "latin-1"), b"\x
 _LONGEST_HEADER = 1 << 16
 _KEYS = {"descr", "fortran_order", "shape"}
 _MOST_DIMENSIONS = 32
-_BYTES_AT_ONCE = 1 << 24
 
 
 class Header(NamedTuple):
@@ -134,11 +133,5 @@ def read_array(file: IO[bytes], length: int) -> Array:
     header = read_header(file)
     check_length(header, length)
     array: Array = np.empty(prod(header.shape), header.dtype)
-    view, have = array.view(np.uint8).data, 0
-    while block := file.read(min(_BYTES_AT_ONCE, len(view) - have + 1)):
-        if len(block) > len(view) - have:
-            break
-        view[have : have + len(block)] = block
-        have += len(block)
-    check_length(header, header.start + have + len(block))
+    check_length(header, header.start + read_into(file, array.view(np.uint8).data))
     return array.reshape(header.shape, order="F" if header.is_fortran else "C")

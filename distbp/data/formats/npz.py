@@ -11,9 +11,9 @@ from pathlib import Path
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import MAGIC, read_array
 from distbp.data.formats.regular import opened_file
+from distbp.data.room import check_room, refuse_bomb
 from distbp.errors import DataError
 
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 _PARTS = ("x_train", "y_train", "weights_train", "x_test", "y_test", "x", "y", "weights")
 
 
@@ -28,8 +28,12 @@ def read_npz(path: Path) -> dict[str, Array]:
             raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
         try:
             with zipfile.ZipFile(file) as archive:
-                _refuse_bomb(archive, path)
-                names = {name.removesuffix(".npy").lower(): name for name in archive.namelist()}
+                sizes = {member.filename: member.file_size for member in archive.infolist()}
+                refuse_bomb(path, sum(sizes.values()), "save it with np.savez, uncompressed")
+                names = {name.removesuffix(".npy").lower(): name for name in sizes}
+                # what has no test part of its own is cut in two, and is there twice meanwhile
+                needed = sum(sizes[names[part]] * (2 if part in ("x", "y") else 1) for part in _PARTS if part in names)
+                check_room(needed, str(path), "save fewer rows, or numbers of fewer bytes; .npy and Parquet are mapped")
                 return {part: _member(archive, names[part]) for part in _PARTS if part in names}
         except DataError:
             raise
@@ -44,13 +48,3 @@ def _member(archive: zipfile.ZipFile, name: str) -> Array:
             return read_array(file, archive.getinfo(name).file_size)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-
-
-def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse an archive that is small but would fill the memory."""
-    size = sum(member.file_size for member in archive.infolist())
-    if size > max(_BOMB_BYTES, _BOMB_RATIO * path.stat().st_size):
-        raise DataError(
-            f"{path} is refused: {path.stat().st_size:,} bytes would become {size:,}; if that is meant, save it with "
-            "np.savez, uncompressed"
-        )

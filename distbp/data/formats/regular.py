@@ -8,6 +8,7 @@ from typing import IO
 
 from distbp.errors import DataError
 
+_BYTES_AT_ONCE = 1 << 24
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -28,6 +29,18 @@ def opened_file(path: Path) -> IO[bytes]:
         return path.open("rb")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_into(file: IO[bytes], view: memoryview) -> int:
+    """Fill bytes from a file, block by block; return how many there were, one more if the file goes on behind them.
+
+    Memory that was not touched before grows with what the file holds, whatever it promises.
+    """
+    have = 0
+    while have < len(view) and (block := file.read(min(_BYTES_AT_ONCE, len(view) - have))):
+        view[have : have + len(block)] = block
+        have += len(block)
+    return have + len(file.read(1))
 
 
 def check_file(path: Path) -> None:

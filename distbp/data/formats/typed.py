@@ -15,6 +15,9 @@ from distbp.data.formats.table import TEXT, Block, arrow, as_kinds, check_kinds,
 from distbp.errors import DataError
 
 _ROWS = 1 << 16
+_NUMBER = 4
+_BUFFER = 1 << 20
+"""Bytes of a column that are read from a Parquet file at a time: else it would be all of a row group's."""
 
 Batches = Callable[[int, Sequence[str]], Iterator[tuple[int, Any]]]
 """Yields (position, Arrow rows) from a position on, of the columns of these names."""
@@ -23,7 +26,7 @@ Batches = Callable[[int, Sequence[str]], Iterator[tuple[int, Any]]]
 class TypedTable:
     """A table whose columns have Arrow types. See :class:`Table`."""
 
-    def __init__(self, name: str, types: Mapping[str, Any], batches: Batches, size: int = 0) -> None:
+    def __init__(self, name: str, types: Mapping[str, Any], batches: Batches, size: int = 0, rows: int = 0) -> None:
         check_names(list(types), name)
         self.name, self.size = name, size
         self.notes: list[str] = []
@@ -38,6 +41,10 @@ class TypedTable:
                 self._nested[column] = type_
             elif hasattr(type_, "list_size"):
                 self.widths[column] = type_.list_size
+        self.rows = rows
+        """How many there are, 0 if that is not known."""
+        self.row_bytes = sum(self.widths.get(column, _NUMBER) for column in types)
+        """What a row takes in memory, about."""
         self._batches = batches
         self._wanted = list(types)
 
@@ -97,7 +104,7 @@ def parquet_table(path: Path) -> TypedTable:
 
     def opened() -> Any:
         try:
-            return parquet.ParquetFile(path)
+            return parquet.ParquetFile(path, buffer_size=_BUFFER)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
@@ -112,9 +119,10 @@ def parquet_table(path: Path) -> TypedTable:
 
     with opened() as file:
         schema, groups = file.schema_arrow, file.num_row_groups
-        if not file.metadata.num_rows:
-            raise DataError(f"{path} holds no rows")
-    return TypedTable(str(path), _types(schema), batches, groups)
+        rows = file.metadata.num_rows
+    if not rows:
+        raise DataError(f"{path} holds no rows")
+    return TypedTable(str(path), _types(schema), batches, groups, rows)
 
 
 def _types(schema: Any) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def arrow_table(rows: Any, name: str = "the table") -> TypedTable:
         for first in range(start, table.num_rows, _ROWS):
             yield first, table.select(list(names)).slice(first, _ROWS)
 
-    return TypedTable(name, _types(table.schema), batches, table.num_rows)
+    return TypedTable(name, _types(table.schema), batches, table.num_rows, table.num_rows)
 
 
 def ray_table(data: Any) -> TypedTable:
@@ -193,7 +201,7 @@ def array_table(array: Any, name: str) -> TypedTable:
             yield first, pa.table({column: converted(column, first, _ROWS) for column in names})
 
     types = {column: converted(column, 0, 1).type for column in columns}
-    return TypedTable(name, types, batches, len(array))
+    return TypedTable(name, types, batches, len(array), len(array))
 
 
 def npy_table(path: Path) -> TypedTable:

@@ -1,0 +1,67 @@
+"""How large sources are once they are read, which says whether that is done in memory or on the disk."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from distbp.data.arrays import BUILT_IN
+from distbp.data.formats.regular import check_file
+from distbp.data.formats.table import arrow, begins
+from distbp.errors import DataError, UsageError
+
+_LARGE_BYTES = 512 << 20
+"""Files from this size on, uncompressed, are read into a data set on the disk instead of into memory."""
+_BYTES_AT_ONCE = 1 << 20
+
+
+def is_large(sources: Sequence[Any]) -> bool:
+    """Return whether the sources are files that are read into a data set on the disk by themselves."""
+    if not all(isinstance(source, str | Path) for source in sources):
+        return False
+    paths = [Path(source) for source in sources if str(source) not in BUILT_IN]
+    total = 0
+    with suppress(OSError, ValueError, DataError):
+        for each in [each for path in paths for each in (path.glob("*.p*q*") if path.is_dir() else [path])]:
+            if each.suffix != ".npz":
+                said = each.stat()
+                total += _size(each, said.st_size, said.st_mtime_ns, _LARGE_BYTES)
+    return total >= _LARGE_BYTES
+
+
+@lru_cache(maxsize=4096)
+def _size(path: Path, size: int, _: int, enough: int) -> int:
+    """Return the bytes of a file's rows, uncompressed, counted up to ``enough``."""
+    check_file(path)
+    if size >= enough:
+        return size
+    if begins(path, b"\x1f\x8b"):
+        return _unzipped(path, enough)
+    if path.suffix.lower() in (".parquet", ".pq") or begins(path, b"PAR1"):
+        return max(size, _numbers_of(path) * 4)
+    return size
+
+
+def _unzipped(path: Path, enough: int) -> int:
+    """Count the bytes of a gzipped file, whose own word for it holds neither 4 GB nor several members."""
+    count = 0
+    with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:  # damage is for the reader to tell
+        while count < enough and (block := file.read(_BYTES_AT_ONCE)):
+            count += len(block)
+    return count
+
+
+def _numbers_of(path: Path) -> int:
+    try:
+        pa, parquet = arrow(f"reading {path}"), arrow(f"reading {path}", "pyarrow.parquet")
+    except UsageError:  # the reader says so
+        return 0
+    with suppress(pa.ArrowException, OSError, ValueError):
+        told = parquet.read_metadata(path)
+        return int(told.num_rows) * int(told.num_columns)
+    return 0
