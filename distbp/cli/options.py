@@ -12,6 +12,9 @@ import click
 from distbp.config import CHOICES
 from distbp.errors import UsageError, unknown_name
 
+MOST_STEPS = 1_000_000_000
+"""That a command may be asked to do."""
+
 
 class LayerSizes(click.ParamType[tuple[int, ...]]):
     """``512,512`` as (512, 512), ``none`` as ()."""
