@@ -33,6 +33,7 @@ from distbp.recording import Keeper
 from distbp.results import Result
 from distbp.runs.directory import CONFIG, check_unused, held, made
 from distbp.runs.leftovers import remove_remains
+from distbp.signals import interrupts
 
 
 def train(
@@ -153,10 +154,12 @@ def _with_test_file(config: Config) -> Config:
 
 
 def _watched(callbacks: Sequence[Callback]) -> Progress:
-    """Return what tells the callbacks how much has been read."""
+    """Return what tells the callbacks how much has been read, and ends reading where the command was interrupted."""
     watching = Callbacks(callbacks)
 
     def progress(done: int, total: int) -> None:
+        if interrupts:  # the main thread only waits for this one, which no signal reaches
+            raise KeyboardInterrupt
         watching.tell("on_reading", done, total)
 
     return progress

@@ -16,6 +16,9 @@ from distbp.files import read_bytes
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file of settings."""
 
+MOST_STEPS = 1_000_000_000
+"""That a command may be asked to do."""
+
 
 class LayerSizes(click.ParamType[tuple[int, ...]]):
     """``512,512`` as (512, 512), ``none`` as ()."""
