@@ -65,11 +65,7 @@ class Mesh:
         """Whether the run's first host wanted all to stop after the step that was exchanged last."""
 
     def open(self, listener: socket.socket, secret: bytes, patience: float) -> None:
-        """Connect to all other hosts of the view.
-
-        Raises:
-            HostsLostError: they did not come.
-        """
+        """Connect to all other hosts of the view; HostsLostError if they do not come."""
         self.members.open(listener, secret, patience, self)
 
     def agree(self, factors: Factors | None) -> None:
@@ -91,11 +87,7 @@ class Mesh:
         return self.view.span(self.here, shards)
 
     def reserve(self, place: int) -> None:
-        """Make room for factors at another place than the first.
-
-        Raises:
-            ClusterError: there is too little shared memory.
-        """
+        """Make room for factors at another place than the first; ClusterError if there is too little memory."""
         if self._factors is not None:
             self._factors.reserve(place)
 
