@@ -28,12 +28,14 @@ class Agreement:
         self._view = list(members)
 
     def hear(self, done: dict[str, Any]) -> None:
-        """Note what was damaged on its way to a host whose view has come to an end.
+        """Note what was damaged on its way to a host whose rounds have come to an end.
 
         Raises:
             PeerLostError: that happens in one step again and again.
         """
         step = done["done"]
+        for number, count in done.get("again", ()):
+            self._note(f"{count} messages of {self._view[number].name} were damaged on their way and sent again")
         for number, why in done.get("hosts", ()):
             if number in done["damaged"]:
                 self._note(f"{self._view[number].name} {why}: step {step} is done again")

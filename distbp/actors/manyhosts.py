@@ -172,7 +172,7 @@ class HostsPath:
             member.done = news.done
             if "hosts" in news.done or "differ" in news.done:  # this view is at its end
                 self._leave()
-                self._agreement.hear(news.done)
+            self._agreement.hear(news.done)
         records = [record for record in news.records if record.step >= self._seen]
         if records:
             self._seen = records[-1].step + 1

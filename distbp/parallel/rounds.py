@@ -106,7 +106,7 @@ class Rounds:
                         self._abandon()
                         news = {"done": self._server.step, "differ": error.found}
                     if self.mesh is not None:
-                        news["layers"] = self._layers
+                        news |= {"layers": self._layers, "again": self.mesh.members.damages()}
                     self._goal = None
                     connections.tell_driver(**news)
 

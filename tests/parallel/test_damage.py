@@ -18,7 +18,6 @@ from distbp.parallel.agreement import difference, worded
 from distbp.parallel.mesh import frames, peers
 
 STEPS = 40
-FLIPS = 100
 
 
 class Relay:
@@ -36,6 +35,8 @@ class Relay:
             while True:
                 one = self._listener.accept()[0]
                 other = socket.create_connection(self._to)
+                for each in (one, other):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 hello = peers._HELLO.size
                 for source, sink, sizes in ((one, other, (hello, 32)), (other, one, (64, 1))):
                     threading.Thread(target=self._pump, args=(source, sink, sizes), daemon=True).start()
@@ -64,15 +65,16 @@ def exactly(source, size):
 class Flips:
     """Flips one bit in each of so many frames, one after the other at a random distance."""
 
-    def __init__(self, seed, count):
+    def __init__(self, seed, count, first=0):
+        """Flip no bits before the byte number ``first`` of a frame."""
         self._random, self._left, self._lock = random.Random(seed), count, threading.Lock()
-        self.count = 0
+        self._first, self.count = first, 0
 
     def __call__(self, whole):
         with self._lock:
-            if self.count < self._left and self._random.random() < 0.1:
+            if self.count < self._left and len(whole) > self._first and self._random.random() < 0.1:
                 self.count += 1
-                whole[self._random.randrange(len(whole))] ^= 1 << self._random.randrange(8)
+                whole[self._random.randrange(self._first, len(whole))] ^= 1 << self._random.randrange(8)
 
 
 def ended(here):
@@ -89,18 +91,21 @@ def ended(here):
     return [done[number] for number in sorted(done)]
 
 
-@pytest.mark.parametrize("workers", [(1, 1), (1, 1, 1)], ids=str)
-@pytest.mark.parametrize("wire", ["exact", "float16"])
-def test_a_hundred_flipped_bits_change_nothing(workers, wire, monkeypatch):
+@pytest.mark.parametrize(
+    ("workers", "wire", "count"),
+    [((1, 1), "exact", 100), ((1, 1, 1), "exact", 100), ((1, 1, 1), "float16", 30)],
+    ids=str,
+)
+def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
     monkeypatch.setattr("distbp.parallel.host._NEWS_SECONDS", 0.002)
     settings = config(4)
-    flips, here = Flips(7, FLIPS), Cluster(workers, settings)
+    flips, here = Flips(7, count), Cluster(workers, settings)
     relays = [Relay(host.address, flips) for host in here.hosts]
     agreement = Agreement(lambda text: None)
     step = number = 0
     try:
-        while step < STEPS or flips.count < FLIPS:
+        while step < STEPS or flips.count < count:
             number += 1
             view = view_of(here.hosts, workers, settings, number=number, wire=wire)
             view = view._replace(addresses=tuple(relay.address for relay in relays))
@@ -115,11 +120,34 @@ def test_a_hundred_flipped_bits_change_nothing(workers, wire, monkeypatch):
         for state in states:
             assert np.array_equal(state, states[0])
             assert wire == "float16" or np.array_equal(state, alone(settings, step)[1])
-        assert flips.count == FLIPS
+        assert flips.count == count
     finally:
         for relay in relays:
             relay.close()
         here.close()
+
+
+@pytest.mark.parametrize("wire", ["exact", "float16"])
+def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
+    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    settings, states = config(4), {}
+    for count in (0, 50):
+        flips, here = Flips(3, count, frames.HEADER_SIZE), Cluster((1, 1, 1), settings)
+        relays = [Relay(host.address, flips) for host in here.hosts]
+        try:
+            view = view_of(here.hosts, (1, 1, 1), settings, wire=wire)
+            assert not any(here.meet(view._replace(addresses=tuple(relay.address for relay in relays))).values())
+            here.run(0, STEPS)
+            done = [here.wait(host)[0] for host in here.hosts]
+            assert [news["done"] for news in done] == [STEPS] * 3
+            assert not any("hosts" in news for news in done)
+            assert sum(number for news in done for _, number in news["again"]) == flips.count == count
+            states[count] = [host.state(STEPS).tobytes() for host in here.hosts]
+        finally:
+            for relay in relays:
+                relay.close()
+            here.close()
+    assert len({*states[0], *states[50]}) == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 33, 5000, 1 << 15, (1 << 17) + 13, 3 << 18])
@@ -219,6 +247,9 @@ def test_damage_is_noted_and_a_link_that_is_of_no_use_ends_the_run():
         for _ in range(8):
             agreement.hear({"done": step, "hosts": [[1, "sent rubbish"]], "damaged": [1]})
     agreement.hear({"done": 4, "hosts": [[0, "is gone"]], "damaged": []})
+    assert len(notes) == 16
+    agreement.hear({"done": 4, "again": [[0, 7]]})
+    assert notes.pop() == "7 messages of host a were damaged on their way and sent again"
     assert (
         notes == ["host b sent rubbish: step 3 is done again"] * 8 + ["host b sent rubbish: step 4 is done again"] * 8
     )

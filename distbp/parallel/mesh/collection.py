@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from distbp.data.dataset import Array
-from distbp.parallel.mesh.frames import DamagedError
+from distbp.parallel.mesh.frames import DamagedError, Frame
 from distbp.parallel.mesh.view import Chunk, Node
 from distbp.parallel.messages import pack_report, report_size, unpack_report
 from distbp.parallel.records import Report
@@ -49,6 +49,8 @@ class Collection:
         self.apply: Callable[[slice, Array], None] | None = None
         """Takes each total as soon as it is there."""
         self.told: dict[int, Told] = {}
+        self.sent: dict[tuple[float, int, int], tuple[Frame, memoryview]] = {}
+        """What this host has sent, by kind, chunk and node."""
 
     def part(self, number: int, span: Span, numbers: Array, needed: int) -> Mapping[Span, Array] | None:
         """Take in one sum of a chunk; return all of them once as many as are needed are there.

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BEAT, REPORT, PART, TOTAL, FACTORS = range(5)
+BEAT, REPORT, PART, TOTAL, FACTORS, AGAIN = range(6)
 _FIELDS = struct.Struct("<BqIIdII")
 _CHECK = struct.Struct("<I")
 HEADER_SIZE = _FIELDS.size + _CHECK.size
@@ -57,6 +57,10 @@ class Frame(NamedTuple):
     def of(cls, kind: int, step: int, chunk: int, node: int, scale: float, body: memoryview) -> Frame:
         """Return the frame of a body, which must stay as it is until it is sent."""
         return cls(kind, step, chunk, node, scale, len(body), checksum(body))
+
+    def again(self) -> Frame:
+        """Return the frame that asks for this one again: its ``scale`` is the kind that is asked for."""
+        return Frame(AGAIN, self.step, self.chunk, self.node, float(self.kind), 0, 0)
 
     def header(self) -> bytes:
         """Return this as bytes."""

@@ -46,6 +46,13 @@ class Membership:
         """Bytes that this host has sent."""
         return sum(peer.sent for peer in self.peers.values())
 
+    def damages(self) -> list[tuple[int, int]]:
+        """Return the hosts from which frames came damaged since this was asked last, and how many."""
+        found = [(number, peer.damaged) for number, peer in self.peers.items() if peer.damaged]
+        for number, count in found:
+            self.peers[number].damaged -= count
+        return found
+
     def close(self) -> None:
         """Close all connections; whoever waits in this view gives up."""
         self._ended = True

@@ -27,7 +27,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.agreement import WeightsDifferError, difference
 from distbp.parallel.mesh.collection import Collection, Told, told_as_bytes, told_from_bytes
 from distbp.parallel.mesh.factors import Factors
-from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, DamagedError, Frame
+from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
 from distbp.parallel.mesh.inbox import Inbox
 from distbp.parallel.mesh.meeting import HostsLostError
 from distbp.parallel.mesh.membership import Membership
@@ -58,16 +58,14 @@ class Mesh:
         self._changed = self.members.changed
         self._wire = Wire(view.wire, dtype)
         self._collections: dict[int, Collection] = {}
+        self._before: Collection | None = None
+        """The one of the step before: whoever is still in that step may ask for something again."""
         self._adder = Adder(CHUNK, dtype)
         self.ends = False
         """Whether the run's first host wanted all to stop after the step that was exchanged last."""
 
     def open(self, listener: socket.socket, secret: bytes, patience: float) -> None:
-        """Connect to all other hosts of the view.
-
-        Raises:
-            HostsLostError: they did not come.
-        """
+        """Connect to all other hosts of the view; HostsLostError if they do not come."""
         self.members.open(listener, secret, patience, self)
 
     def agree(self, factors: Factors | None) -> None:
@@ -89,11 +87,7 @@ class Mesh:
         return self.view.span(self.here, shards)
 
     def reserve(self, place: int) -> None:
-        """Make room for factors at another place than the first.
-
-        Raises:
-            ClusterError: there is too little shared memory.
-        """
+        """Make room for factors at another place than the first; ClusterError if there is too little memory."""
         if self._factors is not None:
             self._factors.reserve(place)
 
@@ -154,7 +148,7 @@ class Mesh:
             while collection.open or collection.unsent or len(collection.told) < self.view.hosts:
                 self.members.check()
                 self._changed.wait(_LOOK_SECONDS)
-            del self._collections[step]
+            self._before = self._collections.pop(step)
             self._step = step + 1
         found = difference(step, {host: collection.told[host].layers for host in sorted(collection.told)})
         if found is not None:
@@ -200,6 +194,7 @@ class Mesh:
         """Send a frame to these hosts, or to all others."""
         peers = self.members.peers.values() if to is None else to
         frame = Frame.of(kind, collection.step, number, node, packed.scale, packed.body)
+        collection.sent[kind, number, node] = frame, packed.body
         for peer in peers:
             if kind in _OWN:
                 with self._changed:
@@ -285,6 +280,19 @@ class Mesh:
                 collection.unsent -= 1
                 if not collection.unsent:
                     self._changed.notify_all()
+
+    def again(self, sender: int, frame: Frame) -> None:
+        """Send once more what was damaged on its way, if it is still as it was."""
+        with self._changed:
+            collection = self._collections.get(frame.step, self._before)
+            if collection is not None and collection.step == frame.step:
+                sent = collection.sent.get((frame.scale, frame.chunk, frame.node))
+                is_own = frame.scale in _OWN
+                if sent is not None and not (is_own and collection is self._before):
+                    collection.unsent += is_own
+                    self.members.peers[sender].send(*sent)
+                    return
+        raise ChecksumError(f"a wish for what was damaged in step {frame.step} and is written over")
 
     def lost(self, sender: int, why: str, is_damage: bool = False) -> None:
         """Note that a peer is gone, or that what it sent was damaged."""

@@ -20,7 +20,7 @@ from itertools import count
 from typing import Protocol
 
 from distbp.errors import ClusterError
-from distbp.parallel.mesh.frames import BEAT, HEADER_SIZE, REPORT, ChecksumError, DamagedError, Frame
+from distbp.parallel.mesh.frames import AGAIN, BEAT, HEADER_SIZE, REPORT, ChecksumError, DamagedError, Frame
 
 _CHALLENGE = 32
 _HELLO = struct.Struct("<4sQII32s")
@@ -32,6 +32,8 @@ _BACKLOG = 4096
 _CONNECT_SECONDS = 0.5
 """For a connection alone: where a full queue has dropped the call, a new one is quicker than waiting for an answer."""
 _LONGEST_REPORT = 1 << 24
+_MOST_IN_A_ROW = 4
+"""Damaged frames that are asked for again; a link that is worse than that is given up, and so is one damaged header."""
 _SMALL = 1 << 15
 """Bytes below which one system call is quicker than a copy saved."""
 
@@ -47,6 +49,9 @@ class Ends(Protocol):
 
     def sent(self, frame: Frame) -> None:
         """Note that a frame's bytes are no longer needed."""
+
+    def again(self, sender: int, frame: Frame) -> None:
+        """Send what this frame asks for again to who has sent it, or raise DamagedError."""
 
     def lost(self, sender: int, why: str, is_damage: bool = False) -> None:
         """Note that this peer is gone, or what it sent was damaged on its way; the last call for it."""
@@ -162,6 +167,8 @@ class Peer:
         self.number = number
         self.sent = 0
         """Bytes sent so far."""
+        self.damaged = self._in_a_row = 0
+        """Frames that were damaged on their way from there, and asked for again."""
         self.connection = connection
         self._timeout = timeout
         self._queue: queue.PriorityQueue[tuple[int, int, Frame, memoryview]] = queue.PriorityQueue()
@@ -180,8 +187,8 @@ class Peer:
             thread.start()
 
     def send(self, frame: Frame, body: memoryview) -> None:
-        """Queue a frame with its bytes, which must stay as they are until it is sent; reports overtake numbers."""
-        self._queue.put((0 if frame.kind == REPORT else 1, next(self._queued), frame, body))
+        """Queue a frame with its bytes, which must stay as they are until it is sent; what is short goes first."""
+        self._queue.put((0 if frame.kind in (REPORT, AGAIN) else 1, next(self._queued), frame, body))
 
     def close(self) -> None:
         """End the connection, which the other end hears at once, and both threads."""
@@ -200,12 +207,15 @@ class Peer:
                 frame = Frame.read(header)
                 if frame.kind == BEAT:
                     continue
+                if frame.kind == AGAIN:
+                    ends.again(self.number, frame)
+                    continue
                 place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
                 if len(place) != frame.size:
                     raise DamagedError(f"a message of {frame.size} bytes where {len(place)} belong")
                 receive_into(self.connection, place)
-                frame.check_body(place)
-                ends.arrived(self.number, frame, place)
+                if self._is_whole(frame, place):
+                    ends.arrived(self.number, frame, place)
         except TimeoutError:
             ends.lost(self.number, f"gave no answer for {self._timeout:g} s (--timeout)")
         except OSError as error:
@@ -214,6 +224,20 @@ class Peer:
             ends.lost(self.number, f"sent {error}", isinstance(error, ChecksumError))
         except Exception as error:  # or nobody would hear of it, and all would wait
             ends.lost(self.number, f"sent what this host could not take in: {error!r}")
+
+    def _is_whole(self, frame: Frame, body: memoryview) -> bool:
+        """Return whether this is the body that was sent; if it is not ask for it again, a few times in a row."""
+        try:
+            frame.check_body(body)
+        except ChecksumError:
+            self._in_a_row += 1
+            if self._in_a_row > _MOST_IN_A_ROW:
+                raise
+            self.damaged += 1
+            self.send(frame.again(), memoryview(b""))
+            return False
+        self._in_a_row = 0
+        return True
 
     def _send(self, ends: Ends) -> None:
         beat = Frame.of(BEAT, 0, 0, 0, 0.0, memoryview(b"")).header()
