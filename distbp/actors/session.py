@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from distbp.actors.addresses import check_address, refuse_open_cluster
 from distbp.actors.environment import head_environment, ray_environment
@@ -117,6 +119,8 @@ def _claim(stack: ExitStack, private: bool) -> bool:
 
 def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Callable[[str], None]) -> None:
     """Start a private Ray and connect to it; ``stack`` ends it."""
+    if temporary_folder() != Path(tempfile.gettempdir()):
+        note(f"{tempfile.gettempdir()} is too long a path for sockets: Ray's folder is in {temporary_folder()}")
     note("starting Ray on this machine")
     with signals_deferred():  # so that nothing is started that the stack does not know of
         try:
