@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 from distbp.actors.rayhead import HELLO
 from distbp.errors import ClusterError
@@ -66,9 +67,21 @@ def check_address(address: str, wait: float) -> None:
         ClusterError: none does.
     """
     deadline = time.monotonic() + max(wait, _LEAST_SECONDS)
+    _check_token()
     if address != "auto":
         _check_port(address, deadline, wait)
     _probe(address, deadline, wait)
+
+
+def _check_token() -> None:
+    """Refuse the mode of tokens without a token, for which Ray has a page of advice."""
+    if os.environ.get("RAY_AUTH_MODE") != "token" or os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path(os.environ.get("HOME", "/"), ".ray", "auth_token"))
+    if not path.is_file():
+        raise ClusterError(
+            f"RAY_AUTH_MODE=token, but there is no token in {path}: set RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        )
 
 
 def _check_port(address: str, deadline: float, wait: float) -> None:

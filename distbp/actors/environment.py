@@ -12,7 +12,7 @@ _ALWAYS = {
     # Under `uv run` Ray would upload the current folder as every worker's working directory.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     # Ray prints on stdout, where results go, that a process of its died; the run says so itself.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed while executing a task",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed while executing a task|Raylet is terminated",
 }
 _PRIVATE = {
     # Ray's C++ part would end this process when its head is gone for a minute; the run sees that before, and says it.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from distbp.actors.addresses import check_address, refuse_open_cluster
 from distbp.actors.environment import head_environment, ray_environment
@@ -21,8 +23,6 @@ WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
 _CONNECT_LOOK_SECONDS = 0.05
 _INTERRUPTED_SECONDS = 5.0
 """What connecting may still take after a signal."""
-_SHUTDOWN_SECONDS = 8.0
-"""What Ray may take to disconnect when it was lost."""
 
 _deciding = threading.Lock()
 """Held while it is decided whose this process's Ray is, of which there can be one."""
@@ -30,6 +30,8 @@ _owner = [0]
 """The thread whose run connected this process to Ray; 0 where none did."""
 _local: list[LocalRay] = []
 """The private Ray of this process, if it has one."""
+_broken: list[bool] = []
+"""Holds something when this process's Ray was lost, to which it stays connected."""
 _user = [0]
 """The process that used Ray first; a forked one has its number, but not its threads."""
 
@@ -93,6 +95,11 @@ def _claim(stack: ExitStack, private: bool) -> bool:
                 "this process was forked from one that used Ray, which does not work in a forked process: use "
                 "workers=0 here, or start processes by spawn"
             )
+        if _broken:
+            raise ClusterError(
+                "this process's private Ray was lost, and it can use no other: use workers=0 here, or start another "
+                "process"
+            )
         if _owner[0] not in (0, threading.get_ident()):
             raise ClusterError(
                 "another thread of this process trains on Ray: one after the other, or a process for each"
@@ -112,6 +119,8 @@ def _claim(stack: ExitStack, private: bool) -> bool:
 
 def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Callable[[str], None]) -> None:
     """Start a private Ray and connect to it; ``stack`` ends it."""
+    if temporary_folder() != Path(tempfile.gettempdir()):
+        note(f"{tempfile.gettempdir()} is too long a path for sockets: Ray's folder is in {temporary_folder()}")
     note("starting Ray on this machine")
     with signals_deferred():  # so that nothing is started that the stack does not know of
         try:
@@ -164,17 +173,11 @@ def _connect(what: str, address: str, wait: float, local: LocalRay | None = None
 
 
 def _disconnect() -> None:
-    """End the connection; where Ray is gone, do not let it wait for what will never come."""
+    """End the connection, but where Ray was lost: asked for anything, it would end this process from its C++ part."""
     import ray
 
-    local = local_ray()
-    if local is None or not local.lost():
+    if _local and _local[0].lost():
+        _broken.append(True)
+        atexit.unregister(ray._private.worker.shutdown)
+    else:
         ray.shutdown()
-        return
-    local.end()
-    ending = threading.Thread(target=ray.shutdown, daemon=True)
-    ending.start()
-    ending.join(_SHUTDOWN_SECONDS)
-    if ending.is_alive():
-        with suppress(AttributeError):
-            atexit.unregister(ray._private.worker.shutdown)

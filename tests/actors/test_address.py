@@ -3,6 +3,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,16 @@ import pytest
 import distbp
 
 pytestmark = pytest.mark.ray
+
+NO_RAY_TO_BE_FOUND = """
+import sys
+if sys.argv[0] == "-c":
+    import ray._private.services as services
+    services.find_gcs_addresses = lambda: set()
+    services.find_gcs_addresses.cache_clear = lambda: None
+    import ray._private.utils as utils
+    utils.read_ray_address = lambda temp_dir=None: None
+"""
 
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -48,10 +60,44 @@ def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
 
 def test_an_address_where_something_else_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        done = run(tmp_path, "--address", f"127.0.0.1:{other.getsockname()[1]}")
+        done = run(tmp_path, "--address", f"127.0.0.1:{other.getsockname()[1]}", "--wait", "5")
     assert done.returncode == 1
+    assert "gave no answer within 5 s (--wait)" in done.stderr
     assert "no Ray cluster" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        done = run(tmp_path, "--address", f"127.0.0.1:{web.server_port}")
+        web.shutdown()
+    assert f"what answers at 127.0.0.1:{web.server_port} is no Ray cluster" in done.stderr
+    done = run(tmp_path, "--address", "no-such-host.invalid:6379")
+    assert "the host name 'no-such-host.invalid'" in done.stderr
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--run-dir", "run", "--address", "auto"]
+    # no process of Ray's is to be found there, whatever runs on this machine
+    clean |= {"PYTHONPATH": str(tmp_path)}
+    (tmp_path / "sitecustomize.py").write_text(NO_RAY_TO_BE_FOUND)
+    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert "no Ray cluster runs on this machine (--address auto)" in done.stderr
+
+
+def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--run-dir", "run", "--address", shared_ray]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    wrong = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789" * 5}
+    lost = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    for environment, said in (
+        (clean, "wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"),
+        (wrong, "refuses this token"),
+        (lost, f"there is no token in {tmp_path / 'token'}"),
+    ):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert len([line for line in done.stderr.splitlines() if "note: " not in line]) == 1
 
 
 @pytest.mark.parametrize("address", ["ray://host:1", "nonsense", "host:notaport", ":1"])

@@ -1,7 +1,11 @@
 """Real processes, real signals: how a run ends, what it says, and that nothing is left of it."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -26,6 +30,14 @@ def actors(pid: int, name: str) -> list[psutil.Process]:
         for process in psutil.Process(pid).children(recursive=True)
         if process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(f"ray::{name}")
     ]
+
+
+def has_process(pid: int, name: str) -> bool:
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if name in " ".join(process.cmdline()[:1]):
+                return True
+    return False
 
 
 def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) -> None:
@@ -61,15 +73,93 @@ def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, n
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_an_interrupt_while_ray_starts_ends_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("folder", signal.SIGINT),
+        ("gcs_server", signal.SIGINT),
+        ("raylet", signal.SIGTERM),
+        ("ray::", signal.SIGINT),
+    ],
+)
+def test_a_signal_while_ray_starts_ends_all_at_once(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     before = folders()
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
-        wait_until(lambda: bool(folders() - before), process)
-        process.send_signal(signal.SIGINT)
-        err = process.communicate()[1]
+        wait_until(
+            lambda: bool(folders() - before) if moment == "folder" else has_process(process.pid, moment), process
+        )
+        process.send_signal(number)
+        err = process.communicate(timeout=100)[1]
     assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
+
+
+def test_a_second_signal_does_not_cut_the_clean_up_short(tmp_path: Path) -> None:
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: has_process(process.pid, "raylet"), process)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.25)  # longer than what counts as one signal
+        process.communicate(timeout=100)
+    assert process.returncode in (130, -signal.SIGINT)  # the last may come when the interpreter has ended
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "what"),
+    [("raylet", signal.SIGKILL, "was killed (SIGKILL)"), ("gcs_server", signal.SIGSTOP, "gave no answer for 4 s")],
+)
+def test_a_run_whose_ray_is_lost_ends_with_a_checkpoint(
+    tmp_path: Path, kind: str, number: signal.Signals, what: str
+) -> None:
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 2, process)
+        victims = [each for each in psutil.Process(process.pid).children(recursive=True) if each.name() == kind]
+        victims[0].send_signal(number)
+        err = process.communicate(timeout=100)[1]
+    assert process.returncode == 1, err
+    *before, last = err.splitlines()
+    assert last.startswith("Error: the private Ray on this machine was lost in step ")
+    assert f": {kind} {what}" in last
+    assert before[-1].endswith(": distbp resume run")
+    assert "Traceback" not in err
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
+
+
+def test_a_ray_whose_workers_die_ends_within_the_wait(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nif 'default_worker.py' in open('/proc/self/cmdline').read():\n    os._exit(1)\n"
+    )
+    with nothing_left() as environment:
+        process = start([*LONG, "--wait", "12"], {**environment, "PYTHONPATH": str(tmp_path)}, tmp_path)
+        err = process.communicate(timeout=100)[1]
+    assert process.returncode == 1, err
+    (line,) = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert "within 12 s (--wait)" in line
+    assert "distbp doctor" in line
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can look as another user")
+def test_no_other_user_gets_at_the_folders_of_a_run(tmp_path: Path) -> None:
+    before = folders()
+    with nothing_left() as environment:
+        process = start(LONG, environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 1, process)
+        own = folders() - before
+        look = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534); "
+        look += f"print(any(os.access(folder, mode) for folder in {own!r} for mode in (os.R_OK, os.W_OK, os.X_OK)))"
+        seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
+        modes = {folder: Path(folder).stat().st_mode & 0o777 for folder in own}
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert len(own) == 2
+    assert set(modes.values()) == {0o700}
+    assert seen == "False\n"
 
 
 def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path) -> None:

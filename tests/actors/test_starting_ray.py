@@ -52,6 +52,46 @@ def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_en
     assert seen == {"forks": 0, "hashes": 1, "changed": [n for n in seen["changed"] if n == "KMP_DUPLICATE_LIB_OK"]}
 
 
+ONE_AT_A_TIME = """
+import json, os, threading
+import distbp
+
+def trained(told):
+    try:
+        told.append(distbp.train("digits", workers=1, epochs=1).summary["workers"])
+    except distbp.DistbpError as error:
+        told.append(str(error))
+
+told, forked = [], []
+threads = [threading.Thread(target=trained, args=(told,)) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+child = os.fork()
+if not child:
+    trained(forked)
+    print(json.dumps(forked), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(json.dumps(told))
+"""
+
+
+def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) -> None:
+    with nothing_left() as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", ONE_AT_A_TIME],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    forked, told = map(json.loads, done.stdout.splitlines())
+    assert sorted(map(str, told))[0] == "1"
+    assert "another thread of this process trains on Ray" in sorted(map(str, told))[1]
+    assert "forked from one that used Ray" in forked[0]
+    assert "workers=0" in forked[0]
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table whose moments are products that BLAS computes on all cores, while Ray starts."""
