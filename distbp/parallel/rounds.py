@@ -39,6 +39,7 @@ from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.slabs import Progress, Slabs
+from distbp.parallel.spare import Spare
 from distbp.parallel.supervisor import Supervisor
 
 _LONGEST_LOOK = 1.0
@@ -80,7 +81,7 @@ class Rounds:
         """From which step on to which one the driver wants to go, with lr times what."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
-        self._has_spare = False
+        self._supervisor.has_spare = Spare(exchange, lambda text: self._tell_driver(note=text)).is_there
         self._lost: set[int] = set()
         self._progress = Progress([], shape.layers)
         self.mesh: Mesh | None = None
@@ -275,9 +276,6 @@ class Rounds:
                 raise PeerLostError(decision.why)
 
     def _send(self, task: Compute) -> None:
-        if task.row >= self._exchange.shape.spare and not self._has_spare:
-            self._exchange.reserve_spare()
-            self._has_spare = True
         # A worker that is gone is heard of at the next poll.
         self._workers[task.worker].send(GO.pack(task.step, *task.held, task.row))
 
