@@ -74,8 +74,14 @@ class Placement:
         return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
 
     def hosts(self) -> dict[str, list[int]]:
-        """Return the numbers of the workers for which there is a CPU now, by Ray's name of the host."""
-        tables = [placement_group_table(group)["bundles_to_node_id"] for group in self._groups]
+        """Return the numbers of the workers for which there is a CPU now, by Ray's name of the host.
+
+        There are none where Ray's head has no time to say so; it is asked again.
+        """
+        try:
+            tables = [placement_group_table(group)["bundles_to_node_id"] for group in self._groups]
+        except RayError:
+            return {}
         found: dict[str, list[int]] = {}
         for number, (group, bundle) in enumerate(self._bundles):
             node = tables[self._groups.index(group)].get(bundle)
