@@ -84,6 +84,20 @@ def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
     return ""
 
 
+def put(value: Any) -> Any:
+    """Give a value to Ray's store; return its reference.
+
+    Raises:
+        ClusterError: the store has no room for it.
+    """
+    try:
+        return ray.put(value)
+    except RayError as error:
+        raise ClusterError(
+            f"Ray's object store does not take the run's arrays ({_named(error)}): give it more, or use --workers 0"
+        ) from error
+
+
 def within(seconds: float, call: Callable[[], None]) -> bool:
     """Make a call that may ask Ray's head; return whether it has ended after so many seconds.
 

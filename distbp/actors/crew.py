@@ -13,7 +13,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from distbp.actors.calls import death, in_brackets, within
+from distbp.actors.calls import death, in_brackets, put, within
 from distbp.actors.nodes import see_alike
 from distbp.actors.placement import Placement, on_this_host
 from distbp.actors.session import local_ray
@@ -189,7 +189,7 @@ def _passed(array: Any, place: Mapped | None) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
     if array is None:
         return None
-    return place or ray.put(array if isinstance(array, LazyRows) else np.asarray(checked(array)))
+    return place or put(array if isinstance(array, LazyRows) else np.asarray(checked(array)))
 
 
 def got(passed: Any) -> Any:

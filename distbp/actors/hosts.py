@@ -87,7 +87,7 @@ class Hosts:
         if not self._blind:
             return
         placed = {number for numbers in self._placement.hosts().values() for number in numbers}
-        if placed <= self._blind:
+        if placed and placed <= self._blind:
             raise DataError(f"no host sees the data: {self._unseen}")
 
     @property

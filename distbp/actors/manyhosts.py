@@ -17,20 +17,19 @@ import ray
 from ray.exceptions import RayError
 
 from distbp.actors.agreeing import Agreement
-from distbp.actors.calls import death, in_brackets
+from distbp.actors.calls import death, in_brackets, put
 from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts
 from distbp.actors.meeting import Meeting
 from distbp.actors.members import Member
 from distbp.actors.watching import HostsTime
 from distbp.data.dataset import Array
-from distbp.errors import ClusterError, PeerLostError, TrainingError
+from distbp.errors import ClusterError, HeadLostError, PeerLostError, TrainingError
 from distbp.parallel.messages import diverged_record
 from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 
-_LOOK_SECONDS = 0.25
-_CARE_SECONDS = 1.0
-"""How often the driver looks for hosts to be started, and whether Ray's head is there."""
+_LOOK_SECONDS, _CARE_SECONDS = 0.25, 1.0
+"""How often the driver looks for news; and for hosts to be started, and whether Ray's head is there."""
 
 
 class HostsPath:
@@ -80,7 +79,7 @@ class HostsPath:
                 raise ClusterError(f"{came} within {wait:g} s (--wait) in step {step}")
             time.sleep(0.02)
         self._has_begun = True
-        hosts.take_in(ray.put(state), step)
+        hosts.take_in(put(state), step)
         self.step = step
         self._meet()
 
@@ -283,7 +282,7 @@ class HostsPath:
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
         self._kept, self._seen = (step, state), step
-        for member in list(self._hosts.members):  # others get ready within --wait; these may have been lost meanwhile
+        for member in list(self._hosts.members):  # they may have been lost meanwhile; others get ready within --wait
             self._hosts.lose(member)
         self._fill(self._config.least_workers)
 
@@ -293,6 +292,8 @@ class HostsPath:
         step = self.step
         while step != self._kept[0]:
             if not self._hosts.members:
+                if self._halted and not self._head.look(step):  # all of them were stopped together
+                    raise HeadLostError(f"all hosts and Ray's head were lost in step {step}")
                 self._begin_again()
                 deque(self.steps(step, self._goal[1]), maxlen=0)
                 continue

@@ -170,8 +170,8 @@ class SharedPath:
             self._replace_server(f"gave no answer for {self._config.timeout:g} s (--timeout)", stop)
         if time.monotonic() > self._next_care:
             self._next_care = time.monotonic() + _CARE_SECONDS
-            self._places.care()
-            self._look_for_head()
+            if self._head is None or self._head.look(self._exchange.step):  # else nobody can be started
+                self._places.care()
         return news if news is not None and "done" in news else None
 
     def _serve(self) -> None:

@@ -86,6 +86,9 @@ class Places:
             self._roster.joined(news["joined"])
             self._unheard.discard(news["joined"])
             return
+        if "note" in news:
+            self._note(news["note"])
+            return
         number = news["lost"] if "lost" in news else news["left"]
         if "why" in news:
             self.lost += 1

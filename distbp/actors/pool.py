@@ -90,7 +90,7 @@ class ActorPool:
 
         placement = None
         if not is_private:
-            config = self.config = with_cluster_workers(config, self._note)
+            config = self.config = with_cluster_workers(config)
             placement = self._exit.enter_context(placed(config, self._note))
         structure, step = self._structure, self._first_step
         # Ray's store has the rows from here on; nobody needs the driver's copy.

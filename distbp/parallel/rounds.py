@@ -35,6 +35,7 @@ from distbp.parallel.records import Report, StepRecord
 from distbp.parallel.server import ParameterServer
 from distbp.parallel.shards import Span
 from distbp.parallel.slabs import Progress, Slabs, places_of
+from distbp.parallel.spare import Spare
 from distbp.parallel.supervisor import Supervisor
 
 _LONGEST_LOOK = 1.0
@@ -71,7 +72,9 @@ class Rounds:
         """From which step on to which one the driver wants to go, with lr times what."""
         self._next_tick = 0.0
         self._report_size = report_size(shape.shards)
-        self._has_spare = False
+        self._supervisor.has_spare = Spare(
+            self._reserve_spare, lambda text: self._connections.tell_driver(note=text)
+        ).is_there
         self._lost: set[int] = set()
         self._progress = Progress()
         self._layers: tuple[int, ...] = ()
@@ -263,10 +266,12 @@ class Rounds:
             elif isinstance(decision, Stop):
                 raise PeerLostError(decision.why)
 
+    def _reserve_spare(self) -> None:
+        self._exchange.reserve_spare()
+        if self.mesh is not None:
+            self.mesh.reserve(1)  # the next step's factors, while a straggler may still be writing this one's
+
     def _send(self, task: Compute) -> None:
-        if task.row >= self._exchange.shape.spare and not self._has_spare:
-            self._exchange.reserve_spare()
-            self._has_spare = True
         if task.place and self.mesh is not None:
             self.mesh.reserve(task.place)
         # A worker that is gone is heard of at the next poll.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from distbp.parallel.decisions import Compare, Compute, Decision, Lose, Stop, Use
@@ -66,6 +66,8 @@ class Supervisor:
         self._stalled_since: float | None = None
         self.read: frozenset[int] = frozenset()
         """Rows of this step that somebody still reads: what is computed again goes elsewhere."""
+        self.has_spare: Callable[[], bool] = lambda: True
+        """Whether there is memory for the spare rows; asked only where nothing else is left."""
         self._plans: dict[tuple[Span, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
 
     @property
@@ -256,7 +258,7 @@ class Supervisor:
         spare = range(self._spare + held.first, self._spare + held.stop)
         free = all(task.row + task.held.stop - task.held.first <= spare.start or task.row >= spare.stop
                    for task in taken if task.row >= self._spare)  # fmt: skip
-        if not self.idle or not free:
+        if not self.idle or not free or not self.has_spare():
             return None
         return Compute(self.idle[0], self.step, held, spare.start, self.round, self._place(held))
 

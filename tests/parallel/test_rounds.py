@@ -8,7 +8,7 @@ import time
 import pytest
 from parallel.hosts import Host, config
 
-from distbp.errors import CorruptError, PeerLostError
+from distbp.errors import ClusterError, CorruptError, PeerLostError
 from distbp.parallel.messages import GO, RUN, pack_report, receive_news
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
@@ -95,6 +95,34 @@ def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host):
     here.check(STEPS)
     assert not [news for news in here.news if "left" in news or "lost" in news]
     assert here.error is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "fault"), [(2, "slow"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
+)
+def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_waited_for(
+    host, monkeypatch, workers, fault
+):
+    here = host(workers, config())
+
+    def no_room():
+        raise ClusterError("2 MB of shared memory are not free")
+
+    monkeypatch.setattr(here.exchange, "reserve_spare", no_room)
+    here.serve_in_thread()
+    here.work(0, {(3, 0): fault, (6, 0): "slow"})
+    for number in range(1, workers):
+        here.work(number)
+    here.wait_for(workers)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    if fault != "slow":
+        here.until(lambda news: "left" in news)
+        here.work(0, {(6, 0): "slow"})
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
+    told = [news["note"] for news in here.news if "note" in news]
+    assert len(told) == (workers > 1)  # once, though several were late
+    assert all(text.startswith("2 MB of shared memory are not free: ") for text in told)
 
 
 def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
