@@ -11,7 +11,7 @@ from typing import Any
 from distbp.config import Config
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
-from distbp.errors import DivergedError, Interrupted, RunError
+from distbp.errors import DivergedError, Interrupted, LostError, RunError
 from distbp.files import write_tensors
 from distbp.keeping import Past
 from distbp.locks import Lock
@@ -133,7 +133,7 @@ class Keeper:
 
     def ended(self, step: int, error: BaseException) -> str | None:
         """Note that the run did not come to its end; return how to go on with it, None if that makes no sense."""
-        with suppress(RunError):
+        with suppress(LostError):
             self._lock.check()
             how = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             self.timeline.ended(step, how, str(error))
@@ -166,5 +166,6 @@ class Keeper:
     def close(self) -> None:
         """Write what is waiting; nothing if the run is no longer this process's."""
         self._writer.close()
-        if not self._lock.is_lost:
+        with suppress(LostError):
+            self._lock.check()
             self._log.flush()
