@@ -11,7 +11,7 @@ from typing import Any
 from distbp.config import Config, deciding_sha256
 from distbp.data.dataset import Array
 from distbp.epoch import Sums
-from distbp.errors import DivergedError, HeadLostError, Interrupted, RunError
+from distbp.errors import DivergedError, HeadLostError, Interrupted, LostError, RunError
 from distbp.keeping import Past, resume_command
 from distbp.locks import Lock
 from distbp.network import Network
@@ -137,7 +137,7 @@ class Keeper:
 
     def ended(self, step: int, error: BaseException) -> str | None:
         """Note that the run did not come to its end; return how to go on with it, None if that makes no sense."""
-        with suppress(RunError):
+        with suppress(LostError):
             self._lock.check()
             how = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             self.timeline.ended(step, how, str(error))
@@ -171,5 +171,6 @@ class Keeper:
     def close(self) -> None:
         """Write what is waiting; nothing if the run is no longer this process's."""
         self._writer.close()
-        if not self._lock.is_lost:
+        with suppress(LostError):
+            self._lock.check()
             self._log.flush()

@@ -99,8 +99,8 @@ def _plain(text: str) -> str:
 def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
     """Say what of dead runs may go, or remove it with --yes: shared memory and temporary folders; more by options.
 
-    Goes only what is proved to be distbp's and nobody's: a run that is going on stays, and so does a run directory
-    with files that distbp did not write.
+    Goes only what is proved to be distbp's and nobody's: a run that is going on, here or on another host, stays, and
+    so does a run directory with files that distbp did not write.
 
     \b
     Example:
