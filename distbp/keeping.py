@@ -26,7 +26,7 @@ from distbp.optim import optimizer_of
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.records import StepRecord, TimeSpent
 from distbp.runs.checkpoint_writer import CheckpointWriter
-from distbp.runs.checkpoints import DESCRIBED, Checkpoint, newest_checkpoint
+from distbp.runs.checkpoints import Checkpoint, check_described, newest_checkpoint
 from distbp.runs.directory import CHECKPOINTS, CONFIG, RunDirectory, held
 from distbp.runs.model import CONNECTIONS, read_connections, read_weights, write_connections
 from distbp.runs.records import METRICS, SUMMARY, history_of
@@ -173,7 +173,7 @@ def read_past(path: Path, note: Note) -> Past:
     for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
         check_regular(path / name)  # whatever is read or written later never waits
     settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
-    checkpoint = newest_checkpoint(path / CHECKPOINTS, note, DESCRIBED)
+    checkpoint = newest_checkpoint(path / CHECKPOINTS, note, check_described)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
     if not has_sum and "settings_sha256" not in checkpoint.described:
@@ -216,7 +216,7 @@ class Keeper:
         else:
             step = past.checkpoint.step
             self._directory = RunDirectory.again(path, described, past.epochs(steps_per_epoch), note)
-            self._log = StepLog.again(path, step, note)
+            self._log = StepLog.again(path, step, note, len(initial))
         begun = 0 if past is None else past.checkpoint.step
         self.timeline = Timeline(path, structure.sizes, begun, cpu_count(), note)
         self._began, self._spent = time.perf_counter(), TimeSpent({}, 0.0)
