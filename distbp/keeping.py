@@ -21,7 +21,7 @@ from distbp.errors import RunError, UsageError
 from distbp.files import check_regular, read_sealed
 from distbp.network import Network
 from distbp.nn.structure import Structure
-from distbp.runs.checkpoints import DESCRIBED, Checkpoint, newest_checkpoint
+from distbp.runs.checkpoints import Checkpoint, check_described, newest_checkpoint
 from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, held
 from distbp.runs.leftovers import remove_remains
 from distbp.runs.model import CONNECTIONS, read_connections, read_weights
@@ -220,7 +220,7 @@ def read_past(path: Path, note: Note) -> Past:
     for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
         check_regular(path / name)  # whatever is read or written later never waits
     settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
-    checkpoint = newest_checkpoint(path / CHECKPOINTS, note, DESCRIBED)
+    checkpoint = newest_checkpoint(path / CHECKPOINTS, note, check_described)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to go on from: start the run again in another directory")
     if not has_sum and "settings_sha256" not in checkpoint.described:

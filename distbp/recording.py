@@ -74,7 +74,7 @@ class Keeper:
         else:
             step = past.checkpoint.step
             self._directory = RunDirectory.again(path, described, past.epochs(steps_per_epoch), note)
-            self._log = StepLog.again(path, step, note)
+            self._log = StepLog.again(path, step, note, len(initial))
         begun = None if past is None else past.checkpoint.step
         self.timeline = Timeline(path, structure.sizes, begun or 0, cpu_count(), note)
         self._began, self._spent = time.perf_counter(), TimeSpent({}, 0.0)

@@ -20,7 +20,7 @@ KEPT = 3
 """How many of the newest checkpoints stay."""
 
 _NUMBERS = list_of(number())
-DESCRIBED = record(
+_FIELDS = record(
     {
         "slots": list_of(text()),
         "structure": record({"sizes": list_of(whole(1), 2), "activations": list_of(text(), 1), "cost": text()}),
@@ -41,7 +41,16 @@ DESCRIBED = record(
         "has_connections": flag,
     },
 )
-"""How the checkpoints of a run describe themselves."""
+
+
+def check_described(value: Any, place: str) -> None:
+    """Expect what a checkpoint of a run says of itself, with as many norms as the network has layers."""
+    _FIELDS(value, place)
+    depth = len(value["structure"]["activations"])
+    means, norms = value["epoch"].get("means") or {"steps": 0}, (value.get("health") or {}).get("norms", ())
+    lengths = [len(means.get(name, ())) for name in ("gradient", "update")]
+    if lengths != [depth if means["steps"] else 0] * 2 or len(norms) not in (0, depth):
+        raise Unexpected(f"found norms of {lengths[0]}, {lengths[1]} and {len(norms)} layers, expected {depth}")
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ def read_checkpoint(path: Path, expected: Check = anything) -> Checkpoint:
         if not has_sum:
             raise Unexpected("it has no sum")
         step, described = int(told["step"]), parse(told["described"], only_finite=False)
+        whole()(step, "step")
         expected(described, "")
         slots = tuple(described["slots"])
         state = np.stack([tensors[name] for name in ("weights", *slots)])

@@ -72,11 +72,11 @@ class StepLog:
         self.flush()
 
     @classmethod
-    def again(cls, folder: Path, steps: int, note: Callable[[str], None]) -> Self:
+    def again(cls, folder: Path, steps: int, note: Callable[[str], None], layers: int | None = None) -> Self:
         """Go on with a log after its first ``steps`` steps; what came after is taken away.
 
-        A log that ends before, for want of room on the disk, or is damaged or missing, is left as it is and not gone
-        on with.
+        A log that ends before, for want of room on the disk, is damaged or missing, or is of a network of other
+        ``layers``, is left as it is and not gone on with.
         """
         log = cls.__new__(cls)
         log._open(folder, 0, False, note)
@@ -86,6 +86,9 @@ class StepLog:
             found = _read(path, steps)
         except RunError as error:
             note(f"{error}; the run goes on without it")
+            return log
+        if layers not in (None, len(found.initial)):
+            note(f"{path} is of {len(found.initial)} layers, the network has {layers}; the run goes on without it")
             return log
         if len(found.records) < steps:
             note(f"{path} holds {len(found.records)} steps of {steps}; the run goes on without it")

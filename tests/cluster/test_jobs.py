@@ -16,6 +16,7 @@ from distbp.actors.jobs import staged
 from distbp.cli import run
 from distbp.cli.jobs import _checked
 from distbp.errors import RunError
+from distbp.files import read_json
 from distbp.runs.parcel import pack, unpack
 
 
@@ -86,7 +87,7 @@ def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_p
     (tmp_path / ".back.partial").mkdir()
     (tmp_path / ".back.partial" / "mine").touch()
     unpack(pack(folder, False), tmp_path / "back")
-    assert json.loads((tmp_path / "back" / "config.json").read_text()) == {"address": None, "seed": 1}
+    assert read_json(tmp_path / "back" / "config.json") == {"address": None, "seed": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == [".back.partial", "back", "run"]
     assert (tmp_path / ".back.partial" / "mine").exists()
 

@@ -1,6 +1,7 @@
 """What a run goes on from belongs together: settings, checkpoint, records, best weights and connections."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from distbp.config import SETTINGS, Config, deciding_sha256
 from distbp.errors import Interrupted, RunError
 from distbp.files import read_json, write_json
 from distbp.json_text import Unexpected
+from distbp.keeping import read_past
 from distbp.network import Network
+from distbp.runs.checkpoints import newest_checkpoint, write_checkpoint
 from distbp.runs.records import METRICS, line_of, read_metrics
 from distbp.tensor_files import write_tensors
 from distbp.verification import verify
@@ -131,3 +134,24 @@ def test_every_setting_is_checked_by_its_type():
             with pytest.raises(Unexpected, match=f"^{name}"):
                 SETTINGS({name: wrong[kind] if name != "workers" else 1.5}, "")
     SETTINGS(Config(lr=0.5, class_weights={"a": 1.0}, drop=("x", "3")).to_json(), "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"health": {"cost": 1.0, "norms": [1.0]}}, "expected 2"),
+        ({"structure": {"sizes": [10, 3], "activations": ["softmax"], "cost": "cross-entropy"}}, "expected 1"),
+        ({"structure": {"sizes": [10, 4, 2], "activations": ["relu", "softmax"], "cost": "cross-entropy"}}, "54"),
+        ({"epoch": None}, "epoch: found null"),
+        ({"recoveries": -1}, "recoveries: found -1"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_whoever_made_it(left, changed, said):
+    run, notes = left(), []
+    newest = newest_checkpoint(run / "checkpoints", pytest.fail)
+    for each in (run / "checkpoints").iterdir():
+        each.unlink()
+    write_checkpoint(run / "checkpoints", replace(newest, described={**newest.described, **changed}))
+    with pytest.raises(RunError) as refused:
+        read_past(run, notes.append).network()
+    assert said in f"{notes} {refused.value}"

@@ -20,7 +20,7 @@ from distbp.cli import run as command
 from distbp.errors import DistbpError, Interrupted, RunError
 from distbp.interchange import from_safetensors, to_safetensors
 from distbp.network import Network
-from distbp.runs.checkpoints import DESCRIBED, read_checkpoint
+from distbp.runs.checkpoints import check_described, read_checkpoint
 from distbp.runs.directory import CONFIG
 from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary
 from distbp.runs.steplog import read_steps
@@ -128,9 +128,9 @@ def test_a_model_of_other_types_is_refused_or_predicts(made, placed, data):
 @given(data=st.data())
 def test_a_checkpoint_is_refused_or_the_same(made, placed, data):
     place = max((made / "left" / "checkpoints").iterdir()).relative_to(made / "left")
-    expected = read_checkpoint(made / "left" / place, DESCRIBED)
+    expected = read_checkpoint(made / "left" / place, check_described)
     path = placed("left", place, data.draw(damaged_bytes((made / "left" / place).read_bytes())))
-    found = outcome(lambda path: read_checkpoint(path / place, DESCRIBED), path, "step-")
+    found = outcome(lambda path: read_checkpoint(path / place, check_described), path, "step-")
     if found is not None:
         assert (found.step, found.slots, found.described) == (expected.step, expected.slots, expected.described)
         assert found.state.tobytes() == expected.state.tobytes()

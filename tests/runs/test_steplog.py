@@ -80,6 +80,15 @@ def test_every_flipped_bit_is_found(tmp_path):
             read_steps(tmp_path)
 
 
+def test_a_log_of_another_network_is_left_alone(tmp_path):
+    whole, told = log(tmp_path, 10).read_bytes(), []
+    again = StepLog.again(tmp_path, 7, told.append, layers=3)
+    again.append(StepRecord(7, 1, 0.0, 0, layers=(1, 2, 3)))
+    again.flush()
+    assert "is of 2 layers, the network has 3" in told[0]
+    assert (tmp_path / "steps.bin").read_bytes() == whole
+
+
 def without_sums(path):
     """Write the log as it was before its records carried a sum."""
     line, _, body = path.read_bytes().partition(b"\n")
