@@ -25,10 +25,9 @@ def shares(network: Network, x: Array) -> list[dict[str, float]]:
     encoding = network.preprocessing.encoding(x.dtype.name) if network.preprocessing is not None else None
     table = encode(encoding, x) if encoding else numbers(x, network.weights.dtype.name, network.byte_factor)
     structure = network.structure
-    with one_thread():
-        work = Backprop(structure, len(table), network.weights.dtype.name).forward(
-            structure.layers(network.weights), table
-        )
+    backprop = Backprop(structure, len(table), network.weights.dtype.name)
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
+        work = backprop.forward(structure.layers(network.weights), table)
     found: list[dict[str, float]] = []
     for activation, a in zip(structure.activations, work.a, strict=True):
         if activation == "sigmoid":

@@ -279,7 +279,7 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
     spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     # values that do not vary at all cannot be explained: R2 is 1 where they are met, else 0
-    varies = np.ptp(rows.y, axis=0) > 0
+    varies = rows.y.max(axis=0) > rows.y.min(axis=0)
     explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))

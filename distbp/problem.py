@@ -11,16 +11,13 @@ import numpy as np
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet
 from distbp.data.order import Order
-from distbp.data.room import check_room
+from distbp.data.room import ROWS_MEASURED, check_room
 from distbp.data.targets import held_out
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.network import Network
 from distbp.nn.structure import Structure, check_own_parts_of
 from distbp.optim import check_own_parts
 from distbp.randomness import Purpose
-
-_ROWS_AT_ONCE = 4096
-"""Rows that are made inputs at a time, where a network is measured."""
 
 
 def with_network(config: Config, network: Network) -> Config:
@@ -62,8 +59,8 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
         assert config.output is not None and config.cost is not None
         sizes = (data.features, *config.hidden, _outputs(config.cost, data))
         structure = Structure(sizes, (*config.hidden_activations, config.output), config.cost)
-    rows = min(_ROWS_AT_ONCE, max(len(part) for part in (data.train, data.test)))
-    each = data.features * np.dtype(config.dtype).itemsize
+    rows, x = min(ROWS_MEASURED, max(len(data.train), len(data.test))), data.train.x
+    each = data.features * np.dtype(config.dtype).itemsize + x.shape[1] * x.dtype.itemsize
     check_room(rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each")
     check_own_parts_of(structure, config.dtype)
     check_own_parts(config, steps)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
+import distbp
 from distbp.data.targets import class_numbers
 from distbp.errors import DataError, UsageError
 from distbp.network import Network, evaluate
@@ -201,3 +202,20 @@ def test_targets_that_are_no_classes_are_refused(y, message):
 def test_targets_that_are_no_values_are_refused(y, message):
     with pytest.raises(DataError, match=message):
         regressor().evaluate(np.ones((2, 5)), y)
+
+
+@pytest.mark.parametrize("size", [1e15, 3e37])
+@pytest.mark.parametrize("part", ["x", "y"])
+def test_large_numbers_warn_of_nothing(part, size):
+    """Warnings are errors here: what is too large is told in one line, or does no harm."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 5)), rng.normal(size=200)
+    data = (x * size, y > 0) if part == "x" else (x, y * size)
+    try:
+        result = distbp.train(
+            data, cost=None if part == "x" else "huber", activation="gelu", hidden=(6,), workers=0, epochs=1
+        )
+    except distbp.DistbpError as error:
+        assert "\n" not in str(error)
+    else:
+        result.network.predict(data[0])

@@ -149,8 +149,8 @@ def _date_parts(cells: Any, name: str, chunks: Chunks) -> list[Array]:
     is_date = arrow("dates", "pyarrow.types").is_date(cells.type)
     per_day = _PER_DAY[str(cells.type) if is_date else cells.type.unit]
     numbers = (cells.cast(pa.int32()) if per_day == 1 else cells).cast(pa.int64())
-    low, high = max(_FIRST_DAY * per_day, -_LARGEST_64), min(_AFTER_LAST * per_day, _LARGEST_64)
-    strange = compute.or_(compute.less(numbers, low), compute.greater_equal(numbers, high))
+    low, high = max(_FIRST_DAY * per_day, -_LARGEST_64 - 1), min(_AFTER_LAST * per_day - 1, _LARGEST_64)
+    strange = compute.or_(compute.less(numbers, low), compute.greater(numbers, high))
     if compute.any(strange).as_py():
         where = f"{chunks.here(compute.index(strange, True).as_py())} column {name!r}"
         raise DataError(f"{where} is a date before year 1 or after 9999: mend it, or leave the row out")

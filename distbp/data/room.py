@@ -10,6 +10,8 @@ from distbp.data.formats.table import Table
 from distbp.errors import DataError
 from distbp.memory import free_memory
 
+ROWS_MEASURED = 4096
+"""Rows that are made inputs at a time, where a network is measured."""
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 
 
@@ -46,8 +48,8 @@ def check_tables(tables: Sequence[Table], in_memory: bool) -> None:
     for table in tables:
         rows, each = getattr(table, "rows", 0), getattr(table, "row_bytes", 0)
         some = 4 * min(rows, ROWS) * each  # as read, as numbers, and cut into the parts
-        if in_memory:
-            some += rows * each
+        if in_memory:  # and as bytes and floats, where a network is measured
+            some += rows * each + 5 * min(rows, ROWS_MEASURED) * each
         what = f"{table.name} with {rows:,} rows of {each:,} bytes"
         smaller = "fewer or smaller ones are needed, such as images of fewer pixels"
         check_room(some, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import distbp
 from distbp.data import load, prepare
 from distbp.data.room import check_room
 from distbp.data.sizes import _size, is_large
@@ -141,7 +142,7 @@ def test_large_pictures_are_read_a_few_at_a_time(pictures):
 
 def test_pictures_beyond_the_memory_are_refused(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.room.free_memory", lambda: 500_000_000)
-    what = r"with 40 rows of 4,000,004 bytes would take 0\.\d GB of memory, of which 0\.5 GB are free: .* fewer pixels"
+    what = r"with 40 rows of 4,000,004 bytes would take \d\.\d GB of memory, of which 0\.5 GB are free: .* fewer pixels"
     with pytest.raises(DataError, match=what):
         load(pictures)
     with pytest.raises(DataError, match=what):
@@ -172,3 +173,10 @@ def test_the_size_of_a_damaged_file_is_what_could_be_read(tmp_path):
     content = gzip.compress(np.random.default_rng(0).bytes(5 << 20))
     (tmp_path / "t.csv.gz").write_bytes(content[: len(content) // 2])
     assert 2 << 20 <= _size(tmp_path / "t.csv.gz", 1, 1, 1 << 30) <= 3 << 20
+
+
+def test_rows_too_wide_for_a_network_are_refused_before_a_run(rng, monkeypatch, tmp_path):
+    monkeypatch.setattr("distbp.data.room.free_memory", lambda: 1_000_000)
+    with pytest.raises(DataError, match=r"80 rows of 5,000 inputs at a time would take 0\.0 GB of memory"):
+        distbp.train((rng.normal(size=(100, 5000)), np.arange(100) % 2), workers=0, run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

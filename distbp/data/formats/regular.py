@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import IO
 
 from distbp.errors import DataError
+from distbp.files import open_regular
 
 _BYTES_AT_ONCE = 1 << 24
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def opened_file(path: Path) -> IO[bytes]:
@@ -24,11 +17,11 @@ def opened_file(path: Path) -> IO[bytes]:
     Raises:
         DataError: it cannot be opened, or is no file.
     """
-    check_file(path)
     try:
-        return path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        return open_regular(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path} cannot be read: {reason}") from error
 
 
 def read_into(file: IO[bytes], view: memoryview) -> int:
@@ -49,10 +42,4 @@ def check_file(path: Path) -> None:
     Raises:
         DataError: it is not there, or of another kind.
     """
-    try:
-        kind = stat.S_IFMT(path.stat().st_mode)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"{path} cannot be read: {reason}") from error
-    if kind != stat.S_IFREG:
-        raise DataError(f"{path} cannot be read: it is {_KINDS.get(kind, 'of another kind')}, expected a file")
+    opened_file(path).close()
