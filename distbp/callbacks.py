@@ -138,7 +138,7 @@ class Callbacks:
         for callback in self._each:
             try:
                 self._tell(callback, "on_end", error)
-            except (DistbpError, BrokenPipeError) as failed:
+            except DistbpError as failed:
                 first = first or failed
         return first
 
@@ -157,7 +157,7 @@ class Callbacks:
         method: Callable[..., object] = getattr(callback, event)
         try:
             return bool(method(*told))
-        except (DistbpError, BrokenPipeError):
+        except DistbpError:
             raise
         except Exception as error:
             raise CallbackError(f"{type(callback).__name__}.{event}", self.step, error) from error

@@ -1,13 +1,14 @@
 """The command line: options to settings, settings to one library call, and the only code that prints.
 
-Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr.
+Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr. A reader
+of stdout that has seen enough (``| head``) is no failure: a run goes on to its end, other commands end, both quietly.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -18,13 +19,15 @@ from distbp.cli.doctor import doctor
 from distbp.cli.export import export
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
+from distbp.cli.output import forget_stdout, is_reader_gone, say
 from distbp.cli.plan import plan
 from distbp.cli.prepare import prepare
 from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
-from distbp.errors import DistbpError, HeadLostError, Interrupted, UsageError, unknown_name
+from distbp.errors import DistbpError, Interrupted, UsageError, unknown_name
+from distbp.signals import interrupts
 from distbp.version import __version__
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -37,6 +40,14 @@ class _Commands(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             raise unknown_name("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            if is_reader_gone():
+                raise
+            raise click.ClickException(str(error)) from error  # of which Click would say nothing
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,32 +71,42 @@ for command in _COMMANDS:
 
 def run(arguments: Sequence[str], started: float) -> int:
     """Run one command and return its exit code; errors that are the user's become one line on stderr."""
+    interrupts.clear()
     try:
         code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    except SystemExit:  # Click's own end of what nobody reads
+        forget_stdout()
+        return 0
+    except Exception as error:
+        if interrupts:  # which a library that was interrupted made another error of, such as ImportError
+            say("interrupted")
+            return INTERRUPTED
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Say in one line what is the user's; return the exit code.
+
+    Raises:
+        Exception: it is none of the user's.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return error.exit_code
-    except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
+    if isinstance(error, click.ClickException):
+        say(f"Error: {error.format_message()}")
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
-    except DistbpError as error:
-        click.echo(f"Error: {error}", err=True)
+    if isinstance(error, DistbpError):
+        say(f"Error: {error}")
         if isinstance(error, Interrupted):
             return INTERRUPTED
-        if isinstance(error, HeadLostError):
-            sys.stdout.flush()
-            os._exit(FAILED)  # at the interpreter's end Ray would ask its head, for minutes if that is cut off
         return BAD_USAGE if isinstance(error, UsageError) else FAILED
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing is left to say, also not at the interpreter's end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, OSError | MemoryError):
+        say(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}")
         return FAILED
-    except (OSError, MemoryError) as error:
-        click.echo(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}", err=True)
-        return FAILED
+    raise error

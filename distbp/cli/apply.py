@@ -113,7 +113,6 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
     from distbp.applying import chunks_of
     from distbp.cli.progress import reading_bar
-    from distbp.cli.signals import stop_on_signals
     from distbp.data.formats.writing import check_ending, writer
     from distbp.files import remove_remains, written_whole
     from distbp.network import Network
@@ -132,7 +131,6 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
         columns, form = ["value"] if outputs == 1 else [f"value_{k}" for k in range(outputs)], "%.9g"
     names = np.asarray(network.classes)
     with ExitStack() as stack:
-        stack.enter_context(stop_on_signals())
         progress = stack.enter_context(reading_bar("predicting"))
         chunks = chunks_of(network, data, False, separator, header, progress)
         first = next(chunks)  # what cannot be read at all is told before anything is written

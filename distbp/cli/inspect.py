@@ -27,7 +27,7 @@ def inspect(run: Path) -> None:
     """
     import numpy as np
 
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
     from distbp.config import name_of
     from distbp.keeping import is_begun, is_finished, read_past
     from distbp.network import Network

@@ -47,7 +47,7 @@ def submit(
       distbp submit --address http://head:8265 -- train digits --workers 6 --epochs 50
     """
     from distbp.actors.jobs import check_target
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
 
     data, options = _checked(arguments)
     if run_dir is not None:

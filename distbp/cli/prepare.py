@@ -24,12 +24,12 @@ def prepare(data: tuple[str, ...], out: Path, **reading: Any) -> None:
     Example:
       distbp prepare big.csv --target price -o big
     """
-    from distbp.cli.progress import column_lines, reading_bar, say
-    from distbp.cli.signals import stop_on_signals
+    from distbp.cli.output import say
+    from distbp.cli.progress import column_lines, reading_bar
     from distbp.data import load
     from distbp.data import prepare as prepare_data
 
-    with stop_on_signals(), reading_bar("reading") as progress:
+    with reading_bar("reading") as progress:
         prepare_data(*data, out=out, note=lambda text: say(f"note: {text}"), progress=progress, **reading)
     made = load(out)
     for line in column_lines(made.preprocessing.described() if made.preprocessing is not None else ()):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
+from distbp.cli.output import forget_stdout, is_reader_gone, say
 from distbp.cli.view import View
 from distbp.parallel.records import StepRecord
 
@@ -26,16 +27,10 @@ _PAUSES = 400
 _MOST_COLUMNS_SHOWN = 40
 
 
-def say(text: str) -> None:
-    """Print on stderr; a reader that has gone away must not end a run."""
-    with suppress(OSError, ValueError):
-        click.echo(text, err=True)
-
-
 @contextmanager
 def reading_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Return what shows how much of how much has been read: a bar on a terminal, else nothing."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -199,10 +194,18 @@ class _Live(_Lines):
 
 
 class _JsonLines(Callback):
-    """Prints each epoch's record on stdout, a JSON object on a line, as soon as it is there."""
+    """Prints each epoch's record on stdout, a JSON object on a line, as soon as it is there.
+
+    The run does not depend on a reader that has seen enough.
+    """
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        click.echo(json.dumps(record.metrics))
+        try:
+            click.echo(json.dumps(record.metrics))
+        except BrokenPipeError:
+            if not is_reader_gone():
+                raise
+            forget_stdout()
 
 
 @contextmanager
@@ -211,7 +214,7 @@ def make_progress(quiet: bool = False, as_json: bool = False) -> Iterator[list[C
     with ExitStack() as stack:
         told: list[Callback] = [_JsonLines()] if as_json else []
         if not quiet:
-            can_draw = sys.stderr is not None and sys.stderr.isatty()
+            can_draw = sys.stderr.isatty()
             shown = _Live() if can_draw and os.environ.get("TERM", "") not in ("", "dumb", "unknown") else _Lines()
             stack.callback(shown.close)
             told.append(shown)

@@ -29,7 +29,7 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
       distbp report runs/20261123-181500-digits -o report.html
       distbp report runs/20261123-181500-digits --watch
     """
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
     from distbp.report import told_of, watch, write_page
 
     if port and not watched:
@@ -48,9 +48,7 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
 
 
 def _until_interrupted() -> None:
-    """Wait for Ctrl-C or SIGTERM, also where a script has started this in the background, with SIGINT ignored."""
-    from distbp.cli.signals import stop_on_signals
-
-    with suppress(KeyboardInterrupt), stop_on_signals():
+    """Wait for Ctrl-C, or for SIGTERM where a script has started this in the background, with SIGINT ignored."""
+    with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the run after its step, with a checkpoint; the second ends it at once."""
+"""Signals while a run goes on: the first ends it after its step, with a checkpoint; the second ends it at once."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from distbp.callbacks import Callback, RunRecord
 from distbp.parallel.records import StepRecord
+from distbp.signals import heeded, interrupt
 
 _SAME_SECONDS = 0.2
 """Signals so close together are one: a terminal or a supervisor may send it to the process and to its group."""
 
 
 class StopRequest(Callback):
-    """Ends the run after the step in which somebody asked for it. Before the first step there is nothing to save."""
+    """Ends the run after the step in which a signal came. Before the first step there is nothing to save."""
 
     def __init__(self) -> None:
         self._running = False
@@ -31,9 +32,10 @@ class StopRequest(Callback):
             return
         before, self._asked_at = self._asked_at, now
         if not self._running or before:
-            raise KeyboardInterrupt
-        # not through Python's streams, which this signal may have interrupted
-        os.write(2, b"\nending after this step with a checkpoint; once more to stop at once\n")
+            interrupt(number, frame)
+        # not through Python's streams, which this signal may have interrupted; the terminal may have gone
+        with suppress(OSError):
+            os.write(2, b"\nending after this step with a checkpoint; once more to stop at once\n")
 
     def on_start(self, run: RunRecord) -> None:
         """From now on there is something to save."""
@@ -42,15 +44,15 @@ class StopRequest(Callback):
         self._running = True
 
     def on_step(self, record: StepRecord) -> bool:
-        """End the run here if somebody asked for it."""
+        """End the run here if a signal asked for it."""
         return self._asked_at > 0
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Handle SIGINT and SIGTERM within the ``with`` block."""
+    """Handle the signals that end a run within the ``with`` block."""
     stop = StopRequest()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in heeded()}
     hook = sys.unraisablehook
 
     def say_nothing_of_interrupts(told: sys.UnraisableHookArgs) -> None:

@@ -88,7 +88,7 @@ def shown(quiet: bool = False, as_json: bool = False) -> Iterator[list[Callback]
 
 def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_json: bool = False) -> None:
     """Say what came out of a run and where it is."""
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
 
     if quiet and as_json:
         return
@@ -112,7 +112,7 @@ def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_
 
 def say_already_done(run_dir: Path, quiet: bool = False, as_json: bool = False) -> None:
     """Say that a run has come to its end before, and what came out of it."""
-    from distbp.cli.progress import say
+    from distbp.cli.output import say
     from distbp.files import read_json
     from distbp.runs.directory import SUMMARY
 

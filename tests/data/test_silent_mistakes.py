@@ -192,9 +192,9 @@ def killed_prediction(folder, number):
     table(np.arange(100) % 2).to_csv(folder / "t.csv", index=False)
     distbp.train(folder / "t.csv", **QUICK, run_dir=folder / "run")
     code = (
-        "import os, sys; import distbp.data.formats.writing as writing; from distbp.cli import run\n"
+        "import os, sys; import distbp.data.formats.writing as writing; from distbp.__main__ import main\n"
         f"writing.TextWriter.write = lambda *given: os.kill(os.getpid(), {int(number)})\n"
-        "sys.exit(run(['predict', 'run', 't.csv', '-o', 'out.csv'], 0.0))"
+        "sys.argv[1:] = ['predict', 'run', 't.csv', '-o', 'out.csv']; main()"
     )
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
 

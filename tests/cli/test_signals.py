@@ -1,0 +1,169 @@
+"""Signals at any moment, standard streams that are closed, readers that have gone: how the command ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import nothing_left, start, wait_until
+
+from distbp.cli import run
+from distbp.signals import ENDING
+
+SMALL = ["--batch-size", "4", "--shards", "2"]
+LONG = ["train", "digits", "--epochs", "100000", "--run-dir", "run", *SMALL]
+BRIEF = ["train", "digits", "--epochs", "2", "--run-dir", "run"]
+
+
+def epochs_done(folder: Path) -> int:
+    metrics = folder / "run" / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
+def catches(process: "subprocess.Popen[str]", number: int) -> bool:
+    """Return whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def through_a_shell(before: str, arguments: Sequence[str], after: str, folder: Path) -> "subprocess.Popen[str]":
+    command = ["sh", "-c", f'{before} exec "$@" {after}', "sh", sys.executable, "-m", "distbp", *arguments]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+ALL = "0<&- 1>&- 2>&-"
+WORKERS = ["0", pytest.param("2", marks=pytest.mark.ray)]
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("number", [each for each in ENDING if each not in (signal.SIGINT, signal.SIGTERM)])
+def test_a_signal_that_ends_finishes_the_step_and_keeps_a_checkpoint(
+    tmp_path: Path, number: signal.Signals, workers: str
+) -> None:
+    with nothing_left() as environment:
+        process = start([*LONG, "--workers", workers], environment, tmp_path)
+        wait_until(lambda: epochs_done(tmp_path) >= 2, process)
+        process.send_signal(number)
+        err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "to go on from step" in err
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
+
+
+def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
+    process = through_a_shell('trap "" INT HUP;', [*LONG, "--workers", "0"], "", tmp_path)
+    wait_until(lambda: epochs_done(tmp_path) >= 1, process)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        before = epochs_done(tmp_path)
+        process.send_signal(number)
+        wait_until(lambda before=before: epochs_done(tmp_path) >= before + 2, process)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=60)[1]
+    assert (process.returncode, "Traceback" in err) == (130, False), err
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table that takes a while to be read, and a run on its first rows."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    x = np.random.default_rng(0).normal(size=(150_000, 12)).round(4)
+    head = ",".join("abcdefghijkl")
+    np.savetxt(folder / "table.csv", x, "%.4f", ",", header=head, comments="")
+    np.savetxt(folder / "short.csv", x[:500], "%.4f", ",", header=head, comments="")
+    train = ["train", str(folder / "short.csv"), "--target", "l", "--workers", "0", "--epochs", "1", "--quiet"]
+    assert run([*train, "--run-dir", str(folder / "run")], 0.0) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "table.csv", "--target", "l", "--workers", "0", "--epochs", "1", "--run-dir", "new"],
+        ["prepare", "table.csv", "--target", "l", "-o", "prepared"],
+        ["evaluate", "run", "table.csv"],
+        ["predict", "run", "table.csv", "-o", "out.csv"],
+        ["report", "run", "-o", "page.html"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_interrupt_at_any_moment_is_one_word(table: Path, tmp_path: Path, command: list[str]) -> None:
+    for name in ("table.csv", "run"):
+        (tmp_path / name).symlink_to(table / name)
+    for part in (0.0, 0.2, 0.5, 0.9):
+        named = [f"{word}{part}" if word in ("new", "prepared") else word for word in command]
+        process = start(named, dict(os.environ), tmp_path)
+        wait_until(lambda process=process: catches(process, signal.SIGHUP), process)
+        time.sleep(part)  # the moment itself is what is tried
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+        assert "Traceback" not in err and "terminate" not in err, err
+        if process.returncode == 0:  # it was over before
+            break
+        assert process.returncode == 130, (part, process.returncode, err)
+        assert err.splitlines()[-1] == "interrupted" or "Error: interrupted in epoch" in err
+        assert not list(tmp_path.glob(".out.csv*"))
+
+
+@pytest.mark.parametrize(
+    ("closed", "workers"),
+    [*((closed, "0") for closed in ("0<&-", "1>&-", "2>&-", ALL)), pytest.param(ALL, "2", marks=pytest.mark.ray)],
+)
+def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers: str) -> None:
+    process = through_a_shell("", [*BRIEF, "--workers", workers], closed, tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert (tmp_path / "run" / "summary.json").exists()
+    assert out.startswith("test accuracy") == ("1>" not in closed)
+    assert ("run kept in" in err) == ("2>" not in closed)
+
+
+def with_a_reader_that_is_gone(arguments: Sequence[str], folder: Path, both: bool = False) -> tuple[int, str]:
+    """Run the command with a pipe as stdout, or as both streams, that is read no more; return what it says."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [sys.executable, "-m", "distbp", *arguments], cwd=folder, stdout=theirs, text=True, timeout=120,
+        stderr=theirs if both else subprocess.PIPE,
+    )  # fmt: skip
+    os.close(theirs)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--help"], ["--version"], ["runs", "."], ["inspect", "run"], ["report", "run"], ["doctor"],
+        ["evaluate", "run", "short.csv"], ["predict", "run", "short.csv"], ["gradcheck", "run"],
+    ],
+    ids=lambda command: command[0],
+)  # fmt: skip
+def test_a_reader_that_is_gone_is_no_failure(table: Path, tmp_path: Path, command: list[str]) -> None:
+    for name in ("short.csv", "run"):
+        (tmp_path / name).symlink_to(table / name)
+    code, err = with_a_reader_that_is_gone(command, tmp_path)
+    assert (code, "Error" in err, "Broken" in err) == (0, False, False), err
+    assert with_a_reader_that_is_gone(command, tmp_path, both=True)[0] == 0
+
+
+def test_a_wrong_command_is_still_wrong_where_nobody_reads(tmp_path: Path) -> None:
+    assert with_a_reader_that_is_gone(["train", "digits", "--epochs", "0"], tmp_path, both=True)[0] == 2
+    assert with_a_reader_that_is_gone(["train", "none.csv"], tmp_path, both=True)[0] == 1
+
+
+def test_a_run_goes_on_though_its_reader_has_seen_enough(tmp_path: Path) -> None:
+    process = start([*BRIEF, "--epochs", "40", "--workers", "0", "--json"], dict(os.environ), tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    assert json.loads(process.stdout.readline())["epoch"] == 1
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(60), "Traceback" in err, "Error" in err) == (0, False, False), err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 40
