@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from distbp.cli.options import WorkerCount
+from distbp.cli.options import Bounded, WorkerCount
 from distbp.errors import TrainingError
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--workers", type=WorkerCount(), help="As in train.  [default: as the run had]")
-@click.option("--steps", type=click.IntRange(min=1), help="Do only the first so many steps.  [default: all]")
+@click.option("--steps", type=Bounded(min=1), help="Do only the first so many steps.  [default: all]")
 def verify(run: Path, workers: int | str | None, steps: int | None) -> None:
     """Do the steps of RUN again and compare the weights after each of them with the run's log, bit for bit.
 

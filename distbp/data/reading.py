@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from distbp.config import CHOICES
+from distbp.config import CHOICES, Config
 from distbp.errors import DataError, unknown_name
 
 _TARGETS = ("target", "label", "class", "y")
@@ -53,12 +53,13 @@ class Reading:
         """Build from settings by name.
 
         Raises:
-            UsageError: a name is unknown.
+            UsageError: a name is unknown, or a value is none that the setting can have.
         """
         known = [field.name for field in fields(cls)]
         for name in given:
             if name not in known:
                 raise unknown_name("setting", name, known)
+        Config.from_settings({name: value for name, value in given.items() if name != "standardise"})  # which checks
         return cls(**given)
 
     @property
