@@ -28,6 +28,7 @@ from distbp.pools import initial_state, measure_here, read_while_ray_starts, sta
 from distbp.problem import notes, settle, with_network, with_parts
 from distbp.results import Result
 from distbp.runs.directory import check_unused, held, made
+from distbp.signals import interrupts
 
 
 def train(
@@ -118,10 +119,12 @@ def resume(
 
 
 def _watched(callbacks: Sequence[Callback]) -> Progress:
-    """Return what tells the callbacks how much has been read."""
+    """Return what tells the callbacks how much has been read, and ends reading where the command was interrupted."""
     watching = Callbacks(callbacks)
 
     def progress(done: int, total: int) -> None:
+        if interrupts:  # the main thread only waits for this one, which no signal reaches
+            raise KeyboardInterrupt
         watching.tell("on_reading", done, total)
 
     return progress

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from processes import nothing_left, start, wait_until
 
+import distbp
 from distbp.cli import run
-from distbp.signals import ENDING
+from distbp.signals import ENDING, interrupts
 
 SMALL = ["--batch-size", "4", "--shards", "2"]
 LONG = ["train", "digits", "--epochs", "100000", "--run-dir", "run", *SMALL]
@@ -167,3 +168,22 @@ def test_a_run_goes_on_though_its_reader_has_seen_enough(tmp_path: Path) -> None
     process.stderr.close()
     assert (process.wait(60), "Traceback" in err, "Error" in err) == (0, False, False), err
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 40
+
+
+def test_reading_ends_with_its_block_once_the_command_is_interrupted(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Reading(distbp.Callback):
+        def on_reading(self, done: int, total: int) -> None:
+            seen.append(done)
+            interrupts.append(signal.SIGINT)
+
+    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 20)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            distbp.train(table / "table.csv", target="l", workers=0, callbacks=[Reading()])
+    finally:
+        interrupts.clear()
+    assert len(seen) == 1
