@@ -14,7 +14,7 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from distbp.signals import ignore_signals, interrupt_on_signals
+    from distbp.signals import end_at_once_on_signals, interrupt_on_signals
 
     interrupt_on_signals()
     try:
@@ -29,7 +29,7 @@ def main() -> None:
         with suppress(OSError):
             os.write(2, b"interrupted\n")
         code = 130
-    ignore_signals()
+    end_at_once_on_signals()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

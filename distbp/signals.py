@@ -33,7 +33,7 @@ def interrupt_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def ignore_signals() -> None:
-    """Let none of them do anything any more: all is done, and the exit code is known."""
-    for number in ENDING:
-        signal.signal(number, signal.SIG_IGN)
+def end_at_once_on_signals() -> None:
+    """Let the system end the process on each of them, with no word: all that is to be said and saved has been."""
+    for number in heeded():
+        signal.signal(number, signal.SIG_DFL)

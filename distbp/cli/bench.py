@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from distbp.cli.options import MOST_STEPS, WorkerCount
+from distbp.cli.options import Bounded, WorkerCount
 from distbp.errors import DataError, UsageError, unknown_name
 
 
@@ -19,9 +19,7 @@ from distbp.errors import DataError, UsageError, unknown_name
 )
 @click.option("--workers", type=WorkerCount(), default="auto", show_default=True, help="As in train.")
 @click.option("--shards", type=click.IntRange(min=1), help="As in train.  [default: workers, at least 1]")
-@click.option(
-    "--steps", type=click.IntRange(1, MOST_STEPS), help="Timed steps, after 5 untimed ones.  [default: some seconds]"
-)
+@click.option("--steps", type=Bounded(min=1), help="Timed steps, after 5 untimed ones.  [default: some seconds]")
 @click.option("--address", metavar="HOST:PORT", help="As in train.")
 @click.option("--servers", type=click.IntRange(min=1), help="As in train.")
 @click.option("--wire", metavar="NAME", help="As in train.")

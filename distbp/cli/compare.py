@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from distbp.cli.options import MOST_STEPS, WorkerCount
+from distbp.cli.options import Bounded, WorkerCount
 from distbp.errors import TrainingError
 
 
@@ -14,7 +14,7 @@ from distbp.errors import TrainingError
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--workers", type=WorkerCount(), help="As in train.  [default: as the run had, but of one that was on a "
               "cluster only with --address]")  # fmt: skip
-@click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Do only the first so many steps.  [default: all]")
+@click.option("--steps", type=Bounded(min=1), help="Do only the first so many steps.  [default: all]")
 @click.option("--address", metavar="HOST:PORT",
               help="As in train: the Ray cluster to compute on; never taken from RUN.  [default: here]")  # fmt: skip
 @click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects.")

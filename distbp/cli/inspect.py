@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from distbp.cli.loading import load_network
-from distbp.cli.options import LayerSizes, Names
+from distbp.cli.options import Bounded, LayerSizes, Names
 from distbp.errors import RunError, TrainingError
 
 _COLUMNS = ("layer", "nodes", "activation", "parameters", "|w|", "|b|", "gradient", "update", "saturated", "dead")
@@ -70,7 +70,9 @@ def _share(value: float | None) -> str:
 @click.option("--activation", type=Names(), default="relu", show_default=True, help="Of the hidden layers.")
 @click.option("--output", help="Of the output layer.  [default: by cost]")
 @click.option("--cost", default="cross-entropy", show_default=True, help="Cost of an example.")
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Fixes the random rows.")
+@click.option(
+    "--seed", type=Bounded(min=0, most=2**64 - 1), default=0, show_default=True, help="Fixes the random rows."
+)
 def gradcheck(
     run: Path | None, sizes: tuple[int, ...], activation: Any, output: str | None, cost: str, seed: int
 ) -> None:

@@ -16,8 +16,20 @@ from distbp.files import read_bytes
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file of settings."""
 
-MOST_STEPS = 1_000_000_000
-"""That a command may be asked to do."""
+
+class Bounded(click.IntRange):
+    """A whole number of at least ``min``, and no larger than what anything could be done with."""
+
+    def __init__(self, min: int, most: int = 1_000_000_000) -> None:
+        super().__init__(min=min)
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        number: int = super().convert(value, param, ctx)
+        if number > self._most:
+            self.fail(f"a number of {len(str(value))} digits is more than {self._most:,}", param, ctx)
+        return number
 
 
 class LayerSizes(click.ParamType[tuple[int, ...]]):
