@@ -21,6 +21,7 @@ import click
 
 from distbp.data.sent import check_arrived
 from distbp.errors import DataError
+from distbp.signals import ENDING, heeded
 
 _MOST_TRIES = 20
 _PAUSE_SECONDS = 1.0
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         code = _run(command)
         if code >= 0:
             return code
-        if -code in (signal.SIGTERM, signal.SIGINT):
+        if -code in ENDING:
             return 130
         click.echo(f"the driver was killed (attempt {attempt}): it goes on from its last checkpoint", err=True)
         time.sleep(_PAUSE_SECONDS)
@@ -62,17 +63,18 @@ def _expanded(path: str) -> Path:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a command, pass SIGTERM on to it, and return its exit code; below 0 if a signal ended it."""
+    """Run a command, pass on signals that end a run, and return its exit code; below 0 if a signal ended it."""
     process = subprocess.Popen(command)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    before = {number: signal.signal(number, pass_on) for number in heeded()}
     try:
         return process.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _computes_alone(arguments: Sequence[str]) -> bool:
