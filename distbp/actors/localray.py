@@ -25,7 +25,7 @@ _END_SECONDS = 6.0
 """What the program may take to end Ray before it is killed itself."""
 _GRACE_SECONDS = 1.0
 """What is left to a run to end by itself where one signal reached all processes, Ray's and the driver's."""
-TELLING_SECONDS = 0.5
+_TELLING_SECONDS = 0.5
 """After which the death of one of Ray's processes is known here."""
 _ADVICE = "distbp doctor looks for the cause, --workers 0 needs no Ray"
 
@@ -102,6 +102,16 @@ class LocalRay:
         if time.monotonic() - since > _GRACE_SECONDS:
             raise HeadLostError(self._failed(f"was lost in step {step}: {what}"))
         return False
+
+    def make_sure(self, step: int) -> None:
+        """Wait until it is known whether Ray has died itself, which takes its actors with it.
+
+        Raises:
+            HeadLostError: it has.
+        """
+        known = time.monotonic() + _TELLING_SECONDS
+        while not self.look(step) or time.monotonic() < known:
+            time.sleep(_LOOK_SECONDS)
 
     def explained(self, text: str) -> str:
         """Return what happened with its cause, as far as that can be known, and what to do."""

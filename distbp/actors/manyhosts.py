@@ -22,10 +22,11 @@ from distbp.actors.head import HeadWatch
 from distbp.actors.hosts import Hosts
 from distbp.actors.meeting import Meeting
 from distbp.actors.members import Member
+from distbp.actors.standstill import Standstill
 from distbp.actors.watching import HostsTime
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, HeadLostError, PeerLostError, TrainingError
-from distbp.parallel.messages import diverged_record
+from distbp.parallel.messages import check_diverged
 from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 
 _LOOK_SECONDS, _CARE_SECONDS = 0.25, 1.0
@@ -46,12 +47,9 @@ class HostsPath:
         self._goal, self._halted = (step, 1.0), False
         self._meeting, self._agreement = Meeting(hosts), Agreement(hosts.note)
         self._lost, self._workers_lost = 0, 0
-        self._time = HostsTime()
-        self._next_care = 0.0
-        self._head = HeadWatch(self._config.timeout)
-        self._has_begun = False
-        self._standstill = -1, 0.0
-        """The step in which no host was left, and since when."""
+        self._head, self._time = HeadWatch(self._config.timeout), HostsTime()
+        self._next_care, self._has_begun = 0.0, False
+        self._standstill = Standstill()
 
     def start(self) -> None:
         """Start the hosts, and wait until as many workers as are needed have their places there.
@@ -107,9 +105,7 @@ class HostsPath:
             self._seen = self.step
             self._go_on(is_broken)
             raise
-        diverged = diverged_record(ended)
-        if diverged is not None:
-            diverged.check()
+        check_diverged(ended)
 
     def _stand_still(self) -> None:
         """Let all hosts that answer come to an end, and see where they stand; what they say counts no more."""
@@ -229,10 +225,7 @@ class HostsPath:
     def _begin_again(self) -> None:
         """Go on with other hosts, from what the driver has kept."""
         self._head.look(self._seen)
-        now = time.monotonic()
-        if self._standstill[0] != self._seen:
-            self._standstill = self._seen, now
-        elif now - self._standstill[1] > self._config.wait:
+        if self._standstill.seconds(self._seen) > self._config.wait:
             raise PeerLostError(f"no host has done step {self._seen} within {self._config.wait:g} s (--wait)")
         self._hosts.forgive()
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")

@@ -14,15 +14,15 @@ from ray.exceptions import RayError
 from distbp.actors.calls import ending, in_brackets
 from distbp.actors.crew import Crew, longest_start
 from distbp.actors.head import HeadWatch
-from distbp.actors.localray import TELLING_SECONDS
 from distbp.actors.places import Places
 from distbp.actors.session import local_ray
+from distbp.actors.standstill import Standstill
 from distbp.actors.watching import Shares, allotted
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, CorruptError, PeerLostError, TrainingError
 from distbp.parallel.exchange import Exchange, Shape
 from distbp.parallel.folders import memory_folder, private_folder
-from distbp.parallel.messages import DRIVER, RUN, Channel, connect, diverged_record, receive_news
+from distbp.parallel.messages import DRIVER, RUN, Channel, check_diverged, connect, receive_news
 from distbp.parallel.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.shards import buffers_for
 
@@ -48,8 +48,7 @@ class SharedPath:
         self._serving: Any = None
         self._channel: Channel
         self._poll: select.poll  # unlike select, for any number of open files
-        self._lost_in = -1, 0.0
-        """The step in which a server was lost last, and since when that goes on."""
+        self._standstill = Standstill()
         self._next_care = 0.0
         self._head = HeadWatch(self._config.timeout) if self._config.address else None
         self._local = local_ray()
@@ -105,9 +104,7 @@ class SharedPath:
             self.step = done["done"]
             raise
         self.step = done["done"]
-        diverged = diverged_record(done)
-        if diverged is not None:
-            diverged.check()
+        check_diverged(done)
 
     @property
     def recoveries(self) -> int:
@@ -221,16 +218,15 @@ class SharedPath:
         Raises:
             PeerLostError: the server ended by itself with an error, or none does a step.
         """
-        self._make_sure_of_ray()
+        if self._local is not None:
+            self._local.make_sure(self._exchange.step)
         self._channel.close()
         self._look_for_head()
         step = self._exchange.step
         # This raises what the server itself had to say.
         cause = in_brackets(ending(self._serving, self._crew.name(None), _DEATH_SECONDS) or "")
-        now, wait = time.monotonic(), self._config.wait
-        if self._lost_in[0] != step:
-            self._lost_in = step, now
-        elif now - self._lost_in[1] > wait:
+        wait = self._config.wait
+        if self._standstill.seconds(step) > wait:
             raise PeerLostError(
                 f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait){cause}"
             )
@@ -250,16 +246,6 @@ class SharedPath:
             HeadLostError: it was lost.
         """
         return self._local is None or self._local.look(self._exchange.step)
-
-    def _make_sure_of_ray(self) -> None:
-        """Wait until it is known whether a private Ray has died itself, which takes its actors with it.
-
-        Raises:
-            HeadLostError: it has.
-        """
-        known = time.monotonic() + (0.0 if self._local is None else TELLING_SECONDS)
-        while not self._may_ask() or time.monotonic() < known:
-            time.sleep(_LOOK_MILLISECONDS / 1000)
 
     def _end_server(self) -> None:
         """Make sure that the server writes nothing any more.

@@ -132,3 +132,8 @@ def _whole(name: str, value: object, least: int, most: int = _MOST_WHOLE) -> Non
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         bound = f" and at most {most:,}" if isinstance(value, int) and value > most else ""
         raise UsageError(f"{name} must be a whole number of at least {least}{bound}, found {brief(value)}")
+
+
+def plain(value: Any) -> Any:
+    """Return a NumPy number, as pipelines have them, as Python's own."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value

@@ -166,13 +166,13 @@ class Config:
             if getattr(self, field.name) is None and field.name not in _OPEN:
                 raise UsageError(f"{field.name} must have a value, found None")
         for name, value in vars(self).copy().items():
-            object.__setattr__(self, name, _plain(value))
+            object.__setattr__(self, name, checks.plain(value))
         if not isinstance(self.hidden, list | tuple):
             raise UsageError(f"hidden must be a list of layer sizes, found {brief(self.hidden)}")
-        object.__setattr__(self, "hidden", tuple(_plain(size) for size in self.hidden))
+        object.__setattr__(self, "hidden", tuple(checks.plain(size) for size in self.hidden))
         drop: Any = self.drop
         drop = (drop,) if isinstance(drop, str) else drop
-        object.__setattr__(self, "drop", tuple(map(_plain, drop)) if isinstance(drop, Iterable) else drop)
+        object.__setattr__(self, "drop", tuple(map(checks.plain, drop)) if isinstance(drop, Iterable) else drop)
         checks.check_of_tables(vars(self))
         if self.test_file is not None:
             object.__setattr__(self, "test_file", str(self.test_file))
@@ -295,8 +295,3 @@ class Config:
             if name not in known:
                 raise unknown_name("setting", name, known)
         return cls(**settings)
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy number, as pipelines have them, as Python's own."""
-    return value.item() if getattr(value, "ndim", None) == 0 else value

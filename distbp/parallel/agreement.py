@@ -32,7 +32,7 @@ def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | 
     """Return how the hosts' weights differ, by the hashes of each one's layers; None if they do not.
 
     >>> difference(7, {0: (1, 5), 1: (1, 6), 2: (1, 5)})
-    Difference(steps=7, layer=2, hosts=(1,), count=3)
+    Difference(steps=7, layer=2, hosts=(1,), compared=3)
     >>> difference(7, {0: (1, 5), 1: (1, 5)})
     """
     for layer, hashes in enumerate(zip(*layers.values(), strict=True), 1):

@@ -229,3 +229,10 @@ def diverged_record(news: Mapping[str, Any]) -> StepRecord | None:
     if "what" not in news:
         return None
     return StepRecord(news["done"], news["rows"], news["cost"], 0, 0.0, Divergence(news["what"], news["layer"]))
+
+
+def check_diverged(news: Mapping[str, Any]) -> None:
+    """Raise DivergedError if a step diverged."""
+    diverged = diverged_record(news)
+    if diverged is not None:
+        diverged.check()

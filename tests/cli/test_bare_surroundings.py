@@ -23,7 +23,7 @@ def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A table that counts as large."""
-    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 10)
+    monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 10)
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k % 2}\n" for k in range(500)))
     return tmp_path / "t.csv"
 

@@ -193,7 +193,7 @@ def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
 
 def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
 
     def full(*given):
         raise DataError("it cannot be written") from OSError(errno.ENOSPC, "No space left on device")
@@ -208,10 +208,10 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
 
 def test_a_use_of_the_cache_that_was_killed_keeps_nothing(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("distbp.data.loading._LARGE_BYTES", 1 << 20)
+    monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
     code = (
-        "import os, distbp.data.loading as loading; loading._LARGE_BYTES = 1 << 20\n"
-        f"data = loading.load({str(table)!r}); os.kill(os.getpid(), 9)"
+        "import os, distbp, distbp.data.sizes as sizes; sizes._LARGE_BYTES = 1 << 20\n"
+        f"data = distbp.load({str(table)!r}); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     (folder,) = (tmp_path / "distbp").iterdir()

@@ -33,7 +33,7 @@ class Watching(Callback):
 @pytest.fixture
 def disk(monkeypatch):
     """A disk that has no room for the weights of the best epoch as long as it is ``full``."""
-    from distbp.files import write_tensors
+    from distbp.tensor_files import write_tensors
 
     class Disk:
         full = False
