@@ -29,5 +29,6 @@ def test_this_process_does_it_all_where_the_chosen_workers_do_not_start(monkeypa
     result = distbp.train("digits", workers="auto", epochs=1, callbacks=[Notes()])
     assert asked == [2, 0]
     assert result.summary["workers"] == 0
-    (note,) = [text for text in notes if text.startswith("workers: this process does it all")]
-    assert note.endswith("2 workers could not be started: the private Ray on this machine did not start")
+    (note,) = [text for text in notes if text.startswith("workers: this process")]
+    cause = "the private Ray on this machine did not start"
+    assert note.endswith(f"2 workers cannot be used ({cause}): this process")

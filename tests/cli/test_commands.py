@@ -86,7 +86,7 @@ def test_config_json_holds_every_setting(tmp_path: Path) -> None:
     assert set(Config.__dataclass_fields__) < set(settings)
     assert [name for name, value in settings.items() if value is None] == [
         "class_weights", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm", "early_stopping",
-        "target", "weights", "separator", "header", "test_file", "address", "servers"
+        "target", "weights", "separator", "header", "test_file", "address", "servers", "host_ports",
     ]  # fmt: skip
     assert settings["data"] == ["digits"]
 
