@@ -32,9 +32,12 @@ def digits():
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[str]:
     """One private Ray for all tests that need no Ray of their own; runs in this process use it. Its address."""
-    with ray_session(None, cpus=8):
+    # It listens on 127.0.0.1 alone; where Ray is not told so, another process looks for it at this machine's address.
+    name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    with ray_session(None, cpus=8), pytest.MonkeyPatch.context() as environment:
         import ray
 
+        environment.setenv(name, "0")
         yield ray.get_runtime_context().gcs_address
 
 
