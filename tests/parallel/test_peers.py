@@ -5,7 +5,7 @@ import socket
 import time
 
 from distbp.parallel.mesh.frames import PART, Frame
-from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.peers import Peer, send_both
 
 
 class Nobody:
@@ -57,3 +57,21 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     peer.close()
     there.close()
     listener.close()
+
+
+def test_a_header_goes_out_whole_however_little_is_taken_at_a_time():
+    class Narrow:
+        def __init__(self, most):
+            self.most, self.got = most, b""
+
+        def sendmsg(self, parts):
+            return self.send(b"".join(parts))
+
+        def send(self, body):
+            self.got += bytes(body[: self.most])
+            return min(self.most, len(body))
+
+    for most in range(1, 10):
+        connection = Narrow(most)
+        send_both(connection, b"head", memoryview(b"body"))
+        assert connection.got == b"headbody"
