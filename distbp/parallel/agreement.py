@@ -35,6 +35,8 @@ def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | 
     Difference(steps=7, layer=2, hosts=(1,), compared=3)
     >>> difference(7, {0: (1, 5), 1: (1, 5)})
     """
+    if len(set(map(tuple, layers.values()))) == 1:
+        return None
     for layer, hashes in enumerate(zip(*layers.values(), strict=True), 1):
         value, count = Counter(hashes).most_common(1)[0]
         if count < len(hashes):

@@ -4,8 +4,8 @@ import queue
 import socket
 import time
 
-from distbp.parallel.mesh.frames import PART, Frame
-from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.frames import AGAIN, HEADER_SIZE, PART, REPORT, Frame
+from distbp.parallel.mesh.peers import Peer, receive_into, send_both
 
 
 class Nobody:
@@ -57,3 +57,40 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     peer.close()
     there.close()
     listener.close()
+
+
+def test_what_is_short_goes_first_and_the_rest_in_its_order():
+    listener = socket.create_server(("127.0.0.1", 0))
+    there = socket.create_connection(listener.getsockname(), timeout=30)
+    peer = Peer(listener.accept()[0], 1, 60.0)
+    body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (AGAIN, 4), (PART, 5)]
+    for kind, chunk in order:
+        peer.send(Frame.of(kind, 0, chunk, 0, 1.0, body), body)
+    peer.start(Nobody())
+    got, whole = [], memoryview(bytearray(HEADER_SIZE + len(body)))
+    for _ in order:
+        receive_into(there, whole)
+        got.append(Frame.read(whole[:HEADER_SIZE]).chunk)
+        assert whole[HEADER_SIZE:] == body
+    assert got == [2, 4, 0, 1, 3, 5]
+    peer.close()
+    there.close()
+    listener.close()
+
+
+def test_a_header_goes_out_whole_however_little_is_taken_at_a_time():
+    class Narrow:
+        def __init__(self, most):
+            self.most, self.got = most, b""
+
+        def sendmsg(self, parts):
+            return self.send(b"".join(parts))
+
+        def send(self, body):
+            self.got += bytes(body[: self.most])
+            return min(self.most, len(body))
+
+    for most in range(1, 10):
+        connection = Narrow(most)
+        send_both(connection, b"head", memoryview(b"body"))
+        assert connection.got == b"headbody"

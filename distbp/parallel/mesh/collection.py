@@ -52,6 +52,10 @@ class Collection:
         self.sent: dict[tuple[float, int, int], tuple[Frame, memoryview]] = {}
         """What this host has sent, by kind, chunk and node."""
 
+    def is_complete(self, hosts: int) -> bool:
+        """Whether all has come of so many hosts, and all that this one has told is on its way."""
+        return not self.open and not self.unsent and len(self.told) == hosts
+
     def part(self, number: int, span: Span, numbers: Array, needed: int) -> Mapping[Span, Array] | None:
         """Take in one sum of a chunk; return all of them once as many as are needed are there.
 

@@ -5,10 +5,10 @@ would be added up like any gradient. The checksum finds that and no forgery: a k
 0.8 GB/s on one core) or drags in a package (AES-GMAC), and whoever can change packets can read them too, so people are
 kept out by an encrypted network or not at all.
 
-Long bodies are summed in blocks of rows of 32-bit words, column by column, and the sums go through CRC-32: 23 GB/s,
-where CRC-32 over everything does 7. Any single wrong word changes a sum. So does a piece that lies in another place,
-since rows are no multiple of a page or a packet; what is not found is wrong in two words of one column of one block at
-least, by amounts that are each other's negative.
+Long bodies are summed as rows of 64-bit words, column by column, and the sums go through CRC-32: 40 GB/s, where CRC-32
+over everything does 7. Any single wrong word changes a sum. So does a piece that lies in another place, since rows are
+no multiple of a page or a packet; what is not found is wrong in two words of one column at least, by amounts that are
+each other's negative.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ _CHECK = struct.Struct("<I")
 HEADER_SIZE = _FIELDS.size + _CHECK.size
 _LONG = 1 << 15
 """Bytes from which on sums are quicker than CRC-32."""
-_WIDTH = 1021
-"""Words in a row: a prime number."""
-_ROWS = 32
-"""In a block."""
+_WIDTH = 631
+"""Words in a row: a prime number, and below 5 kB, from which on zlib lets other threads go on, which costs more."""
+_ROW = 8 * _WIDTH
 
 
 class DamagedError(Exception):
@@ -92,8 +91,6 @@ def checksum(body: memoryview) -> int:
     """
     if len(body) < _LONG:
         return zlib.crc32(body)
-    rows = len(body) // (4 * _WIDTH)
-    blocks = max(1, rows // _ROWS)
-    summed = blocks * (rows // blocks) * _WIDTH
-    words = np.frombuffer(body, np.uint32, summed).reshape(blocks, -1, _WIDTH)
-    return zlib.crc32(body[4 * summed :], zlib.crc32(np.add.reduce(words, axis=1, dtype=np.uint32)))
+    rows = len(body) // _ROW
+    words = np.frombuffer(body, np.uint64, rows * _WIDTH).reshape(rows, _WIDTH)
+    return zlib.crc32(body[rows * _ROW :], zlib.crc32(np.add.reduce(words)))

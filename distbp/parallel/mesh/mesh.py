@@ -102,10 +102,9 @@ class Mesh:
         """
         if step != self._step:
             raise HostsLostError({})
-        with self._changed:
-            collection = self._collection(step)
-            if len({node.host for node in collection.nodes}) == self.view.hosts:
-                collection.apply = apply
+        collection = self._collection(step)
+        if len({node.host for node in collection.nodes}) == self.view.hosts:
+            collection.apply = apply
 
     def push(self, step: int, layer: int, sums: Mapping[Span, Array], places: Mapping[int, int]) -> None:
         """Send what is final now that the gradients of ``layer`` (counted from 0) and of all behind it are there.
@@ -118,8 +117,7 @@ class Mesh:
         """
         if step != self._step:
             raise ValueError(f"step {self._step} is next, got the sums of step {step}")
-        with self._changed:
-            collection = self._collection(step)
+        collection = self._collection(step)
         while collection.pushed < len(self._order):
             number = self._order[collection.pushed]
             if self._chunks[number].layer < layer:
@@ -140,12 +138,11 @@ class Mesh:
             WeightsDifferError: the hosts have begun this step with different weights.
         """
         self.push(step, 0, sums, places)
-        with self._changed:
-            collection = self._collection(step)
+        collection = self._collection(step)
         self._send(REPORT, collection, 0, 0, Packed(1.0, memoryview(told_as_bytes(told, self.view.shards))))
         with self._changed:
             collection.told[self.here] = told
-            while collection.open or collection.unsent or len(collection.told) < self.view.hosts:
+            while not collection.is_complete(self.view.hosts):
                 self.members.check()
                 self._changed.wait(_LOOK_SECONDS)
             self._before = self._collections.pop(step)
@@ -157,11 +154,13 @@ class Mesh:
         return collection.all_reports(), self._totals[step % 2]
 
     def _collection(self, step: int) -> Collection:
-        if step not in self._collections:
-            parts = cut(self._rows.size(step), self.view.shards)
-            nodes = nodes_of(self.view, len(parts))
-            self._collections[step] = Collection(step, parts, nodes, self._chunks, self.here)
-        return self._collections[step]
+        found = self._collections.get(step)
+        if found is not None:
+            return found
+        parts = cut(self._rows.size(step), self.view.shards)
+        new = Collection(step, parts, nodes_of(self.view, len(parts)), self._chunks, self.here)
+        with self._changed:  # another thread may have been quicker
+            return self._collections.setdefault(step, new)
 
     def _send_parts(
         self, collection: Collection, number: int, sums: Mapping[Span, Array], places: Mapping[int, int]
@@ -195,10 +194,10 @@ class Mesh:
         peers = self.members.peers.values() if to is None else to
         frame = Frame.of(kind, collection.step, number, node, packed.scale, packed.body)
         collection.sent[kind, number, node] = frame, packed.body
+        if kind in _OWN:
+            with self._changed:
+                collection.unsent += len(peers)
         for peer in peers:
-            if kind in _OWN:
-                with self._changed:
-                    collection.unsent += 1
             peer.send(frame, packed.body)
 
     def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
@@ -225,8 +224,12 @@ class Mesh:
             if number not in collection.open:
                 raise DamagedError(f"the total of chunk {number} twice")
             collection.open.discard(number)
-            if not collection.open:
-                self._changed.notify_all()
+            self._wake(collection)
+
+    def _wake(self, collection: Collection) -> None:
+        """Let :meth:`exchange` go on once there is nothing left to wait for; whoever calls holds the lock."""
+        if collection.is_complete(self.view.hosts):
+            self._changed.notify_all()
 
     def place(self, sender: int, frame: Frame) -> memoryview:
         """Return where the numbers of a frame belong."""
@@ -239,8 +242,7 @@ class Mesh:
         """Return what has come of a frame's step, if somebody can be that far."""
         if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
             raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {self._step}")
-        with self._changed:
-            return self._collection(frame.step)
+        return self._collection(frame.step)
 
     def arrived(self, sender: int, frame: Frame, body: memoryview) -> None:
         """Take in what a peer has sent."""
@@ -249,7 +251,7 @@ class Mesh:
             told = told_from_bytes(body, self._structure.depth, self.view.shards)
             with self._changed:
                 collection.report(sender, told, self.view.span(sender, collection.shards))
-                self._changed.notify_all()
+                self._wake(collection)
             return
         numbers = self._inbox.room(sender, frame, collection)
         if frame.kind == FACTORS:
@@ -278,8 +280,7 @@ class Mesh:
             with self._changed:
                 collection = self._collections[frame.step]
                 collection.unsent -= 1
-                if not collection.unsent:
-                    self._changed.notify_all()
+                self._wake(collection)
 
     def again(self, sender: int, frame: Frame) -> None:
         """Send once more what was damaged on its way, if it is still as it was."""

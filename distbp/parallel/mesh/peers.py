@@ -15,8 +15,8 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from contextlib import suppress
-from itertools import count
 from typing import Protocol
 
 from distbp.errors import ClusterError
@@ -34,8 +34,6 @@ _CONNECT_SECONDS = 0.5
 _LONGEST_REPORT = 1 << 24
 _MOST_IN_A_ROW = 4
 """Damaged frames that are asked for again; a link that is worse than that is given up, and so is one damaged header."""
-_SMALL = 1 << 15
-"""Bytes below which one system call is quicker than a copy saved."""
 
 
 class Ends(Protocol):
@@ -171,8 +169,9 @@ class Peer:
         """Frames that were damaged on their way from there, and asked for again."""
         self.connection = connection
         self._timeout = timeout
-        self._queue: queue.PriorityQueue[tuple[int, int, Frame, memoryview]] = queue.PriorityQueue()
-        self._queued = count()
+        self._queue: queue.SimpleQueue[tuple[Frame, memoryview]] = queue.SimpleQueue()
+        self._first: deque[tuple[Frame, memoryview]] = deque()
+        """What is sent before all that is queued."""
         self._threads: list[threading.Thread] = []
         connection.settimeout(timeout)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -188,11 +187,16 @@ class Peer:
 
     def send(self, frame: Frame, body: memoryview) -> None:
         """Queue a frame with its bytes, which must stay as they are until it is sent; what is short goes first."""
-        self._queue.put((0 if frame.kind in (REPORT, AGAIN) else 1, next(self._queued), frame, body))
+        if frame.kind in (REPORT, AGAIN):
+            self._first.append((frame, body))
+            self._queue.put(_LOOK)
+        else:
+            self._queue.put((frame, body))
 
     def close(self) -> None:
         """End the connection, which the other end hears at once, and both threads."""
-        self._queue.put((-1, 0, _END, memoryview(b"")))
+        self._first.appendleft(_END)
+        self._queue.put(_LOOK)
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -244,20 +248,30 @@ class Peer:
         with suppress(OSError):  # the receiver hears of it too
             while True:
                 try:
-                    _, _, frame, body = self._queue.get(timeout=min(1.0, self._timeout / 8))
+                    queued = self._queue.get(timeout=min(1.0, self._timeout / 8))
                 except queue.Empty:
                     self.connection.sendall(beat)
                     continue
-                if frame is _END:
-                    return
-                header = frame.header()
-                if len(body) < _SMALL:
-                    self.connection.sendall(header + body)
-                else:
-                    self.connection.sendall(header)
-                    send_all(self.connection, body)
-                self.sent += len(header) + len(body)
-                ends.sent(frame)
+                while self._first:
+                    first = self._first.popleft()
+                    if first is _END:
+                        return
+                    self._send_one(ends, *first)
+                if queued is not _LOOK:
+                    self._send_one(ends, *queued)
+
+    def _send_one(self, ends: Ends, frame: Frame, body: memoryview) -> None:
+        send_both(self.connection, frame.header(), body)
+        self.sent += HEADER_SIZE + len(body)
+        ends.sent(frame)
+
+
+def send_both(connection: socket.socket, header: bytes, body: memoryview) -> None:
+    """Send a header with its body, so that the other end wakes up once for both."""
+    moved = connection.sendmsg([header, body])
+    if moved < len(header):
+        send_all(connection, memoryview(header)[moved:])
+    send_all(connection, body[max(0, moved - len(header)) :])
 
 
 def send_all(connection: socket.socket, body: memoryview) -> None:
@@ -266,7 +280,9 @@ def send_all(connection: socket.socket, body: memoryview) -> None:
         body = body[connection.send(body) :]
 
 
-_END = Frame(BEAT, -1, 0, 0, 0.0, 0, 0)
+_LOOK = Frame(BEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
+"""Queued to say that something is to be sent first."""
+_END = Frame(BEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
 
 
 def _room(frame: Frame) -> memoryview:
