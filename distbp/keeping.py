@@ -107,8 +107,9 @@ def check_settings(
     found: Mapping[str, Any],
     force: bool,
     changed: Sequence[str] = (),
+    is_done: bool = False,
 ) -> None:
-    """Refuse to go on with something else than what a run began with.
+    """Refuse to go on with something else than what a run began with, or to take it for that if it is finished.
 
     Args:
         path: the run's directory.
@@ -117,6 +118,7 @@ def check_settings(
         found: what was found of data and arithmetic, as in config.json; what is not there is not compared.
         force: let all differ but what makes another network.
         changed: what is known to differ.
+        is_done: whether the run is finished.
 
     Raises:
         RunError: the data, a setting that changes the result, or the arithmetic is another one.
@@ -131,7 +133,13 @@ def check_settings(
     changed += [f"{name} is {here[name]}, was {before.get(name)}" for name in here if here[name] != before.get(name)]
     another = [name for name in names if name in _THE_NETWORK]
     if changed and (another or not force):
-        what = f"{path} cannot go on as it began: {'; '.join(changed)}"
+        told = "; ".join(changed)
+        if is_done:
+            raise RunError(
+                f"{path} is finished, but not with this: {told}; choose another --run-dir, or --force to take the "
+                "finished run as it is"
+            )
+        what = f"{path} cannot go on as it began: {told}"
         if another:
             raise RunError(f"{what}; that would be another network: start a new run")
         raise RunError(f"{what}; --force goes on all the same, with another result")

@@ -145,7 +145,7 @@ def check_finished(run: Path, data: Sequence[Source], config: Config) -> None:
     found = {}
     if [address_of(source) for source in sources] != settings.get("data"):
         found["data_sha256"] = data_fingerprint(load_as(sources, Reading.of(config)))
-    check_settings(run, settings, _with_test_file(config).for_task(task), found, force=False)
+    check_settings(run, settings, _with_test_file(config).for_task(task), found, force=False, is_done=True)
 
 
 def _with_test_file(config: Config) -> Config:

@@ -20,5 +20,5 @@ def load_network(run: Path) -> Network:
 
     network = Network.load(run)
     if not network.has_sums:
-        say(f"the model in {run} carries no sums, as it was written by an earlier version: damage may not be noticed")
+        say(f"note: the model in {run} carries no sums, as an earlier version wrote it: damage may not be noticed")
     return network

@@ -6,6 +6,7 @@ cryptographic sum: it is of damage that data are kept from here, not of people w
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,6 +44,7 @@ class _Blocks:
         if len(sums) != count * _DIGITS:
             raise DataError(f"{path} has {count} blocks, {len(sums) // _DIGITS} were written: prepare the data again")
         self._is_open = np.ones(count, bool)
+        self._counting = threading.Lock()  # threads of one process take rows of one array
         self.left = count
 
     def check(self, numbers: Iterable[int]) -> None:
@@ -56,8 +58,9 @@ class _Blocks:
                     f"{self.path} is damaged within its bytes {number * _BLOCK:,} to {number * _BLOCK + len(part):,}: "
                     "they are not those that were written; prepare the data again"
                 )
-            self._is_open[number] = False
-            self.left -= 1
+            with self._counting:  # another thread may have looked at it in the meantime
+                self.left -= int(self._is_open[number])
+                self._is_open[number] = False
 
     def check_all(self) -> None:
         """Look at all blocks."""

@@ -54,10 +54,10 @@ class Labels:
         bad = missing | (np.abs(y) > LARGEST["float64"])
         if bad.any():
             row = int(bad.argmax())
+            is_large = not missing[row] and np.isfinite(y[row])
             what = "missing" if missing[row] else f"{y[row]:g}"
-            raise DataError(
-                f"{self._where(chunks, row)} is {what}: every row needs a target; mend it or leave the row out"
-            )
+            why = f"expected at most {LARGEST['float64']:g} in size" if is_large else "every row needs a target"
+            raise DataError(f"{self._where(chunks, row)} is {what}: {why}; mend it or leave the row out")
         if is_test and self.task == "classification":
             self._refuse_strange(y, cells, chunks)
         return y

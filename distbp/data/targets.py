@@ -111,7 +111,8 @@ def held_out(
         return np.zeros(len(y), dtype=bool)
     if not 0 < wanted < len(y) or wanted > len(candidates):
         beside = " beside a row of each class" if by_class else ""
-        raise DataError(f"{len(y)} rows are too few to hold out a fraction of {fraction}{beside}")
+        rows = "1 row is" if len(y) == 1 else f"{len(y)} rows are"
+        raise DataError(f"{rows} too few to hold out a fraction of {fraction}{beside}")
     places = ((np.arange(wanted) + 0.5) * len(candidates) / wanted).astype(np.int64)
     mask = np.zeros(len(y), dtype=bool)
     mask[candidates[places]] = True

@@ -4,6 +4,10 @@ import json
 import pickle
 import random
 import shutil
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,3 +173,19 @@ def test_arrays_of_before_must_fit_too(name, array, message, copy):
     np.save(copy / f"{name}.npy", np.concatenate([array, np.repeat(array[:1], rows - len(array), axis=0)]))
     with pytest.raises(DataError, match=f"big is damaged: {message}"):
         load(copy)
+
+
+def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((3 << 18, 1), np.float32))
+    array = CheckedArray.of(path, sums_of(path))
+    both, crc32 = threading.Barrier(2), zlib.crc32
+
+    def slow(block):
+        both.wait(60)
+        return crc32(block)
+
+    monkeypatch.setattr("distbp.data.blocks.zlib", SimpleNamespace(crc32=slow))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
+    assert array.blocks.left == 2  # of four; the first was looked at when it was opened

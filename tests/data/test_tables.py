@@ -216,3 +216,14 @@ def test_preprocessing_is_plain_json(frame):
 def test_options_for_tables_are_refused_with_arrays():
     with pytest.raises(UsageError, match="target is for tables: digits holds arrays"):
         load("digits", target="x")
+
+
+def test_a_header_may_be_long(tmp_path, rng):
+    names = [f"measured_at_place_{k:08d}" for k in range(12_000)]
+    rows = [",".join(map(str, row)) for row in rng.integers(0, 9, (20, len(names)))]
+    (tmp_path / "t.csv").write_text(
+        "\n".join([",".join([*names, "y"]), *(f"{row},{k % 2}" for k, row in enumerate(rows))])
+    )
+    table = file_table(tmp_path / "t.csv")
+    assert table.dialect.names == (*names, "y")
+    assert table.dialect.header

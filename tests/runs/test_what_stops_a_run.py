@@ -148,8 +148,12 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
     [
         (["digits"], 0, "is finished already"),
         (["digits", "--workers", "2", "--timeout", "7"], 0, "is finished already"),
-        (["digits", "--lr", "0.5"], 1, "cannot go on as it began: lr is 0.5, was 0.001; --force goes on"),
-        (["digits", "--hidden", "9"], 1, "that would be another network: start a new run"),
+        (
+            ["digits", "--lr", "0.5"],
+            1,
+            "is finished, but not with this: lr is 0.5, was 0.001; choose another --run-dir",
+        ),
+        (["digits", "--hidden", "9"], 1, "or --force to take the finished run as it is"),
         (["table.csv", "--target", "y"], 1, "the data are not the same"),
         (["digits", "--lr", "0.5", "--force"], 0, "is finished already"),
     ],

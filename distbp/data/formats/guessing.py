@@ -38,7 +38,7 @@ def guess_dialect(name: str, sample: bytes, separator: str | None, header: bool 
     _refuse_no_text(name, sample)
     start = 3 if sample.startswith(b"\xef\xbb\xbf") else 0
     lines = [f"{line}\n" for line in sample[start:].decode("utf-8", "surrogateescape").split("\n")]
-    lines = (lines[:-1] if len(sample) == SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
+    lines = (lines[:-1] if len(sample) >= SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
     comment = ""
     if any(line.startswith("|") for line in lines) and not all(line.startswith("|") for line in lines):
         comment = "|" if separator != "|" else ""

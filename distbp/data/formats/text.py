@@ -52,6 +52,8 @@ class TextTable:
         self.size = 0 if self.is_compressed else path.stat().st_size
         with self._opened() as file:
             sample = self._read(file, SAMPLE)
+            while sample.count(b"\n") < 2 and len(sample) < _BLOCK and (more := self._read(file, len(sample))):
+                sample += more  # the first line of a table with many columns is long
         self.dialect = dialect or guess_dialect(self.name, sample, separator, header)
         if dialect is None:
             self._note(header is not None)
