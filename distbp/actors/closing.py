@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import ExitStack
 import ray
 
 from distbp.actors.head import head_answers, raylet_answers
+from distbp.actors.session import leave_alone
 from distbp.errors import HeadLostError, Interrupted
 
 _SECONDS = 8.0
@@ -58,7 +58,7 @@ def close(
         if is_interrupted and is_asked_again():
             break
     if is_left or leaving.is_alive():
-        atexit.unregister(ray.shutdown)  # which would ask again
+        leave_alone()
     for failure in failures:
         raise failure
 

@@ -195,5 +195,14 @@ def _disconnect() -> None:
         is_left = is_lost() or time.monotonic() > deadline
         ending.join(_CONNECT_LOOK_SECONDS)
     if is_left:
-        _broken.append(True)
-        atexit.unregister(ray.shutdown)
+        leave_alone()
+
+
+def leave_alone() -> None:
+    """Stay connected to a Ray that was lost, and let nothing ask it: not at this process's end, nor at an error's."""
+    import ray
+
+    _broken.append(True)
+    atexit.unregister(ray.shutdown)
+    if sys.excepthook is ray._private.worker.custom_excepthook:  # tells Ray's head first, for minutes
+        sys.excepthook = ray._private.worker.normal_excepthook
