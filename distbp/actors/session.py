@@ -187,7 +187,7 @@ def _disconnect() -> None:
 
     ending = threading.Thread(target=ray.shutdown, daemon=True, name="disconnecting from Ray")
     deadline = time.monotonic() + _DISCONNECT_SECONDS
-    is_left = is_lost()
+    is_left = bool(_broken) or is_lost()
     if not is_left:
         ending.start()
         ending.join(_CONNECT_LOOK_SECONDS)
