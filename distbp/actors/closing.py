@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from contextlib import ExitStack
 import ray
 
 from distbp.actors.head import head_answers, raylet_answers
+from distbp.actors.session import leave_alone
 from distbp.errors import HeadLostError, Interrupted
 
 _SECONDS = 8.0
@@ -42,10 +42,11 @@ def close(
         is_asked_again: whether the user wants an interrupted run to end at once.
     """
     is_interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-    seconds, is_left = wait if error is None else _SECONDS, False
+    seconds, is_left, is_headless = wait if error is None else _SECONDS, False, False
     if ray.is_initialized():
         is_left = not raylet_answers()
-        if is_left or not head_answers(str(ray.get_runtime_context().gcs_address)):
+        is_headless = is_left or not head_answers(str(ray.get_runtime_context().gcs_address))
+        if is_headless:
             seconds, error = _HEADLESS_SECONDS, HeadLostError("Ray's head does not answer")  # so it is not asked
     if is_left:
         _left.append(session.pop_all())
@@ -57,8 +58,9 @@ def close(
         leaving.join(_LOOK_SECONDS)
         if is_interrupted and is_asked_again():
             break
-    if is_left or leaving.is_alive():
-        atexit.unregister(ray.shutdown)  # which would ask again
+    # Where the connection is not the pool's own, whoever has it would end it next.
+    if leaving.is_alive() or (is_headless and ray.is_initialized()):
+        leave_alone()
     for failure in failures:
         raise failure
 

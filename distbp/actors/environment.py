@@ -18,6 +18,9 @@ _PRIVATE = {
     # Ray's C++ part would end this process when its head is gone for a minute; the run sees that before, and says it.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
 }
+_RAYLET = "RAY_RAYLET_PID"
+"""The process whose life counts when a call to the raylet fails: if it is dead, Ray's C++ part ends this process
+without a word. By default that is the parent, and an orphan (nohup, a container) would always end so."""
 _HEAD = {
     # Ray runs its workers at nice 15 by default, so that anything else on the machine goes first.
     "RAY_worker_niceness": "0",
@@ -35,8 +38,8 @@ _REGISTER_SECONDS = 60
 @contextmanager
 def ray_environment(private: bool) -> Iterator[None]:
     """Import Ray in the environment that a run needs, unless the user has set another; put all back at the end."""
-    wanted = {name: value for name, value in {**_ALWAYS, **(_PRIVATE if private else {})}.items()
-              if name not in os.environ}  # fmt: skip
+    settings = {**_ALWAYS, **(_PRIVATE if private else {}), _RAYLET: str(os.getpid())}
+    wanted = {name: value for name, value in settings.items() if name not in os.environ}
     if private:
         # A token of this Ray's own, whatever clusters the user has: nothing is read from or written to ~/.ray.
         wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -70,7 +73,7 @@ def _only_this_machine() -> Iterator[None]:
 
 def head_environment(wait: float) -> Mapping[str, str]:
     """Return the environment of a private Ray's own processes."""
-    mine = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
+    mine = {name: value for name, value in os.environ.items() if name not in (*_PRIVATE, _RAYLET)}
     register = {"RAY_worker_register_timeout_seconds": str(round(max(wait, _REGISTER_SECONDS)))}
     # Ray's own ray.init never reports from a private Ray, but its head by itself would.
     return {**register, **_HEAD, **mine, "RAY_USAGE_STATS_ENABLED": "0"}

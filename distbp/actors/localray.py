@@ -126,8 +126,9 @@ class LocalRay:
         assert self._process.stdout is not None
         if self._process.stdout.closed:
             return []
-        output = self._process.stdout.fileno()
-        while select.select([output], [], [], seconds)[0]:
+        output, news = self._process.stdout.fileno(), select.poll()  # unlike select, for any number of open files
+        news.register(output, select.POLLIN)
+        while news.poll(1000 * seconds):
             said = os.read(output, 65536)
             if not said:
                 time.sleep(seconds)  # it has ended, which is not seen here

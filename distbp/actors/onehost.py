@@ -50,8 +50,8 @@ class SharedPath:
         self._poll: select.poll  # unlike select, for any number of open files
         self._standstill = Standstill()
         self._next_care = 0.0
-        self._head = HeadWatch(self._config.timeout) if self._config.address else None
         self._local = local_ray()
+        self._head = HeadWatch(self._config.timeout) if self._local is None else None  # also the caller's own Ray
         self._factor = 1.0
         self.step = exchange.step
         self._servers_lost = 0

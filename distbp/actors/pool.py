@@ -49,6 +49,7 @@ class ActorPool:
         self._first_step = step
         self._exit = ExitStack()
         self._session = self._exit.enter_context(ExitStack())
+        self._is_private = config.address is None
         self._path: Path
 
     def __enter__(self) -> Self:
@@ -80,7 +81,7 @@ class ActorPool:
     def _enter(self) -> None:
         config, rows = self.config, self._rows
         assert rows is not None
-        is_private = self._session.enter_context(session_for(config, self._note))
+        is_private = self._is_private = self._session.enter_context(session_for(config, self._note))
         # These import Ray, which must see the environment that the session prepares.
         from distbp.actors.crew import crew_of
         from distbp.actors.hosts import hosts_of
@@ -107,7 +108,7 @@ class ActorPool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred() as noted:
-            if self.config.address is None:
+            if self._is_private:
                 self._exit.__exit__(kind, error, at)
             else:
                 from distbp.actors.closing import close

@@ -23,6 +23,8 @@ WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
 _CONNECT_LOOK_SECONDS = 0.05
 _INTERRUPTED_SECONDS = 5.0
 """What connecting may still take after a signal."""
+_DISCONNECT_SECONDS = 10.0
+"""What ending the connection may take."""
 
 _deciding = threading.Lock()
 """Held while it is decided whose this process's Ray is, of which there can be one."""
@@ -31,7 +33,7 @@ _owner = [0]
 _local: list[LocalRay] = []
 """The private Ray of this process, if it has one."""
 _broken: list[bool] = []
-"""Holds something when this process's Ray was lost, to which it stays connected."""
+"""Holds something when the Ray to which this process stays connected was lost."""
 _user = [0]
 """The process that used Ray first; a forked one has its number, but not its threads."""
 
@@ -97,8 +99,7 @@ def _claim(stack: ExitStack, private: bool) -> bool:
             )
         if _broken:
             raise ClusterError(
-                "this process's private Ray was lost, and it can use no other: use workers=0 here, or start another "
-                "process"
+                "this process's Ray was lost, and it can use no other: use workers=0 here, or start another process"
             )
         if _owner[0] not in (0, threading.get_ident()):
             raise ClusterError(
@@ -173,11 +174,35 @@ def _connect(what: str, address: str, wait: float, local: LocalRay | None = None
 
 
 def _disconnect() -> None:
-    """End the connection, but where Ray was lost: asked for anything, it would end this process from its C++ part."""
+    """End the connection in a thread of its own: where Ray is frozen or lost, that may take for ever.
+
+    Of a Ray that was lost nothing is asked: it would end this process from its C++ part.
+    """
     import ray
 
-    if _local and _local[0].lost():
-        _broken.append(True)
-        atexit.unregister(ray._private.worker.shutdown)
-    else:
-        ray.shutdown()
+    from distbp.actors.head import raylet_answers
+
+    def is_lost() -> bool:
+        return _local[0].lost() if _local else not raylet_answers()
+
+    ending = threading.Thread(target=ray.shutdown, daemon=True, name="disconnecting from Ray")
+    deadline = time.monotonic() + _DISCONNECT_SECONDS
+    is_left = bool(_broken) or is_lost()
+    if not is_left:
+        ending.start()
+        ending.join(_CONNECT_LOOK_SECONDS)
+    while not is_left and ending.is_alive():
+        is_left = is_lost() or time.monotonic() > deadline
+        ending.join(_CONNECT_LOOK_SECONDS)
+    if is_left:
+        leave_alone()
+
+
+def leave_alone() -> None:
+    """Stay connected to a Ray that was lost, and let nothing ask it: not at this process's end, nor at an error's."""
+    import ray
+
+    _broken.append(True)
+    atexit.unregister(ray.shutdown)
+    if sys.excepthook is ray._private.worker.custom_excepthook:  # tells Ray's head first, for minutes
+        sys.excepthook = ray._private.worker.normal_excepthook

@@ -21,6 +21,7 @@ _LOCK = "owner"
 _UNOWNED = (f".{_LOCK}", "session_", "ray_", "prom_")
 """How all names in a folder without a lock begin, if it was ours; the last three are Ray's."""
 _NEW_SECONDS = 60
+_REMOVE_SECONDS, _REMOVE_AGAIN_SECONDS = 3.0, 0.02
 _LONGEST_TEMPORARY_FOLDER = 64
 """Sockets lie some 35 characters below it, and a socket's path may have 107 (103 on macOS)."""
 
@@ -49,8 +50,18 @@ def private_folder(base: Path) -> Iterator[Path]:
         (folder / f".{_LOCK}").rename(folder / _LOCK)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which a process that was killed may still end its last call, such as making a file."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists() or time.monotonic() > deadline:
+            return
+        time.sleep(_REMOVE_AGAIN_SECONDS)
 
 
 def leftovers(base: Path) -> list[Path]:

@@ -130,6 +130,39 @@ def test_a_run_whose_ray_is_lost_ends_with_a_checkpoint(
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
 
 
+FROZEN_AT_THE_END = """
+import os, signal, sys
+import psutil
+import distbp
+
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:  # an orphan, as under nohup: Ray takes that for the death of its raylet
+    pass
+
+class Freeze(distbp.Callback):
+    def on_epoch_end(self, epoch):
+        if epoch.epoch == 2:
+            kinds = psutil.Process().children(recursive=True)
+            [each.send_signal(signal.SIGSTOP) for each in kinds if each.name() == sys.argv[1]]
+
+print(distbp.train("digits", workers=2, epochs=2, timeout=3, callbacks=[Freeze()]).summary["epochs"], flush=True)
+raise ArithmeticError("what nobody catches")
+"""
+
+
+@pytest.mark.parametrize("kind", ["raylet", "gcs_server"])
+def test_a_run_that_is_done_ends_well_whatever_of_ray_is_frozen(tmp_path: Path, kind: str) -> None:
+    with nothing_left() as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", FROZEN_AT_THE_END, kind],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        assert done.stdout == "2\n", done.stderr
+        assert done.stderr.endswith("ArithmeticError: what nobody catches\n")
+
+
 def test_a_ray_whose_workers_die_ends_within_the_wait(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nif 'default_worker.py' in open('/proc/self/cmdline').read():\n    os._exit(1)\n"

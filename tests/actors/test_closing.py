@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors import closing
-from distbp.errors import HeadLostError, Interrupted
+from distbp.actors import closing, session
+from distbp.errors import ClusterError, HeadLostError, Interrupted
 
 
 class Contexts:
@@ -50,6 +50,7 @@ def cluster(monkeypatch):
     there = {"head": True, "raylet": True}
     monkeypatch.setattr(closing.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(closing.ray, "get_runtime_context", lambda: type("Context", (), {"gcs_address": "head:1"}))
+    monkeypatch.setattr(session, "_broken", [])
     monkeypatch.setattr(closing, "head_answers", lambda address: there["head"])
     monkeypatch.setattr(closing, "raylet_answers", lambda: there["raylet"])
     monkeypatch.setattr(closing, "_SECONDS", 0.5)
@@ -82,6 +83,8 @@ def test_without_its_raylet_the_connection_is_left_alone(cluster):
     contexts = Contexts()
     contexts.close(Interrupted("stop"))
     assert [name for name, _ in contexts.left] == ["memory", "placement"]
+    with pytest.raises(ClusterError, match="Ray was lost"), session.ray_session(None, 1):
+        pass
 
 
 def test_a_second_signal_ends_the_wait(cluster, monkeypatch):

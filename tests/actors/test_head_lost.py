@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from processes import nothing_left
 
 import distbp
 
@@ -123,3 +124,44 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
     for (run, _), same in zip(ended, alone, strict=True):
         summary = json.loads((run / "summary.json").read_text())
         assert summary["weights_sha256"] == same.summary["weights_sha256"]
+
+
+CALLERS = """
+import sys
+from contextlib import suppress
+import psutil
+import ray
+import distbp
+
+ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+
+class Lose(distbp.Callback):
+    def on_note(self, text):
+        print(text, flush=True)
+
+    def on_epoch_end(self, epoch):
+        if epoch.epoch == 2:
+            rays[:] = psutil.Process().children(recursive=True)
+            [each.kill() for each in rays if each.name() == sys.argv[1]]
+
+rays = []
+try:
+    distbp.train("digits", workers=1, epochs=100000, timeout=3, wait=20, run_dir="run", callbacks=[Lose()])
+except distbp.DistbpError as error:
+    print(type(error).__name__, error, flush=True)
+for each in rays:  # whose end is the caller's affair
+    with suppress(psutil.NoSuchProcess):
+        each.kill()
+"""
+
+
+@pytest.mark.parametrize("kind", ["gcs_server", "raylet"])
+def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(tmp_path, kind):
+    with nothing_left(60) as environment:
+        done = subprocess.run(
+            [sys.executable, "-c", CALLERS, kind],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+    *_, line, error = done.stdout.splitlines()
+    assert line.endswith(": distbp resume run"), done.stdout
+    assert error.startswith("HeadLostError Ray"), error

@@ -2,6 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 
 from distbp.parallel.folders import leftovers, private_folder, remove_leftovers
 
@@ -20,6 +23,28 @@ def test_folder_is_for_its_user_alone_and_goes_at_the_end(tmp_path):
     with private_folder(tmp_path) as folder:
         assert folder.stat().st_mode & 0o077 == 0
         (folder / "arrays").touch()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_goes_also_while_a_process_that_was_killed_still_makes_files_in_it(tmp_path):
+    writing, until = threading.Event(), []
+
+    def write(folder):
+        number = 0
+        while not until or time.monotonic() < until[0]:
+            with suppress(OSError):
+                (folder / f"last_words_{number}").touch()
+            number += 1
+            writing.set()
+
+    with private_folder(tmp_path) as folder:
+        for number in range(200):
+            (folder / str(number)).touch()
+        thread = threading.Thread(target=write, args=(folder,))
+        thread.start()
+        writing.wait(60)
+        until.append(time.monotonic() + 0.3)
+    thread.join()
     assert list(tmp_path.iterdir()) == []
 
 
