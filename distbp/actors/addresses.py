@@ -93,6 +93,9 @@ def _check_port(address: str, deadline: float, wait: float) -> None:
         raise ClusterError(
             f"nobody answers at {address}: {getattr(error, 'strerror', None) or error}; is the Ray cluster up?"
         ) from error
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        port_socket.close()
+        return  # the handshake needs the certificates, which Ray reads
     with closing(port_socket):
         try:
             port_socket.settimeout(max(_LEAST_SECONDS, deadline - time.monotonic()))

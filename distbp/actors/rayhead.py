@@ -52,9 +52,12 @@ class Ping:
             return
         self.silent += passed
         try:
-            answered = bool(self._socket.recv(9))
+            self._socket.recv(9)
+            answered = True  # hanging up is an answer too: a server under TLS does not know these words
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            answered = True
         except OSError:
             answered = False  # its process's end is seen elsewhere; it may just have no room for calls
         self._socket.close()
