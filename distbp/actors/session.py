@@ -15,7 +15,7 @@ from pathlib import Path
 from distbp.actors.addresses import check_address, refuse_open_cluster
 from distbp.actors.environment import head_environment, ray_environment
 from distbp.actors.localray import LocalRay
-from distbp.actors.signals import signals_deferred
+from distbp.actors.signals import keep_handlers, signals_deferred
 from distbp.errors import ClusterError
 from distbp.parallel.folders import private_folder, temporary_folder
 
@@ -194,6 +194,7 @@ def _disconnect() -> None:
     while not is_left and ending.is_alive():
         is_left = is_lost() or time.monotonic() > deadline
         ending.join(_CONNECT_LOOK_SECONDS)
+    keep_handlers()
     if is_left:
         leave_alone()
 

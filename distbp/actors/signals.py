@@ -33,3 +33,12 @@ def signals_deferred() -> Iterator[list[int]]:
             signal.signal(number, handler)
         for noted_number in dict.fromkeys(noted):
             signal.raise_signal(noted_number)
+
+
+def keep_handlers() -> None:
+    """Install this process's handlers again, since Ray's C++ part lets SIGTERM end the process when it disconnects."""
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            handler = signal.getsignal(number)
+            if handler is not None:
+                signal.signal(number, handler)

@@ -115,3 +115,21 @@ def test_a_table_is_read_while_ray_starts_again_and_again(table: Path, tmp_path:
         assert "note: starting Ray" in err
         hashes.add(json.loads((run / "summary.json").read_text())["weights_sha256"])
     assert len(hashes) == 1
+
+
+def test_a_signal_while_ray_is_cleaned_up_waits_for_its_end(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from distbp.actors import ray_session
+from distbp.actors.localray import LocalRay
+signal.signal(signal.SIGTERM, lambda number, frame: print("heard", flush=True))
+end = LocalRay.end
+def signalled(local):  # once the connection has ended
+    os.kill(os.getpid(), signal.SIGTERM)
+    end(local)
+LocalRay.end = signalled
+with ray_session(None, cpus=1):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
