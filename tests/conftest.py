@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,14 @@ import pytest
 
 from distbp.actors.session import ray_session
 from distbp.data import load
+from distbp.signals import ENDING
+
+
+def pytest_configure() -> None:
+    """Let signals end what the tests start, also where the tests were started by nohup or in the background."""
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_IGN:  # which a command rightly leaves so
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
