@@ -25,7 +25,7 @@ for cpus in (1, 2):
         time.sleep(0.1)
         asked = [len(group["bundles"]) for group in placement_group_table().values() if group["state"] == "PENDING"]
     print(asked, flush=True)
-    time.sleep(1)  # so that the run says what it waits for with
+    sys.stdin.readline()  # the run has said what it waits for
     cluster.add_node(num_cpus=1)
 sys.stdin.readline()
 print([group["state"] for group in placement_group_table().values() if group["state"] != "REMOVED"], flush=True)
@@ -44,6 +44,21 @@ def train(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=200)
 
 
+def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments: str) -> tuple[int, list[str]]:
+    """Train, and let the cluster grow whenever the run says with how many CPUs it waits; return its notes on them."""
+    command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "3", "--shards", "4", *arguments]
+    notes = []
+    with subprocess.Popen(command, env=environment(folder), cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None and scaler.stdin is not None
+        for line in process.stderr:
+            if line.startswith("note: --workers"):
+                notes.append(line.rstrip())
+                if len(notes) <= 2:
+                    scaler.stdin.write("\n")
+                    scaler.stdin.flush()
+    return process.returncode, notes
+
+
 def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) -> None:
     scaler = subprocess.Popen(
         [sys.executable, "-c", SCALER], env=environment(tmp_path),
@@ -52,9 +67,10 @@ def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) 
     assert scaler.stdout is not None
     try:
         address = scaler.stdout.readline().strip()
-        done = train(tmp_path, "--workers", "2", "--address", address, "--wait", "90", "--run-dir", "grown")
-        assert done.returncode == 0, done.stderr
-        notes = [line for line in done.stderr.splitlines() if line.startswith("note: --workers")]
+        code, notes = train_as_it_grows(
+            tmp_path, scaler, "--workers", "2", "--address", address, "--wait", "90", "--run-dir", "grown"
+        )
+        assert code == 0
         what = f"note: --workers 2 needs 2 CPUs, the cluster at {address} has"
         assert notes[:2] == [
             f"{what} 0: waiting 90 s for more; if it has an autoscaler, that was asked, --wait to change",
