@@ -133,7 +133,7 @@ import psutil
 import ray
 import distbp
 
-ray.init(num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
 
 class Lose(distbp.Callback):
     def on_note(self, text):
