@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
@@ -16,6 +17,10 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     from distbp.signals import end_at_once_on_signals, interrupt_on_signals
 
+    # The last of all to run at the end: what Python then takes down of itself (modules, threads of libraries) takes
+    # time, in which a signal would end the process as if it had failed, and is of no use to anybody.
+    code = 1  # of an error that is none of the user's
+    atexit.register(lambda: _leave(code))
     interrupt_on_signals()
     try:
         open_closed_streams()
@@ -29,15 +34,19 @@ def main() -> None:
         with suppress(OSError):
             os.write(2, b"interrupted\n")
         code = 130
-    end_at_once_on_signals()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    end_at_once_on_signals(code)
     if code:
         # Something was broken off. Threads of a library may still be on their way to Python, whose end would then
         # abort the process (pyarrow), or would have Ray ask a head that is gone, for minutes.
-        os._exit(code)
+        _leave(code)
     sys.exit(0)
+
+
+def _leave(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def open_closed_streams() -> None:

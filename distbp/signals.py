@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -33,7 +34,7 @@ def interrupt_on_signals() -> None:
         signal.signal(number, interrupt)
 
 
-def end_at_once_on_signals() -> None:
-    """Let the system end the process on each of them, with no word: all that is to be said and saved has been."""
+def end_at_once_on_signals(code: int) -> None:
+    """Let each of them end the process with this exit code and no word: all that is to be said and saved has been."""
     for number in heeded():
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, lambda number, frame: os._exit(code))

@@ -71,6 +71,30 @@ def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
     assert (process.returncode, "Traceback" in err) == (130, False), err
 
 
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_after_the_last_word_changes_no_exit_code(code: int, number: signal.Signals) -> None:
+    """Sent by what runs last but one at Python's end, and by what is taken down after it."""
+    program = (
+        "import atexit, os; import distbp.cli; from distbp.__main__ import main\n"
+        f"def late(): os.kill(os.getpid(), {int(number)})\n"
+        "class Late:\n    def __del__(self, kill=os.kill, me=os.getpid()): "
+        f"kill(me, {int(number)})\n"
+        "kept = Late()\n"
+        f"distbp.cli.run = lambda arguments, started: atexit.register(late) and {code}\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_an_error_that_is_none_of_the_users_is_no_success() -> None:
+    program = "import distbp.cli; from distbp.__main__ import main; distbp.cli.run = lambda *given: 1 / 0; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table that takes a while to be read, and a run on its first rows."""
