@@ -12,6 +12,8 @@ import psutil
 import pytest
 from processes import folders, leftovers, nothing_left, start, wait_until
 
+import distbp
+
 pytestmark = pytest.mark.ray
 
 # Small mini-batches make long epochs: a line for each must not fill the pipe that nobody reads before the end.
@@ -48,6 +50,8 @@ def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) ->
     assert out.startswith("test accuracy 0.")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["workers"] == 2
+    alone = distbp.train("digits", workers=0, epochs=3, batch_size=4, shards=2).summary
+    assert summary["weights_sha256"] == alone["weights_sha256"]
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "config.json",
         "metrics.jsonl",
