@@ -17,6 +17,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 OF_TUNE = [example for example in EXAMPLES if "from ray import tune" in example]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -26,6 +27,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(example.replace("epochs=30", "epochs=3"), {"__name__": "example"})
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     """In a process of its own, since Tune starts a Ray and warns of much."""
@@ -42,7 +44,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
             env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=600,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "{'lr': 0.01}" in done.stdout

@@ -136,13 +136,14 @@ print(json.dumps([line for line in text.splitlines() if "distbp_" in line and no
 """
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_ray_node_exports_the_run(tmp_path):
     pytest.importorskip("aiohttp", reason="ray[default] is not installed: no metrics are exported")
     with nothing_left() as environment:
         environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
         done = subprocess.run(
-            [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250
+            [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(done.stdout.splitlines()[-1])

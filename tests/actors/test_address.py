@@ -84,6 +84,7 @@ def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> N
     assert "no Ray cluster runs on this machine (--address auto)" in done.stderr
 
 
+@pytest.mark.long
 def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "distbp", "train", "digits", "--run-dir", "run", "--address", shared_ray]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
@@ -130,7 +131,7 @@ def test_cpus_that_others_use_are_waited_for(shared_ray: str, tmp_path: Path) ->
         note = next((line for line in process.stderr if "waiting" in line), "")
     finally:
         remove_placement_group(others)
-    _, said = process.communicate(timeout=200)
+    _, said = process.communicate(timeout=600)
     what = "--workers 2 needs 2 CPUs, the cluster has 8, of which 1 are free: waiting 60 s for them, --wait to change"
     assert note == f"note: {what}\n"
     assert process.returncode == 0, said

@@ -15,7 +15,7 @@ from processes import nothing_left
 
 import distbp
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 CLUSTER = """
 import sys
@@ -47,7 +47,7 @@ def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.communicate("\n\n", timeout=200)
+        process.communicate("\n\n", timeout=600)
 
 
 def environment(folder):
@@ -72,7 +72,7 @@ def lose_head(folder, workers):
         wait_for_an_epoch(run / "metrics.jsonl", train)
         first.stdin.write("\n")
         first.stdin.flush()
-        _, said = train.communicate(timeout=200)
+        _, said = train.communicate(timeout=600)
     assert train.returncode == 1, said
     return run, said
 
@@ -95,7 +95,7 @@ def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoin
         first.stdin.flush()
         train.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        _, said = train.communicate(timeout=60)
+        _, said = train.communicate(timeout=600)
         seconds = time.monotonic() - began
     assert train.returncode == 130, said
     assert said.strip().splitlines()[-1].startswith("Error: interrupted in epoch ")
@@ -119,7 +119,7 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
             distbp.train("digits", workers=0, epochs=epochs, shards=4, batch_size=16) for epochs in EPOCHS.values()
         ]
         for process in resumed:
-            _, said = process.communicate(timeout=200)
+            _, said = process.communicate(timeout=600)
             assert process.returncode == 0, said
     for (run, _), same in zip(ended, alone, strict=True):
         summary = json.loads((run / "summary.json").read_text())
@@ -160,7 +160,7 @@ def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(t
     with nothing_left(60) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     *_, line, error = done.stdout.splitlines()
     assert line.endswith(": distbp resume run"), done.stdout

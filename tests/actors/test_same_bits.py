@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,14 @@ def test_workers_beyond_the_shards_stay_idle_and_the_run_says_so() -> None:
     result = distbp.train("digits", workers=3, shards=2, epochs=1, callbacks=[Notes()])
     assert result.summary["weights_sha256"] == sha("digits", 0, shards=2, epochs=1)
     assert any("1 of 3 workers stay idle" in note and "--shards 3" in note for note in notes)
+
+
+def test_a_table_gives_the_same_bits_on_workers(tmp_path: Path, rng: np.random.Generator) -> None:
+    size, colour = rng.normal(size=600), rng.choice(["red", "green", ""], 600)
+    lines = [f"{number:.4f},{word},{number > 0}" for number, word in zip(size, colour, strict=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["size,colour,large", *lines]))
+    settings = {"target": "large", "epochs": 2, "shards": 3, "hidden": (8,), "dropout": 0.1}
+    assert sha(tmp_path / "table.csv", 2, **settings) == sha(tmp_path / "table.csv", 0, **settings)
 
 
 def test_mnist_in_two_processes_equals_one(data_folder: object) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 PROGRAM = """
 import json, sys
@@ -105,7 +105,7 @@ def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path
         text=True,
         env=environment,
         cwd=tmp_path,
-        timeout=250,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true, true]", done.stderr[-3000:]

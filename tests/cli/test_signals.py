@@ -40,7 +40,7 @@ def through_a_shell(before: str, arguments: Sequence[str], after: str, folder: P
 
 
 ALL = "0<&- 1>&- 2>&-"
-WORKERS = ["0", pytest.param("2", marks=pytest.mark.ray)]
+WORKERS = ["0", pytest.param("2", marks=[pytest.mark.ray, pytest.mark.long])]
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -139,7 +139,10 @@ def test_an_interrupt_at_any_moment_is_one_word(table: Path, tmp_path: Path, com
 
 @pytest.mark.parametrize(
     ("closed", "workers"),
-    [*((closed, "0") for closed in ("0<&-", "1>&-", "2>&-", ALL)), pytest.param(ALL, "2", marks=pytest.mark.ray)],
+    [
+        *((closed, "0") for closed in ("0<&-", "1>&-", "2>&-", ALL)),
+        pytest.param(ALL, "2", marks=[pytest.mark.ray, pytest.mark.long]),
+    ],
 )
 def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers: str) -> None:
     process = through_a_shell("", [*BRIEF, "--workers", workers], closed, tmp_path)

@@ -31,7 +31,7 @@ def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
     time.sleep(0.3)
     (driver,) = psutil.Process(job.pid).children()
     driver.send_signal(signal.SIGKILL)
-    _, said = job.communicate(timeout=200)
+    _, said = job.communicate(timeout=600)
     assert job.returncode == 0, said
     assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -49,7 +49,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
         time.sleep(0.02)
     time.sleep(0.5)
     os.kill(job.pid, signal.SIGTERM)
-    _, said = job.communicate(timeout=200)
+    _, said = job.communicate(timeout=600)
     assert job.returncode == 130, said
     assert "to go on from step" in said
 

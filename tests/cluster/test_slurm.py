@@ -79,7 +79,7 @@ class Job:
     def ended(self) -> tuple[int, str]:
         """The exit code and what was said, once the script has ended by itself; nothing is left of it then."""
         assert self.process is not None
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=600)
         assert list(self.runs.glob(".token-*")) == []
         assert not Path(self.wait_for("folder").strip()).exists()
         deadline = time.monotonic() + 30

@@ -179,6 +179,7 @@ def test_two_runs_and_a_regression(runs, opened):
     page.shoot("regression")
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
     callback = Kills()
