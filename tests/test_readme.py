@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_help import help_in, help_of_all
-from processes import RAYS_OWN_SECONDS, nothing_left
+from processes import HANG_SECONDS, nothing_left
 
 from distbp.cli import commands
 
@@ -35,7 +35,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     local = 'ray.init(address="local"'
     assert f"{local})" in example
     (tmp_path / "example.py").write_text(example.replace(local, f"{local}, include_dashboard=False"))
-    with nothing_left(RAYS_OWN_SECONDS) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
+    with nothing_left(at_once=False) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
         # the address is one where no Ray is any more
         environment |= {"RAY_ADDRESS": "127.0.0.1:1", "RAY_TMPDIR": short, "HOME": str(tmp_path)}
         done = subprocess.run(
@@ -44,7 +44,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
             env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=HANG_SECONDS,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "{'lr': 0.01}" in done.stdout

@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from processes import join
 
 from distbp.errors import ClusterError
 from distbp.parallel.exchange import Exchange, Shape
@@ -47,7 +48,7 @@ def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path
     read = []
     while len(read) < len(records):
         read += exchange.read_records()
-    writer.join()
+    join(writer)
     assert read == records
     assert list(exchange.read_records()) == []
 

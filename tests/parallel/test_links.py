@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from processes import join
 
 from distbp.parallel.mesh.links import measure_ring
 from distbp.parallel.mesh.meeting import HostsLostError
@@ -81,6 +82,6 @@ def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
     with pytest.raises(HostsLostError):  # it sends nothing itself
         measure_ring(peers[0], view, 0)
     peers[0][1].close()
-    thread.join(10)
+    join(thread)
     assert 1 << 20 <= sum(got) < 1 << 21  # and what it was asked for
     close(peers)

@@ -3,13 +3,13 @@
 import os
 import socket
 import threading
-import time
 import zlib
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from parallel.hosts import STRUCTURE, Faulty, config, table
+from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.host import Host
@@ -23,10 +23,10 @@ STEPS = 11
 SECRET = b"s" * 32
 
 
-def view_of(hosts, workers, settings, number=1, servers=None, wire="exact", timeout=5.0):
+def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
     addresses = tuple(host.address for host in hosts)
     partitions = servers_for(servers, len(hosts))
-    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, timeout)
+    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, HANG_SECONDS)
 
 
 class Cluster:
@@ -48,7 +48,9 @@ class Cluster:
         for place in range(count):
             folder, shape = host.place
             worker = Faulty(self.settings, table(), self.faults.get((len(self.hosts) - 1, place), {}))
-            targets.append((work, (worker, STRUCTURE, Exchange(folder, shape), place, 5.0, 5.0, True)))
+            targets.append(
+                (work, (worker, STRUCTURE, Exchange(folder, shape), place, HANG_SECONDS, HANG_SECONDS, True))
+            )
         for target, arguments in targets:
             self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
             self.threads[-1].start()
@@ -63,8 +65,7 @@ class Cluster:
         threads = [threading.Thread(target=one, args=(number,)) for number in range(len(self.hosts))]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
         return answers
 
     def run(self, first, stop):
@@ -72,20 +73,20 @@ class Cluster:
             host.run(first, stop, 1.0)
 
     def wait(self, host, known=0):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        done = []
+
+        def is_done():
             told, records = host.news(known)
-            for news in told:
-                if "done" in news:
-                    return news, records
-        raise AssertionError("not done")
+            done.extend((news, records) for news in told if "done" in news)
+            return done
+
+        wait_until(is_done)
+        return done[0]
 
     def close(self):
         for host in self.hosts:
             host.close()
-        for thread in self.threads:
-            thread.join(10)
-            assert not thread.is_alive()
+        join(*self.threads)
 
 
 def alone(settings, steps=STEPS):
@@ -234,7 +235,7 @@ def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
     here.meet(view_of(here.hosts, (1, 1), settings))
     here.run(0, 10**6)
     here.hosts[1].halt()
-    time.sleep(0.2)
+    wait_until(lambda before=here.hosts[0].exchange.step: here.hosts[0].exchange.step > before + 20)
     here.hosts[0].halt()
     done = {here.wait(host)[0]["done"] for host in here.hosts}
     assert len(done) == 1
@@ -288,10 +289,10 @@ def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cl
     dribbling = threading.Thread(target=dribble)
     dribbling.start()
     try:
-        assert not any(here.meet(view_of(here.hosts, (1, 1), settings, timeout=2.5)).values())
+        assert not any(here.meet(view_of(here.hosts, (1, 1), settings)).values())
     finally:
         met.set()
-        dribbling.join()
+        join(dribbling)
         for caller in callers:
             caller.close()
 
@@ -314,12 +315,12 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     settings = config(2)
     here = cluster((1,), settings)
     port = here.hosts[0].address
-    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", 5.0)
+    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", HANG_SECONDS)
     answers = []
     thread = threading.Thread(target=lambda: answers.append(here.hosts[0].meet(view, 0, 0, SECRET)))
     thread.start()
-    liar = peers.connect(port, SECRET, 1, 1, 0, 5.0)
-    thread.join()
+    liar = peers.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
+    join(thread)
     here.hosts[0].run(0, 3, 1.0)
     liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")
     news, _ = here.wait(here.hosts[0])
