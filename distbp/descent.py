@@ -59,7 +59,7 @@ class Descent:
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
-        self.baselines: Mapping[str, float] = {}
+        self.baselines: Mapping[str, Any] = {}
         """How a constant and a linear model do on the test rows."""
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
