@@ -40,8 +40,8 @@ class Faulty(Worker):
     What can be called is called: so is that of (step, "end"), once all is computed and before the answer.
     """
 
-    def __init__(self, config, rows, faults):
-        super().__init__(STRUCTURE, config, rows)
+    def __init__(self, config, rows, faults, structure=STRUCTURE):
+        super().__init__(structure, config, rows)
         self._faults = dict(faults)
 
     def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
