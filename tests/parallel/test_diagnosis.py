@@ -1,4 +1,4 @@
-"""The gradient noise scale against its definition: single examples' gradients in plain float64 loops."""
+"""What diagnosed steps say, against its definition: single examples' gradients in plain float64 loops."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from distbp.epoch import Means
 from distbp.nn.structure import Structure
 from distbp.parallel.diagnosis import is_diagnosed, noise, square_of_kept
 from distbp.parallel.pool import InProcess
-from distbp.parallel.records import Report
+from distbp.parallel.records import Diagnosis, Report
 from distbp.parallel.shards import Span
 from distbp.pools import initial_state
 
@@ -92,6 +92,51 @@ def in_one_process(structure, settings, rows):
         (record,) = pool.steps(step + 1)
         found += [record.diagnosis] if record.diagnosis is not None else []
     return states, found
+
+
+def lengths(flat):
+    """Return the length of each layer's parameters, w and b together."""
+    return [math.sqrt(sum(each * each for each in flat[:35])), math.sqrt(sum(each * each for each in flat[35:]))]
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.02])
+def test_norms_are_those_of_the_gradient_before_clip_norm_and_of_the_step_that_was_made(clip_norm):
+    """With the penalties of the weights alone, clipped element by element; the change beside the weights before it."""
+    l1, l2, clip = 0.01, 0.3, 0.05
+    settings = settings_of(dtype="float64", l1=l1, l2=l2, clip_value=clip, clip_norm=clip_norm, momentum=0.0)
+    rows = rows_of(unequal())
+    states, found = in_one_process(SPARSE, settings, rows)
+    kept, penalised = SPARSE.connection_vector("float64"), np.ones(53)
+    penalised[30:35] = penalised[50:] = 0
+    for diagnosis, step in zip(found, (1, 3), strict=True):
+        before = states[step]
+        w1, w2 = before[:30].reshape(5, 6), before[35:50].reshape(3, 5)
+        total = gradient = 0
+        for i in Order(50, 25, settings.seed).rows(step):
+            weight = float(rows.weights[i])
+            gradient = gradient + weight * gradient_of_row(
+                w1, before[30:35], w2, before[50:], rows.x[i].astype(float), rows.y[i]
+            )
+            total += weight
+        mean = kept * (gradient / total + penalised * (l2 * before + l1 * np.sign(before)))
+        mean = np.clip(mean, -clip, clip)
+        length = math.sqrt(sum(each * each for each in mean))
+        assert length > 0.02  # so that clip-norm has something to clip
+        change = settings.lr * mean * (1 if clip_norm is None else clip_norm / length)
+        assert diagnosis.gradient_norms == pytest.approx(lengths(mean), rel=1e-9)
+        assert diagnosis.update_norms == pytest.approx(lengths(change), rel=1e-9)
+        assert diagnosis.weight_norms == pytest.approx(lengths(before), rel=1e-9)
+
+
+def test_an_epochs_norms_are_the_means_over_its_diagnosed_steps():
+    means = Means()
+    means.add(Diagnosis((1.0, 2.0), (0.5, 3.0), (2.0, 0.0), math.nan, math.nan))
+    means = Means(means.to_json())
+    means.add(Diagnosis((3.0, 4.0), (1.5, 3.0), (2.0, 4.0), 6.0, 2.0))
+    means.add(Diagnosis((5.0, 3.0), (1.0, 3.0), (2.0, 4.0), 3.0, 4.0))
+    assert means.gradient_norms == [3.0, 3.0]
+    assert means.update_ratios == [0.5, 0.5]  # no ratio to weights that are all 0
+    assert means.noise_scale == 9.0 / 6.0
 
 
 def unequal():
