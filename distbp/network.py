@@ -259,7 +259,10 @@ def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ..
 
 
 def evaluate(network: Network, rows: Rows) -> Evaluation:
-    """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time."""
+    """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time.
+
+    The cost is the mean over what the rows count, sum w_i C_i / sum w_i; the other scores count each row once.
+    """
     structure = network.structure
     dtype = network.weights.dtype.name
     block = min(_ROWS_AT_ONCE, len(rows))
@@ -270,11 +273,11 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             x, y = gather(np.arange(start, min(start + _ROWS_AT_ONCE, len(rows))))
-            sums = backprop.sums(layers, x, y)
+            sums = backprop.sums(layers, x, y, gather.weights)
             cost, right = cost + sums.cost, right + sums.right
             if not network.classes:
                 squares += np.square(y.astype(np.float64) - backprop.forward(layers, x).a[-1]).sum(axis=0)
-    mean_cost = cost / len(rows)
+    mean_cost = cost / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
     if network.classes:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
     spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)

@@ -191,7 +191,8 @@ _SETTINGS = (
     click.option("--early-stopping", type=_COUNT, metavar="EPOCHS", help="End the run after so many epochs without a "
                  "lower validation cost, with the weights of the best one.  [default: never]"),
     click.option("--validation-fraction", type=_SHARE, default=0.0, show_default=True,
-                 help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau."),
+                 help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau. "
+                 "Their cost counts each row's weight, but not --class-weights or --label-smoothing."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
     click.option("--target", metavar="COLUMN", help="Column of a table to predict: its name, or its number from 0, "

@@ -40,8 +40,8 @@ class Faulty(Worker):
     to be late waits for the file go-STEP in the folder, and makes late-STEP before.
     """
 
-    def __init__(self, config, rows, faults, folder=None):
-        super().__init__(STRUCTURE, config, rows)
+    def __init__(self, config, rows, faults, structure=STRUCTURE, folder=None):
+        super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
     def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):

@@ -35,7 +35,7 @@ def reports(draw):
     floats = tuple(draw(st.lists(numbers, min_size=count, max_size=count)))
     rows, right = draw(st.just(8) | st.sampled_from([-1, 0, 16, 2**40])), draw(st.integers(-1, 99))
     divergence = draw(st.none() | st.just(Divergence("a gradient", draw(st.integers(0, 9)))))
-    report = Report(held, rows, floats, right, floats, floats, divergence)
+    report = Report(held, rows, floats, right, floats, floats, floats, divergence)
     layers = draw(st.just(RIGHT) | st.just((0,) * STRUCTURE.depth))
     told = Told([report] * draw(st.just(1) | st.integers(0, 2)), layers, draw(st.booleans()))
     body = bytearray(told_as_bytes(told, SHARDS))

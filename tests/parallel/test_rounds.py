@@ -288,7 +288,7 @@ def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
     here.wait_for(1)
     here.driver.send(RUN.pack(0, 1, 1.0))
     assert GO.unpack(worker.recv(GO.size)) == (0, 0, 0, 1, 0, 0)
-    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,))
+    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,), (0.0,))
     worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
     assert here.until(lambda news: "done" in news) == {"done": 1}
     (record,) = here.exchange.read_records()
