@@ -32,22 +32,22 @@ def view_of(hosts, workers, settings, number=1, servers=None, wire="exact", time
 class Cluster:
     """Hosts of this process."""
 
-    def __init__(self, workers, settings, faults=None):
+    def __init__(self, workers, settings, faults=None, rows=None):
         """``faults`` are those of workers, by host and place (see Faulty)."""
-        self.settings, self.faults = settings, faults or {}
+        self.settings, self.faults, self.rows = settings, faults or {}, table() if rows is None else rows
         self.initial = initial_state(STRUCTURE, settings)
         self.hosts, self.threads, self.workers = [], [], list(workers)
         for count in workers:
             self.add(count, self.initial, 0)
 
     def add(self, count, state, step):
-        host = Host(STRUCTURE, self.settings, table(), max(1, count), "127.0.0.1")
+        host = Host(STRUCTURE, self.settings, self.rows, max(1, count), "127.0.0.1")
         host.restart(state, step)
         self.hosts.append(host)
         targets = [(host.serve, ())]
         for place in range(count):
             folder, shape = host.place
-            worker = Faulty(self.settings, table(), self.faults.get((len(self.hosts) - 1, place), {}))
+            worker = Faulty(self.settings, self.rows, self.faults.get((len(self.hosts) - 1, place), {}))
             targets.append((work, (worker, STRUCTURE, Exchange(folder, shape), place, 5.0, 5.0, True)))
         for target, arguments in targets:
             self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
