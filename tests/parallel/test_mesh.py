@@ -35,7 +35,7 @@ class Cluster:
     def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
         """``faults`` are those of workers, by host and place (see Faulty)."""
         self.settings, self.faults = settings, faults or {}
-        self.structure, self.rows = structure, rows or table()
+        self.structure, self.rows = structure, table() if rows is None else rows
         self.initial = initial_state(structure, settings)
         self.hosts, self.threads, self.workers = [], [], list(workers)
         for count in workers:
