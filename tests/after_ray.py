@@ -30,8 +30,8 @@ def checked(item: pytest.Item, shares_a_ray: bool) -> Iterator[None]:
 
     def left() -> list[str]:
         found = [f"process {process.pid}: {' '.join(process.cmdline())[:200]}" for process in of_test(mark)]
-        found += sorted(leftovers() - folders)
-        return found + (left_in_ray() if shares_a_ray else [])
+        # What is killed together with its Ray or its host leaves folders, which the next run there removes.
+        return found + (sorted(leftovers() - folders) + left_in_ray() if shares_a_ray else [])
 
     yield
     del os.environ[MARK]

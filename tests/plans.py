@@ -15,7 +15,7 @@ def ending(environment: Mapping[str, str], file: Path) -> dict[str, str]:
 
 
 def held(environment: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Return the environment of a command whose run stays at a checkpoint in an epoch's middle and writes the file."""
+    """Return the environment of a command whose first run writes the file in an epoch's middle and stays there."""
     return _on_its_path(environment) | {"DISTBP_TEST_HOLD": str(file)}
 
 

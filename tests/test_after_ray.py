@@ -14,7 +14,7 @@ import pytest
 def test_a_process_and_a_folder_that_stay_fail_the_test_that_made_them_and_are_taken_away(monkeypatch, has_failed):
     monkeypatch.setattr(after_ray, "SECONDS", 0.0)
     item = SimpleNamespace(stash={after_ray.FAILED: has_failed})
-    check = after_ray.checked(item, shares_a_ray=False)
+    check = after_ray.checked(item, shares_a_ray=True)
     next(check)
     with tempfile.TemporaryDirectory(prefix="distbp-", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "owner").touch()

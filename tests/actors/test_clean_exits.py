@@ -64,7 +64,7 @@ def test_a_finished_run_leaves_its_directory_and_nothing_else(tmp_path: Path) ->
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)

@@ -15,9 +15,12 @@ def sha(data: object, workers: int, **settings: object) -> str:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"shards": 4, "epochs": 2},
+        pytest.param({"shards": 4, "epochs": 2}, marks=pytest.mark.long),
         {"shards": 3, "batch_size": 100, "optimizer": "sgd", "nesterov": True, "epochs": 2},
-        {"shards": 5, "batch_size": 130, "dtype": "float64", "activation": "tanh", "epochs": 1},
+        pytest.param(
+            {"shards": 5, "batch_size": 130, "dtype": "float64", "activation": "tanh", "epochs": 1},
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["adam", "uneven shards", "float64"],
 )
@@ -92,6 +95,7 @@ def test_last_mini_batch_with_fewer_rows_than_shards(rng: np.random.Generator) -
     assert sha(data, 3, **settings) == sha(data, 0, **settings)
 
 
+@pytest.mark.long
 def test_workers_beyond_the_shards_stay_idle_and_the_run_says_so() -> None:
     notes = []
 
@@ -112,6 +116,7 @@ def test_a_table_gives_the_same_bits_on_workers(tmp_path: Path, rng: np.random.G
     assert sha(tmp_path / "table.csv", 2, **settings) == sha(tmp_path / "table.csv", 0, **settings)
 
 
+@pytest.mark.long
 def test_mnist_in_two_processes_equals_one(data_folder: object) -> None:
     settings = {"shards": 4, "epochs": 1, "batch_size": 500, "hidden": (64,)}
     data = distbp.load(data_folder / "mnist")

@@ -67,9 +67,7 @@ def test_block_size_does_not_matter(table, monkeypatch):
     assert data_fingerprint(load(table)) == whole
 
 
-@pytest.mark.parametrize(
-    "workers", [0, pytest.param(2, marks=[pytest.mark.ray, pytest.mark.usefixtures("shared_ray")])]
-)
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.ray)])
 def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
     prepare(table, out=tmp_path / "out")
     settings = {"epochs": 1, "batch_size": 2048, "hidden": (8,)}

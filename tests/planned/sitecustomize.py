@@ -1,7 +1,7 @@
 """Python loads this where the folder is on its path: a command's run ends or waits as the environment says.
 
 DISTBP_TEST_END names a file: the run ends with the epoch in which it comes to be there. DISTBP_TEST_HOLD names one that
-the run writes once it has kept a checkpoint in the middle of an epoch; there it stays until it is killed.
+the first run writes once it has kept a checkpoint in the middle of an epoch; there it stays until it is killed.
 """
 
 import importlib
@@ -31,7 +31,7 @@ if (END or HOLD) and sys.orig_argv[1:3] == ["-m", "distbp"]:
                 return END is not None and Path(END).exists()
 
             def on_checkpoint(self, record: CheckpointRecord) -> None:
-                if HOLD and record.step % self._steps_per_epoch:
+                if HOLD and not Path(HOLD).exists() and record.step % self._steps_per_epoch:
                     Path(HOLD).touch()
                     threading.Event().wait()
 
