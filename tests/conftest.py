@@ -10,7 +10,7 @@ from distbp.actors.session import ray_session
 from distbp.data import load
 from distbp.signals import ENDING
 
-pytest_plugins = ["leftovers"]
+pytest_plugins = ["drawn", "leftovers"]
 
 
 def pytest_configure() -> None:

@@ -27,7 +27,7 @@ from distbp.runs.steplog import read_steps
 from distbp.runs.timeline import read_timeline
 
 BUDGET = settings(
-    derandomize=True, max_examples=100, deadline=None, database=None,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
