@@ -126,6 +126,12 @@ def end_what_was_started() -> None:
         process.wait()
 
 
+def epochs_done(folder: Path) -> int:
+    """Return how many epochs are written down in the run directory ``run`` of a folder."""
+    metrics = folder / "run" / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
+
+
 def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
     """Wait for the end of a process; return what it has said."""
     return process.communicate(timeout=HANG_SECONDS)

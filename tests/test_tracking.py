@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 
 import pytest
+from callers import EndAfter
 from processes import ended, nothing_left, start_program
 
 import distbp
@@ -11,14 +12,6 @@ from distbp.errors import Interrupted
 from distbp.tracking import MLflow, RayMetrics, TensorBoard
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
-
-
-class EndAfter(distbp.Callback):
-    def __init__(self, step):
-        self._step = step
-
-    def on_step(self, record):
-        return record.step + 1 == self._step
 
 
 def events(folder):
