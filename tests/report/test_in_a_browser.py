@@ -70,6 +70,7 @@ def opened(browser, tmp_path, request):
     said, asked, own = [], [], []
     context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme="light")
     page = context.new_page()
+    page.set_default_timeout(1000 * HANG_SECONDS)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda sent: asked.append(sent.url))

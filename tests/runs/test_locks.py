@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import HANG_SECONDS, join, start_program
+from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.locks import acquire, holder_of, locked
@@ -190,8 +190,7 @@ def test_the_heart_beats(path, monkeypatch):
     monkeypatch.setattr("distbp.locks.lock._BEAT_SECONDS", 0.01)
     lock = take(path)
     beats = set()
-    while len(beats) < 3:
-        beats.add(Holder.parse(path.read_bytes()).beat)
+    wait_until(lambda: beats.add(Holder.parse(path.read_bytes()).beat) or len(beats) >= 3)
     lock.release()
 
 
