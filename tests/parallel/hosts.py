@@ -69,7 +69,14 @@ class Faulty(Worker):
 def worker_process(folder, shape, number, config, faults, timeout):
     """Be a worker."""
     with contextlib.suppress(TrainingError):
-        work(Faulty(config, table(), faults, folder), STRUCTURE, Exchange(folder, shape), number, timeout, HANG_SECONDS)
+        work(
+            Faulty(config, table(), faults, folder=folder),
+            STRUCTURE,
+            Exchange(folder, shape),
+            number,
+            timeout,
+            HANG_SECONDS,
+        )
 
 
 def server_process(folder, shape, config, timeout, unheard, dies_in):
