@@ -11,6 +11,8 @@ from distbp.actors.session import ray_session
 from distbp.data import load
 from distbp.signals import ENDING
 
+pytest_plugins = ["drawn", "leftovers"]
+
 
 def pytest_configure() -> None:
     """Let signals end what the tests start, also where the tests were started by nohup or in the background."""

@@ -58,21 +58,21 @@ def marked(mark: str) -> dict[psutil.Process, str]:
 
 
 @contextmanager
-def nothing_left(at_once: bool = True) -> Iterator[dict[str, str]]:
+def nothing_left(seconds: float = 0.0) -> Iterator[dict[str, str]]:
     """Give an environment for a command; check afterwards that no process, segment or folder of it is left.
 
-    Where it is not to be gone at once (Ray's helpers see in their own time that a driver has ended), it is waited for.
-    Whatever the outcome, no process of it lives longer than this.
+    They may be there for ``seconds`` more (Ray's helpers see in their own time that a driver has ended), but not later;
+    whatever the outcome, no process of it lives on.
     """
     before = leftovers()
     mark = uuid.uuid4().hex
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     try:
         yield {**environment, "DISTBP_TEST_MARK": mark}
-        if not at_once:
-            wait_until(lambda: not marked(mark) and not leftovers() - before)
-        left = [*marked(mark).values(), *(leftovers() - before)]
-        assert not left, f"still there: {left}"
+        deadline = time.monotonic() + seconds
+        while left := [*marked(mark).values(), *(leftovers() - before)]:
+            assert time.monotonic() < deadline, f"still there after {seconds:g} s: {left}"
+            time.sleep(0.05)
     finally:
         for process in marked(mark):
             with suppress(psutil.NoSuchProcess):
@@ -124,6 +124,12 @@ def end_what_was_started() -> None:
                 with suppress(OSError):  # what was written to it has no reader any more
                     pipe.close()
         process.wait()
+
+
+def epochs_done(folder: Path) -> int:
+    """Return how many epochs are written down in the run directory ``run`` of a folder."""
+    metrics = folder / "run" / "metrics.jsonl"
+    return metrics.read_text().count("\n") if metrics.exists() else 0
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:

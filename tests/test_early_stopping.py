@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from callers import EndAfter, Sine
 
 import distbp
 from distbp.data.targets import held_out
@@ -11,14 +12,6 @@ from distbp.errors import DataError, Interrupted, UsageError
 from distbp.randomness import Purpose
 
 OVERFITTING = {"hidden": (64,), "lr": 0.02, "early_stopping": 3, "epochs": 60, "workers": 0, "seed": 1}
-
-
-class EndAfter(distbp.Callback):
-    def __init__(self, step):
-        self._step = step
-
-    def on_step(self, record):
-        return record.step + 1 == self._step
 
 
 @pytest.fixture(scope="module")
@@ -182,16 +175,6 @@ def test_several_labels_per_row():
     y = (x[:, :3] + x[:, 3:] > 0).astype(np.float64)
     result = distbp.train((x, y), cost="binary-cross-entropy", workers=0, epochs=60)
     assert ((result.network.predict(x) > 0.5) == y).mean() > 0.95
-
-
-class Sine:
-    """An activation of the user's own."""
-
-    def value(self, z):
-        return np.sin(z)
-
-    def derivative(self, z):
-        return np.cos(z)
 
 
 def test_a_run_with_parts_of_its_own_goes_on_and_is_loaded_with_them(tmp_path):

@@ -35,7 +35,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     local = 'ray.init(address="local"'
     assert f"{local})" in example
     (tmp_path / "example.py").write_text(example.replace(local, f"{local}, include_dashboard=False"))
-    with nothing_left(at_once=False) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
+    with nothing_left(HANG_SECONDS) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
         # the address is one where no Ray is any more
         environment |= {"RAY_ADDRESS": "127.0.0.1:1", "RAY_TMPDIR": short, "HOME": str(tmp_path)}
         done = subprocess.run(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import HANG_SECONDS, ended, nothing_left, run_program, start, wait_until
+from processes import HANG_SECONDS, ended, epochs_done, nothing_left, run_program, start, wait_until
 
 import distbp
 from distbp.cli import run
@@ -19,11 +19,6 @@ from distbp.signals import ENDING, interrupts
 SMALL = ["--batch-size", "4", "--shards", "2"]
 LONG = ["train", "digits", "--epochs", "100000", "--run-dir", "run", *SMALL]
 BRIEF = ["train", "digits", "--epochs", "2", "--run-dir", "run"]
-
-
-def epochs_done(folder: Path) -> int:
-    metrics = folder / "run" / "metrics.jsonl"
-    return metrics.read_text().count("\n") if metrics.exists() else 0
 
 
 def through_a_shell(before: str, arguments: Sequence[str], after: str, folder: Path) -> "subprocess.Popen[str]":

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from callers import Sine
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -70,10 +71,6 @@ def test_onnx_gives_values(tmp_path):
     x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
     distbp.to_onnx(network, tmp_path / "a.onnx")
     assert by_runtime(tmp_path / "a.onnx", x=x)["values"] == pytest.approx(network.predict(x), abs=1e-6)
-
-
-class Sine:
-    value, derivative = np.sin, np.cos
 
 
 def test_onnx_says_what_it_cannot_say(tmp_path):

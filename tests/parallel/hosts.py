@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from dataclasses import replace
@@ -163,6 +164,7 @@ class Host:
     def until(self, condition):
         """Take in news until one meets the condition; return it."""
         while True:
+            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
             news = receive_news(self.driver)
             assert news is not None, f"the server is gone; before: {self.news}"
             self.news.append(news)

@@ -69,7 +69,7 @@ class Escaped(list):
         self.append(f"{args.exc_type.__name__}: {args.exc_value}")
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     sent=st.lists(messages(), max_size=4),
     servers=st.sampled_from([0, 1, 2]),

@@ -276,7 +276,8 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
     noise[0].close()
 
 
-def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster):
+def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
+    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", HANG_SECONDS)  # each of them is heard for long
     settings = config(2)
     here = cluster((1, 1), settings)
     callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
