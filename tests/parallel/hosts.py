@@ -161,11 +161,18 @@ class Host:
         self._processes.append(process)
         return process
 
+    def next_news(self):
+        """Wait for what the server tells next; return None if it is gone."""
+        news = {}
+        while news == {}:
+            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
+            news = receive_news(self.driver)
+        return news
+
     def until(self, condition):
         """Take in news until one meets the condition; return it."""
         while True:
-            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
-            news = receive_news(self.driver)
+            news = self.next_news()
             assert news is not None, f"the server is gone; before: {self.news}"
             self.news.append(news)
             if condition(news):

@@ -11,7 +11,7 @@ from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import ClusterError, CorruptError, PeerLostError
 from distbp.parallel.contests import Contests
-from distbp.parallel.messages import GO, RUN, pack_report, receive_news
+from distbp.parallel.messages import GO, RUN, pack_report
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
 
@@ -205,7 +205,7 @@ def test_two_answers_that_differ_stop_the_run_and_name_both(host):
     here.wait_for(2)
     here.run(3)
     here.release(2)
-    assert receive_news(here.driver) is None
+    assert here.next_news() is None
     here.close()
     assert isinstance(here.error, CorruptError)
     host_name = socket.gethostname()
@@ -225,7 +225,7 @@ def test_a_poisoned_shard_stops_the_run_and_is_named(host):
     here.until(lambda news: "left" in news)
     here.work(0, poison)
     here.until(lambda news: "left" in news)
-    assert receive_news(here.driver) is None
+    assert here.next_news() is None
     here.close()
     assert isinstance(here.error, PeerLostError)
     assert "shard 1 of step 5 brought down 3 workers" in str(here.error)
@@ -239,7 +239,7 @@ def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(
     here.work(1)
     here.wait_for(2)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    while receive_news(here.driver) is not None:
+    while here.next_news() is not None:
         pass
     server.join(HANG_SECONDS)
     assert here.exchange.step == step
