@@ -63,7 +63,7 @@ class Network:
             cost: what training makes small.
             connections: for each layer an array of w's shape, 1 for a connection, 0 for none, or None for all of
                 them: a weight that is left out stays 0 ("set the weight to 0 if a connection is not needed").
-            initial: ``he`` or ``glorot``; None for he with relu, else glorot.
+            initial: ``he`` or ``glorot``; None for he where an activation is like relu, else glorot.
             seed: fixes the initial weights.
             dtype: ``float32`` or ``float64``.
             classes: what the outputs stand for; training fills them in. Empty for values.

@@ -24,7 +24,10 @@ def test_the_run_ends_and_the_best_weights_are_kept(stopped):
     best = int(np.argmin(costs))
     assert len(costs) == best + 1 + 3 < 60
     assert stopped.summary["best_epoch"] == best + 1
-    assert stopped.summary["test_cost"] == stopped.history[best]["test_cost"]
+    measured = {f"{part}_{what}" for part in ("train", "validation", "test") for what in ("cost", "accuracy")}
+    assert {name: stopped.summary[name] for name in measured} == {
+        name: stopped.history[best][name] for name in measured
+    }  # of the best epoch, also what was measured while it was trained on
     digits = distbp.load("digits")
     assert stopped.network.evaluate(digits.test.x, digits.test.y).cost == pytest.approx(stopped.summary["test_cost"])
 

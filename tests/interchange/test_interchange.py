@@ -206,3 +206,40 @@ def test_without_the_extra_it_is_said(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     assert run(["export", str(trained[0]), "--onnx", str(tmp_path / "a.onnx")], 0.0) == 1
     assert "pip install 'distbp[onnx]'" in capsys.readouterr().err
+
+
+def test_the_command_writes_all_forms_or_none(tmp_path, capsys):
+    network = distbp.Network((6, 4, 2), seed=1, connections=[[[1, 0] * 3] * 4, None])
+    network.save(tmp_path / "model")
+    (tmp_path / "b").write_text("before")
+    asked = ["export", str(tmp_path / "model"), "--onnx", str(tmp_path / "a"), "--torch", str(tmp_path / "b")]
+    assert run(asked, 0.0) == 1
+    error = capsys.readouterr().err
+    assert "--torch: the network leaves connections out" in error and "; nothing was written" in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "model"]
+    assert (tmp_path / "b").read_text() == "before"
+
+
+def test_where_one_file_cannot_be_written_none_is(trained, tmp_path, capsys):
+    nowhere = tmp_path / "no folder" / "b"
+    asked = ["export", str(trained[0]), "--safetensors", str(tmp_path / "a"), "--torch", str(nowhere)]
+    assert run(asked, 0.0) == 1
+    assert f"{nowhere} cannot be written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_forms_need_two_files(trained, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    asked = ["export", str(trained[0]), "--safetensors", str(tmp_path / "a"), "--torch", str(tmp_path / "link")]
+    assert run(asked, 0.0) == 2
+    assert "the same file" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("form", [distbp.to_safetensors, distbp.to_torch])
+def test_what_other_tools_would_train_again_is_not_written(form, tmp_path):
+    network = distbp.Network((6, 4, 2), seed=1, connections=[[[1, 0] * 3] * 4, None])
+    with pytest.raises(UsageError, match="leaves connections out"):
+        form(network, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
