@@ -157,7 +157,8 @@ _SETTINGS = (
     click.option("--output", metavar="NAME", help=f"Of the output layer: {_named('output')}.  [default: by cost]"),
     click.option("--cost", metavar="NAME", help=f"{_named('cost')}.  [default: by task]"),
     click.option("--label-smoothing", type=_SHARE, default=0.0, show_default=True,
-                 help="Share of a class's target that is spread over all classes; for the cross-entropies."),
+                 help="Share s of the target that is smoothed: cross-entropy aims at (1-s)y + s/K for K classes, "
+                 "binary-cross-entropy at (1-s)y + s/2 for each node or label."),
     click.option("--class-weights", type=ClassWeights(), metavar="WEIGHTS",
                  help="What each class's rows count: balanced, or a list such as yes=2,no=1.  [default: 1 each]"),
     click.option("--initial", metavar="NAME", help=f"Initial weights: {_named('initial')}.  "

@@ -44,8 +44,9 @@ class Cost(Protocol):
     ) -> RowCosts:
         """Write delta^L into ``delta``, one row per example, from z^L; return the rows' costs.
 
-        ``a`` and ``scratch`` may be overwritten; z and y are not changed. The share ``smoothing`` of a class's target
-        is spread evenly over all classes (Szegedy et al. 2016, section 7).
+        ``a`` and ``scratch`` may be overwritten; z and y are not changed. With the share s = ``smoothing`` the target
+        is not y but: of cross-entropy (1 - s) y + s/K over its K classes (Szegedy et al. 2016, section 7), of binary
+        cross-entropy (1 - s) y + s/2 at each node, which is the same thing for its two answers; other costs take y.
         """
 
 
