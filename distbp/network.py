@@ -131,7 +131,7 @@ class Network:
         return network
 
     def outputs(self, x: Any) -> Array:
-        """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
+        """Return a^L of each row, as it is; shape (rows, m_L)."""
         return self.answers(x).outputs
 
     def answers(self, x: Any) -> Answers:
@@ -145,12 +145,12 @@ class Network:
                 part = slice(start, start + len(work.a[-1]))
                 outputs[part] = work.a[-1]
                 if self.classes:
-                    chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1])
+                    chosen[part] = chosen_classes(work.z[-1], work.a[-1])
                 start = part.stop
-        return Answers(outputs, chosen)
+        return Answers(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
 
     def probabilities(self, x: Any) -> Array:
-        """Return each class's probability, shape (rows, classes), in the order of ``classes``."""
+        """Return each class's probability, shape (rows, classes), in their order (see :class:`Answers`)."""
         return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:

@@ -158,7 +158,8 @@ _SETTINGS = (
     click.option("--cost", metavar="NAME", help=f"{_named('cost')}. mse (without 1/2), mae and huber (delta "
                  "1) are sums over the outputs, standardised ones on tables.  [default: by task]"),
     click.option("--label-smoothing", type=_SHARE, default=0.0, show_default=True,
-                 help="Share of a class's target that is spread over all classes; for the cross-entropies."),
+                 help="Share s of the target that is smoothed: cross-entropy aims at (1-s)y + s/K for K classes, "
+                 "binary-cross-entropy at (1-s)y + s/2 for each node or label."),
     click.option("--class-weights", type=ClassWeights(), metavar="WEIGHTS",
                  help="Weight of each class's rows, times --weights: a list such as yes=2,no=1, or balanced, which is "
                       "rows / (classes * rows of the class).  [default: 1 each]"),

@@ -65,12 +65,20 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
         graph.output(a, "values", dtype, nodes)
         return
     if nodes == 1:
-        half = network.structure.sigmas[-1].half
-        is_second = graph("Greater", logits, graph.constant(half))
+        is_second = graph("Greater", a, graph.constant(0.5))
         chosen = graph("Reshape", graph.cast(is_second, np.int64), graph.constant([-1], np.int64))
-        probabilities = graph("Concat", graph("Sub", graph.constant(1.0), a), a, axis=1)
-    else:
+        second = graph("Max", graph("Min", a, graph.constant(1.0)), graph.constant(0.0))
+        probabilities = graph("Concat", graph("Sub", graph.constant(1.0), second), second, axis=1)
+    elif network.structure.activations[-1] == "softmax":
         chosen, probabilities = graph("ArgMax", logits, axis=1, keepdims=0), a
+    else:  # as distbp.nn.costs.chosen_classes and distbp.nn.scores.Answers have it
+        columns = graph.constant([1], np.int64)
+        is_largest = graph("Equal", a, graph("ReduceMax", a, columns, keepdims=1))
+        ranked = graph("Where", is_largest, logits, graph.constant(-np.inf))
+        chosen, positive = graph("ArgMax", ranked, axis=1, keepdims=0), graph("Max", a, graph.constant(0.0))
+        total = graph("ReduceSum", positive, columns, keepdims=1)
+        shares = graph("Div", positive, total)  # not taken where the sum is 0
+        probabilities = graph("Where", _is_positive(graph, total), shares, graph.constant(1 / nodes))
     names: Array = np.asarray(network.classes)
     kind: Any = np.int64 if names.dtype.kind in "biu" else object
     labels = graph.constant(names if kind is np.int64 else names.astype(str).astype(object), kind)

@@ -66,6 +66,18 @@ def test_onnx_tells_two_classes_of_one_node(output, tmp_path):
     assert found["probabilities"] == pytest.approx(network.probabilities(x), abs=1e-6)
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity", "gelu", "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnx_makes_probabilities_of_any_outputs_as_predict_does(output, dtype, tmp_path):
+    network = distbp.Network((3, 3), (), output, "mse", dtype=dtype, classes=("a", "b", "c"))
+    network.weights[:] = [*np.eye(3).ravel(), 0, 0, 0]
+    x = np.array([[-3, -0.75, -1], [0.5, 0.25, 0.5], [-1, -2, -3], [-4, 2, 3], [0, 0, 0]], dtype)
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    found = by_runtime(tmp_path / "a.onnx", x=x)
+    assert found["probabilities"] == pytest.approx(network.probabilities(x), abs=1e-6)
+    assert found["label"].tolist() == network.predict(x).tolist()
+
+
 def test_onnx_gives_values(tmp_path):
     network = distbp.Network((3, 4, 2), "relu", output="identity", cost="mse", seed=1)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
