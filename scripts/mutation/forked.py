@@ -17,13 +17,9 @@ from typing import Any
 
 TIMED_OUT = -1
 _LOADED = (
-    "numpy",
-    "hypothesis.strategies",
-    "hypothesis.extra.numpy",
-    "safetensors.numpy",
-    "threadpoolctl",
-    "xdist.plugin",
-)
+    "click", "hypothesis.extra.numpy", "hypothesis.strategies", "numpy", "onnx", "pandas", "pyarrow.parquet",
+    "rich.console", "rich.table", "safetensors.numpy", "sklearn.linear_model", "threadpoolctl", "xdist.plugin",
+)  # fmt: skip
 _LOOK_SECONDS = 0.01
 
 

@@ -9,6 +9,8 @@ from forked import TIMED_OUT
 from recorded import Recorded
 
 _MOST_SECONDS = 240.0  # of tests for one fault, by their recorded times: 700 tests may run one line
+_FIRST_FILES, _FIRST_TESTS = 3, 40
+"""What is tried first by itself, since most faults are caught there: to collect all files takes longer."""
 _PASSED, _NOTHING_RAN = 0, 5
 _OPTIONS = ("-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 
@@ -33,10 +35,14 @@ def tried(copy: Copy, recorded: Recorded, file: str, text: str, lines: tuple[int
         if chosen and total > _MOST_SECONDS:
             break
         chosen.append(test)
-    each = 30 + 10 * recorded.seconds[chosen[-1]]
-    files = dict.fromkeys(test.split("::")[0] for test in chosen)
+    files = list(dict.fromkeys(_file(test) for test in chosen))[:_FIRST_FILES]
+    first = [test for test in chosen if _file(test) in files][:_FIRST_TESTS]
+    rest = [test for test in chosen if test not in set(first)]
+    code, said = _PASSED, ""
     with copy.changed(file, text):
-        code, said = copy.pytest((*PYTEST, *_OPTIONS, f"--timeout={each:.0f}", *files), chosen, 60 + 5 * total)
+        for part in (first, rest):
+            if part and code == _PASSED:
+                code, said = _run(copy, recorded, part)
     if code == _NOTHING_RAN:
         raise SystemExit(f"{file}: its tests have gone: remove the recording\n{said[-2000:]}")
     asked = f"{len(chosen)} of {len(tests)} tests" if len(chosen) < len(tests) else f"{len(tests)} tests"
@@ -46,3 +52,15 @@ def tried(copy: Copy, recorded: Recorded, file: str, text: str, lines: tuple[int
         return Outcome(True, "timeout")
     failed = [line.split(" - ")[0].removeprefix("FAILED ") for line in said.splitlines() if line.startswith("FAILED ")]
     return Outcome(True, failed[0] if failed else "cannot be imported")
+
+
+def _run(copy: Copy, recorded: Recorded, tests: list[str]) -> tuple[int, str]:
+    """Run tests until one fails; return pytest's exit code and what it said."""
+    seconds = [recorded.seconds[test] for test in tests]
+    files = dict.fromkeys(map(_file, tests))
+    arguments = (*PYTEST, *_OPTIONS, f"--timeout={30 + 10 * max(seconds):.0f}", *files)
+    return copy.pytest(arguments, tests, 60 + 5 * sum(seconds))
+
+
+def _file(test: str) -> str:
+    return test.split("::")[0]
