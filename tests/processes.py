@@ -82,7 +82,7 @@ def nothing_left(seconds: float = 0.0) -> Iterator[dict[str, str]]:
 def start(
     arguments: Sequence[str], environment: dict[str, str] | None, folder: Path, stdin: int | None = None
 ) -> "subprocess.Popen[str]":
-    """Start the command with its output in pipes."""
+    """Start the command with its output in pipes; it lives no longer than the test."""
     return _start([sys.executable, "-m", "distbp", *arguments], environment, folder, stdin)
 
 
@@ -90,7 +90,7 @@ def start_program(
     name: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None,
     stdin: int | None = None,
 ) -> "subprocess.Popen[str]":  # fmt: skip
-    """Start one of the programs in tests/programs with its output in pipes."""
+    """Start one of the programs in tests/programs with its output in pipes; it lives no longer than the test."""
     return _start(program(name, *arguments), environment, folder, stdin)
 
 

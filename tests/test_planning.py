@@ -204,6 +204,7 @@ def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits, monkeypatc
     monkeypatch.setattr("distbp.calibration.measure_machine", measured)
     plan = plan_hosts(Config(batch_size=256, shards=64), digits, [1, 64, 128], GBIT)
     assert (plan.shards, plan.alone_shards, plan.useful_hosts, plan.rows) == (64, 4, 64, 256)
-    assert plan.alone_seconds < plan.steps[0].seconds  # 64 shards of 4 rows are more work than 4 of 64
+    assert plan.alone_seconds == pytest.approx(4 * 164e-6 + 3 * 2e-6 + 20e-6)
+    assert plan.steps[0].seconds == pytest.approx(64 * 104e-6 + 63 * 2e-6 + 20e-6)
     everything = plan_hosts(CASES["mnist"].config(0, batch_size=10**6, shards=10**6), digits, [2], GBIT)
     assert (everything.rows, everything.shards) == (len(digits.train),) * 2

@@ -178,6 +178,13 @@ class Host:
             if condition(news):
                 return news
 
+    def serve_with(self, *faults):
+        """Let the server run here, with a worker process for each of these faults, and wait until all are there."""
+        self.serve_in_thread()
+        for number, each in enumerate(faults):
+            self.work(number, each)
+        self.wait_for(len(faults))
+
     def wait_for(self, workers):
         """Wait until so many workers have joined."""
         for _ in range(workers):

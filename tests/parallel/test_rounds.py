@@ -46,10 +46,7 @@ def test_rounds_give_the_bits_of_one_process(host, workers, shards):
 @pytest.mark.parametrize("at", [(0, 0), (2, 1), (7, 0)], ids=str)
 def test_a_killed_worker_changes_nothing(host, at):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {at: signal.SIGKILL})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({at: signal.SIGKILL}, {})
     assert here.run(STEPS) == {"done": STEPS}
     here.check(STEPS)
     assert [news for news in here.news if "left" in news] == [{"left": 0, "why": f"died in step {at[0]}"}]
@@ -57,9 +54,7 @@ def test_a_killed_worker_changes_nothing(host, at):
 
 def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(host):
     here = host(1, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 2): signal.SIGKILL})
-    here.wait_for(1)
+    here.serve_with({(2, 2): signal.SIGKILL})
     here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
     here.work(0)
@@ -95,10 +90,7 @@ def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host, monkeypatch
     settle, settled = Contests.settle, []
     monkeypatch.setattr(Contests, "settle", lambda *given: settled.append(given[1].task) or settle(*given))
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "late"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late"}, {})
     here.run(3)
     here.release(2)
     wait_until(lambda: settled)
@@ -148,10 +140,7 @@ def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_wa
 def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
     """The weights that it began with are written over while it computes."""
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(6, 0): "late"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(6, 0): "late"}, {})
     steps = 4001
     here.run(steps)
     here.release(6)
@@ -164,10 +153,7 @@ def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
 
 def test_a_late_answer_from_before_a_restart_counts_for_nothing(host):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "late"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late"}, {})
     here.run(3)
     list(here.exchange.read_records())
     here.exchange.go_to(0)
@@ -199,10 +185,7 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
 
 def test_two_answers_that_differ_stop_the_run_and_name_both(host):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "late and wrong"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late and wrong"}, {})
     here.run(3)
     here.release(2)
     assert here.next_news() is None
