@@ -76,7 +76,9 @@ def found_steps(source, settings, network=None) -> tuple[Any, Any, list[Step]]:
     with Trainer(source, network=network, **settings, **COMPUTING) as trainer:
         initial, found = trainer.network.weights.copy(), []
         for record in trainer:
-            found.append(Step(record.cost, record.right, trainer.network.weights.tolist()))
+            seen = record.diagnosis
+            norms = None if seen is None else [seen.gradient_norms, seen.update_norms, seen.weight_norms]
+            found.append(Step(record.cost, record.right, trainer.network.weights.tolist(), norms))
         return trainer.structure, initial, found
 
 
@@ -89,8 +91,11 @@ def differ_by(found, expected) -> float:
 def check_equal(found: list[Step], expected: list[Step], counts_right=True, cost_within=TOLERANCE) -> None:
     """Compare all steps."""
     assert len(found) == len(expected)
+    assert found[-1].norms is not None, "the last step of an epoch tells the layers' norms"
     for number, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
         assert differ_by(mine.weights, theirs.weights) < TOLERANCE, f"the weights differ after step {number}"
         assert abs(mine.cost - theirs.cost) <= cost_within * max(1.0, abs(theirs.cost)), f"the cost of step {number}"
         if counts_right:
             assert mine.right == theirs.right, f"the right answers of step {number}"
+        if mine.norms is not None:
+            assert differ_by(mine.norms, theirs.norms) < TOLERANCE, f"the norms of step {number}"

@@ -20,6 +20,9 @@ class Step(NamedTuple):
     """Examples whose class has the largest output."""
     weights: list[float]
     """The flat parameter vector after the update."""
+    norms: Any = None
+    """Each layer's lengths, w and b together: of the gradient (with penalties and clip-value, without clip-norm), of
+    the change, and of the parameters before it. None where they are not known."""
 
 
 class Problem(NamedTuple):
@@ -64,14 +67,16 @@ def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None):
         layers = as_layers(weights, problem.sizes)
         gradient = _changed(as_layers(gradient, problem.sizes), layers, problem, settings)
         size = rate(settings, step, steps) * plateau.factor
-        for parameter, g in zip(parameters, gradient, strict=True):
+        for parameter, g in zip(parameters, _shortened(gradient, settings.get("clip_norm")), strict=True):
             parameter.follow(g, size)
         _hold(parameters, problem.sizes, settings.get("max_norm"))
+        change = [parameter.value - before for parameter, before in zip(parameters, weights, strict=True)]
+        norms = [_lengths(flat, problem.sizes) for flat in (gradient, change, weights)]
         of_epoch.append((cost, counted))
         if settings.get("schedule") == "plateau" and (step + 1) % steps_per_epoch == 0:
             plateau.epoch(sum(c * n for c, n in of_epoch) / sum(n for _, n in of_epoch))
             of_epoch = []
-        yield Step(cost, right, [parameter.value for parameter in parameters])
+        yield Step(cost, right, [parameter.value for parameter in parameters], norms)
 
 
 def _mini_batch(problem, settings, flat, rows, stays):
@@ -98,7 +103,7 @@ def _mini_batch(problem, settings, flat, rows, stays):
 
 
 def _changed(gradient, layers, problem, settings):
-    """The flat gradient with penalties, without what is not connected, and clipped."""
+    """The flat gradient with penalties, without what is not connected, each number clipped."""
     l1, l2 = settings.get("l1", 0.0), settings.get("l2", 0.0)
     for l, ((gw, _), (w, _)) in enumerate(zip(gradient, layers, strict=True)):
         there = problem.connections[l] if problem.connections else None
@@ -110,10 +115,17 @@ def _changed(gradient, layers, problem, settings):
     flat = as_flat(gradient)
     if (most := settings.get("clip_value")) is not None:
         flat = [max(-most, min(most, g)) for g in flat]
-    length = sqrt(sum(g**2 for g in flat))
-    if (most := settings.get("clip_norm")) is not None and length > most:
-        flat = [g * most / length for g in flat]
     return flat
+
+
+def _shortened(flat, most):
+    """The flat gradient, no longer than ``most``."""
+    length = sqrt(sum(g**2 for g in flat))
+    return flat if most is None or length <= most else [g * most / length for g in flat]
+
+
+def _lengths(flat, sizes):
+    return [sqrt(sum(number**2 for number in as_flat([layer]))) for layer in as_layers(flat, sizes)]
 
 
 def _hold(parameters, sizes, most):

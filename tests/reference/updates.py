@@ -91,7 +91,7 @@ class Plateau:
 
     def epoch(self, cost):
         """Take in an epoch's cost."""
-        if self._best is None or cost < self._best * (1 - 1e-4):
+        if self._best is None or cost < self._best - 1e-4 * abs(self._best):
             self._best, self._bad = cost, 0
         else:
             self._bad += 1
