@@ -281,8 +281,7 @@ class Config:
             described[name] = None if described[name] is None else name_of(described[name])
         one = not isinstance(self.activation, tuple)
         described["activation"] = name_of(self.activation) if one else [name_of(part) for part in self.activation]
-        described["hidden"] = list(self.hidden)
-        described["drop"] = list(self.drop)
+        described |= {"hidden": list(self.hidden), "drop": list(self.drop)}
         if isinstance(self.class_weights, Mapping):
             described["class_weights"] = {str(name): weight for name, weight in self.class_weights.items()}
         return described
