@@ -145,7 +145,7 @@ class Network:
                 part = slice(start, start + len(work.a[-1]))
                 outputs[part] = work.a[-1]
                 if self.classes:
-                    chosen[part] = chosen_classes(work.z[-1], work.a[-1])
+                    chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1], work.a[-1])
                 start = part.stop
         return Answers(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
 

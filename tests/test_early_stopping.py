@@ -96,6 +96,20 @@ def test_the_validation_cost_is_the_mean_over_what_the_held_out_rows_count():
     assert last["test_cost"] == pytest.approx(result.network.evaluate(x_test, y_test).cost)  # each counts once
 
 
+def test_a_tables_held_out_rows_count_their_weights_too(tmp_path):
+    x, y, weights = two_classes()
+    table = tmp_path / "table.csv"
+    np.savetxt(table, np.column_stack([x, weights, y]), delimiter=",", header="a,b,c,w,y", comments="", fmt="%.6g")
+    settings = {"target": "y", "weights": "w", "validation_fraction": 0.2, "dtype": "float64"}
+    result = distbp.train(table, task="classification", workers=0, epochs=2, schedule="plateau", **settings)
+    held = distbp.load(table, task="classification", **settings).validation
+    probabilities = result.network.probabilities(held.x)
+    costs = [-math.log(row[label]) for row, label in zip(probabilities.tolist(), held.y, strict=True)]
+    mean = sum(float(w) * c for w, c in zip(held.weights, costs, strict=True)) / float(held.weights.sum())
+    assert set(held.weights.tolist()) == {0.0, 0.5, 4.0}
+    assert result.history[-1]["validation_cost"] == pytest.approx(mean, rel=1e-9)
+
+
 def held_out_rows(x, y, weights, fraction):
     """Return the numbers and weights of the validation rows; or x and y of the test part."""
     test = held_out(y, 0.2, 0, True)

@@ -69,8 +69,7 @@ class Config:
     """Cost C of an example, a name or an object (by task: cross-entropy or mse). mse, mae and huber are sums over the
     output nodes, without 1/2; a table's values are standardised there."""
     label_smoothing: float = 0.0
-    """Share s of the target that is smoothed: by cross-entropy spread over all K classes, (1 - s) y + s/K; by binary
-    cross-entropy at each node by itself, (1 - s) y + s/2, whose sum over nodes is not 1. Not in validation and test."""
+    """Share s of the target y that is smoothed: to (1-s)y + s/K by cross-entropy, (1-s)y + s/2 by the binary one."""
     class_weights: Any = None
     """What each class's examples count, times their own weights: a mapping, or ``balanced``, n / (K n_k) for the n_k of
     n rows that are of this one of K classes, without their own weights (1 each)."""
@@ -266,13 +265,10 @@ class Config:
             raise UsageError(f"cost {cost} is for classes, the task is regression: use --cost mse")
         if task == "classification" and cost == "poisson":
             raise UsageError("cost poisson is for counts, the task is classification: use --cost cross-entropy")
-        if task == "regression" and self.class_weights is not None:
-            raise UsageError("class_weights are for classes, the task is regression: leave it out")
-        if task == "regression" and self.label_smoothing and cost != "binary-cross-entropy":
-            raise UsageError(
-                "label_smoothing is for classes or several labels per row (--cost binary-cross-entropy), the task is "
-                "regression: leave it out"
-            )
+        smooths = self.label_smoothing and cost != "binary-cross-entropy"  # which takes several labels per row, too
+        if task == "regression" and (smooths or self.class_weights is not None):
+            what = "label_smoothing is" if smooths else "class_weights are"
+            raise UsageError(f"{what} for classes, the task is regression: leave it out")
         fused = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}
         by_task = "identity" if task == "regression" else "sigmoid"
         output = self.output or (fused.get(cost, by_task) if isinstance(cost, str) else by_task)
@@ -285,8 +281,7 @@ class Config:
             described[name] = None if described[name] is None else name_of(described[name])
         one = not isinstance(self.activation, tuple)
         described["activation"] = name_of(self.activation) if one else [name_of(part) for part in self.activation]
-        described["hidden"] = list(self.hidden)
-        described["drop"] = list(self.drop)
+        described |= {"hidden": list(self.hidden), "drop": list(self.drop)}
         if isinstance(self.class_weights, Mapping):
             described["class_weights"] = {str(name): weight for name, weight in self.class_weights.items()}
         return described

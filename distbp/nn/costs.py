@@ -60,7 +60,7 @@ class MeanSquaredError:
     ) -> RowCosts:
         """Write 2 (a - y) sigma'(z), the lecture's base case."""
         activation.apply(z, out=a)
-        right = count_right(z, a, y)
+        right = count_right(activation, z, a, y)
         np.copyto(delta, a)
         _subtract_target(delta, y)
         costs = np.einsum("rk,rk->r", delta, delta, dtype=np.float64)
@@ -117,7 +117,7 @@ class BinaryCrossEntropy:
     ) -> RowCosts:
         """Write a - y. A single node gives the second of two classes when a > 1/2."""
         activation.apply(z, out=delta)
-        right = count_right(z, delta, y)
+        right = count_right(activation, z, delta, y)
         _subtract_target(delta, y, 1.0 - smoothing)
         aimed = (1.0 - smoothing) * _dot_target(z, y)
         if smoothing:
@@ -191,7 +191,7 @@ class OfOutputs:
     ) -> RowCosts:
         """Write dC/da sigma'(z)."""
         activation.apply(z, out=a)
-        right = count_right(z, a, y)
+        right = count_right(activation, z, a, y)
         target = y
         if y.ndim == 1:
             target = np.zeros_like(a)
@@ -202,7 +202,7 @@ class OfOutputs:
         return RowCosts(costs, right)
 
 
-def chosen_classes(z: Array, a: Array) -> Array:
+def chosen_classes(activation: Activation, z: Array, a: Array) -> Array:
     """Return the class number that the network gives each row: the node with the largest a^L.
 
     Of nodes with the same a, as where relu gives 0 or sigmoid 1, it is the one with the largest z^L, then the first. A
@@ -211,16 +211,14 @@ def chosen_classes(z: Array, a: Array) -> Array:
     if z.shape[1] == 1:
         second: Array = (a[:, 0] > 0.5).astype(np.intp)
         return second
-    chosen: Array = z.argmax(axis=1)
-    largest = a.max(axis=1)
-    if not np.array_equal(a.reshape(-1).take(_places(*a.shape) + chosen), largest):  # sigma does not rise everywhere
-        chosen = np.where(a == largest[:, np.newaxis], z, -np.inf).argmax(axis=1)
+    ranked = z if activation.rises else np.where(a == a.max(axis=1, keepdims=True), z, -np.inf)
+    chosen: Array = ranked.argmax(axis=1)
     return chosen
 
 
-def count_right(z: Array, a: Array, y: Array) -> int:
+def count_right(activation: Activation, z: Array, a: Array, y: Array) -> int:
     """Count the rows whose class the network gives; 0 where the targets are values."""
-    return int(np.count_nonzero(chosen_classes(z, a) == y)) if y.ndim == 1 else 0
+    return int(np.count_nonzero(chosen_classes(activation, z, a) == y)) if y.ndim == 1 else 0
 
 
 def _subtract_target(values: Array, y: Array, times: float = 1.0) -> None:

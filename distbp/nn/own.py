@@ -53,6 +53,7 @@ class Elementwise:
     """An :class:`OwnActivation` in the form of :class:`distbp.nn.activations.Activation`."""
 
     needs_z = True
+    rises = False
 
     def __init__(self, part: OwnActivation) -> None:
         self._part = part

@@ -134,6 +134,22 @@ def test_the_class_is_the_largest_output_and_has_the_largest_probability(output,
     assert expected == [0 if falls else 1, 0, 2, 2 if falls else 0, 0, 1, 1 if falls else 2]
 
 
+class Falling:
+    """An activation of the user's own."""
+
+    def value(self, z):
+        return 1 - z
+
+    def derivative(self, z):
+        return -np.ones_like(z)
+
+
+def test_the_class_of_an_activation_of_ones_own_is_the_largest_output_too():
+    answers = through(Falling(), 3).answers(np.array([[0.2, 0.5, 0.8], [0.75, 0.25, 2.0]]))
+    assert answers.chosen.tolist() == [0, 1]
+    assert answers.probabilities == pytest.approx(np.array([[0.8, 0.5, 0.2], [0.25, 0.75, 0]]) / [[1.5], [1]])
+
+
 @pytest.mark.parametrize("output", ["sigmoid", "gelu"])
 @pytest.mark.parametrize("cost", COSTS)
 def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):

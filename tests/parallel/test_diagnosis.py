@@ -166,10 +166,13 @@ def test_noise_is_that_of_the_costs_gradient_by_its_definition(name, structure, 
     ]
 
 
-def test_two_hosts_say_the_same_of_the_noise():
-    settings, rows = settings_of(shards=4, l2=0.3, clip_value=0.05), rows_of(unequal())
-    states, alone = in_one_process(SPARSE, settings, rows)
-    hosts = Cluster((1, 1), settings, structure=SPARSE, rows=rows)
+@pytest.mark.parametrize("weights", [None, unequal()], ids=["each row counts once", "unequal weights"])
+@pytest.mark.parametrize("structure", [DENSE, SPARSE], ids=["dense", "connections left out"])
+@pytest.mark.parametrize("name", ["plain", "l1", "l2", "clip-value", "all of them"])
+def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
+    settings, rows = settings_of(**{"shards": 4, "dtype": "float64", **SETTINGS[name]}), rows_of(weights)
+    states, alone = in_one_process(structure, settings, rows)
+    hosts = Cluster((1, 1), settings, structure=structure, rows=rows)
     try:
         hosts.meet(view_of(hosts.hosts, (1, 1), settings))
         hosts.run(0, STEPS)
@@ -178,7 +181,7 @@ def test_two_hosts_say_the_same_of_the_noise():
         hosts.close()
     assert found == alone
     assert [(each.spread, each.signal) for each in found] == [
-        pytest.approx(pair, rel=1e-4) for pair in expected(SPARSE, settings, rows, states)
+        pytest.approx(pair, rel=1e-9) for pair in expected(structure, settings, rows, states)
     ]
 
 
