@@ -21,7 +21,7 @@ from distbp.errors import DataError, RunError, UsageError
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
 from distbp.nn.initial import initial_weights
-from distbp.nn.scores import Answers
+from distbp.nn.scores import Answers, explained
 from distbp.nn.scores import Evaluation as Evaluation
 from distbp.nn.structure import Structure
 from distbp.nn.trace import Trace
@@ -280,10 +280,6 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     mean_cost = cost / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
     if network.classes:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
-    spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
-    # values that do not vary at all cannot be explained: R2 is 1 where they are met, else 0
-    varies = rows.y.max(axis=0) > rows.y.min(axis=0)
-    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
-    return Evaluation(len(rows), mean_cost, None, rmse, float(explained.mean()))
+    return Evaluation(len(rows), mean_cost, None, rmse, explained(rows.y, squares))

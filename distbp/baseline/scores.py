@@ -12,6 +12,7 @@ from distbp.baseline.logistic import logistic
 from distbp.baseline.sample import blocks_of, sample_of
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.formats.table import Note, unheard
+from distbp.nn.scores import explained
 
 _MOST_INPUTS = 4096
 """With more inputs, or classes, there is no linear model: fitting it would take longer than it is worth."""
@@ -107,6 +108,4 @@ def _errors(rows: Rows, unit: float, blocks: Iterator[tuple[Array, Array]]) -> d
     squares = np.zeros(rows.y.shape[1])
     for said, y in blocks:
         squares += np.square(said - y.astype(np.float64)).sum(axis=0)
-    spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
-    explained = np.where(spread > 0, 1 - squares / np.where(spread > 0, spread, 1), squares == 0)
-    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": float(explained.mean())}
+    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": explained(rows.y, squares)}

@@ -38,6 +38,9 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bool | None, as_json: bool) -> None:
     """Measure the network of RUN on DATA: its test part, or all rows where there is none.
 
+    Each row counts once. The cost is training's, without penalties, smoothing and dropout, on tables of standardised
+    values. Of several values per row rmse and mae are over all cells, r2 is the mean.
+
     Prints a name and a number per line: rows, cost, accuracy, log_loss, roc_auc; or rows, cost, rmse, mae, r2 for
     values. For classes, a table follows: the confusion matrix (true classes down, predicted ones across), and
     precision and recall. log_loss and roc_auc are those of the probabilities that predict gives.

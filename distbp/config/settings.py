@@ -8,6 +8,7 @@ from typing import Any
 
 from distbp.config import checks
 from distbp.config.choices import check_choice, name_of
+from distbp.config.shards import default_shards
 from distbp.errors import UsageError, brief, unknown_name
 
 _OPEN = {
@@ -26,22 +27,6 @@ _DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "ad
 _DECAYING = ("adamw", "lion")
 _LIKE_RELU = {"relu", "leaky-relu", "elu", "gelu", "softplus", "swish"}
 _FOR_CLASSES = ("cross-entropy", "binary-cross-entropy")
-_ROWS_PER_SHARD = 64
-_MOST_SHARDS = 4
-
-
-def default_shards(batch_size: int) -> int:
-    """Return the largest power of two up to 4 that leaves 64 rows per shard.
-
-    It looks at the mini-batch alone: shards are part of the mathematics, so they must not depend on who computes.
-
-    >>> [default_shards(rows) for rows in (1, 64, 127, 128, 256, 100_000)]
-    [1, 1, 1, 2, 4, 4]
-    """
-    shards = 1
-    while shards < _MOST_SHARDS and batch_size >= 2 * shards * _ROWS_PER_SHARD:
-        shards *= 2
-    return shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +52,12 @@ class Config:
     """Activation of the output layer (by cost: softmax, sigmoid, softplus; else by task: identity, sigmoid)."""
     cost: Any = None
     """Cost C of an example, a name or an object (by task: cross-entropy or mse). mse, mae and huber are sums over the
-    output nodes, without 1/2; a table's values are standardised there."""
+    output nodes, of a table's values standardised."""
     label_smoothing: float = 0.0
     """Share s of the target y that is smoothed: to (1-s)y + s/K by cross-entropy, (1-s)y + s/2 by the binary one."""
     class_weights: Any = None
-    """What each class's examples count, times their own weights: a mapping, or ``balanced``, n / (K n_k) for the n_k of
-    n rows that are of this one of K classes, without their own weights (1 each)."""
+    """What each class's examples count, times their own weights: a mapping, or ``balanced``, which is rows / (classes *
+    rows of the class) (1 each)."""
     initial: str | None = None
     """Scheme of the initial weights (he where one of ``activation`` is like relu, else glorot)."""
     dtype: str = "float32"

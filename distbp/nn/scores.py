@@ -130,8 +130,15 @@ def value_scores(y: Array, predicted: Array) -> ValueScores:
     0.5
     """
     errors = predicted - y
-    squares = np.square(errors).sum(axis=0)
-    spread = np.square(y - y.mean(axis=0)).sum(axis=0)
-    varies = spread > 0
-    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
-    return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), float(explained.mean()))
+    r2 = explained(y, np.square(errors).sum(axis=0))
+    return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), r2)
+
+
+def explained(y: Array, squares: Array) -> float:
+    """Return R2, the mean over the values of a row of 1 - squares / sum (y - mean)^2, from the errors' sums of squares.
+
+    Values that do not vary at all cannot be explained: for them it is 1 where they are met exactly, else 0.
+    """
+    varies = y.max(axis=0) > y.min(axis=0)  # the sum about a rounded mean need not be 0
+    spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)
+    return float(np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0).mean())
