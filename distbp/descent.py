@@ -26,7 +26,7 @@ from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.optim.schedules import Plateau, WarmUp
 from distbp.parallel.pool import Pool
-from distbp.pools import slower_choice
+from distbp.pools import most_useful_workers, slower_choice
 from distbp.recording import Keeper
 from distbp.results import Result, named
 from distbp.runs.model import weights_sha256
@@ -59,7 +59,7 @@ class Descent:
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
-        self.baselines: Mapping[str, float] = {}
+        self.baselines: Mapping[str, Any] = {}
         """How a constant and a linear model do on the test rows."""
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
@@ -116,11 +116,17 @@ class Descent:
             raise
 
     def _keep_what_there_is(self, pool: Pool, error: DistbpError) -> None:
-        """Write a last checkpoint for a run that an error ends; the first error is the one that counts."""
+        """Write a last checkpoint for a run that an error ends; the first error is the one that counts.
+
+        Where workers were lost the state may be one from before the steps that are counted, and was kept then: the
+        two must not be kept together.
+        """
         with suppress(Exception):
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.diverged(self._diverged(error, pool))
-            self._checkpoint(pool, pool.state())
+            state = pool.state()
+            if pool.step >= self.callbacks.step:
+                self._checkpoint(pool, state)
 
     def _say_how_to_go_on(self, error: BaseException) -> None:
         """Note what of the run is on the disk, and how to go on from there."""
@@ -145,7 +151,7 @@ class Descent:
         rate = self.rule.rate(pool.step - 1) * self._factor()
         sums, self.sums = self.sums, Sums()
         if epoch == 0 and self.chosen and self.step_seconds:
-            self._tell_slower_choice(sums.rows / self.steps_per_epoch)
+            self._tell_slower_choice()
         state = pool.state()
         network = self._network(state[0])
         measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.mean_cost}
@@ -246,13 +252,14 @@ class Descent:
         for step, path in self.keeper.written() if self.keeper is not None else ():
             self.callbacks.tell("on_checkpoint", CheckpointRecord(step, path))
 
-    def _tell_slower_choice(self, rows: float) -> None:
+    def _tell_slower_choice(self) -> None:
         """Tell a person who chose the number of workers if another one would be clearly quicker."""
         step = statistics.median(self.step_seconds)
         here = self.step_here if self.config.workers else step
         if here is not None:
-            left = self.steps - self.steps_per_epoch
-            text = slower_choice(self.config, round(rows), here, step, left)
+            rows, left = min(self.config.batch_size, self.train_rows), self.steps - self.steps_per_epoch
+            useful = most_useful_workers(self.config, rows)
+            text = slower_choice(self.config, rows, useful, here, step, left)
             if text is not None:
                 self.note(text)
 

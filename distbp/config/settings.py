@@ -66,13 +66,16 @@ class Config:
     output: Any = None
     """Activation of the output layer (by cost: softmax, sigmoid, softplus; else by task: identity, sigmoid)."""
     cost: Any = None
-    """Cost C of an example, a name or an object (by task: cross-entropy or mse)."""
+    """Cost C of an example, a name or an object (by task: cross-entropy or mse). mse, mae and huber are sums over the
+    output nodes, without 1/2; a table's values are standardised there."""
     label_smoothing: float = 0.0
-    """Share of a class's target that is spread evenly over all classes; for the two cross-entropies."""
+    """Share s of the target that is smoothed: by cross-entropy spread over all K classes, (1 - s) y + s/K; by binary
+    cross-entropy at each node by itself, (1 - s) y + s/2, whose sum over nodes is not 1. Not in validation and test."""
     class_weights: Any = None
-    """What each class's examples count, as a mapping, or ``balanced`` for as much as the others (1 each)."""
+    """What each class's examples count, times their own weights: a mapping, or ``balanced``, n / (K n_k) for the n_k of
+    n rows that are of this one of K classes, without their own weights (1 each)."""
     initial: str | None = None
-    """Scheme of the initial weights (he where a hidden layer is like relu, else glorot)."""
+    """Scheme of the initial weights (he where one of ``activation`` is like relu, else glorot)."""
     dtype: str = "float32"
     """Arithmetic of the whole run."""
 
@@ -82,25 +85,25 @@ class Config:
     lr: float | None = None
     """Step size (sgd 0.1, adagrad 0.01, lion 0.0003, else 0.001)."""
     momentum: float | None = None
-    """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd)."""
+    """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd); the update contains the rate."""
     nesterov: bool = False
     """Look ahead along the momentum; sgd alone."""
     weight_decay: float | None = None
-    """Share, times lr, that every parameter loses in each step; adamw and lion alone (0.01)."""
+    """Share, times lr as scheduled, that all parameters, biases too, lose in each step; adamw and lion alone (0.01)."""
     schedule: Any = "constant"
     """What lr is multiplied by from step to step: a name, or an object (see distbp.optim.Schedule)."""
     warmup: int = 0
     """Steps over which lr comes up evenly, in front of the schedule."""
     l1: float = 0.0
-    """Times the sum of the weights' sizes is added to the total cost, without the biases."""
+    """Times the sum of the weights' sizes is added to the total cost whose gradient is taken, without the biases."""
     l2: float = 0.0
-    """Times half the weights' sum of squares is added to the total cost, without the biases."""
+    """Times half the weights' sum of squares is added to it, without the biases. No reported cost has either."""
     clip_value: float | None = None
-    """Largest size of each number of the gradient."""
+    """Largest size of each number of the gradient, penalties included; of the biases' too."""
     clip_norm: float | None = None
-    """Largest length of the whole gradient."""
+    """Largest length of the gradient of all layers together, after ``clip_value``."""
     max_norm: float | None = None
-    """Largest length of a node's incoming weights, after each step."""
+    """Largest length of a node's incoming weights, output nodes' too, without the bias, after each step."""
     batch_size: int = 128
     """Rows per mini-batch."""
     epochs: int = 20
@@ -185,8 +188,9 @@ class Config:
         if self.address is not None:
             checks.check_address(self.address)
         self._check_optimizer()
-        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), self.hidden_activations))
-        self._default("initial", "he" if like_relu or self.activation == "relu" else "glorot")
+        named = self.activation if isinstance(self.activation, tuple) else (self.activation,)
+        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), named))
+        self._default("initial", "he" if like_relu else "glorot")
         self._default("lr", _DEFAULT_LR.get(self.optimizer) if isinstance(self.optimizer, str) else None)
         if self.lr is None:
             raise UsageError(f"the optimizer {name_of(self.optimizer)} is your own: give its lr too")
@@ -262,9 +266,13 @@ class Config:
             raise UsageError(f"cost {cost} is for classes, the task is regression: use --cost mse")
         if task == "classification" and cost == "poisson":
             raise UsageError("cost poisson is for counts, the task is classification: use --cost cross-entropy")
-        if task == "regression" and (self.label_smoothing or self.class_weights is not None):
-            what = "label_smoothing is" if self.label_smoothing else "class_weights are"
-            raise UsageError(f"{what} for classes, the task is regression: leave it out")
+        if task == "regression" and self.class_weights is not None:
+            raise UsageError("class_weights are for classes, the task is regression: leave it out")
+        if task == "regression" and self.label_smoothing and cost != "binary-cross-entropy":
+            raise UsageError(
+                "label_smoothing is for classes or several labels per row (--cost binary-cross-entropy), the task is "
+                "regression: leave it out"
+            )
         fused = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}
         by_task = "identity" if task == "regression" else "sigmoid"
         output = self.output or (fused.get(cost, by_task) if isinstance(cost, str) else by_task)
