@@ -1,6 +1,6 @@
 """One-line faults made by rule: each changes one place of a source text, found in its syntax tree.
 
-Left out is what no test is to hold: annotations, decorators, docstrings and the wording of errors.
+Left out is what no test is to hold: annotations, decorators, docstrings, assertions and the wording of errors.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def _walk(
     node: ast.AST, function: str, statement: ast.stmt | None
 ) -> Iterator[tuple[str, ast.stmt, ast.expr | ast.stmt]]:
     """Yield every node that may be changed, with its function and its statement."""
-    if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom):
-        return  # wording, or a text whose places are not known
+    if _is_left_out(node):
+        return
     if isinstance(node, ast.stmt):
         statement = node
     if isinstance(node, ast.expr | ast.stmt) and statement is not None:
@@ -152,6 +152,13 @@ def _walk(
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
                 yield from _walk(child, inner, statement)
+
+
+def _is_left_out(node: ast.AST) -> bool:
+    """Return whether it is wording, an assertion, or a text whose places are not known."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"  # zip's own assertion
+    return isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom)
 
 
 _Change = tuple[str, tuple[int, int], str]
