@@ -5,9 +5,9 @@ import json
 import pytest
 
 import distbp
-from distbp import pools
 from distbp.errors import ClusterError
 from distbp.parallel.pool import InProcess
+from distbp.pools import starting
 from distbp.runs.steplog import read_steps
 
 SETTINGS = {"workers": 0, "epochs": 3, "hidden": (8,), "batch_size": 100}
@@ -39,7 +39,7 @@ def costs(run):
 def test_a_run_that_goes_on_from_an_earlier_step_counts_each_row_once(tmp_path, monkeypatch, lost_after):
     alone = distbp.train("digits", run_dir=tmp_path / "alone", **SETTINGS)
     with monkeypatch.context() as losing:
-        losing.setattr(pools, "InProcess", Losing)
+        losing.setattr(starting, "InProcess", Losing)
         losing.setattr(Losing, "lost_after", lost_after)
         with pytest.raises(ClusterError):
             distbp.train("digits", run_dir=tmp_path / "lost", **SETTINGS)
