@@ -116,17 +116,12 @@ class Descent:
             raise
 
     def _keep_what_there_is(self, pool: Pool, error: DistbpError) -> None:
-        """Write a last checkpoint for a run that an error ends; the first error is the one that counts.
-
-        Where workers were lost the state may be one from before the steps that are counted, and was kept then: the
-        two must not be kept together.
-        """
+        """Write a last checkpoint for a run that an error ends; the first error is the one that counts."""
         with suppress(Exception):
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.diverged(self._diverged(error, pool))
-            state = pool.state()
-            if pool.step >= self.callbacks.step:
-                self._checkpoint(pool, state)
+            if pool.step >= self.callbacks.step:  # else the state is one that was kept before, with the sums of then
+                self._checkpoint(pool, pool.state())
 
     def _say_how_to_go_on(self, error: BaseException) -> None:
         """Note what of the run is on the disk, and how to go on from there."""

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from actor_processes import actors
 
 import distbp
 from distbp.errors import Interrupted
@@ -146,13 +147,7 @@ def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
 class KillAWorker(Listener):
     def on_step(self, record):
         if record.step == 20:
-            import psutil
-
-            workers = [
-                process for process in psutil.Process().children(recursive=True)
-                if any("_Worker" in part for part in process.cmdline())
-            ]  # fmt: skip
-            os.kill(workers[0].pid, signal.SIGKILL)
+            os.kill(actors("_Worker")[0].pid, signal.SIGKILL)
 
     def on_epoch_end(self, record):
         return bool(self.of(distbp.RecoveryRecord))

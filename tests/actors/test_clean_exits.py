@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from actor_processes import actors
 from processes import folders, leftovers, nothing_left, start, wait_until
 
 import distbp
@@ -24,14 +25,6 @@ LONG = ["train", "digits", "--epochs", "100000", "--workers", "2", "--run-dir", 
 def epochs_done(folder: Path) -> int:
     metrics = folder / "run" / "metrics.jsonl"
     return metrics.read_text().count("\n") if metrics.exists() else 0
-
-
-def actors(pid: int, name: str) -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.Process(pid).children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(f"ray::{name}")
-    ]
 
 
 def has_process(pid: int, name: str) -> bool:
@@ -230,7 +223,7 @@ def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
     with nothing_left() as environment:
         process = start([*LONG, "--timeout", "2"], environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 2, process)
-        victim = actors(process.pid, name)[0]
+        victim = actors(name, psutil.Process(process.pid))[0]
         victim.send_signal(number)
         wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE, process)
         before = epochs_done(tmp_path)

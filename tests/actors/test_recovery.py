@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from actor_processes import actors
 from plans import held
 from processes import nothing_left, start, wait_until
 
@@ -21,17 +22,6 @@ from distbp.runs.steplog import read_steps
 pytestmark = pytest.mark.ray
 
 SETTINGS = {"hidden": (128,), "shards": 4, "dropout": 0.2, "epochs": 4, "timeout": 2.0}
-
-
-def actors(name: str, of: psutil.Process | None = None) -> list[psutil.Process]:
-    found = []
-    for process in (of or psutil.Process()).children(recursive=True):
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(f"ray::{name}."):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            pass
-    return found
 
 
 class Faults(distbp.Callback):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from actor_processes import named
 from plans import FOREVER, ending
 
 import distbp
@@ -182,7 +183,7 @@ def alone(epochs):
 def test_two_hosts_give_the_bits_of_one_process_also_when_what_computes_on_one_is_killed(two_hosts):
     run = Run(two_hosts, "h2", "--workers", "2", "--run-dir", "on-two")
     run.wait_for("epoch 2/")
-    (victim,) = [each for each in two_hosts.processes("h1") if " ".join(each.cmdline()).startswith("ray::_Host")]
+    (victim,) = named("ray::_Host", two_hosts.processes("h1"))
     victim.kill()
     run.wait_for("others compute its shards")
     two_hosts.enough.touch()
