@@ -72,9 +72,9 @@ def expected_steps(data, settings, initial, structure, connections=(), validatio
     return list(train(problem, settings, initial.tolist(), order.rows, order.steps_per_epoch, kept, held_out))
 
 
-def found_steps(source, settings, network=None) -> tuple[Any, Any, list[Step]]:
+def found_steps(source, settings, network=None, dtype="float64") -> tuple[Any, Any, list[Step]]:
     """Structure and initial weights, and what distbp says of every step, in this process."""
-    with Trainer(source, network=network, **settings, **COMPUTING) as trainer:
+    with Trainer(source, network=network, **settings, **{**COMPUTING, "dtype": dtype}) as trainer:
         initial, found = trainer.network.weights.copy(), []
         for record in trainer:
             seen = record.diagnosis

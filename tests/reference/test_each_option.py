@@ -99,6 +99,17 @@ def test_weights_and_cost_after_every_step(option, files):
     assert differ_by(before[-1].weights, expected[-1].weights) > TOO_LITTLE, "the option does nothing here"
 
 
+@pytest.mark.parametrize("option", OPTIONS)
+def test_float32_stays_as_near_as_its_rounding(option, files):
+    name, base, added = OPTIONS[option]
+    settings = {**BASE, **base, **added}
+    structure, initial, found = found_steps(files[name], settings, dtype="float32")
+    expected = expected_steps(DATA[name], settings, initial, structure)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert differ_by(mine.weights, theirs.weights) < 1e-5
+        assert mine.cost == pytest.approx(theirs.cost, rel=1e-5)
+
+
 @pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
 def test_what_is_not_given_has_its_documented_default(optimizer, files):
     settings = {"hidden": (5,), "batch_size": 8, "epochs": 1, "optimizer": optimizer}
