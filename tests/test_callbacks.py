@@ -154,11 +154,14 @@ class KillAWorker(Listener):
             ]  # fmt: skip
             os.kill(workers[0].pid, signal.SIGKILL)
 
+    def on_epoch_end(self, record):
+        return bool(self.of(distbp.RecoveryRecord))
+
 
 @pytest.mark.ray
 def test_a_lost_worker_is_told_of(shared_ray):
     killer = KillAWorker()
-    settings = {**SETTINGS, "epochs": 300, "hidden": (64, 64)}
+    settings = {**SETTINGS, "epochs": 1000000, "hidden": (64, 64)}
     result = distbp.train("digits", callbacks=[killer], **{**settings, "workers": 2})
     (record,) = killer.of(distbp.RecoveryRecord)
     assert "worker" in record.text

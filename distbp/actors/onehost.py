@@ -160,7 +160,7 @@ class SharedPath:
             news = receive_news(self._channel)
             if news is None:
                 self._replace_server("died", stop)
-            elif "done" not in news:
+            elif news and "done" not in news:
                 self._places.hear(news)
         elif self._exchange.silence(self._exchange.shape.workers) > self._config.timeout:
             self._end_server()

@@ -8,7 +8,7 @@ import numpy as np
 
 from distbp.data.encoding import Encoding
 from distbp.data.preprocessing import CATEGORY, DATE, Preprocessing
-from distbp.errors import UsageError
+from distbp.interchange.dates import date_parts
 from distbp.interchange.graph import Graph
 from distbp.network import Network
 
@@ -31,8 +31,9 @@ def _table(graph: Graph, told: Preprocessing, encoding: Encoding) -> str:
     numbers, references, codes = [], [], []
     for column in told.columns:
         if column.kind == DATE:
-            raise UsageError(f"column {column.name!r} holds dates, whose parts ONNX cannot tell: export without it")
-        if column.kind == CATEGORY:
+            numbers += date_parts(graph, graph.input(column.name, np.int64, 1))
+            references += [number.reference for number in column.numbers]
+        elif column.kind == CATEGORY:
             known = {value: code for code, value in enumerate(column.values)}
             codes.append(graph.codes(graph.input(column.name, object, 1), known) if column.is_used else "")
         else:

@@ -142,7 +142,8 @@ class Host:
             news = receive_news(self._channel)
             if news is None:
                 raise TrainingError("the host's rounds have ended")
-            told.append(news)
+            if news:
+                told.append(news)
         self._records.extend(self.exchange.read_records())
         while self._records and self._records[0].step < known:
             self._records.popleft()

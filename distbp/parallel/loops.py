@@ -40,7 +40,7 @@ def work(
     With ``tells_layers`` the server hears of each layer whose sums are final, while those before are being computed.
 
     Raises:
-        PeerLostError: there was no server for ``wait`` seconds.
+        PeerLostError: there was no server for ``wait`` seconds, or it has shown no life for ``timeout`` + ``wait``.
     """
     with exchange.beating(number, beat_seconds(timeout)):
         while True:
@@ -50,15 +50,16 @@ def work(
             if channel is None:
                 raise PeerLostError(f"worker {number} found no parameter server for {wait:g} s (--wait)")
             try:
-                if _answer(channel, worker, structure, exchange, number, tells_layers):
+                if _answer(channel, worker, structure, exchange, number, tells_layers, timeout + wait):
                     return
             finally:
                 channel.close()
 
 
 def _answer(
-    channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, me: int, tells_layers: bool
-) -> bool:
+    channel: Channel, worker: Worker, structure: Structure, exchange: Exchange, me: int, tells_layers: bool,
+    patience: float,
+) -> bool:  # fmt: skip
     """Compute what one server asks for; return whether it said that all is done."""
     shards = exchange.shape.shards
     versions = [structure.parameters(version[0]) for version in exchange.states]
@@ -70,7 +71,7 @@ def _answer(
     def begin(shard: int) -> None:
         doing[me] = shard
 
-    while (message := channel.receive(GO.size)) is not None:
+    while (message := _next_order(channel, exchange, me, patience)) is not None:
         step, number, first, stop, row, place = GO.unpack(message)
         if number == NO_ROUND:
             return True
@@ -88,6 +89,26 @@ def _answer(
         worker.prefetch(step + 1, held)
         look_before_sleeping(channel.look)
     return False
+
+
+def _next_order(channel: Channel, exchange: Exchange, me: int, patience: float) -> bytes | None:
+    """Wait for the server's next order, however long, as long as its heartbeat goes on; return None if it is gone.
+
+    Raises:
+        PeerLostError: the server has shown no life for ``patience`` seconds. Those in which this worker was stopped
+            itself do not count.
+    """
+    seconds, silent, seen = beat_seconds(patience), 0.0, -1.0
+    while True:
+        try:
+            return channel.receive(GO.size, seconds)
+        except TimeoutError:
+            beat = float(exchange.beats[exchange.shape.workers])
+            silent, seen = silent + seconds if beat == seen else 0.0, beat
+            if silent > patience:
+                raise PeerLostError(
+                    f"worker {me}: the parameter server has shown no life for {patience:g} s (--timeout and --wait)"
+                ) from None
 
 
 def _tell(channel: Channel, number: int, held: Span, shards: int, layer: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
 import time
@@ -43,6 +44,12 @@ class Channel:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self._part = b""
+        """What has come so far of a message."""
+        self._news_size = 0
+        """Of the news that have begun to come."""
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
 
     def fileno(self) -> int:
         """Return the file descriptor, for poll and select."""
@@ -66,18 +73,48 @@ class Channel:
             return True
         return True
 
-    def receive(self, size: int) -> bytes | None:
-        """Wait for a message; return None if the other end is gone."""
-        parts = b""
-        while len(parts) < size:
-            try:
-                part = self._socket.recv(size - len(parts))
-            except ConnectionResetError:
-                return None
-            if not part:
-                return None
-            parts += part
-        return parts
+    def take(self, size: int) -> bytes | None:
+        """Return a message once all of it is there, else b"" at once; None if the other end is gone.
+
+        So a process that is frozen in the middle of a message keeps nobody else waiting.
+        """
+        try:
+            while len(self._part) < size:
+                part = self._socket.recv(size - len(self._part), socket.MSG_DONTWAIT)
+                if not part:
+                    return None
+                self._part += part
+        except BlockingIOError:
+            return b""
+        except ConnectionResetError:
+            return None
+        message, self._part = self._part, b""
+        return message
+
+    def receive(self, size: int, seconds: float) -> bytes | None:
+        """Wait for a message; return None if the other end is gone.
+
+        Raises:
+            TimeoutError: it has not come within so many seconds; what has come of it is kept.
+        """
+        deadline = time.monotonic() + seconds
+        while (message := self.take(size)) == b"":
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._poll.poll(1000 * left):
+                raise TimeoutError
+        return message
+
+    def take_news(self) -> bytes | None:
+        """Do as :meth:`take` with news, which begin with their size."""
+        if not self._news_size:
+            head = self.take(_SIZE.size)
+            if not head:
+                return head
+            self._news_size = _SIZE.unpack(head)[0]
+        text = self.take(self._news_size)
+        if text:
+            self._news_size = 0
+        return text
 
     def ends_within(self, seconds: float) -> bool:
         """Wait until the other end is gone, whatever it may still have said; return False if it is still there."""
@@ -110,6 +147,7 @@ def connect(folder: Path, number: int, patience: float) -> Channel | None:
     deadline = time.monotonic() + patience
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)  # or it would wait for ever behind many others at a server that is frozen
         try:
             connection.connect(str(folder / "server"))
             break
@@ -118,6 +156,7 @@ def connect(folder: Path, number: int, patience: float) -> Channel | None:
             if time.monotonic() > deadline or not folder.exists():
                 return None
             time.sleep(_BETWEEN_TRIES)
+    connection.setblocking(True)
     channel = Channel(connection)
     channel.send(HELLO.pack(number))
     return channel
@@ -125,17 +164,15 @@ def connect(folder: Path, number: int, patience: float) -> Channel | None:
 
 def accepted(listener: socket.socket) -> tuple[int, Channel] | None:
     """Return the number of who has connected, and the channel; None if it did not say who it is."""
-    connection = listener.accept()[0]
-    connection.settimeout(_HELLO_SECONDS)
+    channel = Channel(listener.accept()[0])
     try:
-        hello = Channel(connection).receive(HELLO.size)
+        hello = channel.receive(HELLO.size, _HELLO_SECONDS)
     except TimeoutError:
         hello = None
     if hello is None:
-        connection.close()
+        channel.close()
         return None
-    connection.settimeout(None)
-    return HELLO.unpack(hello)[0], Channel(connection)
+    return HELLO.unpack(hello)[0], channel
 
 
 HELLO = struct.Struct("<I")
@@ -161,35 +198,36 @@ def send_news(channel: Channel, news: Mapping[str, Any]) -> None:
 
 
 def receive_news(channel: Channel) -> dict[str, Any] | None:
-    """Wait for something that the server tells; return None if it is gone."""
-    size = channel.receive(_SIZE.size)
-    text = channel.receive(_SIZE.unpack(size)[0]) if size is not None else None
-    news: dict[str, Any] | None = json.loads(text) if text is not None else None
+    """Return the next of what the server tells, {} if it is not all there yet, None if the server is gone."""
+    text = channel.take_news()
+    news: dict[str, Any] | None = json.loads(text or "{}") if text is not None else None
     return news
 
 
 _REPORT = struct.Struct("<qIIqqBI")
+_PER_SHARD = 4
+"""Numbers that a report has for each shard."""
 _PROGRESS = 255
 """Where a report names what diverged."""
 
 
 def report_size(shards: int) -> int:
     """Return the size of a worker's report where a mini-batch has so many shards."""
-    return _REPORT.size + 3 * 8 * shards
+    return _REPORT.size + _PER_SHARD * 8 * shards
 
 
 def pack_report(number: int, report: Report, shards: int) -> bytes:
     """Return a worker's report on round ``number`` as bytes."""
     what, layer = report.divergence or ("", 0)
-    rest = [0.0] * (3 * (shards - len(report.costs)))
+    rest = [0.0] * (_PER_SHARD * (shards - len(report.costs)))
     return _REPORT.pack(number, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
-        f"<{3 * shards}d", *report.costs, *report.weights, *report.squares, *rest
+        f"<{_PER_SHARD * shards}d", *report.costs, *report.weights, *report.squares, *report.weight_squares, *rest
     )
 
 
 def pack_progress(number: int, held: Span, layer: int, shards: int) -> bytes:
     """Return as bytes, as many as a report has, that in this round these shards' sums are final from ``layer`` on."""
-    return _REPORT.pack(number, *held, 0, 0, _PROGRESS, layer) + bytes(3 * 8 * shards)
+    return _REPORT.pack(number, *held, 0, 0, _PROGRESS, layer) + bytes(_PER_SHARD * 8 * shards)
 
 
 def unpack_progress(message: bytes) -> tuple[int, Span, int] | None:
@@ -202,10 +240,10 @@ def unpack_report(message: bytes) -> tuple[int, Report]:
     """Return the round and the report on it."""
     number, first, stop, rows, right, what, layer = _REPORT.unpack_from(message)
     count = stop - first
-    told = struct.unpack_from(f"<{3 * count}d", message, _REPORT.size)
-    costs, weights, squares = told[:count], told[count : 2 * count], told[2 * count :]
+    told = struct.unpack_from(f"<{_PER_SHARD * count}d", message, _REPORT.size)
+    costs, weights, squares, weight_squares = (told[i * count : (i + 1) * count] for i in range(_PER_SHARD))
     divergence = Divergence(_WHATS[what], layer) if what else None
-    return number, Report(Span(first, stop), rows, costs, right, weights, squares, divergence)
+    return number, Report(Span(first, stop), rows, costs, right, weights, squares, weight_squares, divergence)
 
 
 def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:

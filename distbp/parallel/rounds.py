@@ -210,15 +210,17 @@ class Rounds:
         self._connections.tell_driver(joined=number)
 
     def _hear_driver(self) -> None:
-        message = self._connections[DRIVER].receive(RUN.size)
+        message = self._connections[DRIVER].take(RUN.size)
         if message is None:
             raise _DriverGone
-        self._goal = RUN.unpack(message)
+        if message:
+            self._goal = RUN.unpack(message)
 
     def _hear_worker(self, number: int) -> None:
-        message = self._connections[number].receive(self._report_size)
-        if message is None:
-            self._left(number)
+        message = self._connections[number].take(self._report_size)
+        if not message:
+            if message is None:
+                self._left(number)
             return
         progress = unpack_progress(message) if self.mesh is not None else None
         if progress is not None:

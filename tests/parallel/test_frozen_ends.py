@@ -1,0 +1,199 @@
+"""Processes of one host that stop (SIGSTOP) while another one waits for them: right after they connect, in the middle
+of a message, or as the server."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+
+import pytest
+from parallel.hosts import STRUCTURE, Host, config, table, worker_process
+
+from distbp.errors import PeerLostError
+from distbp.parallel.connections import Connections
+from distbp.parallel.exchange import Exchange
+from distbp.parallel.loops import work
+from distbp.parallel.messages import GO, NO_ROUND, Channel, connect, listen, receive_news, send_news
+from distbp.parallel.worker import Worker
+
+LONG, SHORT = 60.0, 0.2
+"""Seconds that only a hang reaches, and that somebody who is frozen is waited for."""
+
+
+@pytest.fixture
+def ends():
+    """Two ends of a connection: one as a channel, the other as a socket of the test."""
+    one, other = socket.socketpair()
+    with one, other:
+        yield Channel(one), other
+
+
+def test_a_message_is_there_whole_or_not_at_all(ends):
+    channel, other = ends
+    assert channel.take(4) == b""
+    other.sendall(b"ab")
+    assert channel.take(4) == b""
+    other.sendall(b"cdef")
+    assert channel.take(4) == b"abcd"
+    assert channel.take(4) == b""
+    other.close()
+    assert channel.take(4) is None
+
+
+def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
+    channel, other = ends
+    other.sendall(b"ab")
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            channel.receive(4, SHORT)
+    other.sendall(b"cd")
+    assert channel.receive(4, LONG) == b"abcd"
+    other.close()
+    assert channel.receive(4, LONG) is None
+
+
+def test_news_are_there_whole_or_not_at_all(ends):
+    channel, other = ends
+    send_news(Channel(other), {"note": "x" * 1000})
+    whole = ends[0]._socket.recv(4096)
+    for first in (1, 4, 5, len(whole) - 1):
+        assert receive_news(channel) == {}
+        other.sendall(whole[:first])
+        assert receive_news(channel) == {}
+        other.sendall(whole[first:] + whole)
+        assert [receive_news(channel) for _ in range(3)] == [{"note": "x" * 1000}] * 2 + [{}]
+    other.close()
+    assert receive_news(channel) is None
+
+
+def test_a_queue_that_nobody_serves_is_not_waited_in(tmp_path):
+    """As at a server that was stopped: the kernel takes as many as the queue holds, and lets others wait for ever."""
+    with listen(tmp_path), contextlib.ExitStack() as connected:
+        while (channel := connect(tmp_path, 0, SHORT)) is not None:
+            connected.callback(channel.close)
+
+
+def test_a_process_that_stops_right_after_it_has_connected_is_let_go(tmp_path):
+    with Connections(tmp_path) as connections, socket.socket(socket.AF_UNIX) as stopped:
+        stopped.connect(str(tmp_path / "server"))
+        assert connections.accept() is None  # after a second
+        stopped.settimeout(LONG)
+        assert stopped.recv(1) == b""  # and so it connects again, once it goes on
+        again = connect(tmp_path, 3, LONG)
+        number, there = connections.accept()
+        assert number == 3
+        again.close()
+        there.close()
+
+
+def stop_in_the_report(folder, shape, number, settings, timeout):
+    """Be a worker that is stopped in the middle of its first report."""
+    send = Channel.send
+
+    def send_half(self, message):
+        if len(message) < 100:
+            return send(self, message)
+        send(self, message[:50])
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return send(self, message[50:])
+
+    Channel.send = send_half
+    worker_process(folder, shape, number, settings, {}, timeout)
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = []
+
+    def make(places, **named):
+        made.append(Host(tmp_path, places, config(), **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_are_computed_again(host):
+    here = host(2, timeout=1.0)
+    here.serve_in_thread()
+    stopped = here._start(stop_in_the_report, here.folder, here.shape, 0, here.config, here.timeout)
+    here.work(1)
+    here.wait_for(2)
+    here.run(5)
+    here.check(5)
+    lost = [news for news in here.news if "lost" in news] or [here.until(lambda news: "lost" in news)]
+    assert [news["lost"] for news in lost] == [0]
+    assert lost[0]["why"].startswith("no answer for 1 s in step ")
+    stopped.join()
+    assert stopped.exitcode == -signal.SIGKILL
+
+
+def begin_to_work(here, number, timeout, wait):
+    """Let a worker begin in a thread; return the thread, and the list to which its error will be added."""
+    errors = []
+
+    def run():
+        with contextlib.suppress(OSError):
+            try:
+                exchange = Exchange(here.folder, here.shape)
+                work(Worker(STRUCTURE, here.config, table()), STRUCTURE, exchange, number, timeout, wait)
+            except PeerLostError as error:
+                errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, errors
+
+
+def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
+    here = host(1)
+    server = here.serve_in_process()
+    os.kill(server.pid, signal.SIGSTOP)
+    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread.join()
+    assert errors == ["worker 0: the parameter server has shown no life for 0.4 s (--timeout and --wait)"]
+    server.kill()
+
+
+def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(host, monkeypatch):
+    here = host(1)
+    monkeypatch.setattr("distbp.parallel.rounds.beat_seconds", lambda timeout: SHORT / 20)
+    here.serve_in_thread()
+    times_out, looked = Channel.receive, threading.Semaphore(0)
+
+    def receive(self, size, seconds):
+        try:
+            return times_out(self, size, seconds)
+        except TimeoutError:
+            looked.release()
+            raise
+
+    monkeypatch.setattr(Channel, "receive", receive)
+    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    here.wait_for(1)
+    for _ in range(20):  # eight of them are its patience
+        assert looked.acquire(timeout=LONG)
+    assert here.run(3) == {"done": 3}
+    here.driver.close()
+    thread.join()
+    assert errors == []
+
+
+def test_an_order_that_comes_in_two_parts_with_a_pause_between_is_one(tmp_path):
+    here = Host(tmp_path, 1, config())
+    listener = listen(here.folder)
+    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    server, _ = listener.accept()
+    with listener, server:
+        server.settimeout(LONG)
+        assert len(server.recv(4)) == 4
+        end = GO.pack(0, NO_ROUND, 0, 0, 0, 0)
+        server.sendall(end[:7])
+        here.exchange.beats[-1] = 1.0
+        select.select([], [], [], SHORT / 2)
+        server.sendall(end[7:])
+        thread.join()
+    assert errors == []
