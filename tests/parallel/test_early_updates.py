@@ -1,21 +1,13 @@
 """Updates that begin before the step is complete, where a host is lost meanwhile."""
 
-import time
 from contextlib import closing
 
 import numpy as np
 from parallel.hosts import config
 from parallel.test_mesh import STEPS, Cluster, alone, view_of
+from processes import wait_until
 
 from distbp.parallel.mesh.frames import REPORT
-
-
-def until(condition, what):
-    """Wait for what must come; only what hangs takes so long."""
-    deadline = time.monotonic() + 600
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
 
 
 def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
@@ -32,7 +24,7 @@ def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
         idle.arrived = all_but_one_report  # so it never ends step 4, while the others go on to step 5
         here.run(0, STEPS)
         collections = here.hosts[0]._mesh._collections
-        until(lambda: 5 in collections and not collections[5].open, "all totals of step 5")
+        wait_until(lambda: 5 in collections and not collections[5].open)  # all totals of step 5 are there
         here.hosts.pop(1).close()
         done = []
         for host in here.hosts:

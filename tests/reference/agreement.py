@@ -58,8 +58,8 @@ def problem_of(data, settings, connections=()):
     return Problem(sizes, (*names, output), cost, data.x.tolist(), y, counts, chosen)
 
 
-def expected_steps(data, settings, initial, structure, connections=()) -> list[Step]:
-    """What the reference says of every step of a run from these weights."""
+def expected_steps(data, settings, initial, structure, connections=(), validation=None) -> list[Step]:
+    """What the reference says of every step of a run from these weights; ``validation`` are the rows held out."""
     config = Config.from_settings({**settings, **COMPUTING})
     order = Order.of(config, len(data.x))
 
@@ -68,12 +68,13 @@ def expected_steps(data, settings, initial, structure, connections=()) -> list[S
         return [[(mask[row] != 0).tolist() for mask in masks] for row in range(rows)]
 
     problem = problem_of(data, settings, connections)
-    return list(train(problem, settings, initial.tolist(), order.rows, order.steps_per_epoch, kept))
+    held_out = None if validation is None else problem_of(validation, settings)
+    return list(train(problem, settings, initial.tolist(), order.rows, order.steps_per_epoch, kept, held_out))
 
 
-def found_steps(source, settings, network=None) -> tuple[Any, Any, list[Step]]:
+def found_steps(source, settings, network=None, dtype="float64") -> tuple[Any, Any, list[Step]]:
     """Structure and initial weights, and what distbp says of every step, in this process."""
-    with Trainer(source, network=network, **settings, **COMPUTING) as trainer:
+    with Trainer(source, network=network, **settings, **{**COMPUTING, "dtype": dtype}) as trainer:
         initial, found = trainer.network.weights.copy(), []
         for record in trainer:
             seen = record.diagnosis

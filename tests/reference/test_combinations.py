@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from reference.agreement import OUTPUTS, Data, check_equal, expected_steps, found_steps
 from reference.updates import SCHEDULES
@@ -13,9 +13,6 @@ from distbp.config import CHOICES
 from distbp.data.dataset import DataSet, Rows
 from distbp.errors import DivergedError
 
-DRAWN = settings(
-    max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
 sizes = st.integers(1, 4)
 hidden_names = st.sampled_from(CHOICES["activation"])
 COSTS = {
@@ -105,7 +102,7 @@ def network_of(data, chosen, seed):
     ), connections  # fmt: skip
 
 
-@DRAWN
+@settings(max_examples=150)
 @given(trainings())
 def test_whatever_is_combined_every_step_is_the_references(training):
     data, chosen, seed = training

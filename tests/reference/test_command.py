@@ -1,6 +1,7 @@
 """Every option of the command that changes the mathematics is handed on: the model in the run directory."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from reference.agreement import TOLERANCE, Data, differ_by, expected_steps, foun
 
 from distbp import Network
 from distbp.cli import run
-from distbp.config import Config
+from distbp.config import NEVER_CHANGES_THE_RESULT, Config
 from distbp.data.order import Order
 
 random = np.random.default_rng(8)
@@ -37,7 +38,21 @@ OPTIONS = [
     {"epochs": 3},
     {"shuffle": False},
     {"dropout": 0.25},
+    {"shards": 3, "batch_size": 7},
 ]
+
+ELSEWHERE = {
+    "initial", "seed", "dtype", "threads", "wire", "early_stopping", "validation_fraction",
+    # how data are read
+    "task", "target", "drop", "weights", "separator", "header", "test_file", "test_fraction",
+    *NEVER_CHANGES_THE_RESULT,
+}  # fmt: skip
+"""Settings that are no mathematics of a step, or that other tests give another reference."""
+
+
+def test_every_setting_that_changes_a_step_is_tried_here():
+    tried = {name for added in OPTIONS for name in added}
+    assert {field.name for field in fields(Config)} - ELSEWHERE == tried
 
 
 def words(settings):

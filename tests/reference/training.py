@@ -50,11 +50,20 @@ def row_weights(y, classes, weights=None, class_weights=None):
     return counts
 
 
-def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None):
+def mean_cost(problem, weights):
+    """The mean of the costs of a problem's rows, each counting 1."""
+    layers = as_layers(weights, problem.sizes)
+    each = [
+        backward(layers, problem.activations, problem.cost, x, y)[0] for x, y in zip(problem.x, problem.y, strict=True)
+    ]
+    return sum(each) / len(each)
+
+
+def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None, validation=None):
     """Yield each Step of the run.
 
     ``rows_of(step)`` gives the row numbers of a mini-batch, ``kept(step, count)`` for each of its examples and each
-    hidden layer which nodes stay (dropout).
+    hidden layer which nodes stay (dropout). A plateau looks at the cost of ``validation``, if there is such a problem.
     """
     steps = settings["epochs"] * steps_per_epoch
     parameters = [Parameter(value, settings) for value in initial]
@@ -73,8 +82,9 @@ def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None):
         change = [parameter.value - before for parameter, before in zip(parameters, weights, strict=True)]
         norms = [_lengths(flat, problem.sizes) for flat in (gradient, change, weights)]
         of_epoch.append((cost, counted))
-        if settings.get("schedule") == "plateau" and (step + 1) % steps_per_epoch == 0:
-            plateau.epoch(sum(c * n for c, n in of_epoch) / sum(n for _, n in of_epoch))
+        if (step + 1) % steps_per_epoch == 0 and settings.get("schedule") == "plateau":
+            mean = sum(c * n for c, n in of_epoch) / sum(n for _, n in of_epoch)
+            plateau.epoch(mean if validation is None else mean_cost(validation, [each.value for each in parameters]))
             of_epoch = []
         yield Step(cost, right, [parameter.value for parameter in parameters], norms)
 
