@@ -34,7 +34,7 @@ def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
 
     Raises:
         ImportError: the extra is not installed.
-        UsageError: the network has an activation of its own, which the graph cannot have.
+        UsageError: the network has an activation of its own, or a column without a name, which the graph cannot have.
     """
     write_all({Path(path): onnx_content(network, pixels)})
 

@@ -8,7 +8,7 @@ import pytest
 
 import distbp
 from distbp.data.preprocessing import DATE_PARTS
-from distbp.errors import DataError
+from distbp.errors import DataError, UsageError
 from distbp.interchange.dates import MISSING, date_parts
 from distbp.interchange.graph import Graph
 
@@ -113,6 +113,14 @@ def test_columns_may_be_called_as_anything_in_the_graph(tmp_path, rng):
     distbp.to_onnx(network, tmp_path / "a.onnx")
     found = by_runtime(tmp_path / "a.onnx", frame, network)
     assert found["probabilities_out"] == pytest.approx(network.probabilities(frame[names]), abs=1e-6)
+
+
+def test_a_column_without_a_name_is_refused(tmp_path, rng):
+    frame = pandas.DataFrame({"n": rng.normal(size=200), "": rng.normal(size=200), "target": ["a", "b"] * 100})
+    network = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,)).network
+    with pytest.raises(UsageError, match="feature column 1 has no name"):
+        distbp.to_onnx(network, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_columns_that_never_vary_are_left_out(tmp_path):

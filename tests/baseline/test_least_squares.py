@@ -1,12 +1,10 @@
-from dataclasses import replace
+"""The linear model of values against least squares in double precision and ridges chosen in plain steps."""
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 
-import distbp
-from distbp.baseline import baselines, logistic
-from distbp.baseline.sample import sample_of
+from distbp.baseline import baselines
 from distbp.data import load
 
 
@@ -40,15 +38,6 @@ def test_unit_and_distance_from_0_cost_the_linear_model_nothing(rows, times, shi
     found = baselines(data, "float32")
     assert found["linear_test_rmse"] == pytest.approx(least_squares_rmse(data), rel=0.01)
     assert found["constant_test_rmse"] > 1.5 * found["linear_test_rmse"]
-
-
-def test_distance_from_0_costs_logistic_regression_nothing(rng):
-    x = rng.normal(size=(400, 2))
-    y = (x[:, 0] + 0.02 * rng.normal(size=400) > 0).astype(int)
-    data = load((x + 50, y))
-    theirs = LogisticRegression(max_iter=1000).fit(data.train.x, data.train.y).score(data.test.x, data.test.y)
-    assert theirs > 0.95
-    assert baselines(data, "float32")["linear_test_accuracy"] == pytest.approx(theirs, abs=0.013)  # one row of 80
 
 
 def test_a_relation_without_noise_is_found_exactly(rng):
@@ -133,78 +122,6 @@ def test_several_labels_per_row_are_fitted_as_values(rng):
     assert found["linear_test_rmse"] == pytest.approx(least_squares_rmse(data), rel=0.01)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("rows", "columns", "classes"), [(600, 5, 2), (600, 5, 4), (800, 8, 20), (60, 200, 3)])
-def test_coefficients_are_those_of_logistic_regression(rows, columns, classes, dtype, rng):
-    x = rng.normal(size=(rows, columns))
-    y = (2 * x @ rng.normal(size=(columns, classes)) + rng.gumbel(size=(rows, classes))).argmax(axis=1)
-    weights = rng.uniform(0.5, 2.0, rows)
-    data = load((5 + 0.1 * x, y, weights), task="classification", dtype=dtype)
-    names = len(data.classes)
-    sample = sample_of(data.train, np.arange(columns), dtype, names)
-    ours = logistic.logistic(sample, names, dtype)
-    assert ours.has_converged
-    w = data.train.weights / data.train.weights.mean(dtype=np.float64)
-    centred = data.train.x - w @ data.train.x / len(w)
-    scaled = centred / np.sqrt(w @ centred**2 / len(w))
-    c = 2.0 if names == 2 else 1.0  # theirs has one node then, with all of the difference between our two
-    theirs = LogisticRegression(C=c, tol=1e-6, max_iter=5000).fit(scaled, data.train.y, w)
-    z = scaled @ ours.coefficients + ours.constant
-    expected = theirs.predict_proba(scaled)
-    found = np.exp(z - z.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), expected, atol=0.02)
-    assert baselines(data, dtype).keys() == {"constant_test_accuracy", "linear_test_accuracy"}
-
-
-def test_where_rows_of_one_class_count_the_model_gives_that_class(rng):
-    y = np.arange(400) % 2
-    found = baselines(load((rng.normal(size=(400, 2)), y, np.where(y == 1, 3.0, 0.0))), "float32")
-    assert found == {"constant_test_accuracy": 0.5, "linear_test_accuracy": 0.5}
-
-
-def test_test_rows_of_one_class_are_scored(tmp_path, rng):
-    x = rng.normal(size=(400, 2))
-    held, y = np.where(x > 0, x, -x), (x[:, 0] > 0).astype(int)
-    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=held, y_test=np.ones(400, int))
-    found = baselines(load(tmp_path / "data.npz"), "float32")
-    assert found["linear_test_accuracy"] > 0.97
-
-
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_where_no_row_counts_the_run_goes_on_without_a_linear_model(task, rng):
-    data = load((rng.normal(size=(50, 2)), np.arange(50) % 2), task=task)
-    nothing = replace(data, train=replace(data.train, weights=np.zeros(len(data.train), np.float32)))
-    notes = []
-    assert not any("linear" in name for name in baselines(nothing, "float32", notes.append))
-    assert notes == ["no linear model to compare with: no training row counts"]
-
-
-def test_a_descent_that_has_not_converged_is_told_and_recorded(monkeypatch):
-    monkeypatch.setattr(logistic, "_LEAST_EVALUATIONS", 3)
-    monkeypatch.setattr(logistic, "_MOST_EVALUATIONS", 3)
-    notes = []
-
-    class Notes(distbp.Callback):
-        def on_note(self, text):
-            notes.append(text)
-
-    result = distbp.train("digits", workers=0, epochs=1, callbacks=[Notes()])
-    assert result.summary["linear_converged"] is False
-    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in notes
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_linear_model_of_classes_is_logistic_regression(classes, rng):
-    x = rng.normal(size=(900, 5))
-    y = (x @ rng.normal(size=(5, classes)) + rng.gumbel(size=(900, classes))).argmax(axis=1)
-    data = load((x, y), dtype="float64")
-    theirs = LogisticRegression(max_iter=500).fit(data.train.x, data.train.y)
-    found = baselines(data, "float64")
-    assert found["linear_test_accuracy"] == pytest.approx(theirs.score(data.test.x, data.test.y), abs=0.006)
-    most = np.bincount(data.train.y).argmax()
-    assert found["constant_test_accuracy"] == np.mean(data.test.y == most)
-
-
 def test_linear_model_of_values_is_least_squares(rng):
     x = rng.normal(size=(500, 4))
     y = x @ [1.0, 2, 3, 4] + rng.normal(size=500)
@@ -213,12 +130,6 @@ def test_linear_model_of_values_is_least_squares(rng):
     found = baselines(data, "float64")
     assert found["linear_test_r2"] == pytest.approx(theirs.score(data.test.x, data.test.y), abs=1e-3)
     assert found["constant_test_r2"] == pytest.approx(0, abs=0.05)
-
-
-def test_weights_count(rng):
-    x, y = rng.normal(size=(400, 2)), np.arange(400) % 2
-    found = baselines(load((x, y, np.where(y == 1, 5.0, 1.0))), "float32")
-    assert found["constant_test_accuracy"] == 0.5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -234,50 +145,3 @@ def test_columns_that_say_the_same_are_least_squares_too(scale, dtype, rng):
     rmse = np.sqrt(np.mean(np.square(with_one[1] @ fitted - data.test.y)))
     assert found["linear_test_rmse"] == pytest.approx(rmse, rel=0.01)
     assert notes == []
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e7, 1e9, 1e12])
-def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng):
-    x = rng.normal(size=(900, 2))
-    y = (x @ rng.normal(size=(2, 3)) + rng.gumbel(size=(900, 3))).argmax(axis=1)
-    data = load((np.repeat(x, 3, axis=1) * scale, y), dtype=dtype)
-    theirs = LogisticRegression(C=1e4, max_iter=500).fit(data.train.x / scale, data.train.y)
-    found = baselines(data, dtype)
-    assert found["linear_test_accuracy"] == pytest.approx(theirs.score(data.test.x / scale, data.test.y), abs=0.012)
-
-
-@pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("start", [2**40, 2**60])
-def test_numbers_of_rows_lose_nothing(start, task, rng):
-    """Whole numbers that floats can hardly tell apart, twice: they say nothing, what is beside them counts."""
-    number = start + np.arange(600)
-    x = rng.normal(size=600)
-    y = (x > 0).astype(int) if task == "classification" else 2 * x
-    found = baselines(load((np.column_stack([number, number]), y), task=task), "float32")
-    beside = baselines(load((np.column_stack([number, number, x]), y), task=task), "float32")
-    if task == "classification":
-        assert 0.3 < found["linear_test_accuracy"] < 0.7
-        assert beside["linear_test_accuracy"] > 0.97
-    else:
-        assert abs(found["linear_test_r2"]) < 0.05
-        assert beside["linear_test_r2"] > 0.999
-
-
-@pytest.mark.parametrize("largest", [1e-40, 1e30, 3e38])
-def test_any_size_gives_a_figure_or_a_note(largest, rng):
-    """Warnings are errors here."""
-    x = rng.uniform(-1, 1, size=(200, 3)) * largest
-    for y in (np.arange(200) % 3, rng.normal(size=200) * min(largest, 1e30)):
-        notes = []
-        found = baselines(load((x, y)), "float32", notes.append)
-        assert np.isfinite(list(found.values())).all()
-        assert len(notes) == (not any("linear" in name for name in found))
-
-
-def test_without_a_linear_model_the_run_goes_on(tmp_path, rng):
-    y = np.where(np.arange(200) == 0, 1e300, rng.normal(size=200))
-    found, notes = {}, []
-    found = baselines(load((rng.normal(size=(200, 2)), y), dtype="float64"), "float64", notes.append)
-    assert np.isfinite(list(found.values())).all()
-    assert notes == ["no linear model to compare with: the numbers are too large for one"]
