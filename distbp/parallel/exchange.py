@@ -23,6 +23,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError
 from distbp.parallel.records import Diagnosis, StepRecord
+from distbp.signals import is_there
 
 _RECORDS = 4096
 _ALIGNMENT = 4096
@@ -210,13 +211,7 @@ class Exchange:
 
     def has_ended(self, number: int) -> bool:
         """Return whether a process is known to be no more, or never was there."""
-        process = int(self.processes[number])
-        if process > 0:
-            try:
-                os.kill(process, 0)
-            except ProcessLookupError:
-                return True
-        return process == 0
+        return not is_there(int(self.processes[number]))
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""
