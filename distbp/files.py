@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from distbp.errors import RunError
 from distbp.json_text import SUM, Check, Unexpected, anything, parse, sealed, unsealed
+from distbp.signals import is_there
 
 MOST_JSON = 64 << 20
 """Bytes of the longest JSON object that is read, or written."""
@@ -70,18 +71,8 @@ def remove_remains(path: Path) -> None:
     with suppress(OSError):
         for each in place.parent.iterdir():
             process = each.name.removeprefix(head).removesuffix(tail)
-            if each.name == f"{head}{process}{tail}" and process.isdecimal() and not _is_alive(int(process)):
+            if each.name == f"{head}{process}{tail}" and process.isdecimal() and not is_there(int(process)):
                 each.unlink()
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        pass
-    return True
 
 
 def flush(handle: int) -> None:

@@ -32,7 +32,7 @@ from distbp.parallel.loops import work
 from distbp.parallel.messages import DRIVER, RUN, Channel, connect, receive_news
 from distbp.parallel.pool import InProcess, make_server
 from distbp.parallel.rounds import Rounds
-from distbp.parallel.shards import buffers_for, cut
+from distbp.parallel.shards import Span, buffers_for, cut, subtrees
 from distbp.parallel.worker import Worker
 from distbp.planning import host_counts
 from distbp.pools import RAY_START_SECONDS, WARM_UP_STEPS, initial_state, median_of, median_step
@@ -170,27 +170,36 @@ def _sizes(structure: Structure, config: Config, rows: Rows, state: Array) -> tu
     """Return the bytes of a worker, of shared memory, and that are read and written in a step."""
     assert config.shards is not None
     vector, item = state[0].nbytes, state.itemsize
-    workers = config.worker_count
-    held = cut(min(config.batch_size, len(rows)), config.shards)
-    of_worker = cut(config.shards, workers)[0].stop if workers else config.shards
-    mini_batch = of_worker * held[0].stop * (rows.inputs * item + rows.x.shape[1] * rows.x.dtype.itemsize)
-    layers = 3 * held[0].stop * sum(structure.sizes) * item  # z, a and delta
-    own = mini_batch + layers + (config.shards - 1).bit_length() * vector
-    if not workers:
+    mini_batch = min(config.batch_size, len(rows))
+    parts = cut(mini_batch, config.shards)
+    spans = cut(len(parts), config.worker_count) if config.workers else [Span(0, len(parts))]
+    gathered = sum(part.stop - part.first for part in parts[: spans[0].stop])
+    is_taken_as_it_is = rows.encoding is None and rows.x.dtype == state.dtype and rows.factor == 1.0
+    x = gathered * (rows.inputs * item * (not is_taken_as_it_is) + rows.x.shape[1] * rows.x.dtype.itemsize)
+    *hidden, outputs = structure.sizes[1:]
+    kept = [2 + sigma.needs_z + 2 * (config.dropout > 0) for sigma in structure.sigmas[:-1]]  # z or a, and delta
+    widths = 4 * outputs + sum(count * width for count, width in zip(kept, hidden, strict=True))
+    own = x + parts[0].stop * widths * item + (config.shards - 1).bit_length() * vector
+    if not config.workers:
         return _PROCESS_BYTES + own + vector + 3 * state.nbytes, 0, 2 * vector
-    sums = buffers_for(config.shards, workers)
-    return _ACTOR_BYTES + own, 2 * state.nbytes + workers * sums * vector, min(workers, config.shards) * 2 * vector
+    written = sum(len(subtrees(span, len(parts))) for span in spans)
+    shared = _shape_of(structure, config, state).memory(spare=False)
+    return _ACTOR_BYTES + own, shared, (len(spans) + written) * vector
+
+
+def _shape_of(structure: Structure, config: Config, state: Array) -> Shape:
+    """Return how large the arrays are that so many workers share."""
+    assert config.shards is not None
+    places, (slots, parameters) = config.worker_count, state.shape
+    sums = buffers_for(config.shards, places)
+    return Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
 
 
 def _steps_with(
     structure: Structure, config: Config, rows: Rows, state: Array, counts: Sequence[int], seconds: float
 ) -> dict[int, float]:
     """Return the median seconds of a step for each number of workers, which come one after the other."""
-    assert config.shards is not None
-    places = config.worker_count
-    sums = buffers_for(config.shards, places)
-    slots, parameters = state.shape
-    shape = Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
+    places, shape = config.worker_count, _shape_of(structure, config, state)
     with private_folder(memory_folder()) as folder:
         exchange = Exchange(folder, shape, create=True)
         exchange.states[0] = state

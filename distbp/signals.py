@@ -1,4 +1,7 @@
-"""The signals that end a run, and what they do where nothing else is said: they interrupt, as Ctrl-C does."""
+"""The signals that end a run, and what they do where nothing else is said: they interrupt, as Ctrl-C does.
+
+And signal 0, which does nothing but tell whether there is a process that it would reach.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +41,16 @@ def end_at_once_on_signals(code: int) -> None:
     """Let each of them end the process with this exit code and no word: all that is to be said and saved has been."""
     for number in heeded():
         signal.signal(number, lambda number, frame: os._exit(code))
+
+
+def is_there(process: int) -> bool:
+    """Return whether there is a process with this number, also another user's, or one that nobody has waited for."""
+    if process <= 0:  # which would mean groups of processes
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is another user's
+        pass
+    return True

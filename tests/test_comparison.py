@@ -1,5 +1,7 @@
 """Where two runs part and why, and runs done once more."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ import distbp
 from distbp.cli import run as command
 from distbp.comparison import Parting, compare
 from distbp.errors import RunError
+from distbp.files import write_json
+from distbp.json_text import SUM
 from distbp.parallel.records import StepRecord
 from distbp.runs.steplog import StepLog, read_steps
 from distbp.verification import verify
@@ -80,6 +84,18 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
     assert found.parting == Parting(17, 2)
     assert "memory or the CPU" in found.causes[0]
     assert command(["diff", str(one), str(other)], 0.0) == 1
+
+
+@pytest.mark.parametrize(("step", "cause"), [(0, "order: the same initial weights, but seed 0 and 1"),
+                                              (1, "setting: seed 0 and 1"), (17, "setting: seed 0 and 1")])  # fmt: skip
+def test_the_order_of_rows_is_the_cause_of_a_difference_in_the_first_step_alone(begun, step, cause):
+    """Another order shows in the first step; runs that part later have taken the same rows until then."""
+    one, other = begun("one"), begun("other")
+    differ(other, step, 1)
+    settings = json.loads((other / "config.json").read_text())
+    write_json(other / "config.json", {**{name: each for name, each in settings.items() if name != SUM}, "seed": 1})
+    found = compare(one, other)
+    assert (found.parting, found.causes) == (Parting(step, 1), (cause,))
 
 
 def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):

@@ -88,7 +88,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     assert heard.about_workers.startswith("workers: this process ")
     assert heard.about_workers.endswith(": this process")
     told = {
-        "memory": "2 workers need 0 MB of shared memory, /dev/shm has 0 free",
+        "memory": "2 workers need 1 MB of shared memory, /dev/shm has 0 free",
         "ray": "2 workers cannot be used (Ray did not start)",
         "workers die": "2 workers cannot be used (no worker is left)",
     }
@@ -236,4 +236,4 @@ def test_memory_counts_what_workers_share(monkeypatch):
     state = initial_state(structure, config)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, 350 << 20))
     assert too_little_memory(config, state, structure.depth, 2, spare=False) is None
-    assert "2 workers need 459 MB" in too_little_memory(config, state, structure.depth, 2, spare=True)
+    assert "2 workers need 460 MB" in too_little_memory(config, state, structure.depth, 2, spare=True)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
+from distbp.signals import is_there
+
 LOOK_SECONDS = 0.5
 """How often a heartbeat is watched."""
 SILENT_SECONDS = 60.0
@@ -124,11 +126,7 @@ def _process(pid: int) -> tuple[str, int | None]:
 
 
 def _is_running(pid: int, started: int | None) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not is_there(pid):
         return False
-    except OSError:  # it is another user's
-        pass
     state, now_started = _process(pid)
     return state not in ("Z", "X") and (now_started is None or started is None or now_started == started)

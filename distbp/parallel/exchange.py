@@ -23,6 +23,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError
 from distbp.parallel.records import Diagnosis, StepRecord
+from distbp.signals import is_there
 
 _RECORDS = 4096
 _ALIGNMENT = 4096
@@ -56,9 +57,39 @@ class Shape:
         return self.workers * self.sums
 
     def memory(self, spare: bool) -> int:
-        """Return about how many bytes the arrays take, with or without the spare rows."""
-        rows = 2 * self.rows + self.spare + (self.shards if spare else 0)
-        return rows * self.parameters * np.dtype(self.dtype).itemsize
+        """Return how many bytes the arrays take of shared memory, with or without the spare rows."""
+        end = _Layout(self).end(spare)
+        return -(-end // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+class _Layout:
+    """Where each array lies in the shared memory; the spare rows come last."""
+
+    def __init__(self, shape: Shape) -> None:
+        dtype = np.dtype(shape.dtype)
+        # step, rows, right, cost, seconds, weight, whether there is a diagnosis, hashes, diagnosis
+        self.record = struct.Struct(f"<qqqddd?{shape.layers}Q{3 * shape.layers + 2}d")
+        self.arrays: list[tuple[tuple[int, ...], np.dtype[np.generic]]] = [
+            ((2, shape.rows, shape.parameters), dtype),
+            ((shape.workers + 1,), np.dtype("<f8")),
+            ((shape.workers + 1,), np.dtype("<i8")),
+            ((shape.workers,), np.dtype("<i8")),
+            ((1,), np.dtype("<i8")),
+            ((2,), np.dtype("<i8")),
+            ((shape.workers + 1,), np.dtype("<f8")),
+            ((shape.layers,), np.dtype("u1")),
+            ((_RECORDS, self.record.size), np.dtype("u1")),
+            ((shape.spare + shape.shards, shape.parameters), dtype),
+        ]
+        sizes = [int(np.prod(dimensions)) * kind.itemsize for dimensions, kind in self.arrays]
+        padded = [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes[:-1]]
+        self.places = [int(place) for place in np.cumsum([0, *padded])]
+        self._end = self.places[-1] + sizes[-1]
+        self._spare_size = shape.shards * shape.parameters * dtype.itemsize
+
+    def end(self, spare: bool) -> int:
+        """Return where the arrays end, with or without the spare rows."""
+        return self._end if spare else self._end - self._spare_size
 
 
 class Exchange:
@@ -84,34 +115,18 @@ class Exchange:
         """
         self.folder = folder
         self.shape = shape
-        dtype = np.dtype(shape.dtype)
-        # step, rows, right, cost, seconds, weight, whether there is a diagnosis, hashes, diagnosis
-        self._pack = struct.Struct(f"<qqqddd?{shape.layers}Q{3 * shape.layers + 2}d")
+        layout = _Layout(shape)
+        self._pack = layout.record
         self._no_diagnosis = (0.0,) * (3 * shape.layers + 2)
-        plan: list[tuple[tuple[int, ...], np.dtype[np.generic]]] = [
-            ((2, shape.rows, shape.parameters), dtype),
-            ((shape.workers + 1,), np.dtype("<f8")),
-            ((shape.workers + 1,), np.dtype("<i8")),
-            ((shape.workers,), np.dtype("<i8")),
-            ((1,), np.dtype("<i8")),
-            ((2,), np.dtype("<i8")),
-            ((shape.workers + 1,), np.dtype("<f8")),
-            ((shape.layers,), np.dtype("u1")),
-            ((_RECORDS, self._pack.size), np.dtype("u1")),
-            ((shape.spare + shape.shards, shape.parameters), dtype),
-        ]
-        sizes = [int(np.prod(dimensions)) * kind.itemsize for dimensions, kind in plan]
-        places = [int(place) for place in np.cumsum([0, *(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes)])]
-        self._spare_size = shape.shards * shape.parameters * dtype.itemsize
-        self._whole = places[-2] + sizes[-1]
-        self._memory = _map(folder / "arrays", self._whole, self._whole - self._spare_size, create)
+        self._whole, self._own = layout.end(spare=True), layout.end(spare=False)
+        self._memory = _map(folder / "arrays", self._whole, self._own, create)
         arrays: list[Array] = [
             np.frombuffer(self._memory, kind, int(np.prod(dimensions)), place).reshape(dimensions)
-            for (dimensions, kind), place in zip(plan, places[:-1], strict=True)
+            for (dimensions, kind), place in zip(layout.arrays, layout.places, strict=True)
         ]
         self.states, self.beats, self.processes, self.doing, self.stop_asked, self._counts, *rest = arrays
         self.spent, self.factored, _, self.slabs = rest
-        self._counts_at, self._records_at = places[5], places[8]
+        self._counts_at, self._records_at = layout.places[5], layout.places[8]
         if create:
             self.doing[:] = -1
 
@@ -123,7 +138,7 @@ class Exchange:
         """
         handle = os.open(self.folder / "arrays", os.O_RDWR)
         try:
-            _reserve(handle, self._whole - self._spare_size, self._spare_size, self.folder)
+            _reserve(handle, self._own, self._whole - self._own, self.folder)
         finally:
             os.close(handle)
 
@@ -196,13 +211,7 @@ class Exchange:
 
     def has_ended(self, number: int) -> bool:
         """Return whether a process is known to be no more, or never was there."""
-        process = int(self.processes[number])
-        if process > 0:
-            try:
-                os.kill(process, 0)
-            except ProcessLookupError:
-                return True
-        return process == 0
+        return not is_there(int(self.processes[number]))
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""

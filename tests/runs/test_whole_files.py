@@ -1,12 +1,14 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import read_json, write_json, written_whole
+from distbp.files import read_json, remove_remains, write_json, written_whole
 from distbp.tensor_files import read_tensors, write_tensors
 
 
@@ -117,3 +119,14 @@ def test_a_disk_that_cannot_flush_folders_is_written_to_all_the_same(number, tmp
     write_json(tmp_path / "a.json", {"a": 1})
     write_tensors(tmp_path / "a.safetensors", {"w": np.ones(3)})
     assert names(tmp_path) == ["a.json", "a.safetensors"]
+
+
+def test_only_what_a_process_that_is_no_more_has_left_beside_a_file_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = {pid: f".model.json.{pid}.partial" for pid in (os.getpid(), ended.pid, 2**64)}
+    others = (".model.json.partial", ".model.json.x.partial", f".other.json.{ended.pid}.partial", "model.json")
+    for name in (*left.values(), *others):
+        (tmp_path / name).touch()
+    remove_remains(tmp_path / "model.json")
+    assert names(tmp_path) == sorted([*others, left[os.getpid()]])

@@ -1,0 +1,91 @@
+"""When workers are started in empty places, tested as lists of events; times are numbers that the tests choose."""
+
+from itertools import pairwise
+
+import pytest
+
+from distbp.parallel.roster import Roster
+
+
+def failing(roster, place, times):
+    """Let so many workers end before they have come, each as soon as it may be started; return the times of starts."""
+    now, starts = 0.0, []
+    for _ in range(times):
+        while roster.due(now) != [place]:
+            now += 0.5
+        starts.append(now)
+        roster.started(place)
+        roster.ended(place, now)
+    return starts
+
+
+def test_all_places_are_filled_at_once():
+    roster = Roster(3)
+    assert roster.due(0.0) == [0, 1, 2]
+    roster.started(1)
+    assert (roster.due(0.0), roster.starting, roster.present) == ([0, 2], [1], 0)
+    roster.joined(1)
+    assert (roster.due(0.0), roster.starting, roster.filled) == ([0, 2], [], [1])
+
+
+def test_the_place_of_a_worker_that_had_come_is_filled_at_once():
+    roster = Roster(1)
+    for now in range(5):
+        roster.started(0)
+        roster.joined(0)
+        roster.ended(0, float(now))
+        assert roster.due(float(now)) == [0]
+
+
+def test_workers_that_never_come_are_started_less_and_less_often():
+    starts = failing(Roster(1), 0, 8)
+    pauses = [after - before for before, after in pairwise(starts)]
+    assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(("after", "due"), [(2.0 - 1e-9, []), (2.0, [0])])
+def test_the_first_pause_is_two_seconds(after, due):
+    roster = Roster(1)
+    roster.started(0)
+    roster.ended(0, 100.0)
+    assert roster.due(100.0 + after) == due
+
+
+def test_a_worker_that_comes_ends_the_pauses():
+    roster = Roster(1)
+    failing(roster, 0, 5)
+    roster.started(0)
+    roster.joined(0)
+    roster.ended(0, 1000.0)
+    assert roster.due(1000.0) == [0]
+    roster.started(0)
+    roster.ended(0, 1000.0)
+    assert roster.due(1001.9) == []
+    assert roster.due(1002.0) == [0]
+
+
+def test_a_place_waits_alone():
+    roster = Roster(2)
+    roster.started(0)
+    roster.ended(0, 0.0)
+    assert roster.due(0.0) == [1]
+
+
+def test_an_end_that_is_told_twice_counts_once():
+    roster = Roster(1)
+    roster.started(0)
+    for now in (0.0, 1.0, 1.9):
+        roster.ended(0, now)
+    assert roster.due(2.0) == [0]
+
+
+def test_those_who_are_to_come_to_a_new_server_and_do_not_are_failures():
+    roster = Roster(2)
+    for place in (0, 1):
+        roster.started(place)
+        roster.joined(place)
+    roster.unheard()
+    assert (roster.present, roster.starting, roster.due(0.0)) == (0, [0, 1], [])
+    roster.joined(1)
+    roster.ended(0, 10.0)
+    assert (roster.filled, roster.due(11.9), roster.due(12.0)) == ([1], [], [0])
