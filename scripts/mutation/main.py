@@ -1,7 +1,10 @@
 """Put one-line faults into a copy of distbp and see whether the tests without Ray notice each.
 
-Without options all faults that the rules make in the packages below (hours): --since, paths and --sample choose.
+Without options these are all faults that the rules make in data, nn, optim, parallel, runs and the modules of training
+(many hours): --since, paths and --sample choose.
 For every fault run the tests that run its line, the quickest first, until one fails; a timeout counts as caught.
+Which test runs which line is recorded first, in build/mutants: twice as long as these tests take by themselves; from
+then on only for test files that have changed.
 Faults that may live are explained in scripts/mutation/explained.toml, and the score leaves them out.
 Exit code: 0 if every fault was caught or explained, 1 if any other survived, 2 on bad usage.
 """

@@ -54,3 +54,14 @@ def test_a_name_that_no_version_writes_is_refused(
     part(content)["surprise"] = 1
     with pytest.raises(ValueError, match="surprise"):
         Preprocessing.from_json(content)
+
+
+def test_every_category_has_an_input_also_one_that_grows_rare_in_later_chunks_of_rows() -> None:
+    """Rows are counted 65,536 at a time; what the chunks count is added up."""
+    rows, chunk = 66_000, 65_536
+    words = np.where(np.arange(rows) % 3 > 0, "early", "steady")
+    words[chunk:] = np.where(np.arange(rows - chunk) % 50 == 0, "early", "steady")
+    frame = pd.DataFrame({"word": words, "number": np.arange(rows) * 1.0, "y": np.arange(rows) % 2 == 0})
+    found = load(frame).preprocessing
+    assert found is not None
+    assert found.columns[[column.name for column in found.columns].index("word")].kept == ("early", "steady")
