@@ -89,3 +89,8 @@ def test_a_missing_number_counts_as_the_median_in_standard_units_and_is_marked()
     np.testing.assert_allclose(inputs[is_missing, 0], (median - mean) / deviation, rtol=1e-6)
     np.testing.assert_allclose(inputs[~is_missing, 0], (kept[~is_missing] - mean) / deviation, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(inputs[:, 1], is_missing)
+    # its pieces are those of the row that has the median, where one row does
+    pieces = inputs[:, 2:]
+    nearest = int(np.nanargmin(np.abs(kept - median)))
+    np.testing.assert_allclose(pieces[is_missing], np.tile(pieces[nearest], (int(is_missing.sum()), 1)), atol=1e-3)
+    assert np.abs(pieces).max() == 1
