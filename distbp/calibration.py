@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from distbp.blas import one_thread
-from distbp.config import Config
-from distbp.config.settings import default_shards
+from distbp.config import Config, default_shards
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import Order
 from distbp.nn.structure import Structure

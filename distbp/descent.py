@@ -16,6 +16,7 @@ from distbp.callbacks import Callback, Callbacks, CheckpointRecord, EpochRecord,
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import Order
+from distbp.early_stopping import best_epoch, is_best_long_ago, rate_factor
 from distbp.epoch import Sums
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
 from distbp.files import for_json
@@ -24,7 +25,6 @@ from distbp.keeping import Past
 from distbp.network import Network, evaluate
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
-from distbp.optim.schedules import Plateau, WarmUp
 from distbp.parallel.pool import Pool
 from distbp.pools import most_useful_workers, slower_choice
 from distbp.recording import Keeper
@@ -59,7 +59,7 @@ class Descent:
         self.validation = data.validation
         self.rule = Rule.of(config, self.steps_per_epoch)
         self._told: set[str] = set()
-        self.baselines: Mapping[str, float] = {}
+        self.baselines: Mapping[str, Any] = {}
         """How a constant and a linear model do on the test rows."""
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
         self.chosen = config.workers != "auto"
@@ -107,7 +107,7 @@ class Descent:
             if pool.step % self.steps_per_epoch == 0 and self.sums.rows:
                 first -= 1  # its steps are done, but the run ended before its end was seen to
             for epoch in range(first, self.config.epochs):
-                if self._epoch(epoch, pool) or self._is_best_long_ago():
+                if self._epoch(epoch, pool) or is_best_long_ago(self.history, self.config.early_stopping):
                     break
         except BaseException as error:
             if isinstance(error, DistbpError):
@@ -120,7 +120,8 @@ class Descent:
         with suppress(Exception):
             if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
                 self.keeper.diverged(self._diverged(error, pool))
-            self._checkpoint(pool, pool.state())
+            if pool.step >= self.callbacks.step:  # else the state is one that was kept before, with the sums of then
+                self._checkpoint(pool, pool.state())
 
     def _say_how_to_go_on(self, error: BaseException) -> None:
         """Note what of the run is on the disk, and how to go on from there."""
@@ -138,11 +139,11 @@ class Descent:
         if self.keeper is not None:
             self.keeper.begin_epoch(pool.spent())
         while pool.step < stop:
-            if self._steps(stop, pool, self._factor()):
+            if self._steps(stop, pool, rate_factor(self.rule.schedule, self.history)):
                 raise Interrupted(f"interrupted in epoch {epoch + 1}")
             if pool.step < stop:
                 self._checkpoint(pool, pool.state())
-        rate = self.rule.rate(pool.step - 1) * self._factor()
+        rate = self.rule.rate(pool.step - 1) * rate_factor(self.rule.schedule, self.history)
         sums, self.sums = self.sums, Sums()
         if epoch == 0 and self.chosen and self.step_seconds:
             self._tell_slower_choice()
@@ -168,31 +169,11 @@ class Descent:
         self._checkpoint(pool, state)
         return self.callbacks.tell("on_epoch_end", EpochRecord(epoch + 1, pool.step, record, network))
 
-    def _factor(self) -> float:
-        """Return what lr is multiplied by in the epoch that is going on, beside what depends on the step."""
-        schedule = self.rule.schedule
-        plateau = schedule.then if isinstance(schedule, WarmUp) else schedule
-        if not isinstance(plateau, Plateau):
-            return 1.0
-        name = "train_cost" if self.validation is None else "validation_cost"
-        return plateau.after([math.inf if record[name] is None else record[name] for record in self.history])
-
-    def _best_epoch(self) -> int:
-        """Return the number of the epoch with the lowest validation cost."""
-        costs = [(record["validation_cost"], record["epoch"]) for record in self.history]
-        best: int = min((math.inf if cost is None else cost, epoch) for cost, epoch in costs)[1]
-        return best
-
     def _keep_best(self, weights: Array) -> None:
-        if self.config.early_stopping is not None and self._best_epoch() == self.history[-1]["epoch"]:
+        if self.config.early_stopping is not None and best_epoch(self.history) == self.history[-1]["epoch"]:
             self.best = weights.copy()
             if self.keeper is not None:
                 self.keeper.best(self.best)
-
-    def _is_best_long_ago(self) -> bool:
-        """Return whether the validation cost has not fallen for as many epochs as early stopping waits."""
-        patience = self.config.early_stopping
-        return patience is not None and self.history[-1]["epoch"] - self._best_epoch() >= patience
 
     def _tell(self, found: Sequence[Mapping[str, Any]]) -> None:
         """Tell the first finding of each kind, not those of all layers again in every epoch."""
@@ -272,7 +253,7 @@ class Descent:
         seconds = sum(record["seconds"] for record in self.history)
         last = self.history[-1] if self.history else {}  # the record may have been lost with a disk
         if self.best is not None:
-            best = self._best_epoch()
+            best = best_epoch(self.history)
             last = next(record for record in self.history if record["epoch"] == best)
         summary = {
             **{name: last[name] for name in last if name.startswith(("train_", "test_", "validation_"))},

@@ -8,7 +8,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +51,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink()
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write several files, of which none is there, or changed, unless all could be written.
+
+    Raises:
+        RunError: one cannot be written.
+    """
+    with ExitStack() as stack:
+        for path, content in contents.items():
+            stack.enter_context(written_whole(path)).write_bytes(content)
 
 
 def remove_remains(path: Path) -> None:

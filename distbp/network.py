@@ -21,7 +21,7 @@ from distbp.errors import DataError, RunError, UsageError
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
 from distbp.nn.initial import initial_weights
-from distbp.nn.scores import Answers
+from distbp.nn.scores import Answers, explained
 from distbp.nn.scores import Evaluation as Evaluation
 from distbp.nn.structure import Structure
 from distbp.nn.trace import Trace
@@ -63,7 +63,7 @@ class Network:
             cost: what training makes small.
             connections: for each layer an array of w's shape, 1 for a connection, 0 for none, or None for all of
                 them: a weight that is left out stays 0 ("set the weight to 0 if a connection is not needed").
-            initial: ``he`` or ``glorot``; None for he with relu, else glorot.
+            initial: ``he`` or ``glorot``; None for he where an activation is like relu, else glorot.
             seed: fixes the initial weights.
             dtype: ``float32`` or ``float64``.
             classes: what the outputs stand for; training fills them in. Empty for values.
@@ -131,7 +131,7 @@ class Network:
         return network
 
     def outputs(self, x: Any) -> Array:
-        """Return a^L of each row: probabilities, or values; shape (rows, m_L)."""
+        """Return a^L of each row, as it is; shape (rows, m_L)."""
         return self.answers(x).outputs
 
     def answers(self, x: Any) -> Answers:
@@ -145,12 +145,12 @@ class Network:
                 part = slice(start, start + len(work.a[-1]))
                 outputs[part] = work.a[-1]
                 if self.classes:
-                    chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1])
+                    chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1], work.a[-1])
                 start = part.stop
-        return Answers(outputs, chosen)
+        return Answers(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
 
     def probabilities(self, x: Any) -> Array:
-        """Return each class's probability, shape (rows, classes), in the order of ``classes``."""
+        """Return each class's probability, shape (rows, classes), in their order (see :class:`Answers`)."""
         return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:
@@ -259,7 +259,10 @@ def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ..
 
 
 def evaluate(network: Network, rows: Rows) -> Evaluation:
-    """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time."""
+    """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time.
+
+    The cost is the mean over what the rows count, sum w_i C_i / sum w_i; the other scores count each row once.
+    """
     structure = network.structure
     dtype = network.weights.dtype.name
     block = min(_ROWS_AT_ONCE, len(rows))
@@ -270,17 +273,13 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             x, y = gather(np.arange(start, min(start + _ROWS_AT_ONCE, len(rows))))
-            sums = backprop.sums(layers, x, y)
+            sums = backprop.sums(layers, x, y, gather.weights)
             cost, right = cost + sums.cost, right + sums.right
             if not network.classes:
                 squares += np.square(y.astype(np.float64) - backprop.forward(layers, x).a[-1]).sum(axis=0)
-    mean_cost = cost / len(rows)
+    mean_cost = cost / (len(rows) if rows.weights is None else float(rows.weights.sum(dtype=np.float64)))
     if network.classes:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
-    spread = np.square(rows.y - rows.y.mean(axis=0, dtype=np.float64)).sum(axis=0)
-    # values that do not vary at all cannot be explained: R2 is 1 where they are met, else 0
-    varies = rows.y.max(axis=0) > rows.y.min(axis=0)
-    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
-    return Evaluation(len(rows), mean_cost, None, rmse, float(explained.mean()))
+    return Evaluation(len(rows), mean_cost, None, rmse, explained(rows.y, squares))

@@ -84,7 +84,7 @@ def with_parts(config: Config, data: DataSet) -> DataSet:
     """Return the data with the validation part held out and the weights of the classes in those of the rows.
 
     Raises:
-        DataError: there are too few rows.
+        DataError: there are too few rows, or those held out count nothing.
         UsageError: a weight is for no class, or rows that could be learnt from count nothing.
     """
     train = data.train
@@ -93,6 +93,11 @@ def with_parts(config: Config, data: DataSet) -> DataSet:
         by_class = bool(data.classes)
         held = held_out(train.y, config.validation_fraction, config.seed, by_class, Purpose.VALIDATION_SPLIT)
         validation, train = train[held], train[~held]
+    if validation is not None and validation.weights is not None and not validation.weights.any():
+        raise DataError(
+            f"the weights of all {len(validation)} rows held out for validation are 0: at least one must count, "
+            "so try another seed or a larger validation_fraction"
+        )
     if config.class_weights is not None and data.classes:
         each = _class_weights(config.class_weights, data.classes, train.y)[train.y].astype(config.dtype)
         counts = each if train.weights is None else each * train.weights

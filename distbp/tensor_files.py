@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from distbp.errors import RunError
 from distbp.files import cannot_be_read, open_regular, written_whole
@@ -35,6 +35,13 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
                 beside.chmod(mode)  # the umask's; safetensors renames a file to here that is its owner's alone
         except SafetensorError as error:
             raise RunError(f"{path} cannot be written: {error}") from error
+
+
+def tensors_as_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """Return what :func:`write_tensors` would write."""
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    content: bytes = save(contiguous, {**metadata, _TENSOR_SUM: _sum_of_tensors(contiguous, metadata)})
+    return content
 
 
 class Tensors(NamedTuple):

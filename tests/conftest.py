@@ -1,14 +1,17 @@
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import after_ray
 import numpy as np
 import pytest
 
 from distbp.actors.session import ray_session
 from distbp.data import load
 from distbp.signals import ENDING
+
+pytest_plugins = ["drawn", "leftovers"]
 
 
 def pytest_configure() -> None:
@@ -48,6 +51,23 @@ def shared_ray() -> Iterator[str]:
 
         environment.setenv(name, "0")
         yield ray.get_runtime_context().gcs_address
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ray_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test with a real Ray leaves fails that test, and not the next one."""
+    if request.node.get_closest_marker("ray") is None:
+        yield
+    else:
+        yield from after_ray.checked(request.node, "shared_ray" in request.fixturenames)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[after_ray.FAILED] = True
+    return report
 
 
 @pytest.hookimpl(trylast=True)

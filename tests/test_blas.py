@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import HANG_SECONDS, join
 from threadpoolctl import ThreadpoolController
 
 import distbp
@@ -71,7 +72,7 @@ def test_a_thread_that_predicts_leaves_the_shards_of_another_alone() -> None:
     with blas.one_thread(2), blas.ShardThreads(2):
         thread = threading.Thread(target=network.predict, args=(np.zeros((3, 64)),))
         thread.start()
-        thread.join(60)
+        join(thread)
         assert set(counts()) == {2}
 
 
@@ -101,7 +102,7 @@ class Meet(distbp.Callback):
 
     def on_step(self, record: distbp.StepRecord) -> bool:
         if record.step == 0:
-            self._barrier.wait(60)
+            self._barrier.wait(HANG_SECONDS)
         self.counts |= set(counts())
         return False
 
@@ -119,7 +120,7 @@ def test_several_threads_train_at_once() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        join(thread)
     assert [(sha, seen) for epochs, sha, seen in found if epochs == 2] == [(alone, {1})] * 2
     assert [seen for epochs, _, seen in found if epochs == 9] == [{1}]
 
@@ -131,7 +132,7 @@ def test_threads_that_would_change_each_others_bits_are_refused(first: int, seco
     class Wait(distbp.Callback):
         def on_step(self, record: distbp.StepRecord) -> bool:
             began.set()
-            over.wait(60)
+            over.wait(HANG_SECONDS)
             return False
 
     thread = threading.Thread(
@@ -139,12 +140,12 @@ def test_threads_that_would_change_each_others_bits_are_refused(first: int, seco
     )
     thread.start()
     try:
-        assert began.wait(60)
+        assert began.wait(HANG_SECONDS)
         with pytest.raises(UsageError, match="one after the other"):
             distbp.train("digits", threads=second, **SETTINGS)
     finally:
         over.set()
-        thread.join(60)
+        join(thread)
 
 
 def test_a_blas_that_cannot_be_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+from actor_processes import actors
 
 import distbp
 from distbp.errors import Interrupted
@@ -146,19 +147,16 @@ def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
 class KillAWorker(Listener):
     def on_step(self, record):
         if record.step == 20:
-            import psutil
+            os.kill(actors("_Worker")[0].pid, signal.SIGKILL)
 
-            workers = [
-                process for process in psutil.Process().children(recursive=True)
-                if any("_Worker" in part for part in process.cmdline())
-            ]  # fmt: skip
-            os.kill(workers[0].pid, signal.SIGKILL)
+    def on_epoch_end(self, record):
+        return bool(self.of(distbp.RecoveryRecord))
 
 
 @pytest.mark.ray
 def test_a_lost_worker_is_told_of(shared_ray):
     killer = KillAWorker()
-    settings = {**SETTINGS, "epochs": 300, "hidden": (64, 64)}
+    settings = {**SETTINGS, "epochs": 1000000, "hidden": (64, 64)}
     result = distbp.train("digits", callbacks=[killer], **{**settings, "workers": 2})
     (record,) = killer.of(distbp.RecoveryRecord)
     assert "worker" in record.text

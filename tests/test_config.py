@@ -3,11 +3,13 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
+from distbp.cli import commands
 from distbp.config import CHOICES, Config, default_shards
 from distbp.errors import UsageError
 from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.costs import COSTS
 from distbp.nn.initial import SCHEMES
+from distbp.optim.schedules import SCHEDULES
 
 
 def test_defaults():
@@ -48,6 +50,15 @@ def test_defaults_of_sgd():
 def test_default_scheme_of_all_but_relu_is_glorot(activation):
     assert Config(activation=activation).initial == "glorot"
     assert Config(activation=activation, initial="he").initial == "he"
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 8)])
+@pytest.mark.parametrize("activation", CHOICES["activation"])
+def test_the_default_scheme_follows_the_activation_whatever_the_layers(hidden, activation):
+    expected = "glorot" if activation in ("sigmoid", "tanh", "identity") else "he"
+    assert Config(hidden=hidden, activation=activation).initial == expected
+    mixed = [("tanh", activation)[k % 2] for k in range(len(hidden))]
+    assert Config(hidden=hidden, activation=mixed).initial == (expected if len(hidden) > 1 else "glorot")
 
 
 @pytest.mark.parametrize(
@@ -257,3 +268,22 @@ def test_what_is_far_too_long_or_of_another_type_is_said_in_a_line(settings, sai
 
 def test_no_message_is_longer_than_a_page():
     assert len(str(UsageError("a" * 1_000_000))) < 2000
+
+
+def test_the_help_tells_the_parameters_of_every_schedule():
+    (option,) = (each for each in commands.commands["train"].params if each.name == "schedule")
+    step, exponential, inverse, cycle, plateau = (
+        SCHEDULES[name] for name in ("step", "exponential", "inverse-time", "one-cycle", "plateau")
+    )
+    told = {
+        "constant": "",
+        "step": f" ({step.gamma:g} per {'third' if step.parts == 3 else step.parts})",
+        "exponential": f" ({exponential.end:g}^s)",
+        "inverse-time": f" (1/(1+{inverse.k:g}s))",
+        "cosine": " (to 0)",
+        "one-cycle": f" (1/{1 / cycle.begin:g} to 1 in {100 * cycle.rise:g} %, then to {cycle.end:g})",
+        "plateau": f" ({plateau.gamma:g} per {plateau.patience + 1} epochs in a row not {100 * plateau.least:g} % "
+        "below the lowest cost)",
+    }
+    assert tuple(told) == CHOICES["schedule"]
+    assert option.help.endswith(f": {'|'.join(name + more for name, more in told.items())}.")

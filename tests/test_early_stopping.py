@@ -1,20 +1,17 @@
 """Early stopping, the plateau schedule and what a break in between changes: nothing."""
 
+import math
+
 import numpy as np
 import pytest
+from callers import EndAfter, Sine
 
 import distbp
+from distbp.data.targets import held_out
 from distbp.errors import DataError, Interrupted, UsageError
+from distbp.randomness import Purpose
 
 OVERFITTING = {"hidden": (64,), "lr": 0.02, "early_stopping": 3, "epochs": 60, "workers": 0, "seed": 1}
-
-
-class EndAfter(distbp.Callback):
-    def __init__(self, step):
-        self._step = step
-
-    def on_step(self, record):
-        return record.step + 1 == self._step
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +24,10 @@ def test_the_run_ends_and_the_best_weights_are_kept(stopped):
     best = int(np.argmin(costs))
     assert len(costs) == best + 1 + 3 < 60
     assert stopped.summary["best_epoch"] == best + 1
-    assert stopped.summary["test_cost"] == stopped.history[best]["test_cost"]
+    measured = {f"{part}_{what}" for part in ("train", "validation", "test") for what in ("cost", "accuracy")}
+    assert {name: stopped.summary[name] for name in measured} == {
+        name: stopped.history[best][name] for name in measured
+    }  # of the best epoch, also what was measured while it was trained on
     digits = distbp.load("digits")
     assert stopped.network.evaluate(digits.test.x, digits.test.y).cost == pytest.approx(stopped.summary["test_cost"])
 
@@ -69,6 +69,71 @@ def test_class_weights_are_row_weights():
     by_row = distbp.train((x, y, np.where(y == 3, 0.0, np.where(y == 4, 2.0, 1.0))), workers=0, epochs=3)
     assert by_class.summary["weights_sha256"] == by_row.summary["weights_sha256"]
     assert not (by_class.network.predict(x) == 3).any()
+
+
+def two_classes(rows=200):
+    random = np.random.default_rng(3)
+    x = random.normal(size=(rows, 3))
+    return x, (x[:, 0] + random.normal(size=rows) > 0).astype(int), random.choice([0.0, 0.5, 4.0], rows)
+
+
+def test_the_validation_cost_is_the_mean_over_what_the_held_out_rows_count():
+    """Row weights enter it; class weights and smoothing, which change what is trained, do not."""
+    x, y, weights = two_classes()
+    settings = {"early_stopping": 5, "validation_fraction": 0.25, "epochs": 3, "workers": 0, "dtype": "float64"}
+    result = distbp.train((x, y, weights), class_weights={1: 3.0}, label_smoothing=0.2, **settings)
+    last = result.history[result.summary["best_epoch"] - 1]
+    # which rows are held out is drawn from the training part, of which the test part was cut before
+    held, counts = held_out_rows(x, y, weights, settings["validation_fraction"])
+    probabilities = result.network.probabilities(x[held])
+    costs = [-math.log(row[label]) for row, label in zip(probabilities.tolist(), y[held], strict=True)]
+    right = [row[label] > 0.5 for row, label in zip(probabilities.tolist(), y[held], strict=True)]
+    mean = sum(w * c for w, c in zip(counts, costs, strict=True)) / sum(counts)
+    assert last["validation_cost"] == pytest.approx(mean, rel=1e-12)
+    assert abs(mean - np.mean(costs)) > 0.001  # so that weights matter here
+    assert last["validation_accuracy"] == np.mean(right)
+    x_test, y_test = held_out_rows(x, y, weights, None)
+    assert last["test_cost"] == pytest.approx(result.network.evaluate(x_test, y_test).cost)  # each counts once
+
+
+def test_a_tables_held_out_rows_count_their_weights_too(tmp_path):
+    x, y, weights = two_classes()
+    table = tmp_path / "table.csv"
+    np.savetxt(table, np.column_stack([x, weights, y]), delimiter=",", header="a,b,c,w,y", comments="", fmt="%.6g")
+    settings = {"target": "y", "weights": "w", "validation_fraction": 0.2, "dtype": "float64"}
+    result = distbp.train(table, task="classification", workers=0, epochs=2, schedule="plateau", **settings)
+    held = distbp.load(table, task="classification", **settings).validation
+    probabilities = result.network.probabilities(held.x)
+    costs = [-math.log(row[label]) for row, label in zip(probabilities.tolist(), held.y, strict=True)]
+    mean = sum(float(w) * c for w, c in zip(held.weights, costs, strict=True)) / float(held.weights.sum())
+    assert set(held.weights.tolist()) == {0.0, 0.5, 4.0}
+    assert result.history[-1]["validation_cost"] == pytest.approx(mean, rel=1e-9)
+
+
+def held_out_rows(x, y, weights, fraction):
+    """Return the numbers and weights of the validation rows; or x and y of the test part."""
+    test = held_out(y, 0.2, 0, True)
+    if fraction is None:
+        return x[test], y[test]
+    left = np.flatnonzero(~test)
+    held = left[held_out(y[left], fraction, 0, True, Purpose.VALIDATION_SPLIT)]
+    return held, weights[held]
+
+
+def test_a_factor_of_all_weights_changes_no_decision():
+    x, y, weights = two_classes()
+    settings = {"early_stopping": 2, "schedule": "plateau", "lr": 0.02, "epochs": 40, "workers": 0, "dtype": "float64"}
+    once, often = (distbp.train((x, y, factor * weights), **settings) for factor in (1, 1024))
+    assert once.summary["weights_sha256"] == often.summary["weights_sha256"]
+    assert once.summary["best_epoch"] == often.summary["best_epoch"] < 40
+    assert [r["validation_cost"] for r in once.history] == [r["validation_cost"] for r in often.history]
+
+
+def test_held_out_rows_that_count_nothing_are_refused():
+    x, y, weights = two_classes()
+    weights[held_out_rows(x, y, weights, 0.1)[0]] = 0
+    with pytest.raises(DataError, match="the weights of all 16 rows held out for validation are 0: at least one must"):
+        distbp.train((x, y, weights), early_stopping=2, workers=0)
 
 
 def test_a_mini_batch_in_which_nothing_counts_changes_nothing():
@@ -127,16 +192,6 @@ def test_several_labels_per_row():
     y = (x[:, :3] + x[:, 3:] > 0).astype(np.float64)
     result = distbp.train((x, y), cost="binary-cross-entropy", workers=0, epochs=60)
     assert ((result.network.predict(x) > 0.5) == y).mean() > 0.95
-
-
-class Sine:
-    """An activation of the user's own."""
-
-    def value(self, z):
-        return np.sin(z)
-
-    def derivative(self, z):
-        return np.cos(z)
 
 
 def test_a_run_with_parts_of_its_own_goes_on_and_is_loaded_with_them(tmp_path):

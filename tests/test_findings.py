@@ -1,12 +1,18 @@
 """What a run says of its own health, and that healthy ones say nothing."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 import distbp
+from distbp.epoch import Sums
 from distbp.errors import DivergedError
+from distbp.findings import Health, findings
+from distbp.inspecting import shares
+from distbp.nn.structure import Structure
+from distbp.parallel.records import Diagnosis, StepRecord
 
 
 def kinds(result):
@@ -52,12 +58,78 @@ def test_a_healthy_relu_network_gives_no_finding(hidden, optimizer):
     assert result.summary["test_accuracy"] > 0.8
 
 
+HEALTHY = {"gradient_norm": 1.0, "update_ratio": 0.01}
+
+
+def kinds_of(activation, first=(), last=()):
+    """Return what is found in a network of two layers of 12 parameters each, healthy but for these numbers."""
+    structure = Structure((3, 3, 3), (activation, "softmax"), "cross-entropy")
+    found = findings(structure, [HEALTHY | dict(first), HEALTHY | dict(last)])
+    return [(finding.kind, finding.layer) for finding in found]
+
+
+@pytest.mark.parametrize(
+    ("activation", "healthy", "ill", "kind"),
+    [
+        ("sigmoid", {"gradient_norm": 0.00101}, {"gradient_norm": 0.00099}, "vanishing"),
+        ("sigmoid", {"saturated": 0.49}, {"saturated": 0.5}, "saturated"),
+        ("tanh", {"saturated": 0.49}, {"saturated": 0.51}, "saturated"),
+        ("relu", {"dead": 0.49}, {"dead": 0.5}, "dead"),
+        ("relu", {"update_ratio": 0.5}, {"update_ratio": 0.51}, "exploding"),
+    ],
+)
+def test_findings_begin_at_their_thresholds(activation, healthy, ill, kind):
+    assert kinds_of(activation) == []
+    assert kinds_of(activation, first=healthy) == []
+    assert kinds_of(activation, first=ill) == [(kind, 1)]
+    expected = [("exploding", 2)] if kind == "exploding" else []
+    assert kinds_of(activation, last=ill) == expected  # output units are neither saturated nor dead
+
+
+def test_a_gradient_vanishes_weight_by_weight_whatever_the_layers_sizes():
+    """Layer 1 has 220 parameters, layer 2 has 21: what is compared is the length over the root of their number."""
+    structure = Structure((10, 20, 1), ("tanh", "identity"), "mse")
+    ratio = 1e-3 * math.sqrt(220 / 21)
+    for factor, expected in ((1.01, []), (0.99, ["vanishing"])):
+        found = findings(structure, [HEALTHY | {"gradient_norm": factor * ratio}, HEALTHY])
+        assert [finding.kind for finding in found] == expected
+
+
+def test_a_vanishing_layer_says_how_many_units_are_saturated_instead_of_a_second_finding():
+    structure = Structure((3, 3, 3), ("sigmoid", "softmax"), "cross-entropy")
+    (found,) = findings(structure, [HEALTHY | {"gradient_norm": 1e-5, "saturated": 0.75}, HEALTHY])
+    assert found.kind == "vanishing"
+    assert "layer 1: 75 % of sigmoid units saturated, its gradient is 1e-05 of" in found.text
+    assert kinds_of("sigmoid", last={"gradient_norm": 0.0}) == []  # nothing to compare with
+
+
+@pytest.mark.parametrize(("growth", "cost", "ends"), [(9.9, 2.0, False), (10.1, 2.0, True), (10.1, 0.9, False)])
+def test_a_run_is_ended_where_weights_grow_tenfold_and_the_cost_with_them(growth, cost, ends):
+    network = distbp.Network((3, 3, 3), "tanh", seed=1)
+    health, sums = Health(), Sums()
+    health.begin(network.structure, network.weights)
+    health.see(StepRecord(0, 4, 1.0, 0, weight=4.0))
+    sums.add(StepRecord(7, 4, cost, 0, weight=4.0, diagnosis=Diagnosis((1.0, 1.0), (0.1, 0.1), (1.0, 1.0), 1.0, 1.0)))
+    network.structure.layers(network.weights)[1].w[:] *= growth
+    record, error = Health(health.to_json()).examine(network, sums, 7, np.ones((2, 3), np.float32))
+    assert [finding["kind"] for finding in record["findings"]] == (["exploding"] if ends else [])
+    assert (error is not None) == ends
+    assert error is None or error.layer == 2
+
+
+@pytest.mark.parametrize(("activation", "below", "above"), [("sigmoid", 4.59, 4.6), ("tanh", 2.29, 2.3)])
+def test_a_unit_is_saturated_where_its_slope_is_below_4_percent_of_the_largest(activation, below, above):
+    """sigmoid beyond 0.99, tanh beyond 0.98: at 4.595 and 2.298, where the slope is 0.0396 of the one at 0."""
+    network = distbp.Network((1, 1, 2), activation)
+    network.weights[:] = [1, 0, 0, 0, 0, 0]
+    assert shares(network, np.array([[below], [-below]], np.float32))[0] == {"saturated": 0.0}
+    assert shares(network, np.array([[above], [-above]], np.float32))[0] == {"saturated": 1.0}
+
+
 def test_saturated_and_dead_units_are_counted():
     network = distbp.Network((2, 2, 2), "sigmoid")
     layers = network.structure.layers(network.weights)
     layers[0].w[:] = [[1000, 0], [0, 0]]
-    from distbp.inspecting import shares
-
     x = np.array([[1.0, 0], [-1, 0], [0, 1]], np.float32)
     assert shares(network, x)[0] == {"saturated": pytest.approx(2 / 6)}
     relu = distbp.Network((2, 2, 2), "relu")
@@ -68,23 +140,15 @@ def test_saturated_and_dead_units_are_counted():
 def test_noise_scale_is_that_of_a_gradient_whose_noise_is_known():
     """A linear node with targets of known noise, at the weights where the true gradient is known too."""
     random = np.random.default_rng(0)
-    x = np.ones((100_000, 1))
-    y = 3.0 + 2.0 * random.normal(size=100_000)  # dC/db of a row is 2 (b - y): mean -6, variance 16
-    seen = []
-
-    class Watch(distbp.Callback):
-        def on_step(self, record):
-            if record.diagnosis:
-                seen.append(record.diagnosis)
-
-    distbp.train(
-        (x, y), hidden=(), optimizer="sgd", momentum=0.0, lr=1e-12, batch_size=128, shards=4, epochs=1, workers=0,
-        task="regression", dtype="float64", network=zero_network(), callbacks=[Watch()],
+    x, y = np.ones((5120, 1)), random.normal(size=5120)
+    y = 3.0 + 2.0 * (y - y.mean()) / y.std()  # dC/db of a row is 2 (b - y): mean -6, variance 16
+    result = distbp.train(
+        (x, y), hidden=(), optimizer="sgd", momentum=0.0, lr=1e-12, batch_size=4096, shards=512, epochs=10, workers=0,
+        task="regression", dtype="float64", network=zero_network(), test_fraction=0.2, l2=0.5, clip_value=1.0,
     )  # fmt: skip
-    spread, signal = np.mean([found.spread for found in seen]), np.mean([found.signal for found in seen])
     # x = 1 makes w and b the same, so both count twice
-    assert spread == pytest.approx(2 * 16, rel=0.3)
-    assert signal == pytest.approx(2 * 36, rel=0.05)
+    scales = [record["noise_scale"] for record in result.history]
+    assert np.mean(scales) == pytest.approx(2 * 16 / (2 * 36), rel=0.05)
 
 
 def zero_network():

@@ -1,8 +1,10 @@
 import numpy as np
+import pyarrow
 import pytest
 from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
 import distbp
+from distbp.data import load
 from distbp.data.targets import class_numbers
 from distbp.errors import DataError, UsageError
 from distbp.network import Network, evaluate
@@ -173,6 +175,20 @@ def test_evaluation_of_a_data_sets_rows_is_that_of_its_numbers(digits):
 def test_rows_that_do_not_fit_are_refused(x, message):
     with pytest.raises(DataError, match=message):
         classifier().predict(x)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (2, 2, 3)])
+def test_rows_that_no_table_of_the_network_can_have_kept_are_refused(shape, rng):
+    """Also longer ones, of which the network could take the first numbers."""
+    table = {name: rng.normal(size=60) for name in ("a", "b")} | {"c": rng.choice(["u", "v"], 60)}
+    data = load(pyarrow.table(table | {"y": np.arange(60) % 2}), target="y")
+    network = distbp.train(data, hidden=(4,), epochs=1, workers=0).network
+    kept = data.test.x
+    assert network.predict(kept).shape == (len(kept),)
+    with pytest.raises(DataError) as caught:
+        network.predict(np.resize(kept, shape))
+    found = f"x has the shape {shape}, the network was trained on a table of 3 columns"
+    assert str(caught.value) == found
 
 
 @pytest.mark.parametrize(

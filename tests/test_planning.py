@@ -195,9 +195,16 @@ def test_the_measured_parts_add_up_to_a_step(digits) -> None:
     assert job_of(lossy, structure, 256, 4)[3:] == (2, True, ())
 
 
-def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits) -> None:
+def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(
+        structure: object, config: Config, rows: object, state: object, shards: int, seconds: float
+    ) -> Machine:
+        return Machine(shard=100e-6 + 1e-6 * config.batch_size / shards, addition=2e-6, update=20e-6)
+
+    monkeypatch.setattr("distbp.calibration.measure_machine", measured)
     plan = plan_hosts(Config(batch_size=256, shards=64), digits, [1, 64, 128], GBIT)
     assert (plan.shards, plan.alone_shards, plan.useful_hosts, plan.rows) == (64, 4, 64, 256)
-    assert plan.alone_seconds < plan.steps[0].seconds  # 64 shards of 4 rows are more work than 4 of 64
+    assert plan.alone_seconds == pytest.approx(4 * 164e-6 + 3 * 2e-6 + 20e-6)
+    assert plan.steps[0].seconds == pytest.approx(64 * 104e-6 + 63 * 2e-6 + 20e-6)
     everything = plan_hosts(CASES["mnist"].config(0, batch_size=10**6, shards=10**6), digits, [2], GBIT)
     assert (everything.rows, everything.shards) == (len(digits.train),) * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_help import help_in, help_of_all
-from processes import RAYS_OWN_SECONDS, nothing_left
+from processes import HANG_SECONDS, nothing_left
 
 from distbp.cli import commands
 
@@ -17,6 +17,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 OF_TUNE = [example for example in EXAMPLES if "from ray import tune" in example]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -26,6 +27,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(example.replace("epochs=30", "epochs=3"), {"__name__": "example"})
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     """In a process of its own, since Tune starts a Ray and warns of much."""
@@ -33,7 +35,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     local = 'ray.init(address="local"'
     assert f"{local})" in example
     (tmp_path / "example.py").write_text(example.replace(local, f"{local}, include_dashboard=False"))
-    with nothing_left(RAYS_OWN_SECONDS) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
+    with nothing_left(HANG_SECONDS) as environment, tempfile.TemporaryDirectory(prefix="r-", dir="/tmp") as short:
         # the address is one where no Ray is any more
         environment |= {"RAY_ADDRESS": "127.0.0.1:1", "RAY_TMPDIR": short, "HOME": str(tmp_path)}
         done = subprocess.run(
@@ -42,7 +44,7 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
             env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=HANG_SECONDS,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "{'lr': 0.01}" in done.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callers import EndAfter
 
 import distbp
 from distbp.cli import run
@@ -93,14 +94,6 @@ def test_a_run_directory_that_cannot_be_made_is_said_before_anything_starts(tmp_
     for folder in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(distbp.DistbpError):
             distbp.train("digits", workers=0, run_dir=folder)
-
-
-class EndAfter(distbp.Callback):
-    def __init__(self, step):
-        self._step = step
-
-    def on_step(self, record):
-        return record.step + 1 == self._step
 
 
 DIGITS_EPOCH = 12

@@ -1,26 +1,17 @@
 """Runs as TensorBoard, MLflow and a Ray node's metrics show them, read back by those tools."""
 
 import json
-import subprocess
-import sys
 from contextlib import suppress
 
 import pytest
-from processes import nothing_left
+from callers import EndAfter
+from processes import ended, nothing_left, start_program
 
 import distbp
 from distbp.errors import Interrupted
 from distbp.tracking import MLflow, RayMetrics, TensorBoard
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
-
-
-class EndAfter(distbp.Callback):
-    def __init__(self, step):
-        self._step = step
-
-    def on_step(self, record):
-        return record.step + 1 == self._step
 
 
 def events(folder):
@@ -113,39 +104,16 @@ def test_mlflow_shows_the_run(end, store, tmp_path):
         assert {"model.safetensors", "summary.json"} <= kept
 
 
-RAY_RUN = """
-import json, sys, urllib.request, time
-from distbp.actors import ray_session
-import distbp
-from distbp.tracking import RayMetrics
-
-with ray_session(None, cpus=3):
-    import ray
-    result = distbp.train("digits", workers=2, hidden=(16,), epochs=3, callbacks=[RayMetrics("elm")])
-    node = ray.nodes()[0]
-    text, where = "", f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
-    for _ in range(300):
-        try:
-            text = urllib.request.urlopen(where, timeout=2).read().decode()
-        except OSError:
-            pass
-        if "distbp_epoch" in text:
-            break
-        time.sleep(0.1)
-print(json.dumps([line for line in text.splitlines() if "distbp_" in line and not line.startswith("#")]))
-"""
-
-
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_ray_node_exports_the_run(tmp_path):
     pytest.importorskip("aiohttp", reason="ray[default] is not installed: no metrics are exported")
     with nothing_left() as environment:
         environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
-        done = subprocess.run(
-            [sys.executable, "-c", RAY_RUN], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = json.loads(done.stdout.splitlines()[-1])
+        exporting = start_program("exports_to_ray", environment=environment, folder=tmp_path)
+        out, err = ended(exporting)
+    assert exporting.returncode == 0, err[-3000:]
+    lines = json.loads(out.splitlines()[-1])
     values = {line.split("{")[0]: float(line.split()[-1]) for line in lines if 'run="elm"' in line}
     assert values["ray_distbp_epoch"] == 3
     assert values["ray_distbp_step"] == 36

@@ -38,9 +38,12 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bool | None, as_json: bool) -> None:
     """Measure the network of RUN on DATA: its test part, or all rows where there is none.
 
+    Each row counts once. The cost is training's, without penalties, smoothing and dropout, on tables of standardised
+    values. Of several values per row rmse and mae are over all cells, r2 is the mean.
+
     Prints a name and a number per line: rows, cost, accuracy, log_loss, roc_auc; or rows, cost, rmse, mae, r2 for
     values. For classes, a table follows: the confusion matrix (true classes down, predicted ones across), and
-    precision and recall.
+    precision and recall. log_loss and roc_auc are those of the probabilities that predict gives.
 
     \b
     Example:
@@ -104,6 +107,10 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
     Classes come with each class's probability, values in the target's own unit. Rows keep their order. Tables of any
     size are read and written piece by piece; their columns may stand in any order.
+
+    The class is the one with the largest output; of equal ones that with the largest input to its activation. Outputs
+    of a softmax are the probabilities. Others (--output sigmoid, identity, ..) are made such: below 0 they count as
+    0, and each is divided by the sum of all classes; where nothing is above 0 all have the same.
 
     \b
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -18,23 +19,33 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--safetensors", type=_FILE, metavar="FILE", help="As one file that distbp.from_safetensors reads.")
 @click.option("--torch", type=_FILE, metavar="FILE", help="As the state dict of a PyTorch nn.Sequential (safetensors).")
 def export(run: Path, onnx: Path | None, safetensors: Path | None, torch: Path | None) -> None:
-    """Write the network of RUN in the forms of other tools.
+    """Write the network of RUN in the forms of other tools: all that are asked for, or none.
 
     \b
     Example:
       distbp export my-run --onnx my-model.onnx
     """
-    from distbp import interchange
+    from distbp.files import write_all
+    from distbp.interchange import onnx_content, safetensors_content, torch_content
 
-    if onnx is None and safetensors is None and torch is None:
+    asked = [
+        (form, path, content)
+        for form, path, content in (
+            ("--onnx", onnx, onnx_content),
+            ("--safetensors", safetensors, safetensors_content),
+            ("--torch", torch, torch_content),
+        )
+        if path is not None
+    ]
+    if not asked:
         raise UsageError("say what to write: --onnx FILE, --safetensors FILE, --torch FILE")
+    if len({os.path.realpath(path) for _, path, _ in asked}) < len(asked):
+        raise UsageError("two forms would be written to the same file: give each its own")
     network = load_network(run)
-    if onnx is not None:
+    contents = {}
+    for form, path, content in asked:
         try:
-            interchange.to_onnx(network, onnx)
-        except ImportError as error:
-            raise RunError(str(error)) from error
-    if safetensors is not None:
-        interchange.to_safetensors(network, safetensors)
-    if torch is not None:
-        interchange.to_torch(network, torch)
+            contents[path] = content(network)
+        except (ImportError, UsageError) as error:
+            raise RunError(f"{form}: {error}; nothing was written") from error
+    write_all(contents)

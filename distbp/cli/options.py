@@ -155,49 +155,61 @@ _SETTINGS = (
     click.option("--activation", type=Names(), metavar="NAME", default="relu", show_default=True,
                  help=f"Of the hidden layers, one or one for each: {_named('activation')}."),
     click.option("--output", metavar="NAME", help=f"Of the output layer: {_named('output')}.  [default: by cost]"),
-    click.option("--cost", metavar="NAME", help=f"{_named('cost')}.  [default: by task]"),
+    click.option("--cost", metavar="NAME", help=f"{_named('cost')}. mse (without 1/2), mae and huber (delta "
+                 "1) are sums over the outputs, standardised ones on tables.  [default: by task]"),
     click.option("--label-smoothing", type=_SHARE, default=0.0, show_default=True,
-                 help="Share of a class's target that is spread over all classes; for the cross-entropies."),
+                 help="Share s of the target that is smoothed: cross-entropy aims at (1-s)y + s/K for K classes, "
+                 "binary-cross-entropy at (1-s)y + s/2 for each node or label."),
     click.option("--class-weights", type=ClassWeights(), metavar="WEIGHTS",
-                 help="What each class's rows count: balanced, or a list such as yes=2,no=1.  [default: 1 each]"),
-    click.option("--initial", metavar="NAME", help=f"Initial weights: {_named('initial')}.  "
-                 "[default: he where a hidden layer is like relu, else glorot]"),
+                 help="Weight of each class's rows, times --weights: a list such as yes=2,no=1, or balanced, which is "
+                      "rows / (classes * rows of the class).  [default: 1 each]"),
+    click.option("--initial", metavar="NAME", help=f"Initial weights: {_named('initial')}; biases are 0.  "
+                 "[default: glorot where each --activation is sigmoid, tanh or identity, else he]"),
     click.option("--dtype", metavar="NAME", default="float32", show_default=True,
                  help=f"Arithmetic: {_named('dtype')}."),
     click.option("--optimizer", metavar="NAME", default="adam", show_default=True, help=f"{_named('optimizer')}."),
     click.option("--lr", type=_ABOVE_0, help="Step size.  [default: sgd 0.1, adagrad 0.01, lion 0.0003, else 0.001]"),
     click.option("--momentum", type=click.FloatRange(0, 1, max_open=True),
-                 help="Share of the last update that is kept, for sgd.  [default: 0.9]"),
-    click.option("--nesterov", is_flag=True, help="Look ahead along the momentum, for sgd."),
-    click.option("--weight-decay", type=_SHARE, help="Share, times lr, that all parameters lose in each step, "
-                 "for adamw and lion.  [default: 0.01]"),
+                 help="For sgd: v := X * v - lr * gradient; w := w + v. (PyTorch's v leaves lr out: the same while lr "
+                      "is.)  [default: 0.9]"),
+    click.option("--nesterov", is_flag=True, help="For sgd: w := w + momentum * v - lr * gradient instead."),
+    click.option("--weight-decay", type=_SHARE, help="For adamw and lion, decoupled: each step first multiplies all "
+                 "parameters, biases too, by 1 - X * lr as scheduled.  [default: 0.01]"),
     click.option("--schedule", metavar="NAME", default="constant", show_default=True,
-                 help=f"What lr is multiplied by as the run goes on: {_named('schedule')}."),
+                 help="Factor of lr, share s of the run being over: constant|step (0.1 per third)|exponential (0.01^s)|"
+                      "inverse-time (1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 "
+                      "per 3 epochs in a row not 0.01 % below the lowest cost)."),
     click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
-                 help="Steps over which lr comes up evenly, in front of the schedule."),
+                 help="Steps over which lr rises linearly; the schedule has those that are left."),
     click.option("--l1", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                 help="Times the sum of the weights' sizes is added to the total cost."),
+                 help="L1 penalty: adds X * sum(abs(w)) to the cost that is descended (biases excluded), to no "
+                      "reported one."),
     click.option("--l2", type=click.FloatRange(min=0), default=0.0, show_default=True,
-                 help="Times half the weights' sum of squares is added to the total cost."),
-    click.option("--clip-value", type=_ABOVE_0, help="Largest size of each number of the gradient.  [default: none]"),
-    click.option("--clip-norm", type=_ABOVE_0, help="Largest length of the whole gradient.  [default: none]"),
-    click.option("--max-norm", type=_ABOVE_0, help="Largest length of a node's incoming weights.  [default: none]"),
+                 help="L2 penalty: likewise X/2 * sum(w^2); coupled: the optimizer sees it in the gradient."),
+    click.option("--clip-value", type=_ABOVE_0, help="Clip each gradient element to [-X, X], after the penalties; "
+                 "biases too.  [default: none]"),
+    click.option("--clip-norm", type=_ABOVE_0, help="Then scale the gradient of all layers together down to norm X.  "
+                 "[default: none]"),
+    click.option("--max-norm", type=_ABOVE_0, help="After each step scale a node's incoming weights down to norm X, "
+                 "output nodes' too, biases excluded.  [default: none]"),
     click.option("--batch-size", type=_COUNT, default=128, show_default=True, help="Rows per mini-batch."),
     click.option("--epochs", type=_COUNT, default=20, show_default=True, help="Passes over the training data."),
     click.option("--shuffle/--no-shuffle", default=True, show_default=True,
                  help="Take the rows in a new random order each epoch, or always as they stand in the data."),
     click.option("--dropout", type=click.FloatRange(0, 0.99), default=0.0, show_default=True,
-                 help="Share of the hidden nodes that each step leaves out."),
+                 help="Share of the hidden nodes that each step leaves out; the others are divided by 1 - X."),
     click.option("--early-stopping", type=_COUNT, metavar="EPOCHS", help="End the run after so many epochs without a "
                  "lower validation cost, with the weights of the best one.  [default: never]"),
     click.option("--validation-fraction", type=_SHARE, default=0.0, show_default=True,
-                 help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau."),
+                 help="Share of the training rows held out for --early-stopping (then 0.1) and --schedule plateau. "
+                 "Their cost counts each row's weight, but not --class-weights or --label-smoothing."),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Fixes everything random."),
     click.option("--task", metavar="NAME", help=f"{_named('task')}.  [default: guessed from the targets]"),
     click.option("--target", metavar="COLUMN", help="Column of a table to predict: its name, or its number from 0, "
                  "-1 the last.  [default: the one called target, label, class or y]"),
     click.option("--drop", metavar="COLUMN", multiple=True, help="Column of a table to leave out; may be repeated."),
-    click.option("--weights", metavar="COLUMN", help="Column of a table with what each row counts.  [default: 1 each]"),
+    click.option("--weights", metavar="COLUMN", help="Column of a table with each row's weight: training costs are "
+                 "weighted means.  [default: 1 each]"),
     click.option("--separator", metavar="CHARACTER", help="Between a table's cells in text; also comma, tab, ..  "
                  "[default: guessed]"),
     click.option("--header/--no-header", default=None, help="Whether a table's text begins with the columns' names.  "

@@ -45,7 +45,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
                                    "result": run.last, "settings": run.settings}))  # fmt: skip
         return
     names = [name for name in different_settings([run.settings for run in found if run.settings])
-             if name not in ("arithmetic", "data_sha256")]  # fmt: skip
+             if name not in ("arithmetic", "data_sha256", "epochs")]  # fmt: skip
     if not found:
         click.echo(f"no runs in {folder}", err=True)
         return

@@ -1,7 +1,8 @@
 """Every setting of a run in one frozen object that is checked when it is built."""
 
 from distbp.config.choices import CHOICES, name_of
-from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config, default_shards
+from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config
+from distbp.config.shards import default_shards
 from distbp.config.words import words_of
 from distbp.config.written import BESIDE_THE_SETTINGS, SETTINGS, deciding_sha256
 

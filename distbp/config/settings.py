@@ -8,6 +8,7 @@ from typing import Any
 
 from distbp.config import checks
 from distbp.config.choices import check_choice, name_of
+from distbp.config.shards import default_shards
 from distbp.errors import UsageError, brief, unknown_name
 
 _OPEN = {
@@ -26,22 +27,6 @@ _DEFAULT_LR = {"sgd": 0.1, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "ad
 _DECAYING = ("adamw", "lion")
 _LIKE_RELU = {"relu", "leaky-relu", "elu", "gelu", "softplus", "swish"}
 _FOR_CLASSES = ("cross-entropy", "binary-cross-entropy")
-_ROWS_PER_SHARD = 64
-_MOST_SHARDS = 4
-
-
-def default_shards(batch_size: int) -> int:
-    """Return the largest power of two up to 4 that leaves 64 rows per shard.
-
-    It looks at the mini-batch alone: shards are part of the mathematics, so they must not depend on who computes.
-
-    >>> [default_shards(rows) for rows in (1, 64, 127, 128, 256, 100_000)]
-    [1, 1, 1, 2, 4, 4]
-    """
-    shards = 1
-    while shards < _MOST_SHARDS and batch_size >= 2 * shards * _ROWS_PER_SHARD:
-        shards *= 2
-    return shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +51,15 @@ class Config:
     output: Any = None
     """Activation of the output layer (by cost: softmax, sigmoid, softplus; else by task: identity, sigmoid)."""
     cost: Any = None
-    """Cost C of an example, a name or an object (by task: cross-entropy or mse)."""
+    """Cost C of an example, a name or an object (by task: cross-entropy or mse). mse, mae and huber are sums over the
+    output nodes, of a table's values standardised."""
     label_smoothing: float = 0.0
-    """Share of a class's target that is spread evenly over all classes; for the two cross-entropies."""
+    """Share s of the target y that is smoothed: to (1-s)y + s/K by cross-entropy, (1-s)y + s/2 by the binary one."""
     class_weights: Any = None
-    """What each class's examples count, as a mapping, or ``balanced`` for as much as the others (1 each)."""
+    """What each class's examples count, times their own weights: a mapping, or ``balanced``, which is rows / (classes *
+    rows of the class) (1 each)."""
     initial: str | None = None
-    """Scheme of the initial weights (he where a hidden layer is like relu, else glorot)."""
+    """Scheme of the initial weights (he where one of ``activation`` is like relu, else glorot)."""
     dtype: str = "float32"
     """Arithmetic of the whole run."""
 
@@ -82,25 +69,25 @@ class Config:
     lr: float | None = None
     """Step size (sgd 0.1, adagrad 0.01, lion 0.0003, else 0.001)."""
     momentum: float | None = None
-    """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd)."""
+    """Share of the last update that is kept, 0 <= momentum < 1 (0.9 for sgd); the update contains the rate."""
     nesterov: bool = False
     """Look ahead along the momentum; sgd alone."""
     weight_decay: float | None = None
-    """Share, times lr, that every parameter loses in each step; adamw and lion alone (0.01)."""
+    """Share, times lr as scheduled, that all parameters, biases too, lose in each step; adamw and lion alone (0.01)."""
     schedule: Any = "constant"
     """What lr is multiplied by from step to step: a name, or an object (see distbp.optim.Schedule)."""
     warmup: int = 0
     """Steps over which lr comes up evenly, in front of the schedule."""
     l1: float = 0.0
-    """Times the sum of the weights' sizes is added to the total cost, without the biases."""
+    """Times the sum of the weights' sizes is added to the total cost whose gradient is taken, without the biases."""
     l2: float = 0.0
-    """Times half the weights' sum of squares is added to the total cost, without the biases."""
+    """Times half the weights' sum of squares is added to it, without the biases. No reported cost has either."""
     clip_value: float | None = None
-    """Largest size of each number of the gradient."""
+    """Largest size of each number of the gradient, penalties included; of the biases' too."""
     clip_norm: float | None = None
-    """Largest length of the whole gradient."""
+    """Largest length of the gradient of all layers together, after ``clip_value``."""
     max_norm: float | None = None
-    """Largest length of a node's incoming weights, after each step."""
+    """Largest length of a node's incoming weights, output nodes' too, without the bias, after each step."""
     batch_size: int = 128
     """Rows per mini-batch."""
     epochs: int = 20
@@ -185,8 +172,9 @@ class Config:
         if self.address is not None:
             checks.check_address(self.address)
         self._check_optimizer()
-        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), self.hidden_activations))
-        self._default("initial", "he" if like_relu or self.activation == "relu" else "glorot")
+        named = self.activation if isinstance(self.activation, tuple) else (self.activation,)
+        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), named))
+        self._default("initial", "he" if like_relu else "glorot")
         self._default("lr", _DEFAULT_LR.get(self.optimizer) if isinstance(self.optimizer, str) else None)
         if self.lr is None:
             raise UsageError(f"the optimizer {name_of(self.optimizer)} is your own: give its lr too")
@@ -262,8 +250,9 @@ class Config:
             raise UsageError(f"cost {cost} is for classes, the task is regression: use --cost mse")
         if task == "classification" and cost == "poisson":
             raise UsageError("cost poisson is for counts, the task is classification: use --cost cross-entropy")
-        if task == "regression" and (self.label_smoothing or self.class_weights is not None):
-            what = "label_smoothing is" if self.label_smoothing else "class_weights are"
+        smooths = self.label_smoothing and cost != "binary-cross-entropy"  # which takes several labels per row, too
+        if task == "regression" and (smooths or self.class_weights is not None):
+            what = "label_smoothing is" if smooths else "class_weights are"
             raise UsageError(f"{what} for classes, the task is regression: leave it out")
         fused = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}
         by_task = "identity" if task == "regression" else "sigmoid"
@@ -277,8 +266,7 @@ class Config:
             described[name] = None if described[name] is None else name_of(described[name])
         one = not isinstance(self.activation, tuple)
         described["activation"] = name_of(self.activation) if one else [name_of(part) for part in self.activation]
-        described["hidden"] = list(self.hidden)
-        described["drop"] = list(self.drop)
+        described |= {"hidden": list(self.hidden), "drop": list(self.drop)}
         if isinstance(self.class_weights, Mapping):
             described["class_weights"] = {str(name): weight for name, weight in self.class_weights.items()}
         return described

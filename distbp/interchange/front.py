@@ -9,6 +9,7 @@ import numpy as np
 from distbp.data.encoding import Encoding
 from distbp.data.preprocessing import CATEGORY, DATE, Preprocessing
 from distbp.errors import UsageError
+from distbp.interchange.dates import date_parts
 from distbp.interchange.graph import Graph
 from distbp.network import Network
 
@@ -29,10 +30,15 @@ def front(graph: Graph, network: Network, pixels: bool) -> str:
 def _table(graph: Graph, told: Preprocessing, encoding: Encoding) -> str:
     """Take the columns of a table in and do what :class:`distbp.data.encoding.Encoder` does with them."""
     numbers, references, codes = [], [], []
-    for column in told.columns:
+    for place, column in enumerate(told.columns):
+        if not column.name:
+            raise UsageError(
+                f"feature column {place} has no name, which an input of ONNX needs: name it and train again"
+            )
         if column.kind == DATE:
-            raise UsageError(f"column {column.name!r} holds dates, whose parts ONNX cannot tell: export without it")
-        if column.kind == CATEGORY:
+            numbers += date_parts(graph, graph.input(column.name, np.int64, 1))
+            references += [number.reference for number in column.numbers]
+        elif column.kind == CATEGORY:
             known = {value: code for code, value in enumerate(column.values)}
             codes.append(graph.codes(graph.input(column.name, object, 1), known) if column.is_used else "")
         else:

@@ -33,7 +33,9 @@ class Graph:
         return name
 
     def output(self, value: str, name: str, dtype: Any, columns: int | None) -> None:
-        """Give a value out under a name; ``columns`` None is for a vector."""
+        """Give a value out under a name that no input has; ``columns`` None is for a vector."""
+        while name in {each.name for each in self.inputs}:
+            name += "_out"
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
         self.outputs.append(self._described(name, dtype, columns))
 
@@ -45,13 +47,13 @@ class Graph:
     def constant(self, value: Any, dtype: Any = None) -> str:
         """Keep a constant, in the graph's own type if none is given."""
         array = np.asarray(value, dtype or self.dtype)
-        name = f"c{len(self._constants)}"
+        name = f"distbp.constant.{len(self._constants)}"
         self._constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
     def __call__(self, operator: str, *operands: str, **attributes: Any) -> str:
         """Apply an operator; return the name of what it gives."""
-        name = f"v{len(self._nodes)}"
+        name = f"distbp.value.{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(operator, list(operands), [name], **attributes))
         return name
 

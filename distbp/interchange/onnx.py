@@ -11,7 +11,7 @@ import numpy as np
 from distbp.config import name_of
 from distbp.data.dataset import Array
 from distbp.errors import UsageError
-from distbp.files import written_whole
+from distbp.files import write_all
 from distbp.interchange.front import front
 from distbp.interchange.graph import Graph
 from distbp.network import Network
@@ -24,16 +24,23 @@ def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
     """Write a network as an ONNX file.
 
     A network that was trained on a table takes the table's columns, each under its name and of shape (rows, 1): numbers
-    as doubles, NaN where missing, categories as text without blanks around it. The graph does all preprocessing itself,
-    and gives values in the target's own unit. Other networks take ``x``, shape (rows, m_0), of their own type; with
-    ``pixels`` (or where the table was one of images) unsigned bytes.
+    as doubles, NaN where missing; categories as text without blanks around it; dates as whole seconds since 1970 on
+    their own zone's clock, int64 as in ``datetime64[s]``, the smallest (NaT) where missing. The graph does all
+    preprocessing itself, and gives values in the target's own unit. Other networks take ``x``, shape (rows, m_0), of
+    their own type; with ``pixels`` (or where the table was one of images) unsigned bytes.
 
     For classes it gives ``label``, shape (rows,), and ``probabilities``, (rows, classes); else ``values``, (rows, m_L).
+    Where a column is called so, ``_out`` is added to the output's name.
 
     Raises:
         ImportError: the extra is not installed.
-        UsageError: the network has an activation of its own, or a column of dates, which the graph cannot have.
+        UsageError: the network has an activation of its own, or a column without a name, which the graph cannot have.
     """
+    write_all({Path(path): onnx_content(network, pixels)})
+
+
+def onnx_content(network: Network, pixels: bool = False) -> bytes:
+    """Return the bytes of such a file; it raises the same."""
     structure, dtype = network.structure, network.weights.dtype.name
     graph = Graph(dtype)
     x = front(graph, network, pixels)
@@ -43,9 +50,8 @@ def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
         x = _apply(graph, structure.activations[l], logits)
     _give_out(graph, network, logits, x)
     told = {"distbp.structure": str(structure.described()), "distbp.byte_factor": str(network.byte_factor)}
-    content = graph.model(told).SerializeToString()
-    with written_whole(Path(path)) as beside:
-        beside.write_bytes(content)
+    content: bytes = graph.model(told).SerializeToString()
+    return content
 
 
 def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
@@ -59,12 +65,20 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
         graph.output(a, "values", dtype, nodes)
         return
     if nodes == 1:
-        half = network.structure.sigmas[-1].half
-        is_second = graph("Greater", logits, graph.constant(half))
+        is_second = graph("Greater", a, graph.constant(0.5))
         chosen = graph("Reshape", graph.cast(is_second, np.int64), graph.constant([-1], np.int64))
-        probabilities = graph("Concat", graph("Sub", graph.constant(1.0), a), a, axis=1)
-    else:
+        second = graph("Max", graph("Min", a, graph.constant(1.0)), graph.constant(0.0))
+        probabilities = graph("Concat", graph("Sub", graph.constant(1.0), second), second, axis=1)
+    elif network.structure.activations[-1] == "softmax":
         chosen, probabilities = graph("ArgMax", logits, axis=1, keepdims=0), a
+    else:  # as distbp.nn.costs.chosen_classes and distbp.nn.scores.Answers have it
+        columns = graph.constant([1], np.int64)
+        is_largest = graph("Equal", a, graph("ReduceMax", a, columns, keepdims=1))
+        ranked = graph("Where", is_largest, logits, graph.constant(-np.inf))
+        chosen, positive = graph("ArgMax", ranked, axis=1, keepdims=0), graph("Max", a, graph.constant(0.0))
+        total = graph("ReduceSum", positive, columns, keepdims=1)
+        shares = graph("Div", positive, total)  # not taken where the sum is 0
+        probabilities = graph("Where", _is_positive(graph, total), shares, graph.constant(1 / nodes))
     names: Array = np.asarray(network.classes)
     kind: Any = np.int64 if names.dtype.kind in "biu" else object
     labels = graph.constant(names if kind is np.int64 else names.astype(str).astype(object), kind)

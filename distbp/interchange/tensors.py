@@ -13,6 +13,7 @@ import numpy as np
 from distbp.data.dataset import PIXEL_FACTOR, Array
 from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
+from distbp.files import write_all
 from distbp.json_text import (
     Unexpected,
     above_0,
@@ -29,7 +30,7 @@ from distbp.json_text import (
 )  # fmt: skip
 from distbp.network import Network, check_classes
 from distbp.nn.structure import Structure
-from distbp.tensor_files import read_tensors, write_tensors
+from distbp.tensor_files import read_tensors, tensors_as_bytes
 
 _KEY = "distbp"
 _MEANING = record(
@@ -50,11 +51,16 @@ def to_safetensors(network: Network, path: str | Path) -> None:
     """Write w and b of every layer as ``w1``, ``b1``, .. and what they mean as the file's metadata.
 
     :func:`from_safetensors` gives the network back bit for bit.
+
+    Raises:
+        UsageError: the network leaves connections out, which other tools would train again.
     """
-    tensors: dict[str, Array] = {}
-    for l, (w, b) in enumerate(network.structure.layers(network.weights), start=1):
-        tensors |= {f"w{l}": w, f"b{l}": b}
-    _write(network, Path(path), tensors)
+    write_all({Path(path): safetensors_content(network)})
+
+
+def safetensors_content(network: Network) -> bytes:
+    """Return the bytes of such a file; it raises the same."""
+    return _content(network, "w{}", "b{}", 1, 1)
 
 
 def to_torch(network: Network, path: str | Path) -> None:
@@ -62,11 +68,16 @@ def to_torch(network: Network, path: str | Path) -> None:
 
     PyTorch reads it with ``safetensors.torch.load_file`` and ``load_state_dict``: ``0.weight``, ``0.bias``,
     ``2.weight``, .. have the shapes of ``nn.Linear``. PyTorch itself is not needed to write it.
+
+    Raises:
+        UsageError: the network leaves connections out, which other tools would train again.
     """
-    tensors: dict[str, Array] = {}
-    for l, (w, b) in enumerate(network.structure.layers(network.weights)):
-        tensors |= {f"{2 * l}.weight": w, f"{2 * l}.bias": b}
-    _write(network, Path(path), tensors)
+    write_all({Path(path): torch_content(network)})
+
+
+def torch_content(network: Network) -> bytes:
+    """Return the bytes of such a file; it raises the same."""
+    return _content(network, "{}.weight", "{}.bias", 0, 2)
 
 
 def from_safetensors(
@@ -116,14 +127,19 @@ def from_safetensors(
     return network
 
 
-def _write(network: Network, path: Path, tensors: Mapping[str, Array]) -> None:
+def _content(network: Network, w_name: str, b_name: str, first: int, apart: int) -> bytes:
+    """Return a file of w and b of every layer, named by numbers from ``first`` on that are ``apart``."""
     structure = network.structure
     if structure.connections:
         raise UsageError("the network leaves connections out, which other tools would train again: Network.save it")
+    tensors: dict[str, Array] = {}
+    for l, (w, b) in enumerate(structure.layers(network.weights)):
+        number = first + apart * l
+        tensors |= {w_name.format(number): w, b_name.format(number): b}
     meaning = {**structure.described(), "classes": list(network.classes), "byte_factor": network.byte_factor}
     if network.preprocessing is not None:
         meaning["preprocessing"] = network.preprocessing.to_json()
-    write_tensors(path, tensors, {_KEY: json.dumps(meaning)})
+    return tensors_as_bytes(tensors, {_KEY: json.dumps(meaning)})
 
 
 def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array]]:

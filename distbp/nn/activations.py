@@ -28,8 +28,8 @@ class Activation(Protocol):
         """Whether sigma' cannot be told from a, so that z must be kept."""
 
     @property
-    def half(self) -> float:
-        """The z at which a = 1/2, where a single output node goes from the first of two classes to the second."""
+    def rises(self) -> bool:
+        """Whether sigma falls nowhere, so that the largest z gives the largest a."""
 
     def apply(self, z: Array, out: Array) -> None:
         """Write a = sigma(z) into ``out``, which may be z."""
@@ -46,7 +46,7 @@ class Sigmoid:
     """sigma(u) = 1 / (1 + e^-u), accurate to the last bits also where it is nearly 0."""
 
     needs_z = False
-    half = 0.0
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write 1 / (1 + e^-z) into ``out``."""
@@ -68,7 +68,7 @@ class Tanh:
     """sigma(u) = tanh u."""
 
     needs_z = False
-    half = math.atanh(0.5)
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write tanh z into ``out``."""
@@ -85,7 +85,7 @@ class Relu:
     """sigma(u) = max(u, 0), with sigma'(0) = 0."""
 
     needs_z = False
-    half = 0.5
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write max(z, 0) into ``out``."""
@@ -103,7 +103,7 @@ class LeakyRelu:
 
     slope: float = 0.01
     needs_z = False
-    half = 0.5
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write max(z, slope z) into ``out``."""
@@ -123,7 +123,7 @@ class Elu:
     """sigma(u) = u where u > 0, else e^u - 1 (Clevert et al. 2016)."""
 
     needs_z = False
-    half = 0.5
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z or e^z - 1 into ``out``."""
@@ -142,7 +142,7 @@ class Softplus:
     """sigma(u) = log(1 + e^u), a smooth relu; sigma' is the sigmoid."""
 
     needs_z = False
-    half = math.log(math.expm1(0.5))
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write max(z, 0) + log(1 + e^-|z|) into ``out``, which never overflows."""
@@ -162,8 +162,7 @@ class Gelu:
     """sigma(u) = u Phi(u) in the form with tanh (Hendrycks and Gimpel 2016): u/2 (1 + tanh(c (u + 0.044715 u^3)))."""
 
     needs_z = True
-    half = 0.6684454078646527
-    """Where u Phi(u) in this form is 1/2."""
+    rises = False
     _C, _CUBE = math.sqrt(2.0 / math.pi), 0.044715
 
     def apply(self, z: Array, out: Array) -> None:
@@ -185,8 +184,7 @@ class Swish:
     """sigma(u) = u / (1 + e^-u) (Ramachandran et al. 2017), also called SiLU."""
 
     needs_z = True
-    half = 0.7388350311316076
-    """Where u / (1 + e^-u) is 1/2."""
+    rises = False
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z times the sigmoid of z into ``out``."""
@@ -205,7 +203,7 @@ class Identity:
     """sigma(u) = u."""
 
     needs_z = False
-    half = 0.5
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z into ``out``."""
@@ -220,7 +218,7 @@ class Softmax:
     """a_k = e^{z_k} / sum_i e^{z_i} over the nodes of the output layer, shifted by max z so that nothing overflows."""
 
     needs_z = False
-    half = 0.0
+    rises = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write the softmax of each row into ``out``."""

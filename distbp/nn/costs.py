@@ -44,8 +44,9 @@ class Cost(Protocol):
     ) -> RowCosts:
         """Write delta^L into ``delta``, one row per example, from z^L; return the rows' costs.
 
-        ``a`` and ``scratch`` may be overwritten; z and y are not changed. The share ``smoothing`` of a class's target
-        is spread evenly over all classes (Szegedy et al. 2016, section 7).
+        ``a`` and ``scratch`` may be overwritten; z and y are not changed. With the share s = ``smoothing`` the target
+        is not y but: of cross-entropy (1 - s) y + s/K over its K classes (Szegedy et al. 2016, section 7), of binary
+        cross-entropy (1 - s) y + s/2 at each node, which is the same thing for its two answers; other costs take y.
         """
 
 
@@ -59,9 +60,9 @@ class MeanSquaredError:
     ) -> RowCosts:
         """Write 2 (a - y) sigma'(z), the lecture's base case."""
         activation.apply(z, out=a)
+        right = count_right(activation, z, a, y)
         np.copyto(delta, a)
         _subtract_target(delta, y)
-        right = count_right(activation, z, y)
         costs = np.einsum("rk,rk->r", delta, delta, dtype=np.float64)
         np.multiply(delta, 2.0, out=delta)
         activation.times_derivative(delta, a, z, scratch)
@@ -116,6 +117,7 @@ class BinaryCrossEntropy:
     ) -> RowCosts:
         """Write a - y. A single node gives the second of two classes when a > 1/2."""
         activation.apply(z, out=delta)
+        right = count_right(activation, z, delta, y)
         _subtract_target(delta, y, 1.0 - smoothing)
         aimed = (1.0 - smoothing) * _dot_target(z, y)
         if smoothing:
@@ -126,7 +128,7 @@ class BinaryCrossEntropy:
         np.exp(scratch, out=scratch)
         np.log1p(scratch, out=scratch)
         above = np.maximum(z, 0.0, out=a).sum(axis=1, dtype=np.float64)
-        return RowCosts(scratch.sum(axis=1, dtype=np.float64) + above - aimed, count_right(activation, z, y))
+        return RowCosts(scratch.sum(axis=1, dtype=np.float64) + above - aimed, right)
 
 
 class MeanAbsoluteError:
@@ -189,6 +191,7 @@ class OfOutputs:
     ) -> RowCosts:
         """Write dC/da sigma'(z)."""
         activation.apply(z, out=a)
+        right = count_right(activation, z, a, y)
         target = y
         if y.ndim == 1:
             target = np.zeros_like(a)
@@ -196,21 +199,26 @@ class OfOutputs:
         np.copyto(delta, self._part.derivative(a, target), casting="same_kind")
         costs = np.asarray(self._part.value(a, target), np.float64)
         activation.times_derivative(delta, a, z, scratch)
-        return RowCosts(costs, count_right(activation, z, y))
+        return RowCosts(costs, right)
 
 
-def chosen_classes(activation: Activation, z: Array) -> Array:
-    """Return the class number that the network gives each row: the node with the largest z^L.
+def chosen_classes(activation: Activation, z: Array, a: Array) -> Array:
+    """Return the class number that the network gives each row: the node with the largest a^L.
 
-    A single node stands for two classes, and gives the second one where a > 1/2.
+    Of nodes with the same a, as where relu gives 0 or sigmoid 1, it is the one with the largest z^L, then the first. A
+    single node stands for two classes, and gives the second one where a > 1/2.
     """
-    chosen: Array = (z[:, 0] > activation.half).astype(np.intp) if z.shape[1] == 1 else z.argmax(axis=1)
+    if z.shape[1] == 1:
+        second: Array = (a[:, 0] > 0.5).astype(np.intp)
+        return second
+    ranked = z if activation.rises else np.where(a == a.max(axis=1, keepdims=True), z, -np.inf)
+    chosen: Array = ranked.argmax(axis=1)
     return chosen
 
 
-def count_right(activation: Activation, z: Array, y: Array) -> int:
+def count_right(activation: Activation, z: Array, a: Array, y: Array) -> int:
     """Count the rows whose class the network gives; 0 where the targets are values."""
-    return int(np.count_nonzero(chosen_classes(activation, z) == y)) if y.ndim == 1 else 0
+    return int(np.count_nonzero(chosen_classes(activation, z, a) == y)) if y.ndim == 1 else 0
 
 
 def _subtract_target(values: Array, y: Array, times: float = 1.0) -> None:

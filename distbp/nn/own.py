@@ -53,15 +53,10 @@ class Elementwise:
     """An :class:`OwnActivation` in the form of :class:`distbp.nn.activations.Activation`."""
 
     needs_z = True
+    rises = False
 
     def __init__(self, part: OwnActivation) -> None:
         self._part = part
-
-    @property
-    def half(self) -> float:
-        """The first z on a fine grid at which sigma(z) is above 1/2."""
-        grid = np.linspace(-20.0, 20.0, 40_001)
-        return float(grid[np.argmax(self._part.value(grid) > 0.5)])
 
     def apply(self, z: Array, out: Array) -> None:
         """Write sigma(z) into ``out``."""

@@ -19,7 +19,7 @@ class Evaluation(NamedTuple):
 
     rows: int
     cost: float
-    """Mean of the examples' costs."""
+    """Mean of the examples' costs, each times what its row counts."""
     accuracy: float | None
     """Share of the rows whose class is right."""
     rmse: float | None
@@ -35,12 +35,27 @@ class Answers(NamedTuple):
     """a^L of each row, shape (rows, m_L)."""
     chosen: Array
     """The number of each row's class; empty for values."""
+    adds_up: bool
+    """Whether the outputs are probabilities as they are: a softmax, or labels of which a row may have several."""
 
     @property
     def probabilities(self) -> Array:
-        """Each class's probability, shape (rows, classes)."""
+        """Each class's probability, shape (rows, classes): never negative, and 1 in sum.
+
+        Outputs that need not be probabilities are made such: below 0 they count as 0, and each is divided by the sum
+        of its row. If nothing is above 0 all classes have the same. A single node is held to 0..1 and is the second's.
+        """
         a = self.outputs
-        return np.hstack([1 - a, a]) if a.shape[1] == 1 else a
+        if a.shape[1] == 1:
+            second = np.clip(a, 0, 1)
+            return np.hstack([1 - second, second])
+        if self.adds_up:
+            return a
+        positive = np.maximum(a, 0)
+        with np.errstate(invalid="ignore"):  # of outputs that are infinite
+            total = positive.sum(axis=1, keepdims=True)
+            some: Array = np.where(total > 0, positive / np.where(total > 0, total, 1), 1 / a.shape[1])
+        return some.astype(a.dtype, copy=False)
 
 
 class ClassScores(NamedTuple):
@@ -79,7 +94,7 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
     if classes <= _MOST_CONFUSED:
         confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     of_true = probabilities[np.arange(len(y)), y].astype(np.float64)
-    total = probabilities.sum(axis=1, dtype=np.float64)  # of sigmoid outputs it need not be 1
+    total = probabilities.sum(axis=1, dtype=np.float64)  # 1 but for rounding
     log_loss = float(-np.log(np.clip(of_true / np.where(total > 0, total, 1), _SMALLEST, 1)).mean())
     chosen = [1] if classes == 2 else range(classes)
     areas = [roc_auc(y == k, probabilities[:, k]) for k in chosen]
@@ -115,8 +130,15 @@ def value_scores(y: Array, predicted: Array) -> ValueScores:
     0.5
     """
     errors = predicted - y
-    squares = np.square(errors).sum(axis=0)
-    spread = np.square(y - y.mean(axis=0)).sum(axis=0)
-    varies = spread > 0
-    explained = np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0)
-    return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), float(explained.mean()))
+    r2 = explained(y, np.square(errors).sum(axis=0))
+    return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), r2)
+
+
+def explained(y: Array, squares: Array) -> float:
+    """Return R2, the mean over the values of a row of 1 - squares / sum (y - mean)^2, from the errors' sums of squares.
+
+    Values that do not vary at all cannot be explained: for them it is 1 where they are met exactly, else 0.
+    """
+    varies = y.max(axis=0) > y.min(axis=0)  # the sum about a rounded mean need not be 0
+    spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)
+    return float(np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0).mean())

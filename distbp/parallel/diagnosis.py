@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distbp.nn.structure import Layer
+from distbp.nn.structure import Array, Layer
 from distbp.parallel.records import Report
 
 _EVERY = 32
@@ -30,7 +30,7 @@ def layer_norms(layers: Sequence[Layer]) -> tuple[float, ...]:
 
 
 class Noise(NamedTuple):
-    """Estimates whose ratio, each averaged over steps, is the gradient noise scale in examples."""
+    """Estimates whose ratio, each averaged over steps, is the gradient noise scale in rows that count the same."""
 
     spread: float
     """Of the trace of the covariance of single examples' gradients."""
@@ -38,19 +38,42 @@ class Noise(NamedTuple):
     """Of the squared length of the true gradient."""
 
 
-def noise(reports: Sequence[Report], squares: float) -> Noise:
+def square_of_kept(gradient: Array, connections: Array, scratch: Array) -> float:
+    """Return the squared length of a gradient, shape (parameters,), without the connections that are left out.
+
+    ``connections`` is 1 where one is kept, else 0, of the same shape; ``scratch``, of any length, is overwritten.
+    """
+    total = 0.0
+    for start in range(0, len(gradient), len(scratch)):
+        place = slice(start, start + len(scratch))
+        kept = np.multiply(gradient[place], connections[place], out=scratch[: len(gradient[place])])
+        total += float(np.dot(kept, kept))
+    return total
+
+
+def noise(reports: Sequence[Report], square: float) -> Noise:
     """Compare the shards' mean gradients with the mini-batch's (McCandlish et al. 2018, appendix A.1).
 
-    With b the rows of a shard, B those of the mini-batch and G their mean gradients:
-    E|G_b|^2 = |G|^2 + tr(cov) / b. Two sizes give both unknowns. With one shard, NaN.
+    ``square`` is |G|^2 of the mini-batch's gradient G, a mean, which like the shards' is that of the examples' costs
+    alone: without penalties and clips. Example i counts w_i and has the gradient g_i, of mean m and covariance S.
+    Shard s has the weight W_s, the sum of its w_i, and the mean gradient G_s = sum w_i g_i / W_s; its share of the
+    mini-batch's weight is p_s, so G = sum p_s G_s. As many rows that count the same give so exact a mean:
+
+        n_s = W_s^2 / sum w_i^2,   and then   E |G_s|^2 = |m|^2 + tr(S) / n_s   and
+        sum p_s E |G_s|^2 = |m|^2 + tr(S) sum p_s / n_s,   E |G|^2 = |m|^2 + tr(S) sum p_s^2 / n_s.
+
+    Two equations give both unknowns: tr(S), the spread, and |m|^2, the signal. No factor of all weights changes them.
+    With shards of the same n rows each they are the paper's, with n for its B_small and that of the mini-batch for
+    B_big. With one shard that counts, NaN.
     """
-    counts = [weight for report in reports for weight in report.weights]
-    lengths = [square for report in reports for square in report.squares]
-    shards = [(b, square / b**2) for b, square in zip(counts, lengths, strict=True) if b > 0]
-    total = sum(b for b, _ in shards)
-    if len(shards) < 2:
+    weights = np.array([weight for report in reports for weight in report.weights])
+    squares = np.array([each for report in reports for each in report.squares])
+    weight_squares = np.array([each for report in reports for each in report.weight_squares])
+    counts = weights > 0
+    if np.count_nonzero(counts) < 2:
         return Noise(math.nan, math.nan)
-    small = sum(square for _, square in shards) / len(shards)
-    inverse = sum(1 / b for b, _ in shards) / len(shards)
-    spread = (small - squares) / (inverse - 1 / total)
-    return Noise(spread, squares - spread / total)
+    weights, squares, weight_squares = weights[counts], squares[counts], weight_squares[counts]
+    share, inverse_rows = weights / weights.sum(), weight_squares / weights**2
+    small = float(share @ (squares / weights**2))
+    spread = (small - square) / float(share * (1 - share) @ inverse_rows)
+    return Noise(spread, square - spread * float(share**2 @ inverse_rows))

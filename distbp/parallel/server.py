@@ -15,7 +15,7 @@ from distbp.data.dataset import Array
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Rule
 from distbp.parallel.blocks import Block, blocks_of
-from distbp.parallel.diagnosis import layer_norms, noise
+from distbp.parallel.diagnosis import layer_norms, noise, square_of_kept
 from distbp.parallel.digest import hashes, words_of
 from distbp.parallel.early import EarlyUpdates
 from distbp.parallel.records import Diagnosis, Divergence, Report, StepRecord
@@ -84,7 +84,8 @@ class ParameterServer:
     def _finish_early(self, block: Block, total: Array, divisor: float, scratch: Array) -> bool:
         root = Span(0, 1)
         buffers = scratch[:, : block.place.stop - block.place.start]
-        return self._finish(block, self._average(block, (), {root: total}, root, divisor, buffers), buffers, 1.0)
+        mean = self._mean_of(block, (), {root: total}, root, divisor, buffers)
+        return self._finish(block, self._regularise(block, mean, buffers), buffers, 1.0)
 
     def update(
         self,
@@ -139,11 +140,12 @@ class ParameterServer:
         """Write the state after this step beside the one before it, block by block while it is in cache."""
         plan = self._plan(root, gradients)
 
+        def finish(block: Block, scratch: Array) -> bool:
+            mean = self._mean_of(block, plan, gradients, root, divisor, scratch)
+            return self._finish(block, self._regularise(block, mean, scratch), scratch, 1.0)
+
         def update(part: list[Block], scratch: Array) -> bool:
-            return all(
-                self._finish(block, self._average(block, plan, gradients, root, divisor, scratch), scratch, 1.0)
-                for block in part
-            )
+            return all(finish(block, scratch) for block in part)
 
         return self._ended(all(self._each_part(update)))
 
@@ -156,18 +158,21 @@ class ParameterServer:
             self._mean = self._structure.parameters(np.empty(self._states.shape[2], self._states.dtype))
         mean = self._mean.flat
 
-        def average(part: list[Block], scratch: Array) -> list[float]:
+        def average(part: list[Block], scratch: Array) -> list[tuple[float, float]]:
             squares = []
             for block in part:
                 place = mean[block.place]
-                self._average(block, plan, gradients, root, divisor, scratch, place)
-                squares.append(float(np.dot(place, place)))
+                self._mean_of(block, plan, gradients, root, divisor, scratch, place)
+                of_data = _square(place, block, scratch) if reports else 0.0
+                self._regularise(block, place, scratch)
+                squares.append((of_data, float(np.dot(place, place))))
             return squares
 
-        squares = sum([square for part in self._each_part(average) for square in part])
+        parts = self._each_part(average)
+        square_of_data, square = (sum([each[i] for part in parts for each in part]) for i in range(2))
         scale, clip = 1.0, self._rule.clip_norm
-        if clip is not None and math.sqrt(squares) > clip:
-            scale = clip / math.sqrt(squares)
+        if clip is not None and math.sqrt(square) > clip:
+            scale = clip / math.sqrt(square)
         norms = layer_norms(self._mean.layers) if reports else ()
 
         def finish(part: list[Block], scratch: Array) -> bool:
@@ -179,7 +184,7 @@ class ParameterServer:
         old, new = self._states[self.step % 2][0], self._states[(self.step + 1) % 2][0]
         np.subtract(new, old, out=mean)
         changes, weights = layer_norms(self._mean.layers), layer_norms(self._weights[self.step % 2].layers)
-        return None, Diagnosis(norms, changes, weights, *noise(reports, squares))
+        return None, Diagnosis(norms, changes, weights, *noise(reports, square_of_data))
 
     def _each_part(self, work: Callable[[list[Block], Array], _Outcome]) -> list[_Outcome]:
         """Do something with every part of the blocks, on a thread each."""
@@ -202,7 +207,7 @@ class ParameterServer:
             self._scratch = [np.empty((buffers, longest), self._states.dtype) for _ in self._parts]
         return plan
 
-    def _average(
+    def _mean_of(
         self,
         block: Block,
         plan: Sequence[Addition],
@@ -212,13 +217,17 @@ class ParameterServer:
         scratch: Array,
         out: Array | None = None,
     ) -> Array:
-        """Return one block of the total cost's gradient, with penalties, in ``out`` or in the scratch's first row."""
-        rule, buffers = self._rule, scratch[:, : block.place.stop - block.place.start]
+        """Return one block of the total cost's gradient, in ``out`` or in the scratch's first row."""
+        buffers = scratch[:, : block.place.stop - block.place.start]
         mean: Array = buffers[0] if out is None else out
         np.divide(add_up(plan, gradients, root, block.place, buffers), divisor, out=mean)
-        old = block.states[self.step % 2][0]
+        return mean
+
+    def _regularise(self, block: Block, mean: Array, scratch: Array) -> Array:
+        """Add the penalties' gradient to a block's ``mean``, leave connections out, clip it; return it."""
+        rule, old = self._rule, block.states[self.step % 2][0]
         for place in block.weights if rule.l1 or rule.l2 else ():
-            spare = buffers[1][place]
+            spare = scratch[1, : len(mean)][place]
             if rule.l2:
                 np.multiply(old[place], rule.l2, out=spare)
                 np.add(mean[place], spare, out=mean[place])
@@ -253,6 +262,13 @@ class ParameterServer:
                 for k in np.flatnonzero(lengths > most):
                     w[k] *= most / lengths[k]
         return None
+
+
+def _square(mean: Array, block: Block, scratch: Array) -> float:
+    """Return the squared length of a block's gradient without the connections that are left out."""
+    if block.connections is None:
+        return float(np.dot(mean, mean))
+    return square_of_kept(mean, block.connections, scratch[1])
 
 
 @lru_cache(maxsize=1)

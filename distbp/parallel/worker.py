@@ -16,9 +16,13 @@ from distbp.data.order import Order
 from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
 from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.parallel.diagnosis import is_diagnosed, square_of_kept
 from distbp.parallel.mesh.factors import FactorStore
 from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span, children, cut, subtrees
+
+_KEPT_AT_ONCE = 65_536
+"""Parameters of which the connections that are left out are set aside at a time, in cache."""
 
 
 def _nobody_asks(shard: int) -> None:
@@ -85,6 +89,8 @@ class Worker:
             structure.parameters(np.empty(structure.parameter_count, config.dtype))
             for _ in range((self._shards - 1).bit_length())
         ]
+        self._connections = structure.connection_vector(config.dtype)
+        self._kept = np.empty(min(structure.parameter_count, _KEPT_AT_ONCE), config.dtype)
         self._fetched: tuple[int, Span, _Gathered] | None = None
         self._plans: dict[tuple[int, Span], _Plan] = {}
 
@@ -111,6 +117,8 @@ class Worker:
         costs: list[float] = []
         totals: list[float] = []
         squares: list[float] = []
+        weight_squares: list[float] = []
+        diagnosed = is_diagnosed(step, self._order.steps_per_epoch)
         rows, right, divergence = 0, 0, None
         # A gradient that overflows is found by its sum of squares, not by NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -143,10 +151,13 @@ class Worker:
                 right += sums.right
                 if not math.isfinite(sums.cost) or not math.isfinite(squares[-1]):
                     divergence = divergence or self._divergence(sums.cost, target, weights, x[task.rows])
+                weight_squares.append(_sum_of_squares(counted, count) if diagnosed else 0.0)
+                if diagnosed and self._connections is not None:
+                    squares[-1] = square_of_kept(target.flat, self._connections, self._kept)
                 if finish is not None:  # what is left to be added was added layer by layer
                     break
         self._fetched = None
-        return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), divergence)
+        return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), tuple(weight_squares), divergence)
 
     def factor_store(self, folder: Path, workers: int) -> FactorStore:
         """Return where factors are kept for other hosts (see :meth:`push`), made below ``folder`` by its server."""
@@ -200,6 +211,11 @@ class Worker:
         if not math.isfinite(cost):
             return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
         return Divergence("a gradient", first_bad_layer(gradient.layers))
+
+
+def _sum_of_squares(counted: Array | None, count: int) -> float:
+    """Return the sum of the squares of what ``count`` examples count, each 1 if ``counted`` is None."""
+    return float(count) if counted is None else float(np.square(counted, dtype=np.float64).sum())
 
 
 def _layer_done(

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from actor_processes import actors
 
 pytest.importorskip("ray")
 
@@ -93,12 +94,9 @@ class KillAll(distbp.Callback):
 
     def on_step(self, record: object) -> None:
         if record.step == 20:
-            import psutil
-
-            for process in psutil.Process().children(recursive=True):
-                if " ".join(process.cmdline()).startswith(("ray::_Worker", "ray::_Server")):
-                    os.kill(process.pid, signal.SIGKILL)
-                    self.killed += 1
+            for process in actors("_Worker") + actors("_Server"):
+                os.kill(process.pid, signal.SIGKILL)
+                self.killed += 1
 
 
 @pytest.mark.ray

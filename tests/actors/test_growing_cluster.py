@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 SCALER = """
 import sys, time
@@ -41,7 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def train(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "3", "--shards", "4", *arguments]
-    return subprocess.run(command, env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments: str) -> tuple[int, list[str]]:
@@ -82,7 +82,7 @@ def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) 
             f"Error: --workers 3..4 needs 3 CPUs, the cluster at {address} has 2 after 1 s: "
             "use --workers 2 or fewer, or a longer --wait"
         )
-        told, _ = scaler.communicate("\n", timeout=60)
+        told, _ = scaler.communicate("\n", timeout=600)
     finally:
         scaler.kill()
         scaler.communicate()

@@ -11,14 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from processes import nothing_left
+from plans import FOREVER, ending
+from processes import nothing_left, wait_until
 
 import distbp
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 CLUSTER = """
 import sys
+import time
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -33,8 +35,6 @@ sys.stdin.readline()
 for node in list(cluster.list_all_nodes):
     node.kill_all_processes(check_alive=False, allow_graceful=False)
 """
-EPOCHS = {1: 240, 2: 60}
-"""By workers: long enough for a head to be missed, between hosts as on one."""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.communicate("\n\n", timeout=200)
+        process.communicate("\n\n", timeout=600)
 
 
 def environment(folder):
@@ -56,8 +56,9 @@ def environment(folder):
 
 
 def start(folder, *arguments):
+    """Start a command, whose run ends with its epoch once there is a file "enough"."""
     return subprocess.Popen(
-        [sys.executable, "-m", "distbp", *arguments], env=environment(folder), cwd=folder,
+        [sys.executable, "-m", "distbp", *arguments], env=ending(environment(folder), folder / "enough"), cwd=folder,
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
 
@@ -67,40 +68,37 @@ def lose_head(folder, workers):
     run = folder / f"run{workers}"
     with cluster(folder, workers - 1) as first:
         train = start(folder, "train", "digits", "--address", first.stdout.readline().strip(), "--epochs",
-                      str(EPOCHS[workers]), "--shards", "4", "--batch-size", "16", "--workers", str(workers),
+                      FOREVER, "--shards", "4", "--batch-size", "16", "--workers", str(workers),
                       "--timeout", "2", "--run-dir", str(run))  # fmt: skip
-        wait_for_an_epoch(run / "metrics.jsonl", train)
+        wait_until(lambda: has_done_an_epoch(run), train)
         first.stdin.write("\n")
         first.stdin.flush()
-        _, said = train.communicate(timeout=200)
+        _, said = train.communicate(timeout=600)
     assert train.returncode == 1, said
     return run, said
 
 
-def wait_for_an_epoch(metrics, train):
-    deadline = time.monotonic() + 60
-    while not metrics.exists() or not metrics.stat().st_size:
-        assert train.poll() is None, train.communicate()[1]
-        assert time.monotonic() < deadline, "the run has done no epoch within 60 s"
-        time.sleep(0.02)
+def has_done_an_epoch(run):
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and metrics.stat().st_size > 0
 
 
 def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoint(tmp_path):
     run = tmp_path / "run"
     with cluster(tmp_path, 0) as first:
         train = start(tmp_path, "train", "digits", "--address", first.stdout.readline().strip(), "--workers", "1",
-                      "--epochs", "100000", "--run-dir", str(run))  # fmt: skip
-        wait_for_an_epoch(run / "metrics.jsonl", train)
+                      "--epochs", FOREVER, "--run-dir", str(run))  # fmt: skip
+        wait_until(lambda: has_done_an_epoch(run), train)
         first.stdin.write("\n")
         first.stdin.flush()
         train.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        _, said = train.communicate(timeout=60)
+        _, said = train.communicate(timeout=600)
         seconds = time.monotonic() - began
     assert train.returncode == 130, said
     assert said.strip().splitlines()[-1].startswith("Error: interrupted in epoch ")
     assert f": distbp resume {run}" in said
-    assert seconds < 15
+    assert seconds < 60  # Ray itself lets each question to a lost head wait for a minute
 
 
 def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
@@ -112,22 +110,21 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
         assert last.endswith(": resume on a new one with --address HOST:PORT")
         assert before[-1].endswith(f": distbp resume {run}")
         assert not [line for line in before if "GCS" in line or "Traceback" in line]
+    (tmp_path / "enough").touch()  # so that they go on for one epoch
     with cluster(tmp_path, 2) as second:
         address = second.stdout.readline().strip()
-        resumed = [start(tmp_path, "resume", str(run), "--address", address) for run, _ in ended]
-        alone = [
-            distbp.train("digits", workers=0, epochs=epochs, shards=4, batch_size=16) for epochs in EPOCHS.values()
-        ]
-        for process in resumed:
-            _, said = process.communicate(timeout=200)
+        for process in [start(tmp_path, "resume", str(run), "--address", address) for run, _ in ended]:
+            _, said = process.communicate(timeout=600)
             assert process.returncode == 0, said
-    for (run, _), same in zip(ended, alone, strict=True):
+    for run, _ in ended:
         summary = json.loads((run / "summary.json").read_text())
-        assert summary["weights_sha256"] == same.summary["weights_sha256"]
+        alone = distbp.train("digits", workers=0, epochs=summary["epochs"], shards=4, batch_size=16).summary
+        assert summary["weights_sha256"] == alone["weights_sha256"]
 
 
 CALLERS = """
 import sys
+import time
 from contextlib import suppress
 import psutil
 import ray
@@ -160,7 +157,7 @@ def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(t
     with nothing_left(60) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     *_, line, error = done.stdout.splitlines()
     assert line.endswith(": distbp resume run"), done.stdout

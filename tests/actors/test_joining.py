@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 PROGRAM = """
 import json, sys
@@ -58,11 +58,11 @@ class Watch(distbp.Callback):
         return any(" joined in step " in text for text in notes)
 
 
-settings = {"shards": 3, "timeout": 5.0, "wait": 40.0}
-joined = distbp.train("digits", workers="2..3", address=cluster.address, epochs=2000, callbacks=[Watch()], **settings)
+settings = {"shards": 3, "wait": 120.0}
+joined = distbp.train("digits", workers="2..3", address=cluster.address, epochs=999999, callbacks=[Watch()], **settings)
 alone = distbp.train("digits", workers=0, epochs=joined.summary["epochs"], **settings)
 same = joined.summary["weights_sha256"] == alone.summary["weights_sha256"]
-print(json.dumps([len(killed), joined.summary["epochs"] < 2000, joined.summary["recoveries"] >= 1, same]))
+print(json.dumps([len(killed), joined.summary["epochs"] < 999999, joined.summary["recoveries"] >= 1, same]))
 cluster.shutdown()
 """
 
@@ -71,7 +71,7 @@ def test_who_joins_gets_the_state_from_another_where_the_nearest_is_killed(tmp_p
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=250
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == "[1, true, true, true]", done.stderr[-3000:]

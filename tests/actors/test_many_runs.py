@@ -67,6 +67,7 @@ def test_runs_beside_a_thread_that_multiplies(table: tuple[np.ndarray, np.ndarra
             assert distbp.train(table, workers=workers, **SETTINGS).summary["weights_sha256"] == alone
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_runs_with_workers_again_and_again(table: tuple[np.ndarray, np.ndarray]) -> None:
     alone = distbp.train(table, workers=0, **SETTINGS).summary["weights_sha256"]

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from actor_processes import actors
+from plans import held
 from processes import nothing_left, start, wait_until
 
 import distbp
@@ -20,18 +22,6 @@ from distbp.runs.steplog import read_steps
 pytestmark = pytest.mark.ray
 
 SETTINGS = {"hidden": (128,), "shards": 4, "dropout": 0.2, "epochs": 4, "timeout": 2.0}
-OPTIONS = ["--hidden", "128", "--shards", "4", "--dropout", "0.2", "--epochs", "4", "--timeout", "2"]
-
-
-def actors(name: str, of: psutil.Process | None = None) -> list[psutil.Process]:
-    found = []
-    for process in (of or psutil.Process()).children(recursive=True):
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(f"ray::{name}."):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            pass
-    return found
 
 
 class Faults(distbp.Callback):
@@ -70,6 +60,7 @@ def undisturbed(mnist):
     return distbp.train(mnist, workers=0, **SETTINGS).summary["weights_sha256"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("shared_ray")
 @pytest.mark.parametrize(
     ("workers", "faults"),
@@ -93,6 +84,7 @@ def test_a_lost_actor_changes_nothing(mnist, undisturbed, workers, faults):
     assert killed // 2 <= result.summary["recoveries"] <= len(faults)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("shared_ray")
 def test_twenty_kills_at_random_moments_change_nothing(mnist, undisturbed):
     chance = random.Random(5)
@@ -104,24 +96,26 @@ def test_twenty_kills_at_random_moments_change_nothing(mnist, undisturbed):
     assert result.summary["recoveries"] >= 10  # some kill whoever was about to come
 
 
-@pytest.mark.parametrize(("before", "after"), [("2", "1"), ("0", "2")])
-def test_a_killed_driver_goes_on_with_another_number_of_workers(mnist, undisturbed, tmp_path, before, after):
-    run = tmp_path / "run"
+# Many small mini-batches, so that an epoch has a middle.
+SMALL = {"batch_size": 4, "shards": 4, "hidden": (32,), "dropout": 0.2, "epochs": 3}
+OPTIONS = ["--batch-size", "4", "--shards", "4", "--hidden", "32", "--dropout", "0.2", "--epochs", "3"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("2", "1"), pytest.param("0", "2", marks=pytest.mark.long)], ids=["fewer", "more"]
+)
+def test_a_killed_driver_goes_on_with_another_number_of_workers(tmp_path, before, after):
+    run, is_held = tmp_path / "run", tmp_path / "held"
     with nothing_left() as environment:
-        many = ["--epochs", "4", "--checkpoint-seconds", "0.05"]
-        process = start(
-            ["train", str(mnist), *OPTIONS, *many, "--workers", before, "--run-dir", "run"], environment, tmp_path
-        )
-
-        def in_the_middle_of_an_epoch() -> bool:
-            return any(int(path.stem[5:]) % 469 for path in (run / "checkpoints").glob("step-*"))
-
-        wait_until(in_the_middle_of_an_epoch, process)
+        begun = ["train", "digits", *OPTIONS, "--checkpoint-seconds", "0.02", "--workers", before, "--run-dir", "run"]
+        process = start(begun, held(environment, is_held), tmp_path)
+        wait_until(is_held.exists, process)
         driver = psutil.Process(process.pid)
         ours, everybody = actors("_Worker", driver) + actors("_Server", driver), driver.children(recursive=True)
+        assert len(ours) == (int(before) + 1 if before != "0" else 0)
         driver.kill()
         process.communicate()
-        assert not psutil.wait_procs(ours, timeout=30)[1]
+        assert not psutil.wait_procs(ours, timeout=600)[1]
         for agent in everybody:  # Ray's own agents take half a minute to see that their Ray is gone
             with suppress(psutil.NoSuchProcess):
                 agent.kill()
@@ -133,12 +127,12 @@ def test_a_killed_driver_goes_on_with_another_number_of_workers(mnist, undisturb
         assert again.communicate()[0] == out
         assert again.returncode == 0
     summary = json.loads((run / "summary.json").read_text())
-    assert summary["weights_sha256"] == undisturbed
+    assert summary["weights_sha256"] == distbp.train("digits", workers=0, **SMALL).summary["weights_sha256"]
     assert summary["recoveries"] == 1
     records = read_steps(run).records
-    assert records["step"].tolist() == list(range(4 * 469))
-    assert records["rows"].reshape(4, 469).sum(axis=1).tolist() == [60000] * 4
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 4
+    assert records["step"].tolist() == list(range(3 * 360))
+    assert records["rows"].reshape(3, 360).sum(axis=1).tolist() == [1437] * 3
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_no_row_is_counted_twice_or_missed(tmp_path, shared_ray):

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,12 @@ def sha(data: object, workers: int, **settings: object) -> str:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"shards": 4, "epochs": 2},
+        pytest.param({"shards": 4, "epochs": 2}, marks=pytest.mark.long),
         {"shards": 3, "batch_size": 100, "optimizer": "sgd", "nesterov": True, "epochs": 2},
-        {"shards": 5, "batch_size": 130, "dtype": "float64", "activation": "tanh", "epochs": 1},
+        pytest.param(
+            {"shards": 5, "batch_size": 130, "dtype": "float64", "activation": "tanh", "epochs": 1},
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["adam", "uneven shards", "float64"],
 )
@@ -90,6 +95,7 @@ def test_last_mini_batch_with_fewer_rows_than_shards(rng: np.random.Generator) -
     assert sha(data, 3, **settings) == sha(data, 0, **settings)
 
 
+@pytest.mark.long
 def test_workers_beyond_the_shards_stay_idle_and_the_run_says_so() -> None:
     notes = []
 
@@ -102,6 +108,15 @@ def test_workers_beyond_the_shards_stay_idle_and_the_run_says_so() -> None:
     assert any("1 of 3 workers stay idle" in note and "--shards 3" in note for note in notes)
 
 
+def test_a_table_gives_the_same_bits_on_workers(tmp_path: Path, rng: np.random.Generator) -> None:
+    size, colour = rng.normal(size=600), rng.choice(["red", "green", ""], 600)
+    lines = [f"{number:.4f},{word},{number > 0}" for number, word in zip(size, colour, strict=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["size,colour,large", *lines]))
+    settings = {"target": "large", "epochs": 2, "shards": 3, "hidden": (8,), "dropout": 0.1}
+    assert sha(tmp_path / "table.csv", 2, **settings) == sha(tmp_path / "table.csv", 0, **settings)
+
+
+@pytest.mark.long
 def test_mnist_in_two_processes_equals_one(data_folder: object) -> None:
     settings = {"shards": 4, "epochs": 1, "batch_size": 500, "hidden": (64,)}
     data = distbp.load(data_folder / "mnist")

@@ -3,38 +3,26 @@
 import os
 import pty
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import folders
+from processes import HANG_SECONDS, folders, start_program
 
 from distbp.errors import UsageError
 from distbp.parallel.arithmetic import cpu_count
 from distbp.parallel.folders import leftovers, memory_folder
 from distbp.parallel.limits import Limits, limits
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from distbp.parallel.folders import private_folder
-with private_folder(Path(sys.argv[1])) as folder:
-    (folder / "arrays").write_bytes(bytes(3 << 20))
-    print(folder, flush=True)
-    time.sleep(60)
-"""
-
 
 def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, dict[str, str], str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "OMP_", "OPENBLAS_"))}
     command = [*before, sys.executable, "-m", "distbp", "doctor", *arguments]
-    done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, timeout=HANG_SECONDS)
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     return done.returncode, {rest.partition(":")[0]: f"{level} {rest}" for level, rest in lines}, done.stderr
 
@@ -50,7 +38,7 @@ def in_a_terminal(typed: bytes) -> bytes:
         while part := os.read(ours, 4096):
             shown += part
     os.close(ours)
-    assert process.wait() == 0
+    assert process.wait(HANG_SECONDS) == 0
     return shown
 
 
@@ -64,11 +52,11 @@ def test_a_healthy_machine(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(memory_folder())], stdout=subprocess.PIPE, text=True)
+    process = start_program("holds_folder", memory_folder(), 3 << 20, stdin=subprocess.PIPE)
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())
     assert folder not in leftovers(memory_folder())
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.communicate()
     assert folder in leftovers(memory_folder())
     code, told, _ = doctor()
@@ -90,10 +78,11 @@ def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
 
 @pytest.mark.alone
 def test_a_leftover_is_removed_after_yes() -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(memory_folder())], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        folder = Path(os.fsdecode(process.stdout.readline().strip()))
-        process.kill()
+    process = start_program("holds_folder", memory_folder(), 3 << 20, stdin=subprocess.PIPE)
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    process.kill()
+    process.communicate()
     assert f"removed {folder}".encode() in in_a_terminal(b"y\n")
     assert not folder.exists()
 
@@ -132,12 +121,10 @@ def test_a_dead_address() -> None:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
-    began = time.monotonic()
     code, told, err = doctor("--address", f"127.0.0.1:{port}")
     assert code == 1
     assert f"nobody answers at 127.0.0.1:{port}" in told["cluster"]
     assert "Traceback" not in err
-    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(
@@ -212,7 +199,7 @@ def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> No
         answer = caller.submit(one.knock, {"small packets": stalling.getsockname()})
         with stalling.accept()[0] as connection:
             connection.sendall(bytes(500))
-            (said,) = answer.result(60).values()
+            (said,) = answer.result(HANG_SECONDS).values()
     for door in (one, other):
         door._listener.shutdown(socket.SHUT_RDWR)
         door._listener.close()

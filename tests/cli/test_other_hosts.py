@@ -2,37 +2,32 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from processes import wait_until
+from processes import ended, start_program, wait_until
 
 import distbp
 from distbp.cli import run
+from distbp.recording import Keeper
 from distbp.runs.directory import read_metrics
 
-AS_HOST = """
-import socket, sys
-import distbp.locks.lock as lock
-from distbp.cli import run
-lock._BEAT_SECONDS = 0.05
-if sys.argv[1]:
-    socket.gethostname = lambda: sys.argv[1]
-sys.exit(run(sys.argv[2:], 0.0))
-"""
 SETTINGS = ["digits", "--hidden", "4", "--workers", "0", "--batch-size", "1437"]
 
 
 @contextmanager
 def training(folder: Path, host: str, epochs: int = 100_000) -> Iterator["subprocess.Popen[str]"]:
-    """Train in another process, on a host of this name (on this one if it is empty), and wait for its first epochs."""
+    """Train in another process, on a host of this name (on this one if it is empty), up to its fourth epoch.
+
+    There it waits for the file ``go`` beside its folder.
+    """
     said = ["train", *SETTINGS, "--epochs", str(epochs), "--run-dir", str(folder), "--quiet"]
-    process = subprocess.Popen([sys.executable, "-c", AS_HOST, host, *said], stderr=subprocess.PIPE, text=True)
+    process = start_program("as_host", host, 4, *said)
     try:
-        wait_until(lambda: (folder / "metrics.jsonl").exists() and len(read_metrics(folder)) > 3, process)
+        wait_until(lambda: (folder / "metrics.jsonl").exists() and len(read_metrics(folder)) == 4, process)
         wait_until(lambda: any((folder / "checkpoints").glob("step-*")), process)
         yield process
     finally:
@@ -47,7 +42,7 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fails(process: "subprocess.Popen[str]") -> str:
     """Return the one line with which a command ends that failed."""
-    err = process.communicate(timeout=60)[1]
+    err = ended(process)[1]
     assert process.returncode == 1, err
     (line,) = [line for line in err.splitlines() if line]
     return line
@@ -64,13 +59,21 @@ def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: 
         assert "(process" in (err := capsys.readouterr().err)
         assert "on gpu-7); wait for it, or end it; --take-over if that host is gone for good" in err
         assert run(["train", *SETTINGS, "--run-dir", str(folder), "--resume", "auto", "--epochs", "100000"], 0.0) == 1
-        before = len(read_metrics(folder))
-        wait_until(lambda: len(read_metrics(folder)) > before + 3, process)
+        (tmp_path / "go").touch()
+        wait_until(lambda: len(read_metrics(folder)) > 7, process)
     assert (folder / "checkpoints").is_dir()
 
 
-def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, epochs = tmp_path / "run", 1500
+def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, epochs, end_epoch = tmp_path / "run", 12, Keeper.end_epoch
+
+    def while_the_other_looks(keeper: Keeper, record: dict[str, Any], *given: Any) -> None:
+        if record["epoch"] == 8:
+            (tmp_path / "go").touch()
+            wait_until(lambda: process.poll() is not None)
+        end_epoch(keeper, record, *given)
+
+    monkeypatch.setattr(Keeper, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:
         assert run(["resume", str(folder), "--take-over", "--quiet"], 0.0) == 0
         assert f"Error: {folder} was taken over by process" in fails(process)
@@ -83,7 +86,7 @@ def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", 0.5)
-    epochs = 1000
+    epochs = 12
     with training(tmp_path / "run", "gpu-7", epochs) as process:
         process.kill()
     for name in ("cleaned", "stays"):
@@ -101,9 +104,9 @@ def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
 
 
 def test_one_that_was_killed_here_is_resumed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with training(tmp_path, "", 1000) as process:
+    with training(tmp_path, "", 12) as process:
         process.kill()
-        process.wait()
+        process.communicate()
         assert (tmp_path / ".lock").exists()
         assert run(["resume", str(tmp_path)], 0.0) == 0
     assert "heartbeat" not in capsys.readouterr().err
@@ -113,6 +116,7 @@ def test_one_that_was_killed_here_is_resumed_at_once(tmp_path: Path, capsys: pyt
 def test_a_run_directory_that_was_removed_in_mid_run_is_a_failure(tmp_path: Path) -> None:
     with training(tmp_path / "run", "") as process:
         (tmp_path / "run").rename(tmp_path / "away")
+        (tmp_path / "go").touch()
         line = fails(process)
     assert line == f"Error: {tmp_path / 'run'} is no longer this process's: it was removed meanwhile"
     assert not (tmp_path / "run").exists()

@@ -5,8 +5,16 @@ import json
 import pytest
 
 from distbp.cli import run
+from distbp.planning import Machine
 
 PLAN = ("plan", "digits", "--hosts")
+
+
+@pytest.fixture(autouse=True)
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured is of no concern here."""
+    monkeypatch.setattr("distbp.calibration._SECONDS", 0.05)
+    monkeypatch.setattr("distbp.rehearsal._SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -20,7 +28,9 @@ def printed(capsys: pytest.CaptureFixture[str]):
     return command
 
 
-def test_the_table(printed) -> None:
+def test_the_table(printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(shard=200e-6, addition=2e-6, update=20e-6)
+    monkeypatch.setattr("distbp.calibration.measure_machine", lambda *given: machine)
     lines = printed(*PLAN, "1..12", "--batch-size", "256").splitlines()
     head, *rows = lines[:6]
     assert head.split()[:3] == ["hosts", "step", "ms"]

@@ -58,6 +58,16 @@ def test_the_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert began == sorted(began, reverse=True)
 
 
+def test_epochs_have_one_column_also_where_they_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "digits", "--workers", "0", "--epochs", "1", "--lr", "0.01", "--quiet"]
+    assert run([*arguments, "--run-dir", str(runs / "short")], 0.0) == 0
+    capsys.readouterr()
+    assert run(["runs", str(runs)], 0.0) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "began", "state", "epochs", "result", "seconds", "lr"]
+    assert " 1/1 " in next(row for row in rows if row.startswith("short"))
+
+
 def test_no_folder_and_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["runs", str(tmp_path / "none")], 0.0) == 2
     assert run(["runs", str(tmp_path)], 0.0) == 0

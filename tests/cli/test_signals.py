@@ -1,17 +1,16 @@
-"""Signals at any moment, standard streams that are closed, readers that have gone: how the command ends."""
+"""Signals at planned moments, standard streams that are closed, readers that have gone: how the command ends."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import nothing_left, start, wait_until
+from processes import HANG_SECONDS, ended, epochs_done, nothing_left, run_program, start, wait_until
 
 import distbp
 from distbp.cli import run
@@ -22,25 +21,13 @@ LONG = ["train", "digits", "--epochs", "100000", "--run-dir", "run", *SMALL]
 BRIEF = ["train", "digits", "--epochs", "2", "--run-dir", "run"]
 
 
-def epochs_done(folder: Path) -> int:
-    metrics = folder / "run" / "metrics.jsonl"
-    return metrics.read_text().count("\n") if metrics.exists() else 0
-
-
-def catches(process: "subprocess.Popen[str]", number: int) -> bool:
-    """Return whether a process has a handler for a signal."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
-    return bool(int(caught, 16) >> (number - 1) & 1)
-
-
 def through_a_shell(before: str, arguments: Sequence[str], after: str, folder: Path) -> "subprocess.Popen[str]":
     command = ["sh", "-c", f'{before} exec "$@" {after}', "sh", sys.executable, "-m", "distbp", *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 ALL = "0<&- 1>&- 2>&-"
-WORKERS = ["0", pytest.param("2", marks=pytest.mark.ray)]
+WORKERS = ["0", pytest.param("2", marks=[pytest.mark.ray, pytest.mark.long])]
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -52,7 +39,7 @@ def test_a_signal_that_ends_finishes_the_step_and_keeps_a_checkpoint(
         process = start([*LONG, "--workers", workers], environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 2, process)
         process.send_signal(number)
-        err = process.communicate(timeout=60)[1]
+        err = ended(process)[1]
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "to go on from step" in err
@@ -67,7 +54,7 @@ def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
         process.send_signal(number)
         wait_until(lambda before=before: epochs_done(tmp_path) >= before + 2, process)
     process.send_signal(signal.SIGTERM)
-    err = process.communicate(timeout=60)[1]
+    err = ended(process)[1]
     assert (process.returncode, "Traceback" in err) == (130, False), err
 
 
@@ -75,31 +62,21 @@ def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_after_the_last_word_changes_no_exit_code(code: int, number: signal.Signals) -> None:
     """Sent by what runs last but one at Python's end, and by what is taken down after it."""
-    program = (
-        "import atexit, os; import distbp.cli; from distbp.__main__ import main\n"
-        f"def late(): os.kill(os.getpid(), {int(number)})\n"
-        "class Late:\n    def __del__(self, kill=os.kill, me=os.getpid()): "
-        f"kill(me, {int(number)})\n"
-        "kept = Late()\n"
-        f"distbp.cli.run = lambda arguments, started: atexit.register(late) and {code}\n"
-        "main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = run_program("late_signal", int(number), code)
     assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_an_error_that_is_none_of_the_users_is_no_success() -> None:
-    program = "import distbp.cli; from distbp.__main__ import main; distbp.cli.run = lambda *given: 1 / 0; main()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = run_program("broken_command")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table that takes a while to be read, and a run on its first rows."""
+    """A table, and a run on its first rows."""
     folder = tmp_path_factory.mktemp("interrupted")
-    x = np.random.default_rng(0).normal(size=(150_000, 12)).round(4)
+    x = np.random.default_rng(0).normal(size=(4000, 12)).round(4)
     head = ",".join("abcdefghijkl")
     np.savetxt(folder / "table.csv", x, "%.4f", ",", header=head, comments="")
     np.savetxt(folder / "short.csv", x[:500], "%.4f", ",", header=head, comments="")
@@ -108,42 +85,88 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["train", "table.csv", "--target", "l", "--workers", "0", "--epochs", "1", "--run-dir", "new"],
-        ["prepare", "table.csv", "--target", "l", "-o", "prepared"],
-        ["evaluate", "run", "table.csv"],
-        ["predict", "run", "table.csv", "-o", "out.csv"],
-        ["report", "run", "-o", "page.html"],
-    ],
-    ids=lambda command: command[0],
-)
-def test_an_interrupt_at_any_moment_is_one_word(table: Path, tmp_path: Path, command: list[str]) -> None:
+COMMANDS = {
+    "train": ["train", "table.csv", "--target", "l", "--workers", "0", "--epochs", "1", "--run-dir", "new"],
+    "prepare": ["prepare", "table.csv", "--target", "l", "-o", "prepared"],
+    "evaluate": ["evaluate", "run", "table.csv"],
+    "predict": ["predict", "run", "table.csv", "-o", "out.csv"],
+    "report": ["report", "run", "-o", "page.html"],
+}
+
+
+def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command that is sent SIGINT at a moment (see tests/programs/signalled.py), which has to come."""
     for name in ("table.csv", "run"):
-        (tmp_path / name).symlink_to(table / name)
-    for part in (0.0, 0.2, 0.5, 0.9):
-        named = [f"{word}{part}" if word in ("new", "prepared") else word for word in command]
-        process = start(named, dict(os.environ), tmp_path)
-        wait_until(lambda process=process: catches(process, signal.SIGHUP), process)
-        time.sleep(part)  # the moment itself is what is tried
-        process.send_signal(signal.SIGINT)
-        err = process.communicate(timeout=60)[1]
-        assert "Traceback" not in err and "terminate" not in err, err
-        if process.returncode == 0:  # it was over before
-            break
-        assert process.returncode == 130, (part, process.returncode, err)
-        assert err.splitlines()[-1] == "interrupted" or "Error: interrupted in epoch" in err
-        assert not list(tmp_path.glob(".out.csv*"))
+        (folder / name).symlink_to(table / name)
+    done = run_program("signalled", int(signal.SIGINT), moment, *COMMANDS[command], folder=folder)
+    assert "the moment\n" in done.stderr, f"{moment} never came: {done.stderr}"
+    assert "Traceback" not in done.stderr and "terminate" not in done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    ("command", "moment"),
+    [
+        *[("evaluate", f"import:{name}:1") for name in ("distbp.cli", "click", "numpy", "pyarrow.lib", "pyarrow._csv")],
+        ("evaluate", "open:model.json:1"),
+        ("evaluate", "open:table.csv:1"),  # what kind of file is it?
+        ("evaluate", "open:table.csv:6"),  # in a thread of its own, while the main one waits
+        ("evaluate", "call:score:1"),
+        ("predict", "call:Chunks.mark:1"),
+        ("predict", "call:TextWriter.__init__:1"),
+        ("predict", "call:TextWriter.write:1"),
+        ("predict", "rename:out.csv:1"),
+        ("prepare", "rename:source.json:1"),
+        ("prepare", "call:Building._append:1"),
+        ("prepare", "open:train-y.npy:1"),
+        ("prepare", "rename:dataset.json:1"),
+        ("prepare", "rename:prepared:1"),
+        ("report", "open:summary.json:1"),
+        ("report", "call:page_of:1"),
+        ("report", "rename:page.html:1"),
+        ("train", "open:table.csv:9"),
+        ("train", "call:InMemory.append:1"),
+        ("train", "rename:config.json:1"),
+        ("train", "rename:metrics.jsonl:1"),
+        ("train", "call:Timeline._write:1"),
+    ],
+)
+def test_an_interrupt_is_one_word_and_leaves_nothing_half_made(
+    table: Path, tmp_path: Path, command: str, moment: str
+) -> None:
+    done = at(table, tmp_path, moment, command)
+    assert (done.returncode, done.stderr.splitlines()[-1], done.stdout) == (130, "interrupted", "")
+    assert {path.name for path in tmp_path.iterdir()} <= {"table.csv", "run", "new", ".prepared.partial"}
+
+
+@pytest.mark.parametrize("step", [1, 9])
+def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Path, step: int) -> None:
+    done = at(table, tmp_path, f"call:Worker.push:{step}", "train")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.endswith(
+        f"note: to go on from step {step}: distbp resume new\nError: interrupted in epoch 1\n"
+    ), done.stderr
+    assert not (tmp_path / "new" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("moment", ["call:Keeper.end_epoch:1", "rename:model.json:1", "rename:summary.json:1"])
+def test_an_interrupt_after_the_last_step_comes_too_late_to_change_anything(
+    table: Path, tmp_path: Path, moment: str
+) -> None:
+    assert at(table, tmp_path, moment, "train").returncode == 0
+    assert (tmp_path / "new" / "summary.json").exists()
 
 
 @pytest.mark.parametrize(
     ("closed", "workers"),
-    [*((closed, "0") for closed in ("0<&-", "1>&-", "2>&-", ALL)), pytest.param(ALL, "2", marks=pytest.mark.ray)],
+    [
+        *((closed, "0") for closed in ("0<&-", "1>&-", "2>&-", ALL)),
+        pytest.param(ALL, "2", marks=[pytest.mark.ray, pytest.mark.long]),
+    ],
 )
 def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers: str) -> None:
     process = through_a_shell("", [*BRIEF, "--workers", workers], closed, tmp_path)
-    out, err = process.communicate(timeout=120)
+    out, err = ended(process)
     assert process.returncode == 0, err
     assert (tmp_path / "run" / "summary.json").exists()
     assert out.startswith("test accuracy") == ("1>" not in closed)
@@ -155,7 +178,7 @@ def with_a_reader_that_is_gone(arguments: Sequence[str], folder: Path, both: boo
     ours, theirs = os.pipe()
     os.close(ours)
     done = subprocess.run(
-        [sys.executable, "-m", "distbp", *arguments], cwd=folder, stdout=theirs, text=True, timeout=120,
+        [sys.executable, "-m", "distbp", *arguments], cwd=folder, stdout=theirs, text=True, timeout=HANG_SECONDS,
         stderr=theirs if both else subprocess.PIPE,
     )  # fmt: skip
     os.close(theirs)
@@ -190,7 +213,7 @@ def test_a_run_goes_on_though_its_reader_has_seen_enough(tmp_path: Path) -> None
     process.stdout.close()
     err = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(60), "Traceback" in err, "Error" in err) == (0, False, False), err
+    assert (process.wait(HANG_SECONDS), "Traceback" in err, "Error" in err) == (0, False, False), err
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 40
 
 
@@ -204,7 +227,7 @@ def test_reading_ends_with_its_block_once_the_command_is_interrupted(
             seen.append(done)
             interrupts.append(signal.SIGINT)
 
-    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 20)
+    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 16)
     try:
         with pytest.raises(KeyboardInterrupt):
             distbp.train(table / "table.csv", target="l", workers=0, callbacks=[Reading()])

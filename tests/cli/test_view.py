@@ -29,6 +29,7 @@ def crew(count: int) -> list[WorkerRecord]:
     return [WorkerRecord(number, f"host-{number % 4}", Span(number, number + 1), 0.75, 0.1) for number in range(count)]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_eighty_columns_with_workers(tmp_path: Path) -> None:
     arguments = ["train", "digits", "--workers", "2", "--epochs", "300", "--run-dir", "run"]

@@ -221,7 +221,7 @@ def jobs(url: str, token: str = TOKEN, **environment: str) -> "subprocess.Comple
         env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

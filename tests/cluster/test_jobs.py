@@ -5,11 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from zipfile import ZipFile
 
 import psutil
 import pytest
+from plans import FOREVER, held
+from processes import wait_until
 
 import distbp
 from distbp.actors.jobs import staged
@@ -20,36 +21,35 @@ from distbp.files import read_json
 from distbp.runs.parcel import pack, unpack
 
 
+def start_job(folder, environment, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "distbp.cli.again", str(folder / "run"), "digits", "--workers", "0", *arguments],
+        env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
-    arguments = ["digits", "--workers", "0", "--epochs", "400", "--checkpoint-seconds", "0.1"]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *arguments], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "run" / "checkpoints").glob("step-*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)
+    is_held = tmp_path / "held"
+    arguments = ["--epochs", "3", "--batch-size", "4", "--checkpoint-seconds", "0.02"]
+    job = start_job(tmp_path, held(os.environ, is_held), *arguments)
+    wait_until(is_held.exists, job)
     (driver,) = psutil.Process(job.pid).children()
     driver.send_signal(signal.SIGKILL)
-    _, said = job.communicate(timeout=200)
+    _, said = job.communicate(timeout=600)
     assert job.returncode == 0, said
     assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["recoveries"] == 1
-    assert summary["weights_sha256"] == distbp.train("digits", workers=0, epochs=400).summary["weights_sha256"]
+    alone = distbp.train("digits", workers=0, epochs=3, batch_size=4).summary
+    assert summary["weights_sha256"] == alone["weights_sha256"]
 
 
 def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
-    arguments = ["digits", "--workers", "0", "--epochs", "100000"]
-    job = subprocess.Popen(
-        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), *arguments], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.5)
+    job = start_job(tmp_path, os.environ, "--epochs", FOREVER)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, job)
     os.kill(job.pid, signal.SIGTERM)
-    _, said = job.communicate(timeout=200)
+    _, said = job.communicate(timeout=600)
     assert job.returncode == 130, said
     assert "to go on from step" in said
 

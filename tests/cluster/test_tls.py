@@ -13,7 +13,7 @@ import pytest
 
 import distbp
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 README = Path(__file__).parents[2] / "cluster" / "README.md"
 CLUSTER = """
@@ -63,10 +63,10 @@ def test_a_run_over_tls_gives_the_same_bits(environment, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "10", "--shards", "4", "--workers", "2",
              "--address", address, "--run-dir", "run"],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     finally:
-        cluster.communicate("\n", timeout=200)
+        cluster.communicate("\n", timeout=600)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     alone = distbp.train("digits", workers=0, epochs=10, shards=4).summary["weights_sha256"]

@@ -20,9 +20,7 @@ import distbp
 from distbp.data import load
 from distbp.errors import DistbpError
 
-CASES = settings(
-    max_examples=120, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+CASES = settings(max_examples=120, suppress_health_check=list(HealthCheck))
 ROOM = 2 << 30
 
 

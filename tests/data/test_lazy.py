@@ -194,6 +194,7 @@ def test_batches_of_a_generator_become_arrays(rows):
 
 
 @pytest.mark.ray
+@pytest.mark.long
 # Ray Data warns of its own settings and of what it asks of pandas, and leaves sockets to be collected.
 @pytest.mark.filterwarnings("ignore:`use_(push_based_shuffle|polars|arrow_tensor_v2)` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index is deprecated")

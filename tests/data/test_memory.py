@@ -3,11 +3,10 @@
 import gzip
 import shutil
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import run_program
 
 import distbp
 from distbp.data import load, prepare
@@ -16,22 +15,10 @@ from distbp.data.sizes import _size, is_large
 from distbp.errors import DataError
 from distbp.memory import free_memory
 
-LIMITED = (
-    "import resource, sys; from distbp.data import load, prepare; from distbp.errors import DistbpError\n"
-    "import distbp, distbp.data.formats.typed; formats = distbp.data.formats\n"
-    "import numpy, pyarrow, pyarrow.csv, pyarrow.compute, pyarrow.parquet\n"
-    "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-    "try: print({code})\n"
-    "except DistbpError as error: print(type(error).__name__, error)\n"
-    "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)\n"
-)
-
 
 def in_a_child(code):
     """Run an expression in a process of its own; return what it says, and by how many MB its memory grew."""
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED.format(code=code)], capture_output=True, text=True, timeout=120
-    )
+    done = run_program("measures_memory", code)
     assert done.returncode == 0, done.stderr
     *said, grown = done.stdout.splitlines()
     return "\n".join(said), int(grown)
@@ -158,11 +145,7 @@ def test_an_archive_beyond_the_memory_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_limit_of_the_process_counts(tmp_path):
-    code = (
-        "import resource, distbp.memory as m; before = m.free_memory()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY)); print(m.free_memory())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = run_program("limits_memory")
     assert 0 < int(done.stdout) < 4 << 30, done.stderr
     check_room(free_memory() // 2, "half of it", "")
     with pytest.raises(DataError, match="all of it would take"):

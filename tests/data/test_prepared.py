@@ -1,16 +1,13 @@
 """Data sets on the disk: the same rows as in memory, gone on with after a break, and mapped."""
 
 import errno
-import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from processes import join, run_program, wait_until
 
 import distbp
 from distbp.data import load, prepare
@@ -77,30 +74,12 @@ def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
 
 
 def test_killed_reading_goes_on(table, tmp_path):
-    """Kill the command again and again; each time the next one goes on from the last state that was kept."""
-    code = (
-        "import sys, time; import distbp.data.formats.text as text, distbp.data.prepared as prepared\n"
-        "text._BLOCK, prepared._SECONDS_BETWEEN_STATES = 1 << 19, 0.0\n"
-        "import distbp.data.building as building\n"
-        "append = building.Building._append\n"
-        "def slow(*given): time.sleep(0.15); append(*given)\n"
-        "building.Building._append = slow\n"
-        "from distbp.data import prepare\n"
-        f"prepare({str(table)!r}, out={str(tmp_path / 'out')!r}, note=print)\n"
-    )
-    partial, heard, kills = tmp_path / ".out.partial", "", 0
-    while not (tmp_path / "out").exists():
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        state = partial / "state.safetensors"
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        while process.poll() is None and kills < 3:
-            if state.exists() and state.stat().st_mtime_ns != before:
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-            time.sleep(0.01)
-        heard += process.communicate()[0]
-    assert kills
-    assert "going on in" in heard
+    """Kill the reading again and again; each time the next one goes on from the last state that was kept."""
+    for state in (1, 2, 2):  # before the first one is kept, before the second, and before the third
+        killed = run_program("reads_in_small_blocks", f"call:_keep:{state}", table, tmp_path / "out")
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    done = run_program("reads_in_small_blocks", "call:nothing:1", table, tmp_path / "out")
+    assert "going on in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(table))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -184,10 +163,9 @@ def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
     with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
         waiting = threading.Thread(target=lambda: paths.append(prepare(table, out=tmp_path / "out", note=told.append)))
         waiting.start()
-        while not told:
-            time.sleep(0.01)
+        wait_until(lambda: told)
         assert not (tmp_path / "out").exists()
-    waiting.join()
+    join(waiting)
     assert paths == [tmp_path / "out"]
 
 
@@ -209,11 +187,7 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
 def test_a_use_of_the_cache_that_was_killed_keeps_nothing(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
-    code = (
-        "import os, distbp, distbp.data.sizes as sizes; sizes._LARGE_BYTES = 1 << 20\n"
-        f"data = distbp.load({str(table)!r}); os.kill(os.getpid(), 9)"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert run_program("killed_with_cached_data", table).returncode == -signal.SIGKILL
     (folder,) = (tmp_path / "distbp").iterdir()
     assert len(list(folder.glob(".used-*"))) == 1
     data = load(table)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import HANG_SECONDS
 
 import distbp
 from distbp.data import load
@@ -182,7 +183,7 @@ def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
     both, crc32 = threading.Barrier(2), zlib.crc32
 
     def slow(block):
-        both.wait(60)
+        both.wait(HANG_SECONDS)
         return crc32(block)
 
     monkeypatch.setattr("distbp.data.blocks.zlib", SimpleNamespace(crc32=slow))

@@ -37,7 +37,7 @@ def frames(draw):
     return frame.assign(sure=np.arange(rows) * 1.0, y=np.arange(rows) % 2 == 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frames())
 def test_inputs_are_finite_and_what_the_json_says_gives_them_again(frame):
     data = load(frame)
@@ -53,7 +53,7 @@ def test_inputs_are_finite_and_what_the_json_says_gives_them_again(frame):
     assert (ones.sum(axis=1) == hot).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(frames(), st.randoms(use_true_random=False))
 def test_rows_become_the_same_numbers_alone_and_in_any_order_of_columns(frame, random):
     data = load(frame)
@@ -66,7 +66,7 @@ def test_rows_become_the_same_numbers_alone_and_in_any_order_of_columns(frame, r
     assert network._features(frame[columns]).tobytes() == network._features(frame).tobytes()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(WORDS, WORDS, st.integers(-5, 5)), min_size=1, max_size=30),
     st.sampled_from([",", ";", "\t", "|"]),

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from processes import run_program
 
 import distbp
 from distbp.applying import chunks_of, score
@@ -63,17 +62,9 @@ def test_a_prepared_data_set_is_not_read_in_another_way(setting, says, tmp_path)
 def test_targets_are_converted_once_though_the_reading_is_killed_meanwhile(tmp_path):
     y = np.array(["no", "yes", "maybe"])[np.arange(70_000) % 3]
     table(y, 70_000).to_csv(tmp_path / "t.csv", index=False)
-    code = (
-        "import os, signal, sys; import distbp.data.prepared as prepared\n"
-        "prepared._SECONDS_BETWEEN_STATES = 0.0\n"
-        "def die(*given): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "if sys.argv[1:]: prepared.data_fingerprint = die\n"
-        f"prepared_in = {str(tmp_path / 'out')!r}\n"
-        f"from distbp.data import prepare; prepare({str(tmp_path / 't.csv')!r}, out=prepared_in, note=print)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, "kill"], capture_output=True)
+    killed = run_program("reads_in_small_blocks", "call:data_fingerprint:1", tmp_path / "t.csv", tmp_path / "out")
     assert killed.returncode == -signal.SIGKILL
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = run_program("reads_in_small_blocks", "call:nothing:1", tmp_path / "t.csv", tmp_path / "out")
     assert "going on in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(tmp_path / "t.csv"))
     assert not list((tmp_path / "out").glob("*targets*"))
@@ -191,18 +182,14 @@ def killed_prediction(folder, number):
     """Train in a folder, and end a prediction into out.csv by a signal at its first block."""
     table(np.arange(100) % 2).to_csv(folder / "t.csv", index=False)
     distbp.train(folder / "t.csv", **QUICK, run_dir=folder / "run")
-    code = (
-        "import os, sys; import distbp.data.formats.writing as writing; from distbp.__main__ import main\n"
-        f"writing.TextWriter.write = lambda *given: os.kill(os.getpid(), {int(number)})\n"
-        "sys.argv[1:] = ['predict', 'run', 't.csv', '-o', 'out.csv']; main()"
-    )
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    predict = ["predict", "run", "t.csv", "-o", "out.csv"]
+    return run_program("signalled", int(number), "call:TextWriter.write:1", *predict, folder=folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_prediction_leaves_nothing(number, tmp_path):
     done = killed_prediction(tmp_path, number)
-    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
+    assert (done.returncode, done.stderr.split("\n")) == (130, ["the moment", "", "interrupted", ""])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv"}
 
 

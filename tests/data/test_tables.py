@@ -82,6 +82,7 @@ def test_arrays_of_rows_and_columns_are_tables(rng, tmp_path):
     assert load(tmp_path / "named.npy").classes == ("a", "b")
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_ray_data_are_a_table(frame, shared_ray):

@@ -78,6 +78,7 @@ def test_no_workers_where_others_work_in_parallel(backend):
     assert joblib.Parallel(n_jobs=2, backend=backend)(jobs) == [0, 0]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")  # the best one is fitted again by itself, on workers
 def test_a_grid_search_over_a_pipeline_in_parallel(iris):

@@ -1,39 +1,14 @@
 """scikit-learn's own tests of its multi-layer perceptron, with our classes in their place."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from processes import HANG_SECONDS
+
 IMPORT = "from sklearn.neural_network import MLPClassifier, MLPRegressor\n"
-
-CLASSES = '''
-import distbp.sklearn
-
-
-def place_of(ours):
-    """Return what makes our class for arguments of theirs; where a test needs just any solver, L-BFGS becomes Adam."""
-
-    def make(*args, solver="adam", max_fun=None, **params):
-        if solver == "lbfgs":
-            solver, params["learning_rate_init"] = "adam", 0.02
-            params["max_iter"], params["tol"] = max(600, params.get("max_iter", 0)), 1e-5
-        return ours(*args, solver=solver, **params)
-
-    return make
-
-
-MLPClassifier, MLPRegressor = map(place_of, (distbp.sklearn.DistbpClassifier, distbp.sklearn.DistbpRegressor))
-'''
-
-CONFTEST = """
-import pytest
-
-
-@pytest.fixture
-def global_random_seed():
-    return 42
-"""
 
 DOES_NOT_APPLY = {
     "test_fit": "sets private attributes of their class in the middle of its fit",
@@ -53,15 +28,19 @@ def test_they_pass_with_our_classes(tmp_path):
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin).read_text()
     assert IMPORT in source
-    (tmp_path / "test_mlp.py").write_text(source.replace(IMPORT, CLASSES))
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "test_mlp.py").write_text(
+        source.replace(IMPORT, "from their_classes import MLPClassifier, MLPRegressor\n")
+    )
     left_out = [f"--deselect=test_mlp.py::{name}" for name in DOES_NOT_APPLY]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *left_out, "test_mlp.py"],
+        [sys.executable, "-m", "pytest", "-q", *("-p", "their_classes", "-p", "no:randomly", "-p", "no:cacheprovider"),
+         *left_out, "test_mlp.py"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True,
         text=True,
-    )
+        timeout=HANG_SECONDS,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
     passed = int(done.stdout.split(" passed")[0].split()[-1])
     assert passed >= 40

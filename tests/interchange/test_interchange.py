@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from callers import Sine
 from safetensors.numpy import load_file
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -65,15 +66,23 @@ def test_onnx_tells_two_classes_of_one_node(output, tmp_path):
     assert found["probabilities"] == pytest.approx(network.probabilities(x), abs=1e-6)
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity", "gelu", "softmax"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_onnx_makes_probabilities_of_any_outputs_as_predict_does(output, dtype, tmp_path):
+    network = distbp.Network((3, 3), (), output, "mse", dtype=dtype, classes=("a", "b", "c"))
+    network.weights[:] = [*np.eye(3).ravel(), 0, 0, 0]
+    x = np.array([[-3, -0.75, -1], [0.5, 0.25, 0.5], [-1, -2, -3], [-4, 2, 3], [0, 0, 0]], dtype)
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    found = by_runtime(tmp_path / "a.onnx", x=x)
+    assert found["probabilities"] == pytest.approx(network.probabilities(x), abs=1e-6)
+    assert found["label"].tolist() == network.predict(x).tolist()
+
+
 def test_onnx_gives_values(tmp_path):
     network = distbp.Network((3, 4, 2), "relu", output="identity", cost="mse", seed=1)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
     distbp.to_onnx(network, tmp_path / "a.onnx")
     assert by_runtime(tmp_path / "a.onnx", x=x)["values"] == pytest.approx(network.predict(x), abs=1e-6)
-
-
-class Sine:
-    value, derivative = np.sin, np.cos
 
 
 def test_onnx_says_what_it_cannot_say(tmp_path):
@@ -209,3 +218,40 @@ def test_without_the_extra_it_is_said(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     assert run(["export", str(trained[0]), "--onnx", str(tmp_path / "a.onnx")], 0.0) == 1
     assert "pip install 'distbp[onnx]'" in capsys.readouterr().err
+
+
+def test_the_command_writes_all_forms_or_none(tmp_path, capsys):
+    network = distbp.Network((6, 4, 2), seed=1, connections=[[[1, 0] * 3] * 4, None])
+    network.save(tmp_path / "model")
+    (tmp_path / "b").write_text("before")
+    asked = ["export", str(tmp_path / "model"), "--onnx", str(tmp_path / "a"), "--torch", str(tmp_path / "b")]
+    assert run(asked, 0.0) == 1
+    error = capsys.readouterr().err
+    assert "--torch: the network leaves connections out" in error and "; nothing was written" in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "model"]
+    assert (tmp_path / "b").read_text() == "before"
+
+
+def test_where_one_file_cannot_be_written_none_is(trained, tmp_path, capsys):
+    nowhere = tmp_path / "no folder" / "b"
+    asked = ["export", str(trained[0]), "--safetensors", str(tmp_path / "a"), "--torch", str(nowhere)]
+    assert run(asked, 0.0) == 1
+    assert f"{nowhere} cannot be written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_forms_need_two_files(trained, tmp_path, capsys):
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    asked = ["export", str(trained[0]), "--safetensors", str(tmp_path / "a"), "--torch", str(tmp_path / "link")]
+    assert run(asked, 0.0) == 2
+    assert "the same file" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("form", [distbp.to_safetensors, distbp.to_torch])
+def test_what_other_tools_would_train_again_is_not_written(form, tmp_path):
+    network = distbp.Network((6, 4, 2), seed=1, connections=[[[1, 0] * 3] * 4, None])
+    with pytest.raises(UsageError, match="leaves connections out"):
+        form(network, tmp_path / "a")
+    assert not list(tmp_path.iterdir())

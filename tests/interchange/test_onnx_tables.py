@@ -1,12 +1,16 @@
 """ONNX graphs of networks that were trained on tables: from raw columns to the predictions that are ours."""
 
 import csv
+import datetime
 
 import numpy as np
 import pytest
 
 import distbp
+from distbp.data.preprocessing import DATE_PARTS
 from distbp.errors import DataError, UsageError
+from distbp.interchange.dates import MISSING, date_parts
+from distbp.interchange.graph import Graph
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pandas = pytest.importorskip("pandas")
@@ -65,12 +69,58 @@ def test_california_housing_in_dollars(data_folder, tmp_path, dtype, rounding):
     assert (distbp.from_safetensors(again).predict(frame) == expected).all()
 
 
-def test_dates_are_refused(tmp_path):
-    days = pandas.date_range("2024-01-01", periods=200)
-    frame = pandas.DataFrame({"day": days, "n": np.arange(200.0), "target": ["a", "b"] * 100})
-    result = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,))
-    with pytest.raises(UsageError, match="column 'day' holds dates"):
-        distbp.to_onnx(result.network, tmp_path / "a.onnx")
+def test_parts_of_dates_are_those_of_the_calendar(tmp_path, rng):
+    first, last = datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59)
+    edges = [first, last, datetime.datetime(1969, 12, 31, 23, 59), datetime.datetime(1970, 1, 1)]
+    edges += [datetime.datetime(year, month, day, 12) for year in (4, 1600, 1900, 2000, 2023, 2024)
+              for month, day in ((1, 1), (2, 28), (3, 1), (12, 31))]  # fmt: skip
+    edges += [datetime.datetime(year, 2, 29) for year in (4, 1600, 2000, 2024)]
+    span = int((last - first).total_seconds())
+    dates = edges + [first + datetime.timedelta(seconds=int(each)) for each in rng.integers(0, span, 2000)]
+    seconds = np.array([round((date - datetime.datetime(1970, 1, 1)).total_seconds()) for date in dates] + [MISSING])
+    graph = Graph("float32")
+    for name, part in zip(DATE_PARTS, date_parts(graph, graph.input("d", np.int64, 1)), strict=True):
+        graph.output(part, name, np.float64, 1)
+    session = onnxruntime.InferenceSession(graph.model({}).SerializeToString(), providers=["CPUExecutionProvider"])
+    found = np.column_stack(session.run(None, {"d": seconds[:, None]}))
+    expected = [(date.year, date.month, date.day, date.weekday(), date.hour, date.minute) for date in dates]
+    assert found[:-1].tolist() == [list(map(float, parts)) for parts in expected]
+    assert np.isnan(found[-1]).all()
+
+
+def test_a_table_with_dates(tmp_path, rng):
+    days = pandas.to_datetime(rng.integers(-(10**9), 2 * 10**9, 300), unit="s").to_series(index=range(300))
+    days[rng.random(300) < 0.1] = pandas.NaT
+    target = np.where(days.dt.month > 6, "late", "early")
+    frame = pandas.DataFrame({"n": rng.normal(size=300), "day": days, "town": rng.choice(["a", "b"], 300), "y": target})
+    network = distbp.train(frame, target="y", workers=0, epochs=3, hidden=(4,)).network
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
+    seconds = days.to_numpy().astype("datetime64[s]").astype(np.int64)
+    inputs = {"n": frame[["n"]].to_numpy(), "day": seconds[:, None], "town": frame[["town"]].to_numpy(object)}
+    label, probabilities = session.run(["label", "probabilities"], inputs)
+    expected = network.probabilities(frame.drop(columns="y"))
+    assert probabilities == pytest.approx(expected, abs=1e-5)
+    decided = np.abs(expected[:, 1] - 0.5) > 1e-5
+    assert (label == network.predict(frame.drop(columns="y")))[decided].all()
+
+
+def test_columns_may_be_called_as_anything_in_the_graph(tmp_path, rng):
+    names = ["label", "probabilities", "v0", "c0", "x"]
+    frame = pandas.DataFrame(rng.normal(size=(200, 5)), columns=names)
+    frame["target"] = np.where(frame["label"] > 0, "a", "b")
+    network = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,)).network
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    found = by_runtime(tmp_path / "a.onnx", frame, network)
+    assert found["probabilities_out"] == pytest.approx(network.probabilities(frame[names]), abs=1e-6)
+
+
+def test_a_column_without_a_name_is_refused(tmp_path, rng):
+    frame = pandas.DataFrame({"n": rng.normal(size=200), "": rng.normal(size=200), "target": ["a", "b"] * 100})
+    network = distbp.train(frame, target="target", workers=0, epochs=1, hidden=(4,)).network
+    with pytest.raises(UsageError, match="feature column 1 has no name"):
+        distbp.to_onnx(network, tmp_path / "a.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_columns_that_never_vary_are_left_out(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import distbp
+from distbp.errors import UsageError
 
 ROWS, INPUTS, HIDDEN = 40, 3, 4
 
@@ -33,13 +34,14 @@ def outputs_of(layers, row):
 def mean_cost(layers, x, y):
     total = 0.0
     for row, labels in zip(x, y, strict=True):
-        for a, label in zip(outputs_of(layers, row)[1], labels, strict=True):
-            total -= log(a) if label else log(1 - a)
+        for a, label in zip(outputs_of(layers, row)[1], map(float, labels), strict=True):
+            total -= label * log(a) + (1 - label) * log(1 - a)
     return total / len(x)
 
 
-def one_step(layers, x, y, lr):
+def one_step(layers, x, y, lr, smoothing=0.0):
     """Return the layers after one step down the gradient of the mean cost, as the chain rule says."""
+    y = [[(1 - smoothing) * float(label) + smoothing / 2 for label in labels] for labels in y]
     (w1, b1), (w2, b2) = ((w.copy(), b.copy()) for w, b in layers)
     for row, labels in zip(x, y, strict=True):
         hidden, a = outputs_of(layers, row)
@@ -87,3 +89,28 @@ def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
         assert predicted.shape == (ROWS, labels)
         expected = [outputs_of(layers_of(again), row)[1] for row in x]
         np.testing.assert_allclose(predicted, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_smoothing_moves_each_label_towards_one_half(labels, tmp_path):
+    """(1 - s) y + s/2 for each label by itself, in training alone; 1/2 and other shares are labels too."""
+    x, y = cells(labels, "float64")
+    y[::5] = 0.25
+    settings = {"cost": "binary-cross-entropy", "optimizer": "sgd", "workers": 0, "epochs": 1, "batch_size": ROWS,
+                "lr": 0.5, "task": "regression", "momentum": 0.0}  # fmt: skip
+    begin = distbp.Network(
+        (INPUTS, HIDDEN, labels), "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64"
+    )
+    np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x[:15], y_test=y[:15])
+    result = distbp.train(tmp_path / "rows.npz", network=begin, label_smoothing=0.2, **settings)
+    for found, expected in zip(layers_of(result.network), one_step(layers_of(begin), x, y, 0.5, 0.2), strict=True):
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-11)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-11)
+    assert result.summary["train_cost"] == pytest.approx(mean_cost(layers_of(begin), x, 0.8 * y + 0.1), rel=1e-11)
+    assert result.summary["test_cost"] == pytest.approx(mean_cost(layers_of(result.network), x[:15], y[:15]), rel=1e-11)
+
+
+def test_smoothing_of_values_is_refused():
+    random = np.random.default_rng(0)
+    with pytest.raises(UsageError, match="label_smoothing is for classes, the task is regression"):
+        distbp.train((random.normal(size=(40, 3)), random.normal(size=40)), label_smoothing=0.1, workers=0)

@@ -67,15 +67,6 @@ def test_label_smoothing_is_the_cost_of_the_smoothed_target(cost, nodes, rng):
     assert sums.cost == pytest.approx(plain.cost, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
-def test_half_is_where_a_is_one_half(name):
-    activation = ACTIVATIONS[name]
-    for z, above in ((activation.half - 1e-6, False), (activation.half + 1e-6, True)):
-        a = np.empty((1, 1))
-        activation.apply(np.array([[z]]), out=a)
-        assert (a[0, 0] > 0.5) == above
-
-
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "softmax"])
 @pytest.mark.parametrize("cost", COSTS)
 def test_gradcheck_passes_for_every_activation_and_cost(activation, cost):

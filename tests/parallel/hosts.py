@@ -5,11 +5,11 @@ import os
 import select
 import signal
 import threading
-import time
 from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
+from processes import HANG_SECONDS, join, wait_until
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
@@ -26,7 +26,6 @@ from distbp.parallel.worker import Worker
 from distbp.pools import initial_state
 
 STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
-WAIT = 20.0
 
 
 def table():
@@ -38,12 +37,13 @@ def table():
 class Faulty(Worker):
     """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard.
 
-    What can be called is called: so is that of (step, "end"), once all is computed and before the answer.
+    What can be called is called: so is that of (step, "end"), once all is computed and before the answer. Whoever is
+    to be late waits for the file go-STEP in the folder, and makes late-STEP before.
     """
 
-    def __init__(self, config, rows, faults):
-        super().__init__(STRUCTURE, config, rows)
-        self._faults = dict(faults)
+    def __init__(self, config, rows, faults, structure=STRUCTURE, folder=None):
+        super().__init__(structure, config, rows)
+        self._faults, self._folder = dict(faults), folder
 
     def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
@@ -53,11 +53,10 @@ class Faulty(Worker):
                 os.kill(os.getpid(), what)
             elif callable(what):
                 what()
-            elif what == "slow":
-                time.sleep(1.0)
-            elif what == "slow and wrong":
-                time.sleep(1.0)
-                wrong.append(True)
+            elif what in ("late", "late and wrong"):
+                (self._folder / f"late-{step}").touch()
+                wait_until((self._folder / f"go-{step}").exists)
+                wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
         report = super().push(step, held, weights, out, begin_or_fail, done, keep)
@@ -70,7 +69,14 @@ class Faulty(Worker):
 def worker_process(folder, shape, number, config, faults, timeout):
     """Be a worker."""
     with contextlib.suppress(TrainingError):
-        work(Faulty(config, table(), faults), STRUCTURE, Exchange(folder, shape), number, timeout, WAIT)
+        work(
+            Faulty(config, table(), faults, folder=folder),
+            STRUCTURE,
+            Exchange(folder, shape),
+            number,
+            timeout,
+            HANG_SECONDS,
+        )
 
 
 def server_process(folder, shape, config, timeout, unheard, dies_in):
@@ -88,20 +94,20 @@ def server_process(folder, shape, config, timeout, unheard, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    Rounds(server, exchange, Order(50, config.batch_size, config.seed), timeout, WAIT, unheard).serve()
+    Rounds(server, exchange, Order(50, config.batch_size, config.seed), timeout, HANG_SECONDS, unheard).serve()
 
 
 class Host:
     """Shared memory with a server in a thread or a process, and places for workers."""
 
-    def __init__(self, folder, places, config, timeout=WAIT):
+    def __init__(self, folder, places, config, timeout=HANG_SECONDS):
         self.config, self.timeout, self.folder = config, timeout, folder
         self.initial = initial_state(STRUCTURE, config)
         sums = buffers_for(config.shards, places)
         self.shape = Shape(*self.initial.shape, "float32", places, sums, config.shards, STRUCTURE.depth)
         self.exchange = Exchange(folder, self.shape, create=True)
         self.exchange.states[0] = self.initial
-        self.driver = None
+        self.driver = self.rounds = None
         self.error = None
         self.news = []
         self._processes = []
@@ -110,24 +116,26 @@ class Host:
     def serve_in_thread(self):
         """Let the server run here, so that its error can be seen."""
 
+        order = Order(50, self.config.batch_size, self.config.seed)
+        server = make_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
+        self.rounds = Rounds(server, self.exchange, order, self.timeout, HANG_SECONDS)
+
         def serve():
-            order = Order(50, self.config.batch_size, self.config.seed)
-            server = make_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
             try:
-                Rounds(server, self.exchange, order, self.timeout, WAIT).serve()
+                self.rounds.serve()
             except TrainingError as error:
                 self.error = error
 
         self._threads.append(threading.Thread(target=serve))
         self._threads[-1].start()
-        self.driver = connect(self.folder, DRIVER, WAIT)
+        self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
     def serve_in_process(self, dies_in=None, unheard=()):
         """Let the server be a process that may die."""
         if self.driver is not None:
             self.driver.close()
         process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, unheard, dies_in)
-        self.driver = connect(self.folder, DRIVER, WAIT)
+        self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
         return process
 
     def work(self, number, faults=()):
@@ -136,7 +144,14 @@ class Host:
 
     def work_in_thread(self, number):
         """Start a worker in a thread."""
-        arguments = (Worker(STRUCTURE, self.config, table()), STRUCTURE, self.exchange, number, self.timeout, WAIT)
+        arguments = (
+            Worker(STRUCTURE, self.config, table()),
+            STRUCTURE,
+            self.exchange,
+            number,
+            self.timeout,
+            HANG_SECONDS,
+        )
         self._threads.append(threading.Thread(target=work, args=arguments))
         self._threads[-1].start()
 
@@ -150,7 +165,7 @@ class Host:
         """Wait for what the server tells next; return None if it is gone."""
         news = {}
         while news == {}:
-            select.select([self.driver], [], [])
+            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
             news = receive_news(self.driver)
         return news
 
@@ -163,6 +178,13 @@ class Host:
             if condition(news):
                 return news
 
+    def serve_with(self, *faults):
+        """Let the server run here, with a worker process for each of these faults, and wait until all are there."""
+        self.serve_in_thread()
+        for number, each in enumerate(faults):
+            self.work(number, each)
+        self.wait_for(len(faults))
+
     def wait_for(self, workers):
         """Wait until so many workers have joined."""
         for _ in range(workers):
@@ -173,16 +195,19 @@ class Host:
         self.driver.send(RUN.pack(self.exchange.step, stop, 1.0))
         return self.until(lambda news: "done" in news)
 
+    def release(self, step):
+        """Let the worker that is late in this step go on, once it is."""
+        wait_until((self.folder / f"late-{step}").exists)
+        (self.folder / f"go-{step}").touch()
+
     def close(self):
         """End everybody."""
-        self.driver.close()
-        for thread in self._threads:
-            thread.join()
+        if self.driver is not None:
+            self.driver.close()
         for process in self._processes:
-            process.join(1)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            process.kill()
+            process.join(HANG_SECONDS)
+        join(*self._threads)
 
     def check(self, steps):
         """Compare state and records with those of one process."""

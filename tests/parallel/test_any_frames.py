@@ -1,13 +1,13 @@
 """Whatever a host of the run sends, with right checksums or none: it is lost in time, and nothing else happens."""
 
 import threading
-import time
 
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import SECRET, Cluster, view_of
+from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.digest import layer_hashes
 from distbp.parallel.mesh import peers
@@ -18,7 +18,7 @@ from distbp.parallel.records import Divergence, Report
 from distbp.parallel.shards import Span
 from distbp.pools import initial_state
 
-SHARDS, STEPS, TIMEOUT = 4, 3, 5.0
+SHARDS, STEPS = 4, 3
 RIGHT = layer_hashes(STRUCTURE, initial_state(STRUCTURE, config(SHARDS))[0])
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -35,7 +35,7 @@ def reports(draw):
     floats = tuple(draw(st.lists(numbers, min_size=count, max_size=count)))
     rows, right = draw(st.just(8) | st.sampled_from([-1, 0, 16, 2**40])), draw(st.integers(-1, 99))
     divergence = draw(st.none() | st.just(Divergence("a gradient", draw(st.integers(0, 9)))))
-    report = Report(held, rows, floats, right, floats, floats, divergence)
+    report = Report(held, rows, floats, right, floats, floats, floats, divergence)
     layers = draw(st.just(RIGHT) | st.just((0,) * STRUCTURE.depth))
     told = Told([report] * draw(st.just(1) | st.integers(0, 2)), layers, draw(st.booleans()))
     body = bytearray(told_as_bytes(told, SHARDS))
@@ -69,7 +69,7 @@ class Escaped(list):
         self.append(f"{args.exc_type.__name__}: {args.exc_value}")
 
 
-@settings(max_examples=100, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(
     sent=st.lists(messages(), max_size=4),
     servers=st.sampled_from([0, 1, 2]),
@@ -87,13 +87,12 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
     here, escaped, before = Cluster((1,), set_up), Escaped(), threading.excepthook
     threading.excepthook = escaped
     try:
-        view = view_of(here.hosts, (1,), set_up, timeout=TIMEOUT)
+        view = view_of(here.hosts, (1,), set_up)
         view = view._replace(addresses=(*view.addresses, ("127.0.0.1", 1)), workers=(1, 1), servers=servers)
         meeting = threading.Thread(target=here.hosts[0].meet, args=(view, 0, 0, SECRET))
         meeting.start()
-        liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, TIMEOUT)
-        meeting.join()
-        began = time.monotonic()
+        liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, HANG_SECONDS)
+        join(meeting)
         here.hosts[0].run(0, STEPS, 1.0)
         with liar:
             for each in sent:
@@ -101,10 +100,9 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
                     liar.sendall(each)
                 except OSError:  # it has been hung up on
                     break
-            if begins_well:  # time for the step to be done, if it is right
-                time.sleep(0.03)
+            if begins_well and report is not None:  # which is all that the step needs: it is done, or has failed
+                wait_until(lambda: here.hosts[0].exchange.step or here.hosts[0]._poll.poll(0))
         news, _ = here.wait(here.hosts[0])
-        assert time.monotonic() - began < 10
         event("differ" if "differ" in news else "diverged" if "what" in news else f"lost after {news['done']} steps")
         assert "differ" in news or "what" in news or [number for number, _ in news["hosts"]] == [1]
         assert news["done"] <= begins_well  # one that is right in all that can be known counts

@@ -229,7 +229,9 @@ def test_large_parameter_vector_is_updated_in_parts_with_the_same_bits(optimizer
     left, right = rng.normal(size=(2, structure.parameter_count)).astype(np.float32)
     server = make_server(structure, config, Order(7, 7, 0), two_versions(state, 0), 0)
     server.update(
-        0, [Report(Span(0, 2), 7, (1.0, 1.0), 0, (4.0, 3.0), (0.0, 0.0))], {Span(0, 1): left, Span(1, 2): right}
+        0,
+        [Report(Span(0, 2), 7, (1.0, 1.0), 0, (4.0, 3.0), (0.0, 0.0), (0.0, 0.0))],
+        {Span(0, 1): left, Span(1, 2): right},
     )
     expected = np.empty_like(state)
     made.update(state, expected, (left + right) / np.float32(7), 0, config.lr, np.empty_like(left))

@@ -8,14 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import HANG_SECONDS, program
 
 ROWS = 50_000
-SETTINGS = {"workers": 0, "epochs": 1, "hidden": (8,), "batch_size": 2048}
-TRAIN = f"""
-import distbp, sys
-for dtype in ("float32", "float64"):
-    distbp.train("table.csv", target="y", dtype=dtype, run_dir=sys.argv[1] + dtype, **{SETTINGS})
-"""
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +26,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(command: list[str], folder: Path, threads: int | None, one_core: bool) -> None:
-    """Run Python with BLAS as the environment has it, maybe on one core."""
+    """Run a command with BLAS as the environment has it, maybe on one core."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     if threads is not None:
         environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
     cores = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one_core else []
     done = subprocess.run(
-        [*cores, sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+        [*cores, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert done.returncode == 0, done.stderr
 
@@ -45,7 +40,7 @@ def ran(command: list[str], folder: Path, threads: int | None, one_core: bool) -
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no affinity here")
 def test_a_run_on_another_number_of_cores_has_the_same_bits(table: Path) -> None:
     for name, threads, one_core in (("one", 1, False), ("two", 2, False), ("eight", 8, False), ("core", None, True)):
-        ran(["-c", TRAIN, name], table, threads, one_core)
+        ran(program("trains_on_cores", name), table, threads, one_core)
     for dtype in ("float32", "float64"):
         for name in ("two", "eight", "core"):
             for file in ("model.json", "model.safetensors"):
@@ -59,18 +54,8 @@ def test_a_run_on_another_number_of_cores_has_the_same_bits(table: Path) -> None
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="there is no affinity here")
 def test_a_run_is_verified_and_resumed_on_another_number_of_cores(table: Path) -> None:
-    begin = f"""
-import distbp
-from distbp.errors import Interrupted
-class Stop(distbp.Callback):
-    def on_step(self, record):
-        return record.step == 4
-try:
-    distbp.train("table.csv", target="y", run_dir="left", callbacks=[Stop()], **{SETTINGS})
-except Interrupted:
-    pass
-"""
-    ran(["-c", begin], table, 2, one_core=False)
-    ran(["-m", "distbp", "verify", "left"], table, None, one_core=True)
-    ran(["-m", "distbp", "resume", "left"], table, None, one_core=True)
-    ran(["-m", "distbp", "verify", "left"], table, 8, one_core=False)
+    command = [sys.executable, "-m", "distbp"]
+    ran(program("trains_on_cores", "left", 4), table, 2, one_core=False)
+    ran([*command, "verify", "leftfloat32"], table, None, one_core=True)
+    ran([*command, "resume", "leftfloat32"], table, None, one_core=True)
+    ran([*command, "verify", "leftfloat32"], table, 8, one_core=False)

@@ -3,7 +3,6 @@
 import random
 import socket
 import threading
-import time
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from parallel.hosts import config
 from parallel.test_mesh import Cluster, alone, view_of
+from processes import wait_until
 
 from distbp.actors.agreeing import Agreement
 from distbp.errors import CorruptError, PeerLostError
@@ -79,15 +79,18 @@ class Flips:
 
 def ended(here):
     """Wait until all hosts' rounds have ended, as the driver does: where a view is at its end, all leave it."""
-    done, deadline = {}, time.monotonic() + 60
-    while len(done) < len(here.hosts):
-        assert time.monotonic() < deadline
+    done = {}
+
+    def are_done():
         for number, host in enumerate(here.hosts):
             for news in host.news(0)[0] if number not in done else ():
                 if "done" in news:
                     done[number] = news
                     for other in here.hosts if "hosts" in news else ():
                         other.leave()
+        return len(done) == len(here.hosts)
+
+    wait_until(are_done)
     return [done[number] for number in sorted(done)]
 
 

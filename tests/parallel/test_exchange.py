@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from processes import join
 
 from distbp.errors import ClusterError
 from distbp.parallel.exchange import Exchange, Shape
@@ -16,7 +17,9 @@ SHAPE = Shape(rows=2, parameters=53, dtype="float32", workers=2, sums=2, shards=
 
 @pytest.mark.parametrize("divergence", [None, Divergence("the cost", 2), Divergence("a gradient", 1)])
 def test_report_comes_back_as_it_went(divergence):
-    report = Report(Span(2, 5), 40, (1.5, 0.25, 3.0), 17, (10.0, 15.0, 15.0), (0.5, 1e30, 0.0), divergence)
+    report = Report(
+        Span(2, 5), 40, (1.5, 0.25, 3.0), 17, (10.0, 15.0, 15.0), (0.5, 1e30, 0.0), (10.0, 15.5, 0.0), divergence
+    )
     message = pack_report(12, report, 7)
     assert len(message) == report_size(7)
     assert unpack_report(message) == (12, report)
@@ -47,7 +50,7 @@ def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path
     read = []
     while len(read) < len(records):
         read += exchange.read_records()
-    writer.join()
+    join(writer)
     assert read == records
     assert list(exchange.read_records()) == []
 

@@ -5,9 +5,10 @@ import threading
 from contextlib import ExitStack, suppress
 
 import pytest
+from processes import HANG_SECONDS, join
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.meeting import meet
+from distbp.parallel.mesh.meeting import HostsLostError, meet
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
@@ -31,16 +32,18 @@ def test_a_handshake_ends_in_time_however_little_comes():
             peers.accept(connection, SECRET, 1, 0, 0.5)
     finally:
         done.set()
-        dribbling.join()
+        join(dribbling)
         for each in (connection, caller, listener):
             each.close()
 
 
 @pytest.fixture
 def two(monkeypatch):
-    """Two hosts that hear each caller for a minute."""
-    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", 60.0)
-    return Two()
+    """Two hosts that hear each caller for as long as it likes."""
+    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", HANG_SECONDS)
+    made = Two()
+    yield made
+    made.close()
 
 
 class Two:
@@ -50,35 +53,40 @@ class Two:
         self.listeners = [peers.listen("127.0.0.1") for _ in range(2)]
         self.address = self.listeners[0].getsockname()
         addresses = tuple(listener.getsockname() for listener in self.listeners)
-        self._view = View(1, addresses, (1, 1), 0, 2, "exact", 30.0)
-        self.met = {}
+        self._view = View(1, addresses, (1, 1), 0, 2, "exact", HANG_SECONDS)
+        self.met, self._is_over = {}, False
         self._first = threading.Thread(target=self._meet, args=(0,))
         self._first.start()
 
     def _meet(self, here):
-        self.met[here] = meet(self._view, here, self.listeners[here], SECRET, 30.0, lambda: False)
+        with suppress(HostsLostError):  # where a test has failed before they met
+            self.met[here] = meet(self._view, here, self.listeners[here], SECRET, HANG_SECONDS, lambda: self._is_over)
 
     def finish(self):
         """Let the second host come."""
         self._meet(1)
-        self._first.join()
+        join(self._first)
+        return {here: list(found) for here, found in self.met.items()}
+
+    def close(self):
+        self._is_over = True
+        join(self._first)
         for found in self.met.values():
             for peer in found.values():
                 peer.close()
         for listener in self.listeners:
             listener.close()
-        return {here: list(found) for here, found in self.met.items()}
 
 
 def test_five_hundred_callers_that_say_nothing_keep_no_host_from_meeting(two):
     with ExitStack() as callers:
         for _ in range(500):
-            callers.enter_context(socket.create_connection(two.address, timeout=30))
+            callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         assert two.finish() == {0: [1], 1: [0]}
 
 
 def test_calls_from_other_addresses_than_the_hosts_are_closed_at_once(two):
-    stranger = socket.create_connection(two.address, timeout=30, source_address=("127.0.0.2", 0))
+    stranger = socket.create_connection(two.address, timeout=HANG_SECONDS, source_address=("127.0.0.2", 0))
     with stranger, suppress(ConnectionError):
         assert stranger.recv(1) == b""
     assert two.finish() == {0: [1], 1: [0]}
@@ -86,10 +94,10 @@ def test_calls_from_other_addresses_than_the_hosts_are_closed_at_once(two):
 
 def test_a_full_house_of_half_open_callers_gives_way_to_the_next(two):
     with ExitStack() as callers:
-        first = callers.enter_context(socket.create_connection(two.address, timeout=30))
+        first = callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         first.sendall(b"dbp")
         for _ in range(128):
-            callers.enter_context(socket.create_connection(two.address, timeout=30))
+            callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         with suppress(ConnectionError):
             assert first.recv(1) == b""  # though nobody has proved anything
         assert two.finish() == {0: [1], 1: [0]}

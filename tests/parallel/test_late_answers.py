@@ -1,12 +1,12 @@
 """Workers that are late once, on hosts that exchange sums: what they say then belongs to no other step."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
 from parallel.hosts import config
 from parallel.test_mesh import Cluster, alone, view_of
+from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import CorruptError
 from distbp.parallel.contests import Contests
@@ -14,7 +14,6 @@ from distbp.parallel.decisions import Compare, Compute
 from distbp.parallel.shards import Span
 
 LATE, STEPS = 5, 16
-WAIT = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +26,11 @@ def met(settings, faults, measures=False):
     """Return two hosts of two workers, all of them there."""
     here = Cluster((2, 2), settings, faults)
     for host in here.hosts:
-        host.wait_for_workers(WAIT)
-    until(lambda: all(len(host._rounds._supervisor.idle) == 2 for host in here.hosts))
-    view = view_of(here.hosts, (2, 2), settings)._replace(measures=measures, timeout=WAIT)
+        host.wait_for_workers(HANG_SECONDS)
+    wait_until(lambda: all(len(host._rounds._supervisor.idle) == 2 for host in here.hosts))
+    view = view_of(here.hosts, (2, 2), settings)._replace(measures=measures)
     assert not any(here.meet(view).values())
     return here
-
-
-def until(condition):
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def check(here, settings):
@@ -49,13 +41,13 @@ def check(here, settings):
 
 def test_sums_that_come_in_a_pause_are_not_those_of_the_next_step():
     settings, go = config(4), threading.Event()
-    here = met(settings, {(0, 1): {(LATE, 1): lambda: go.wait(WAIT)}})
+    here = met(settings, {(0, 1): {(LATE, 1): lambda: go.wait(HANG_SECONDS)}})
     try:
         here.run(0, LATE + 1)
         for host in here.hosts:  # the other worker has computed that shard too
             assert here.wait(host)[0]["done"] == LATE + 1
         go.set()
-        until(lambda: here.hosts[0]._rounds._supervisor.is_quiet)
+        wait_until(lambda: here.hosts[0]._rounds._supervisor.is_quiet)
         here.run(LATE + 1, STEPS)
         check(here, settings)
     finally:
@@ -68,9 +60,9 @@ def test_factors_that_are_written_late_are_not_those_of_the_next_step():
 
     def let_it_write():
         go.set()
-        written.wait(WAIT)
+        written.wait(HANG_SECONDS)
 
-    late = {(LATE, 2): lambda: go.wait(WAIT), (LATE, "end"): written.set}
+    late = {(LATE, 2): lambda: go.wait(HANG_SECONDS), (LATE, "end"): written.set}
     here = met(settings, {(0, 1): late, (0, 0): {(LATE + 1, "end"): let_it_write}}, measures=True)
     try:
         for host in here.hosts:

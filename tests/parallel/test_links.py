@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
+from processes import HANG_SECONDS, join
 
 from distbp.parallel.mesh.links import measure_ring
 from distbp.parallel.mesh.meeting import HostsLostError
@@ -19,14 +20,14 @@ def connected():
         return socket.create_connection(listener.getsockname()), listener.accept()[0]
 
 
-def ring(hosts):
+def ring(hosts, timeout=HANG_SECONDS):
     """Return a view, and each host's peers: everybody is connected with everybody."""
     peers = [{} for _ in range(hosts)]
     for here in range(hosts):
         for there in range(here):
             one, other = connected()
-            peers[here][there], peers[there][here] = Peer(one, there, 2.0), Peer(other, here, 2.0)
-    return View(1, (("", 0),) * hosts, (1,) * hosts, 0, hosts, "exact", 2.0), peers
+            peers[here][there], peers[there][here] = Peer(one, there, timeout), Peer(other, here, timeout)
+    return View(1, (("", 0),) * hosts, (1,) * hosts, 0, hosts, "exact", timeout), peers
 
 
 def close(peers):
@@ -66,7 +67,7 @@ def test_the_host_that_is_gone_is_named(gone):
 
 
 def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
-    view, peers = ring(2)
+    view, peers = ring(2, timeout=2.0)
     got = []
 
     def ask_for_everything():
@@ -78,9 +79,9 @@ def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
 
     thread = threading.Thread(target=ask_for_everything)
     thread.start()
-    with pytest.raises(HostsLostError):  # it sends nothing itself
+    with pytest.raises(HostsLostError):  # after the timeout: it sends nothing itself
         measure_ring(peers[0], view, 0)
     peers[0][1].close()
-    thread.join(10)
+    join(thread)
     assert 1 << 20 <= sum(got) < 1 << 21  # and what it was asked for
     close(peers)

@@ -3,13 +3,13 @@
 import os
 import socket
 import threading
-import time
 import zlib
 from contextlib import suppress
 
 import numpy as np
 import pytest
 from parallel.hosts import STRUCTURE, Faulty, config, table
+from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.exchange import Exchange
 from distbp.parallel.host import Host
@@ -23,32 +23,35 @@ STEPS = 11
 SECRET = b"s" * 32
 
 
-def view_of(hosts, workers, settings, number=1, servers=None, wire="exact", timeout=5.0):
+def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
     addresses = tuple(host.address for host in hosts)
     partitions = servers_for(servers, len(hosts))
-    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, timeout)
+    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, HANG_SECONDS)
 
 
 class Cluster:
     """Hosts of this process."""
 
-    def __init__(self, workers, settings, faults=None):
+    def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
         """``faults`` are those of workers, by host and place (see Faulty)."""
         self.settings, self.faults = settings, faults or {}
-        self.initial = initial_state(STRUCTURE, settings)
+        self.structure, self.rows = structure, table() if rows is None else rows
+        self.initial = initial_state(structure, settings)
         self.hosts, self.threads, self.workers = [], [], list(workers)
         for count in workers:
             self.add(count, self.initial, 0)
 
     def add(self, count, state, step):
-        host = Host(STRUCTURE, self.settings, table(), max(1, count), "127.0.0.1")
+        host = Host(self.structure, self.settings, self.rows, max(1, count), "127.0.0.1")
         host.restart(state, step)
         self.hosts.append(host)
         targets = [(host.serve, ())]
         for place in range(count):
             folder, shape = host.place
-            worker = Faulty(self.settings, table(), self.faults.get((len(self.hosts) - 1, place), {}))
-            targets.append((work, (worker, STRUCTURE, Exchange(folder, shape), place, 5.0, 5.0, True)))
+            faults = self.faults.get((len(self.hosts) - 1, place), {})
+            worker = Faulty(self.settings, self.rows, faults, self.structure)
+            exchange = Exchange(folder, shape)
+            targets.append((work, (worker, self.structure, exchange, place, HANG_SECONDS, HANG_SECONDS, True)))
         for target, arguments in targets:
             self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
             self.threads[-1].start()
@@ -63,8 +66,7 @@ class Cluster:
         threads = [threading.Thread(target=one, args=(number,)) for number in range(len(self.hosts))]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
         return answers
 
     def run(self, first, stop):
@@ -72,20 +74,20 @@ class Cluster:
             host.run(first, stop, 1.0)
 
     def wait(self, host, known=0):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+        done = []
+
+        def is_done():
             told, records = host.news(known)
-            for news in told:
-                if "done" in news:
-                    return news, records
-        raise AssertionError("not done")
+            done.extend((news, records) for news in told if "done" in news)
+            return done
+
+        wait_until(is_done)
+        return done[0]
 
     def close(self):
         for host in self.hosts:
             host.close()
-        for thread in self.threads:
-            thread.join(10)
-            assert not thread.is_alive()
+        join(*self.threads)
 
 
 def alone(settings, steps=STEPS):
@@ -234,7 +236,7 @@ def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
     here.meet(view_of(here.hosts, (1, 1), settings))
     here.run(0, 10**6)
     here.hosts[1].halt()
-    time.sleep(0.2)
+    wait_until(lambda before=here.hosts[0].exchange.step: here.hosts[0].exchange.step > before + 20)
     here.hosts[0].halt()
     done = {here.wait(host)[0]["done"] for host in here.hosts}
     assert len(done) == 1
@@ -274,7 +276,8 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
     noise[0].close()
 
 
-def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster):
+def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
+    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", HANG_SECONDS)  # each of them is heard for long
     settings = config(2)
     here = cluster((1, 1), settings)
     callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
@@ -288,10 +291,10 @@ def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cl
     dribbling = threading.Thread(target=dribble)
     dribbling.start()
     try:
-        assert not any(here.meet(view_of(here.hosts, (1, 1), settings, timeout=2.5)).values())
+        assert not any(here.meet(view_of(here.hosts, (1, 1), settings)).values())
     finally:
         met.set()
-        dribbling.join()
+        join(dribbling)
         for caller in callers:
             caller.close()
 
@@ -314,12 +317,12 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     settings = config(2)
     here = cluster((1,), settings)
     port = here.hosts[0].address
-    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", 5.0)
+    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", HANG_SECONDS)
     answers = []
     thread = threading.Thread(target=lambda: answers.append(here.hosts[0].meet(view, 0, 0, SECRET)))
     thread.start()
-    liar = peers.connect(port, SECRET, 1, 1, 0, 5.0)
-    thread.join()
+    liar = peers.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
+    join(thread)
     here.hosts[0].run(0, 3, 1.0)
     liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")
     news, _ = here.wait(here.hosts[0])

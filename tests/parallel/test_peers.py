@@ -2,7 +2,8 @@
 
 import queue
 import socket
-import time
+
+from processes import HANG_SECONDS
 
 from distbp.parallel.mesh.frames import AGAIN, HEADER_SIZE, PART, REPORT, Frame
 from distbp.parallel.mesh.peers import Peer, receive_into, send_both
@@ -18,24 +19,48 @@ class Nobody:
         pass
 
 
-def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
+def test_a_frame_of_any_size_comes_whole():
     body = bytes(range(256)) * 16_384  # 4 MiB, more than buffers on the way hold
     listener = socket.create_server(("127.0.0.1", 0))
-    there = socket.create_connection(listener.getsockname())
+    there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
     here = listener.accept()[0]
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
-    peer = Peer(here, 1, 0.4)
+    peer = Peer(here, 1, HANG_SECONDS)
     peer.start(Nobody())
-    peer.send(Frame.of(PART, 0, 0, 0, 1.0, memoryview(body)), memoryview(body))
-    got = bytearray()
-    there.settimeout(5)
-    while len(got) < len(body):  # 32 times or more, which is twice the timeout
-        got += there.recv(1 << 17)
-        time.sleep(0.03)
-    assert body in got + there.recv(1 << 17)
+    frame = Frame.of(PART, 0, 0, 0, 1.0, memoryview(body))
+    peer.send(frame, memoryview(body))
+    whole = memoryview(bytearray(HEADER_SIZE + len(body)))
+    receive_into(there, whole)
+    assert whole == frame.header() + body
     peer.close()
     there.close()
     listener.close()
+
+
+def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
+    class Slow:
+        """A kilobyte goes out per second; the timeout, of three seconds, is that of each call, as a socket's is."""
+
+        def __init__(self):
+            self.got, self.seconds = b"", 0
+
+        def sendmsg(self, parts):
+            return self.send(b"".join(parts))
+
+        def send(self, body):
+            self.seconds += 1
+            self.got += bytes(body[:1000])
+            return min(1000, len(body))
+
+        def sendall(self, body):
+            self.seconds += min(3, len(body) / 1000)
+            if len(body) > 3000:
+                raise TimeoutError
+
+    connection, body = Slow(), bytes(range(250)) * 40
+    send_both(connection, b"head", memoryview(body))
+    assert connection.got == b"head" + body
+    assert connection.seconds == 11
 
 
 def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
@@ -50,10 +75,10 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
 
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname())
-    peer = Peer(listener.accept()[0], 1, 5.0)
+    peer = Peer(listener.accept()[0], 1, HANG_SECONDS)
     peer.start(Broken())
     there.sendall(Frame.of(PART, 0, 7, 0, 1.0, memoryview(b"1234")).header())
-    assert why.get(timeout=30) == (1, "sent what this host could not take in: KeyError(7)", False)
+    assert why.get(timeout=HANG_SECONDS) == (1, "sent what this host could not take in: KeyError(7)", False)
     peer.close()
     there.close()
     listener.close()
@@ -61,8 +86,8 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
 
 def test_what_is_short_goes_first_and_the_rest_in_its_order():
     listener = socket.create_server(("127.0.0.1", 0))
-    there = socket.create_connection(listener.getsockname(), timeout=30)
-    peer = Peer(listener.accept()[0], 1, 60.0)
+    there = socket.create_connection(listener.getsockname(), timeout=HANG_SECONDS)
+    peer = Peer(listener.accept()[0], 1, HANG_SECONDS)
     body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (AGAIN, 4), (PART, 5)]
     for kind, chunk in order:
         peer.send(Frame.of(kind, 0, chunk, 0, 1.0, body), body)

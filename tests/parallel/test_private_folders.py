@@ -1,22 +1,9 @@
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from contextlib import suppress
+from subprocess import PIPE
+
+from processes import start_program
 
 from distbp.parallel.folders import leftovers, private_folder, remove_leftovers
-
-OWNER = """
-import sys, time
-from pathlib import Path
-from distbp.parallel.folders import private_folder
-with private_folder(Path(sys.argv[1])) as folder:
-    (folder / "arrays").write_bytes(b"x" * 1000)
-    print("ready", flush=True)
-    time.sleep(60)
-"""
 
 
 def test_folder_is_for_its_user_alone_and_goes_at_the_end(tmp_path):
@@ -26,25 +13,20 @@ def test_folder_is_for_its_user_alone_and_goes_at_the_end(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_folder_goes_also_while_a_process_that_was_killed_still_makes_files_in_it(tmp_path):
-    writing, until = threading.Event(), []
+def test_folder_goes_also_while_a_process_that_was_killed_still_makes_files_in_it(tmp_path, monkeypatch):
+    rmdir, made = os.rmdir, []
 
-    def write(folder):
-        number = 0
-        while not until or time.monotonic() < until[0]:
-            with suppress(OSError):
-                (folder / f"last_words_{number}").touch()
-            number += 1
-            writing.set()
+    def meddled(*given, **more):
+        if len(made) < 3:
+            made.append(folder / f"last_words_{len(made)}")
+            made[-1].touch()
+        rmdir(*given, **more)
 
     with private_folder(tmp_path) as folder:
         for number in range(200):
             (folder / str(number)).touch()
-        thread = threading.Thread(target=write, args=(folder,))
-        thread.start()
-        writing.wait(60)
-        until.append(time.monotonic() + 0.3)
-    thread.join()
+        monkeypatch.setattr(os, "rmdir", meddled)
+    assert len(made) == 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,11 +37,10 @@ def test_folder_of_a_living_owner_stays(tmp_path):
 
 
 def test_folder_of_a_killed_owner_goes_when_the_next_one_comes(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
-    with process, process.stdout:
-        assert process.stdout.readline() == "ready\n"
-        (left,) = tmp_path.iterdir()
-        os.kill(process.pid, signal.SIGKILL)
+    process = start_program("holds_folder", tmp_path, 1000, stdin=PIPE)
+    (left,) = tmp_path.iterdir() if process.stdout.readline() else ()
+    process.kill()
+    process.communicate()
     assert left.is_dir()
     with private_folder(tmp_path) as folder:
         assert list(tmp_path.iterdir()) == [folder]

@@ -3,12 +3,14 @@
 import signal
 import socket
 import struct
-import time
 
+import psutil
 import pytest
 from parallel.hosts import Host, config
+from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import ClusterError, CorruptError, PeerLostError
+from distbp.parallel.contests import Contests
 from distbp.parallel.messages import GO, RUN, pack_report
 from distbp.parallel.records import Report
 from distbp.parallel.shards import Span
@@ -20,8 +22,8 @@ STEPS = 11
 def host(tmp_path):
     made = []
 
-    def make(places, settings, timeout=20.0):
-        made.append(Host(tmp_path, places, settings, timeout))
+    def make(places, settings):
+        made.append(Host(tmp_path, places, settings))
         return made[-1]
 
     yield make
@@ -44,10 +46,7 @@ def test_rounds_give_the_bits_of_one_process(host, workers, shards):
 @pytest.mark.parametrize("at", [(0, 0), (2, 1), (7, 0)], ids=str)
 def test_a_killed_worker_changes_nothing(host, at):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {at: signal.SIGKILL})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({at: signal.SIGKILL}, {})
     assert here.run(STEPS) == {"done": STEPS}
     here.check(STEPS)
     assert [news for news in here.news if "left" in news] == [{"left": 0, "why": f"died in step {at[0]}"}]
@@ -55,9 +54,7 @@ def test_a_killed_worker_changes_nothing(host, at):
 
 def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(host):
     here = host(1, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 2): signal.SIGKILL})
-    here.wait_for(1)
+    here.serve_with({(2, 2): signal.SIGKILL})
     here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
     here.work(0)
@@ -66,17 +63,22 @@ def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(hos
 
 
 def test_a_frozen_worker_is_named_ended_and_replaced(host):
-    here = host(2, config(), timeout=1.0)
+    here = host(2, config())
+    silence, late = here.exchange.silence, []
+    here.exchange.silence = lambda number: silence(number) + sum(late) * (number == 0)
     here.serve_in_thread()
     frozen = here.work(0, {(2, 0): signal.SIGSTOP})
     here.work(1)
     here.wait_for(2)
     here.run(4)
+    wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
+    late.append(HANG_SECONDS)  # time passes
     lost = here.until(lambda news: "lost" in news)
     assert lost["lost"] == 0
-    assert "no answer for 1 s" in lost["why"]
+    assert f"no answer for {HANG_SECONDS:.0f} s" in lost["why"]
     assert here.until(lambda news: "left" in news) == {"left": 0}
-    frozen.join()
+    frozen.join(HANG_SECONDS)
+    late.clear()
     assert frozen.exitcode == -signal.SIGKILL
     here.work(0)
     here.until(lambda news: "joined" in news)
@@ -84,13 +86,15 @@ def test_a_frozen_worker_is_named_ended_and_replaced(host):
     here.check(STEPS)
 
 
-def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host):
+def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host, monkeypatch):
+    settle, settled = Contests.settle, []
+    monkeypatch.setattr(Contests, "settle", lambda *given: settled.append(given[1].task) or settle(*given))
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "slow"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late"}, {})
     here.run(3)
+    here.release(2)
+    wait_until(lambda: settled)
+    assert [(task.worker, task.step) for task in settled] == [(0, 2)]
     here.run(STEPS)
     here.check(STEPS)
     assert not [news for news in here.news if "left" in news or "lost" in news]
@@ -98,7 +102,7 @@ def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host):
 
 
 @pytest.mark.parametrize(
-    ("workers", "fault"), [(2, "slow"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
+    ("workers", "fault"), [(2, "late"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
 )
 def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_waited_for(
     host, monkeypatch, workers, fault
@@ -110,14 +114,22 @@ def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_wa
 
     monkeypatch.setattr(here.exchange, "reserve_spare", no_room)
     here.serve_in_thread()
-    here.work(0, {(3, 0): fault, (6, 0): "slow"})
+    supervisor, asked = here.rounds._supervisor, []
+    has_spare = supervisor.has_spare
+    supervisor.has_spare = lambda: asked.append(supervisor.step) or has_spare()
+    here.work(0, {(3, 0): fault, (6, 0): "late"})
     for number in range(1, workers):
         here.work(number)
     here.wait_for(workers)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    if fault != "slow":
+    if fault == "late":
+        wait_until(lambda: 3 in asked)
+        here.release(3)
+    else:
         here.until(lambda news: "left" in news)
-        here.work(0, {(6, 0): "slow"})
+        here.work(0, {(6, 0): "late"})
+    wait_until(lambda: workers == 1 or 6 in asked)
+    here.release(6)
     here.until(lambda news: "done" in news)
     here.check(STEPS)
     told = [news["note"] for news in here.news if "note" in news]
@@ -128,13 +140,11 @@ def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_wa
 def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
     """The weights that it began with are written over while it computes."""
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(6, 0): "slow"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(6, 0): "late"}, {})
     steps = 4001
     here.run(steps)
-    time.sleep(1.2)  # the late answer is there before the next round
+    here.release(6)
+    wait_until(lambda: here.rounds._supervisor.is_quiet)  # the late answer is there before the next round
     here.run(steps + 1)
     assert here.error is None
     assert here.exchange.step == steps + 1
@@ -143,14 +153,13 @@ def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
 
 def test_a_late_answer_from_before_a_restart_counts_for_nothing(host):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "slow"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late"}, {})
     here.run(3)
     list(here.exchange.read_records())
     here.exchange.go_to(0)
     here.exchange.states[0] = here.initial
+    here.release(2)
+    wait_until(lambda: here.rounds._supervisor.is_quiet)
     here.run(STEPS)
     here.check(STEPS)
     assert here.error is None
@@ -164,7 +173,7 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
     here.wait_for(2)
     for process in (server, first):
         process.kill()
-        process.join()
+        process.join(HANG_SECONDS)
     here.serve_in_process(unheard=[0, 1])
     here.wait_for(1)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
@@ -176,11 +185,9 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
 
 def test_two_answers_that_differ_stop_the_run_and_name_both(host):
     here = host(2, config())
-    here.serve_in_thread()
-    here.work(0, {(2, 0): "slow and wrong"})
-    here.work(1)
-    here.wait_for(2)
+    here.serve_with({(2, 0): "late and wrong"}, {})
     here.run(3)
+    here.release(2)
     assert here.next_news() is None
     here.close()
     assert isinstance(here.error, CorruptError)
@@ -217,7 +224,7 @@ def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(
     here.driver.send(RUN.pack(0, STEPS, 1.0))
     while here.next_news() is not None:
         pass
-    server.join()
+    server.join(HANG_SECONDS)
     assert here.exchange.step == step
     here.serve_in_process(unheard=[0, 1])
     here.wait_for(2)
@@ -264,7 +271,7 @@ def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
     here.wait_for(1)
     here.driver.send(RUN.pack(0, 1, 1.0))
     assert GO.unpack(worker.recv(GO.size)) == (0, 0, 0, 1, 0, 0)
-    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,))
+    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,), (0.0,))
     worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
     assert here.until(lambda news: "done" in news) == {"done": 1}
     (record,) = here.exchange.read_records()

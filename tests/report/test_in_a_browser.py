@@ -7,14 +7,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from processes import nothing_left, start
+from processes import HANG_SECONDS, ended, nothing_left, start, start_program, wait_until
 
 import distbp
 from distbp.report import told_of, write_page
@@ -72,6 +70,7 @@ def opened(browser, tmp_path, request):
     said, asked, own = [], [], []
     context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme="light")
     page = context.new_page()
+    page.set_default_timeout(1000 * HANG_SECONDS)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda sent: asked.append(sent.url))
@@ -179,6 +178,7 @@ def test_two_runs_and_a_regression(runs, opened):
     page.shoot("regression")
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
     callback = Kills()
@@ -193,27 +193,13 @@ def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
     page.shoot("light")
 
 
-GOING_ON = """
-import pathlib, sys, time
-import distbp
-
-class Waits(distbp.Callback):
-    def on_epoch_end(self, record):
-        while not pathlib.Path(f"go-{record.epoch}").exists():
-            time.sleep(0.02)
-
-distbp.train("digits", run_dir="run", workers=0, hidden=(16,), epochs=3, callbacks=[Waits()])
-"""
-
-
 @pytest.mark.alone
 def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
     with nothing_left() as environment:
-        run = subprocess.Popen([sys.executable, "-c", GOING_ON], cwd=tmp_path, env=environment)
+        run = start_program("goes_on_when_told", environment=environment, folder=tmp_path)
         try:
             metrics = tmp_path / "run" / "metrics.jsonl"
-            while not (metrics.exists() and metrics.read_text().count("\n") == 1):
-                assert run.poll() is None
+            wait_until(lambda: metrics.exists() and metrics.read_text().count("\n") == 1, run)
             watching = start(["report", "run", "--watch", "-o", "last.html"], environment, tmp_path)
             address = watching.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:")
@@ -231,10 +217,10 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             page.shoot("dark")
             page.close()
             watching.send_signal(signal.SIGINT)
-            out, err = watching.communicate(timeout=20)
+            out, err = ended(watching)
             assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C ends it")
             assert (tmp_path / "last.html").stat().st_size < MOST_BYTES
-            assert run.wait() == 0
+            assert run.wait(HANG_SECONDS) == 0
         finally:
             run.kill()
 

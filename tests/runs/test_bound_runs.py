@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from callers import EndAfter
 
 import distbp
 from distbp.cli import run as command
@@ -22,11 +23,6 @@ from distbp.verification import verify
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 
 
-class Stop(distbp.Callback):
-    def on_step(self, record):
-        return record.step >= 13
-
-
 @pytest.fixture
 def left(tmp_path):
     """What begins a run of six epochs and leaves it in the fourth."""
@@ -35,7 +31,7 @@ def left(tmp_path):
         with pytest.raises(Interrupted):
             distbp.train(
                 ROWS, target="label", hidden=(3,), batch_size=8, epochs=6, workers=0, run_dir=tmp_path / "left",
-                callbacks=[Stop()], **settings,
+                callbacks=[EndAfter(14)], **settings,
             )  # fmt: skip
         return tmp_path / "left"
 
@@ -117,7 +113,7 @@ def test_the_connections_must_be_there(tmp_path):
     with pytest.raises(Interrupted):
         distbp.train(
             ROWS, target="label", batch_size=8, epochs=6, workers=0, network=network, run_dir=tmp_path / "run",
-            callbacks=[Stop()],
+            callbacks=[EndAfter(14)],
         )  # fmt: skip
     shutil.copytree(tmp_path / "run", tmp_path / "without")
     (tmp_path / "without" / "connections.safetensors").unlink()

@@ -2,11 +2,11 @@
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from processes import run_program, start_program
 
 from distbp.errors import RunError
 from distbp.runs.checkpoint_writer import CheckpointWriter
@@ -129,23 +129,8 @@ def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
     writer.close()
 
 
-FULL = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-from distbp.runs.checkpoint_writer import CheckpointWriter
-from distbp.runs.checkpoints import Checkpoint
-writer = CheckpointWriter(Path(sys.argv[1]), print, lambda: None)
-writer.offer(Checkpoint(1, np.zeros((1, 10), np.float32), (), {}))
-writer.wait()
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-writer.offer(Checkpoint(2, np.zeros((1, 100_000), np.float32), (), {}))
-writer.close()
-"""
-
-
 def test_no_room_for_a_file_costs_a_warning_and_leaves_no_half_of_it(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    done = run_program("fills_checkpoints", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the last good one is of step 1" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001.safetensors"]
@@ -178,21 +163,9 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
     assert not list(tiny_disk.glob(".*"))
 
 
-WRITING = """
-import sys
-from pathlib import Path
-import numpy as np
-from distbp.runs.checkpoints import Checkpoint, write_checkpoint
-for step in range(10**6):
-    write_checkpoint(Path(sys.argv[1]), Checkpoint(step, np.full((1, 200_000), step, np.float32), (), {}))
-    if step == 3:
-        print(flush=True)
-"""
-
-
 def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path)], stdout=subprocess.PIPE)
+        process = start_program("writes_checkpoints", tmp_path)
         process.stdout.readline()
         process.kill()
         process.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callers import EndAfter
 from damage import as_made, damaged_bytes, other_types
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,16 +28,11 @@ from distbp.runs.steplog import read_steps
 from distbp.runs.timeline import read_timeline
 
 BUDGET = settings(
-    derandomize=True, max_examples=100, deadline=None, database=None,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 OTHERS = {"target": "label", "hidden": (3,), "batch_size": 8, "epochs": 6, "early_stopping": 50, "workers": 0}
-
-
-class Stop(distbp.Callback):
-    def on_step(self, record):
-        return record.step >= 13
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -51,7 +47,7 @@ def made(tmp_path_factory):
     """A run that was left in its fourth epoch, and the same run finished."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.raises(Interrupted):
-        distbp.train(ROWS, run_dir=folder / "left", callbacks=[Stop()], **OTHERS)
+        distbp.train(ROWS, run_dir=folder / "left", callbacks=[EndAfter(14)], **OTHERS)
     distbp.train(ROWS, run_dir=folder / "finished", **OTHERS)
     to_safetensors(Network.load(folder / "finished"), folder / "finished" / "exported.safetensors")
     return folder

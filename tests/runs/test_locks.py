@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.locks import acquire, holder_of, locked
@@ -134,7 +135,7 @@ def test_the_lock_of_a_killed_process_is_broken_at_once(path):
 
 
 def test_a_lock_that_beats_elsewhere_is_refused_and_one_that_does_not_is_broken(path, monkeypatch):
-    fast(monkeypatch, seconds=60)
+    fast(monkeypatch, seconds=HANG_SECONDS)
     stop, told = threading.Event(), []
 
     def beat():
@@ -150,7 +151,7 @@ def test_a_lock_that_beats_elsewhere_is_refused_and_one_that_does_not_is_broken(
     with pytest.raises(HeldError, match=r"process \d+ on gpu-7.; .*--take-over if that host is gone for good"):
         take(path, told)
     stop.set()
-    beating.join()
+    join(beating)
     assert "is locked by process" in told[0]
     fast(monkeypatch)
     take(path, told).release()
@@ -189,8 +190,7 @@ def test_the_heart_beats(path, monkeypatch):
     monkeypatch.setattr("distbp.locks.lock._BEAT_SECONDS", 0.01)
     lock = take(path)
     beats = set()
-    while len(beats) < 3:
-        beats.add(Holder.parse(path.read_bytes()).beat)
+    wait_until(lambda: beats.add(Holder.parse(path.read_bytes()).beat) or len(beats) >= 3)
     lock.release()
 
 
@@ -224,35 +224,15 @@ def test_a_folder_that_cannot_be_written_to_is_told(path):
         take(path)
 
 
-BREAKS = """
-import sys, time
-from pathlib import Path
-from distbp.errors import HeldError
-from distbp.locks import locked
-path = Path(sys.argv[1])
-while not path.with_name("go").exists():
-    time.sleep(0.001)
-try:
-    with locked(path, path.parent, print):
-        print("held", flush=True)
-        sys.stdin.read()
-except HeldError:
-    print("refused", flush=True)
-"""
-
-
 def test_of_many_that_break_a_lock_at_once_one_gets_it(path):
     pid, started = dead_process()
     path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
-    others = [
-        subprocess.Popen(
-            [sys.executable, "-c", BREAKS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(6)
-    ]
-    path.with_name("go").touch()
+    others = [start_program("breaks_lock", path, stdin=subprocess.PIPE) for _ in range(6)]
+    for other in others:
+        other.stdin.write("\n")
+        other.stdin.flush()
     said = [other.stdout.readline().strip() for other in others]
     for other in others:
         other.communicate()
     assert sorted(said) == ["held", *["refused"] * 5]
-    assert [each.name for each in path.parent.iterdir()] == ["go"]
+    assert [each.name for each in path.parent.iterdir()] == []

@@ -1,10 +1,9 @@
 import json
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import ended, start_program
 
 from distbp.errors import RunError, UsageError
 from distbp.files import read_json
@@ -106,22 +105,18 @@ def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
 def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path):
     """And those whose data are refused leave nothing."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
-    code = (
-        "import sys, time; from distbp.cli import run; import distbp.training; time.strftime = lambda *given: 'now'\n"
-        "input(); sys.exit(run(sys.argv[1:], 0.0))"
-    )
+    settings = ["--epochs", "2", "--workers", "0"]
     others = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, "train", data, "--epochs", "2", "--workers", "0", "--seed", str(seed)],
-            cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_program(
+            "starts_when_told", "train", data, *settings, "--seed", seed, folder=tmp_path, stdin=subprocess.PIPE
         )
         for seed in range(4)
-    ]  # fmt: skip
-    time.sleep(1)  # so that most have loaded what they need, and begin together
+    ]
+    assert {other.stdout.readline() for other in others} == {"ready\n"}  # they begin together
     for other in others:
         other.stdin.write("\n")
         other.stdin.flush()
-    said = [other.communicate()[0] for other in others]
+    said = [ended(other) for other in others]
     if data == "bad.csv":
         assert [other.returncode for other in others] == [1] * 4, said
         assert not list(tmp_path.glob("runs/*"))

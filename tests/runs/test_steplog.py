@@ -1,9 +1,7 @@
 """The log of steps: what is read is what was written, also where the file was cut or the disk is full."""
 
-import subprocess
-import sys
-
 import pytest
+from processes import run_program
 
 from distbp.errors import RunError
 from distbp.parallel.records import StepRecord
@@ -121,21 +119,8 @@ def test_a_log_that_ends_in_a_hole_of_any_size_is_soon_given_up(tmp_path):
         read_steps(tmp_path)
 
 
-FULL = """
-import resource, sys
-from pathlib import Path
-from distbp.parallel.records import StepRecord
-from distbp.runs.steplog import StepLog
-log = StepLog(Path(sys.argv[1]), (1,), print)
-resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
-for step in range(100):
-    log.append(StepRecord(step, 1, 0.0, 0, layers=(1,)))
-    log.flush()
-"""
-
-
 def test_a_full_disk_is_said_once_and_leaves_whole_records(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    done = run_program("fills_step_log", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("cannot be written") == 1
     records = read_steps(tmp_path).records

@@ -4,17 +4,13 @@ import json
 from itertools import pairwise
 
 import pytest
+from callers import EndAfter
 
 import distbp
 from distbp.errors import DivergedError, Interrupted
 from distbp.runs.timeline import NAME, Timeline, read_timeline
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 3}
-
-
-class EndAfter(distbp.Callback):
-    def on_step(self, record):
-        return record.step + 1 == 17
 
 
 def test_a_run_tells_when_what_happened(tmp_path):
@@ -32,7 +28,7 @@ def test_a_run_tells_when_what_happened(tmp_path):
 
 def test_a_break_is_seen_and_the_run_goes_on_in_the_same_file(tmp_path):
     with pytest.raises(Interrupted):
-        distbp.train("digits", run_dir=tmp_path, callbacks=[EndAfter()], **SETTINGS)
+        distbp.train("digits", run_dir=tmp_path, callbacks=[EndAfter(17)], **SETTINGS)
     with (tmp_path / NAME).open("a") as file:
         file.write('{"kind": "epoch", "ti')  # what a process leaves that is killed as it writes
     distbp.resume(tmp_path)

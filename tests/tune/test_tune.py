@@ -13,6 +13,7 @@ import distbp.tune
 from distbp.errors import UsageError
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
     pytest.importorskip("ray.tune", reason="ray[tune] is not installed")
@@ -24,7 +25,7 @@ def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
             env={**environment, "PYTHONPATH": str(Path(distbp.__file__).parents[1])},
             capture_output=True,
             text=True,
-            timeout=250,
+            timeout=600,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

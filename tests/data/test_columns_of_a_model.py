@@ -1,0 +1,67 @@
+"""What a model's columns say when a table lacks some of them, and when their JSON holds what no version writes."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from distbp.data import load
+from distbp.data.preprocessing import Preprocessing, missing_columns
+from distbp.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def preprocessing() -> Preprocessing:
+    frame = pd.DataFrame({name: np.arange(20.0) for name in "abcde"} | {"y": np.arange(20) % 2 == 0})
+    found = load(frame).preprocessing
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ("abcd", "no column 'e', which"),
+        ("ab", "no column 'c', 'd', 'e', which"),
+        ("a", "no column 'b', 'c', 'd' and 1 more, which"),
+        ("", "no column 'a', 'b', 'c' and 2 more, which"),
+    ],
+)
+def test_the_first_three_missing_columns_are_named_and_the_others_counted(
+    preprocessing: Preprocessing, there: str, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        missing_columns(preprocessing.columns, list(there), "t.csv")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda content: content["columns"][0],
+        lambda content: content["columns"][0]["numbers"][0],
+        lambda content: content["target"],
+    ],
+    ids=["column", "number", "target"],
+)
+def test_a_name_that_no_version_writes_is_refused(
+    preprocessing: Preprocessing, part: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    content = json.loads(json.dumps(preprocessing.to_json()))
+    assert Preprocessing.from_json(content) == preprocessing
+    part(content)["surprise"] = 1
+    with pytest.raises(ValueError, match="surprise"):
+        Preprocessing.from_json(content)
+
+
+def test_every_category_has_an_input_also_one_that_grows_rare_in_later_chunks_of_rows() -> None:
+    """Rows are counted 65,536 at a time; what the chunks count is added up."""
+    rows, chunk = 66_000, 65_536
+    words = np.where(np.arange(rows) % 3 > 0, "early", "steady")
+    words[chunk:] = np.where(np.arange(rows - chunk) % 50 == 0, "early", "steady")
+    frame = pd.DataFrame({"word": words, "number": np.arange(rows) * 1.0, "y": np.arange(rows) % 2 == 0})
+    found = load(frame).preprocessing
+    assert found is not None
+    assert found.columns[[column.name for column in found.columns].index("word")].kept == ("early", "steady")

@@ -1,0 +1,11 @@
+"""A plugin: what hypothesis draws is the same in every run, and no verdict depends on how quick the machine is.
+
+``pytest --hypothesis-profile=default`` draws other examples each time, to look for new ones by hand.
+"""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "same_each_time", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same_each_time")

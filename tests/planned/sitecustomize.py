@@ -1,0 +1,41 @@
+"""Python loads this where the folder is on its path: a command's run ends or waits as the environment says.
+
+DISTBP_TEST_END names a file: the run ends with the epoch in which it comes to be there. DISTBP_TEST_HOLD names one that
+the first run writes once it has kept a checkpoint in the middle of an epoch; there it stays until it is killed.
+"""
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+END, HOLD = os.environ.get("DISTBP_TEST_END"), os.environ.get("DISTBP_TEST_HOLD")
+
+if (END or HOLD) and sys.orig_argv[1:3] == ["-m", "distbp"]:
+    train = importlib.import_module("distbp.cli.train")  # the package has the command under this name
+    as_shown = train.shown
+
+    @contextmanager
+    def planned(*given: Any, **named: Any) -> Iterator[list[Any]]:
+        from distbp.callbacks import Callback, CheckpointRecord, EpochRecord, RunRecord
+
+        class Plan(Callback):
+            def on_start(self, run: RunRecord) -> None:
+                self._steps_per_epoch = run.steps_per_epoch
+
+            def on_epoch_end(self, record: EpochRecord) -> bool:
+                return END is not None and Path(END).exists()
+
+            def on_checkpoint(self, record: CheckpointRecord) -> None:
+                if HOLD and not Path(HOLD).exists() and record.step % self._steps_per_epoch:
+                    Path(HOLD).touch()
+                    threading.Event().wait()
+
+        with as_shown(*given, **named) as callbacks:
+            yield [*callbacks, Plan()]
+
+    vars(train).update(shown=planned)

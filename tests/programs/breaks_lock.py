@@ -1,0 +1,22 @@
+"""Take a lock once a line comes, and hold it until the end of stdin. Argument: the lock's path."""
+
+import sys
+from pathlib import Path
+
+from distbp.errors import HeldError
+from distbp.locks import locked
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    sys.stdin.readline()
+    try:
+        with locked(path, path.parent, note):
+            print("held", flush=True)
+            sys.stdin.read()
+    except HeldError:
+        print("refused", flush=True)

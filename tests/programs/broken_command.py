@@ -1,0 +1,15 @@
+"""Run a command that has an error which is none of the user's."""
+
+from collections.abc import Sequence
+
+import distbp.cli
+from distbp.__main__ import main
+
+
+def breaks(arguments: Sequence[str], started: float) -> int:
+    return 1 // 0
+
+
+if __name__ == "__main__":
+    distbp.cli.run = breaks
+    main()

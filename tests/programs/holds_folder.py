@@ -1,0 +1,12 @@
+"""Hold a private folder with so many bytes in it until the end of stdin. Arguments: where, how many bytes."""
+
+import sys
+from pathlib import Path
+
+from distbp.parallel.folders import private_folder
+
+if __name__ == "__main__":
+    with private_folder(Path(sys.argv[1])) as folder:
+        (folder / "arrays").write_bytes(bytes(int(sys.argv[2])))
+        print(folder, flush=True)
+        sys.stdin.read()

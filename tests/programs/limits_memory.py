@@ -1,0 +1,10 @@
+"""Print how much memory is free for a process that may have four GiB of addresses."""
+
+import resource
+
+import distbp.memory
+
+if __name__ == "__main__":
+    distbp.memory.free_memory()  # asks whether there is a limit: none is kept of what it finds
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
+    print(distbp.memory.free_memory())

@@ -1,0 +1,18 @@
+"""Prepare a table, with a state kept after every block; be killed at a planned moment.
+
+Arguments: the moment (see signalled.py), the table, where to.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+from signalled import Moment
+
+from distbp.data import prepare, prepared
+from distbp.data.formats import text
+
+if __name__ == "__main__":
+    text._BLOCK, prepared._SECONDS_BETWEEN_STATES = 1 << 19, 0.0
+    Moment(signal.SIGKILL, sys.argv[1]).watch()
+    prepare(Path(sys.argv[2]), out=Path(sys.argv[3]), note=print)
