@@ -58,7 +58,7 @@ def _run(copy: Copy, recorded: Recorded, tests: list[str]) -> tuple[int, str]:
     """Run tests until one fails; return pytest's exit code and what it said."""
     seconds = [recorded.seconds[test] for test in tests]
     files = dict.fromkeys(map(_file, tests))
-    arguments = (*PYTEST, *_OPTIONS, f"--timeout={30 + 10 * max(seconds):.0f}", *files)
+    arguments = (*PYTEST, *_OPTIONS, f"--timeout={20 + 5 * max(seconds):.0f}", *files)
     return copy.pytest(arguments, tests, 60 + 5 * sum(seconds))
 
 

@@ -1,6 +1,7 @@
 """What a model's columns say when a table lacks some of them, and when their JSON holds what no version writes."""
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from distbp.data import load
+from distbp.data.encoding import encode
 from distbp.data.preprocessing import Preprocessing, missing_columns
 from distbp.errors import DataError
 
@@ -65,3 +67,30 @@ def test_every_category_has_an_input_also_one_that_grows_rare_in_later_chunks_of
     found = load(frame).preprocessing
     assert found is not None
     assert found.columns[[column.name for column in found.columns].index("word")].kept == ("early", "steady")
+
+
+def test_a_missing_number_counts_as_the_median_in_standard_units_and_is_marked() -> None:
+    """Also where the first 65,536 rows, near whose mean numbers are kept, have another mean than all of them."""
+    rows = 80_000
+    numbers = [None if k % 10 == 3 else k * k / 1e6 for k in range(rows)]
+    data = load(pd.DataFrame({"x": numbers, "y": np.arange(rows) % 2 == 0}), dtype="float64")
+    assert data.preprocessing is not None
+    encoding = data.preprocessing.encoding("float64")
+    assert encoding is not None
+    inputs = encode(encoding, data.train.x)
+    kept = data.train.x[:, 0]
+    there = sorted(each for each in kept.tolist() if not math.isnan(each))
+    mean = sum(there) / len(there)
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in there) / len(there))
+    median = (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
+    assert abs(median - mean) > deviation / 10
+    is_missing = np.isnan(kept)
+    assert is_missing.any()
+    np.testing.assert_allclose(inputs[is_missing, 0], (median - mean) / deviation, rtol=1e-6)
+    np.testing.assert_allclose(inputs[~is_missing, 0], (kept[~is_missing] - mean) / deviation, rtol=1e-6, atol=1e-9)
+    np.testing.assert_array_equal(inputs[:, 1], is_missing)
+    # its pieces are those of the row that has the median, where one row does
+    pieces = inputs[:, 2:]
+    nearest = int(np.nanargmin(np.abs(kept - median)))
+    np.testing.assert_allclose(pieces[is_missing], np.tile(pieces[nearest], (int(is_missing.sum()), 1)), atol=1e-3)
+    assert np.abs(pieces).max() == 1
