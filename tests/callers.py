@@ -23,3 +23,13 @@ class Sine:
 
     def derivative(self, z):
         return np.cos(z)
+
+
+class Notes(distbp.Callback):
+    """Keeps the notes of a run."""
+
+    def __init__(self):
+        self.notes = []
+
+    def on_note(self, text):
+        self.notes.append(text)

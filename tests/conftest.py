@@ -12,6 +12,7 @@ from distbp.data import load
 from distbp.signals import ENDING
 
 pytest_plugins = ["drawn", "leftovers"]
+collect_ignore = ["programs", "planned"]  # what tests run in a process of its own
 
 
 def pytest_configure() -> None:

@@ -95,6 +95,25 @@ def test_a_gradient_vanishes_weight_by_weight_whatever_the_layers_sizes():
         assert [finding.kind for finding in found] == expected
 
 
+def test_gradients_are_compared_with_those_of_the_last_layer():
+    structure = Structure((3, 3, 3, 3), ("tanh", "tanh", "identity"), "mse")
+    (found,) = findings(structure, [HEALTHY | {"gradient_norm": 1e-5}, HEALTHY | {"gradient_norm": 1.0}, HEALTHY])
+    assert (found.kind, found.layer) == ("vanishing", 1)
+    assert found.text.endswith("Try relu with He initialisation, or cross-entropy")
+    still = HEALTHY | {"gradient_norm": 0.0}
+    assert [finding.layer for finding in findings(structure, [HEALTHY, still, HEALTHY])] == [2]
+    assert findings(structure, [still, HEALTHY, still]) == []
+
+
+def test_an_epochs_sums_are_those_over_its_steps_also_over_a_break():
+    sums = Sums()
+    sums.add(StepRecord(0, 4, 1.5, 2, weight=2.0))
+    sums = Sums(sums.to_json())
+    sums.add(StepRecord(1, 3, 0.5, 3, weight=6.0))
+    assert (sums.rows, sums.right, sums.weight) == (7, 5, 8.0)
+    assert sums.mean_cost == (1.5 * 2 + 0.5 * 6) / 8
+
+
 def test_a_vanishing_layer_says_how_many_units_are_saturated_instead_of_a_second_finding():
     structure = Structure((3, 3, 3), ("sigmoid", "softmax"), "cross-entropy")
     (found,) = findings(structure, [HEALTHY | {"gradient_norm": 1e-5, "saturated": 0.75}, HEALTHY])

@@ -60,6 +60,12 @@ def test_scores_of_three_classes_by_hand():
     assert found.roc_auc == pytest.approx(((1 + 0.5 + 0 + 0 + 1 + 1) / 6 + (1 + 0 + 1 + 1 + 0 + 0.5) / 6) / 2)
 
 
+def test_log_loss_is_that_of_shares_of_a_rows_sum():
+    y, p = np.array([0, 1, 0]), np.array([[1.0, 4.0], [0.25, 0.25], [0.0, 0.0]])
+    found = class_scores(y, np.array([1, 0, 0]), p)
+    assert found.log_loss == pytest.approx(-(log(1 / 5) + log(1 / 2) + log(1e-15)) / 3, rel=1e-12)
+
+
 def test_area_counts_pairs_and_half_of_each_tie(rng):
     is_positive, score = rng.random(60) < 0.3, rng.integers(0, 6, 60) / 4
     total = 0.0

@@ -8,6 +8,13 @@ from distbp.optim import Rule, optimizer_of
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the extra bench)")
 
+
+@pytest.fixture(autouse=True)
+def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
+    """Its optimizers write the folder of their cache into the environment, unless it is there."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+
 STEPS, COUNT, LR = 100, 50, 0.01
 OPTIMIZERS = {
     "sgd": ({"momentum": 0.0}, lambda w: torch.optim.SGD(w, LR)),

@@ -139,6 +139,16 @@ def test_an_epochs_norms_are_the_means_over_its_diagnosed_steps():
     assert means.noise_scale == 9.0 / 6.0
 
 
+@pytest.mark.parametrize(
+    ("spread", "signal", "scale"), [(0.5, 2.0, 0.25), (-1.0, 2.0, None), (1.0, -2.0, None), (0.0, 2.0, None)]
+)
+def test_a_noise_scale_needs_a_spread_and_a_signal_above_0(spread, signal, scale):
+    means = Means()
+    means.add(Diagnosis((1.0,), (1.0,), (1.0,), spread, signal))
+    means.add(Diagnosis((1.0,), (1.0,), (1.0,), 7.0, math.nan))  # of no use, like one that is not finite at all
+    assert means.noise_scale == scale
+
+
 def unequal():
     return np.random.default_rng(2).choice([0.0, 0.5, 1.0, 4.0], 50).astype(np.float32)
 

@@ -2,8 +2,10 @@
 
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from processes import HANG_SECONDS, join
@@ -46,6 +48,32 @@ def test_all_hosts_measure_at_once(hosts):
         peer.connection.setblocking(False)
         with pytest.raises(BlockingIOError):  # nothing is left that would be taken for a frame
             peer.connection.recv(1)
+    close(peers)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "rate"),
+    [
+        ([1e-6, *[0.5] * 7, 0.25], 4 << 20),  # the best of the large ones: the small one fits into buffers on the way
+        ([0.1, *[0.5] * 8], 2 << 20),
+        ([0.125], 1 << 20),  # slow enough to be known from the small one
+    ],
+)
+def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch):
+    """Each host has a clock of its own, which is looked at where a round begins and where its bytes have come."""
+    clocks = threading.local()
+
+    def clock():
+        if not hasattr(clocks, "times"):
+            ends = [sum(rounds[:count]) for count in range(1, len(rounds) + 1)]
+            clocks.times = iter([0.0, *(end for end in ends for _ in range(2))])
+        return next(clocks.times)
+
+    monkeypatch.setattr("distbp.parallel.mesh.links.time", SimpleNamespace(perf_counter=clock, sleep=time.sleep))
+    view, peers = ring(2)
+    with ThreadPoolExecutor(2) as pool:
+        rates = list(pool.map(lambda here: measure_ring(peers[here], view, here), range(2)))
+    assert rates == pytest.approx([rate] * 2)
     close(peers)
 
 

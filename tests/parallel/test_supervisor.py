@@ -92,6 +92,15 @@ def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
     assert made.contested == {}
 
 
+@pytest.mark.parametrize(("since", "is_late"), [(0.25, False), (0.2501, True)])
+def test_steps_of_milliseconds_are_not_late_before_a_quarter_of_a_second(since, is_late):
+    """A busy machine pauses a process for longer than such a step takes."""
+    made = supervisor(2)
+    made.begin(0, Span(0, 4), 0.0)
+    made.reported(1, 0, Span(2, 4), 0.001)
+    assert bool(made.tick(since, {})) == is_late
+
+
 def test_the_late_one_may_still_be_the_first():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)

@@ -2,7 +2,7 @@
 
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.factors import Rates, candidates, choose
-from distbp.parallel.mesh.view import View
+from distbp.parallel.mesh.view import View, chunks_of, sending_order
 from distbp.parallel.shards import Span
 
 
@@ -41,3 +41,13 @@ def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():
         covered = [shard for span in spans for shard in range(span.first, span.stop)]
         assert covered == list(range(shards))
         assert spans[1] == Span(shards, shards)
+
+
+def test_each_host_begins_with_the_server_behind_itself():
+    """So each server's link has one host's sums to take at a time, and nobody waits behind all others."""
+    for hosts in (3, 4, 5):
+        chunks = chunks_of((0, 600_000), hosts)
+        orders = [[chunks[number].server for number in sending_order(chunks, hosts, here)] for here in range(hosts)]
+        assert [order[0] for order in orders] == [*range(1, hosts), 0]
+        for here, order in enumerate(orders):
+            assert list(dict.fromkeys(order)) == [(here + 1 + way) % hosts for way in range(hosts)]

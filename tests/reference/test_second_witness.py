@@ -14,6 +14,13 @@ from distbp.data.order import Order
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the extra bench)")
 
+
+@pytest.fixture(autouse=True)
+def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
+    """Its optimizers write the folder of their cache into the environment, unless it is there."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+
+
 random = np.random.default_rng(11)
 X = random.normal(size=(25, 4))
 CLASSES, VALUES = Data(X, random.integers(0, 3, 25)), Data(X, random.normal(size=(25, 2)) * 2)
