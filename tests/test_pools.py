@@ -43,7 +43,7 @@ class Heard(Callback):
     @property
     def about_workers(self):
         """The one note of the choice."""
-        (note,) = [note for note in self.notes if "workers" in note]
+        (note,) = [note for note in self.notes if note.startswith("workers: ")]
         return note
 
 
