@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import HANG_SECONDS
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm.sh"
 
@@ -70,19 +71,19 @@ class Job:
         )
 
     def wait_for(self, name: str) -> str:
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + HANG_SECONDS
         while not (self.notes / name).exists():
-            assert time.monotonic() < deadline, f"waited 600 s for {name}"
+            assert time.monotonic() < deadline, f"waited {HANG_SECONDS:g} s for {name}"
             time.sleep(0.02)
         return (self.notes / name).read_text()
 
     def ended(self) -> tuple[int, str]:
         """The exit code and what was said, once the script has ended by itself; nothing is left of it then."""
         assert self.process is not None
-        _, said = self.process.communicate(timeout=600)
+        _, said = self.process.communicate(timeout=HANG_SECONDS)
         assert list(self.runs.glob(".token-*")) == []
         assert not Path(self.wait_for("folder").strip()).exists()
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + HANG_SECONDS
         while others := [each for each in psutil.process_iter() if self.is_ours(each)]:
             assert time.monotonic() < deadline, others
             time.sleep(0.05)

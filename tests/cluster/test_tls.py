@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 import distbp
 
@@ -63,10 +64,10 @@ def test_a_run_over_tls_gives_the_same_bits(environment, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "10", "--shards", "4", "--workers", "2",
              "--address", address, "--run-dir", "run"],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS,
         )  # fmt: skip
     finally:
-        cluster.communicate("\n", timeout=600)
+        cluster.communicate("\n", timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     alone = distbp.train("digits", workers=0, epochs=10, shards=4).summary["weights_sha256"]
