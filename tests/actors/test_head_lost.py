@@ -157,7 +157,7 @@ for each in rays:  # whose end is the caller's affair
 
 @pytest.mark.parametrize("kind", ["gcs_server", "raylet"])
 def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(tmp_path, kind):
-    with nothing_left(60) as environment:
+    with nothing_left(HANG_SECONDS) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
