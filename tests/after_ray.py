@@ -10,12 +10,12 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from processes import leftovers
+from processes import HANG_SECONDS, leftovers
 
 MARK = "DISTBP_TEST"
 """The variable that says which test a process comes from."""
-SECONDS = 120.0
-"""What Ray may take to see that its driver has ended; on a busy machine it takes its time."""
+SECONDS = HANG_SECONDS
+"""What Ray may take to see that its driver has ended: a minute on a busy machine, more on a slow one."""
 FAILED = pytest.StashKey[bool]()
 """Whether a test has failed already."""
 

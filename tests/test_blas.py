@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from callers import Notes
 from processes import HANG_SECONDS, join
 from threadpoolctl import ThreadpoolController
 
@@ -150,11 +151,6 @@ def test_threads_that_would_change_each_others_bits_are_refused(first: int, seco
 
 def test_a_blas_that_cannot_be_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "_libraries", lambda: ())
-    notes: list[str] = []
-
-    class Notes(distbp.Callback):
-        def on_note(self, text: str) -> None:
-            notes.append(text)
-
-    distbp.train("digits", callbacks=[Notes()], **SETTINGS)
-    assert [note for note in notes if "number of cores" in note]
+    told = Notes()
+    distbp.train("digits", callbacks=[told], **SETTINGS)
+    assert [note for note in told.notes if "number of cores" in note]

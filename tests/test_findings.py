@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from callers import Notes
 
 import distbp
 from distbp.epoch import Sums
@@ -20,22 +21,17 @@ def kinds(result):
 
 
 def test_a_deep_sigmoid_network_is_diagnosed_as_vanishing_at_the_first_epochs_end(tmp_path):
-    notes = []
-
-    class Notes(distbp.Callback):
-        def on_note(self, text):
-            notes.append(text)
-
+    told = Notes()
     distbp.train(
         "digits", hidden=(30,) * 7, activation="sigmoid", workers=0, epochs=2, run_dir=tmp_path / "run",
-        callbacks=[Notes()],
+        callbacks=[told],
     )  # fmt: skip
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     found = {finding["layer"]: finding for finding in first["findings"] if finding["kind"] == "vanishing"}
     assert 1 in found
     assert 8 not in found
     assert "of the output layer's, weight by weight: vanishing gradient. Try relu with He init" in found[1]["text"]
-    assert sum("vanishing" in note for note in notes) == 1  # said once, not of every layer in every epoch
+    assert sum("vanishing" in note for note in told.notes) == 1  # said once, not of every layer in every epoch
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

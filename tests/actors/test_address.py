@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 import distbp
 
@@ -143,7 +144,7 @@ def test_cpus_that_others_use_are_waited_for(shared_ray: str, tmp_path: Path) ->
         note = next((line for line in process.stderr if "waiting" in line), "")
     finally:
         remove_placement_group(others)
-    _, said = process.communicate(timeout=600)
+    _, said = process.communicate(timeout=HANG_SECONDS)
     what = "--workers 2 needs 2 CPUs, the cluster has 8, of which 1 are free: waiting 60 s for them, --wait to change"
     assert note == f"note: {what}\n"
     assert process.returncode == 0, said

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -41,7 +42,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 def train(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "3", "--shards", "4", *arguments]
-    return subprocess.run(command, env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, env=environment(folder), cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS
+    )
 
 
 def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments: str) -> tuple[int, list[str]]:
@@ -76,13 +79,13 @@ def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) 
             f"{what} 0: waiting 90 s for more; if it has an autoscaler, that was asked, --wait to change",
             f"{what} 1 now",
         ]
-        refused = train(tmp_path, "--workers", "3..4", "--address", address, "--wait", "1", "--run-dir", "refused")
+        refused = train(tmp_path, "--workers", "3..4", "--address", address, "--wait", "20", "--run-dir", "refused")
         assert refused.returncode == 1
         assert refused.stderr.splitlines()[-1] == (
-            f"Error: --workers 3..4 needs 3 CPUs, the cluster at {address} has 2 after 1 s: "
+            f"Error: --workers 3..4 needs 3 CPUs, the cluster at {address} has 2 after 20 s: "
             "use --workers 2 or fewer, or a longer --wait"
         )
-        told, _ = scaler.communicate("\n", timeout=600)
+        told, _ = scaler.communicate("\n", timeout=HANG_SECONDS)
     finally:
         scaler.kill()
         scaler.communicate()

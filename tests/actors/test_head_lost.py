@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from plans import FOREVER, ending
-from processes import nothing_left, wait_until
+from processes import HANG_SECONDS, nothing_left, wait_until
 
 import distbp
 
@@ -47,7 +47,7 @@ def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.communicate("\n\n", timeout=600)
+        process.communicate("\n\n", timeout=HANG_SECONDS)
 
 
 def environment(folder):
@@ -73,7 +73,7 @@ def lose_head(folder, workers):
         wait_until(lambda: has_done_an_epoch(run), train)
         first.stdin.write("\n")
         first.stdin.flush()
-        _, said = train.communicate(timeout=600)
+        _, said = train.communicate(timeout=HANG_SECONDS)
     assert train.returncode == 1, said
     return run, said
 
@@ -93,7 +93,7 @@ def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoin
         first.stdin.flush()
         train.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        _, said = train.communicate(timeout=600)
+        _, said = train.communicate(timeout=HANG_SECONDS)
         seconds = time.monotonic() - began
     assert train.returncode == 130, said
     assert said.strip().splitlines()[-1].startswith("Error: interrupted in epoch ")
@@ -114,7 +114,7 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
     with cluster(tmp_path, 2) as second:
         address = second.stdout.readline().strip()
         for process in [start(tmp_path, "resume", str(run), "--address", address) for run, _ in ended]:
-            _, said = process.communicate(timeout=600)
+            _, said = process.communicate(timeout=HANG_SECONDS)
             assert process.returncode == 0, said
     for run, _ in ended:
         summary = json.loads((run / "summary.json").read_text())
@@ -139,7 +139,10 @@ class Lose(distbp.Callback):
     def on_epoch_end(self, epoch):
         if epoch.epoch == 2:
             rays[:] = psutil.Process().children(recursive=True)
-            [each.kill() for each in rays if each.name() == sys.argv[1]]
+            for each in rays:
+                with suppress(psutil.NoSuchProcess):
+                    if each.name() == sys.argv[1]:
+                        each.kill()
 
 rays = []
 try:
@@ -154,10 +157,10 @@ for each in rays:  # whose end is the caller's affair
 
 @pytest.mark.parametrize("kind", ["gcs_server", "raylet"])
 def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(tmp_path, kind):
-    with nothing_left(60) as environment:
+    with nothing_left(HANG_SECONDS) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
         )  # fmt: skip
     *_, line, error = done.stdout.splitlines()
     assert line.endswith(": distbp resume run"), done.stdout

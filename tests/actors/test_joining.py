@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -71,7 +72,12 @@ def test_who_joins_gets_the_state_from_another_where_the_nearest_is_killed(tmp_p
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == "[1, true, true, true]", done.stderr[-3000:]

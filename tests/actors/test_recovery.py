@@ -14,7 +14,7 @@ import psutil
 import pytest
 from actor_processes import actors
 from plans import held
-from processes import nothing_left, start, wait_until
+from processes import HANG_SECONDS, nothing_left, start, wait_until
 
 import distbp
 from distbp.runs.steplog import read_steps
@@ -115,7 +115,7 @@ def test_a_killed_driver_goes_on_with_another_number_of_workers(tmp_path, before
         assert len(ours) == (int(before) + 1 if before != "0" else 0)
         driver.kill()
         process.communicate()
-        assert not psutil.wait_procs(ours, timeout=600)[1]
+        assert not psutil.wait_procs(ours, timeout=HANG_SECONDS)[1]
         for agent in everybody:  # Ray's own agents take half a minute to see that their Ray is gone
             with suppress(psutil.NoSuchProcess):
                 agent.kill()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callers import Notes, Sine
 
 import distbp
 
@@ -27,16 +28,6 @@ def sha(data: object, workers: int, **settings: object) -> str:
 def test_every_number_of_workers_gives_the_same_bits(settings: dict[str, object]) -> None:
     alone = sha("digits", 0, **settings)
     assert [sha("digits", workers, **settings) for workers in (1, 2, 3)] == [alone] * 3
-
-
-class Sine:
-    """An activation of the user's own."""
-
-    def value(self, z):
-        return np.sin(z)
-
-    def derivative(self, z):
-        return np.cos(z)
 
 
 class Quartic:
@@ -97,15 +88,10 @@ def test_last_mini_batch_with_fewer_rows_than_shards(rng: np.random.Generator) -
 
 @pytest.mark.long
 def test_workers_beyond_the_shards_stay_idle_and_the_run_says_so() -> None:
-    notes = []
-
-    class Notes(distbp.Callback):
-        def on_note(self, text: str) -> None:
-            notes.append(text)
-
-    result = distbp.train("digits", workers=3, shards=2, epochs=1, callbacks=[Notes()])
+    told = Notes()
+    result = distbp.train("digits", workers=3, shards=2, epochs=1, callbacks=[told])
     assert result.summary["weights_sha256"] == sha("digits", 0, shards=2, epochs=1)
-    assert any("1 of 3 workers stay idle" in note and "--shards 3" in note for note in notes)
+    assert any("1 of 3 workers stay idle" in note and "--shards 3" in note for note in told.notes)
 
 
 def test_a_table_gives_the_same_bits_on_workers(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import nothing_left, start
+from processes import HANG_SECONDS, nothing_left, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -44,7 +44,7 @@ def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_en
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", BUSY],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
@@ -82,7 +82,7 @@ def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) ->
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", ONE_AT_A_TIME],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     forked, told = map(json.loads, done.stdout.splitlines())
@@ -110,7 +110,7 @@ def test_a_table_is_read_while_ray_starts_again_and_again(table: Path, tmp_path:
         arguments = ["train", str(table), "--target", "y", "--epochs", "1", "--batch-size", "1024"]
         with nothing_left() as environment:
             process = start([*arguments, "--workers", "2", "--run-dir", str(run)], environment, tmp_path)
-            err = process.communicate(timeout=600)[1]
+            err = process.communicate(timeout=HANG_SECONDS)[1]
         assert process.returncode == 0, err
         assert "note: starting Ray" in err
         hashes.add(json.loads((run / "summary.json").read_text())["weights_sha256"])
@@ -131,5 +131,7 @@ LocalRay.end = signalled
 with ray_session(None, cpus=1):
     pass
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS
+    )
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

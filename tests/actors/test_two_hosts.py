@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -65,7 +66,10 @@ class Mine:
 
 
 def name_of(process):
-    return " ".join(process.cmdline())
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # since it was listed
+        return ""
 
 
 def maps(process):
@@ -109,7 +113,7 @@ def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path
         text=True,
         env=environment,
         cwd=tmp_path,
-        timeout=600,
+        timeout=HANG_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip().splitlines()[-1] == "[true, true, true, 3, true, true]", done.stderr[-3000:]

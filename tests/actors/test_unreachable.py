@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 
@@ -102,7 +103,7 @@ def test_hosts_that_do_not_reach_each_other_are_left_out_and_the_run_goes_on(tmp
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(wall), "27000-27099"],
-        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=600,
+        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.strip().splitlines()[-1])

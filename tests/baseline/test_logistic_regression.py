@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow
 import pytest
+from callers import Notes
 from sklearn.linear_model import LogisticRegression
 
 import distbp
@@ -90,15 +91,10 @@ def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng
 def test_a_descent_that_has_not_converged_is_told_and_recorded(monkeypatch):
     monkeypatch.setattr(logistic, "_LEAST_EVALUATIONS", 3)
     monkeypatch.setattr(logistic, "_MOST_EVALUATIONS", 3)
-    notes = []
-
-    class Notes(distbp.Callback):
-        def on_note(self, text):
-            notes.append(text)
-
-    result = distbp.train("digits", workers=0, epochs=1, callbacks=[Notes()])
+    told = Notes()
+    result = distbp.train("digits", workers=0, epochs=1, callbacks=[told])
     assert result.summary["linear_converged"] is False
-    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in notes
+    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in told.notes
 
 
 def test_where_rows_of_one_class_count_the_model_gives_that_class(rng):

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 pytest.importorskip("requests", reason="it comes with Ray")
 
@@ -221,7 +222,7 @@ def jobs(url: str, token: str = TOKEN, **environment: str) -> "subprocess.Comple
         env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANG_SECONDS,
     )
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import HANG_SECONDS
 
 from distbp.actors.entrypoint import entrypoint
 
@@ -36,7 +37,11 @@ def python(path: Path, has_ray: bool = True) -> Path:
 
 def job(path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["/bin/sh", "-c", entrypoint(words)], env={"PATH": str(path)}, capture_output=True, text=True, timeout=600
+        ["/bin/sh", "-c", entrypoint(words)],
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
 
 
@@ -73,5 +78,5 @@ def test_the_python_of_rays_own_process_comes_first(bare, tmp_path):
     of_ray = python(tmp_path / "venv" / "python")
     workers = f"--python_worker_command={of_ray} -u /somewhere/setup_worker.py"
     command = [sys.executable, "-c", _RAYLET, entrypoint(["run"]), str(bare), "--labels=x y", workers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ.copy())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ.copy())
     assert (done.stdout, done.stderr) == ("python of venv: -m distbp.cli.again run\n", "")

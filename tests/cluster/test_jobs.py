@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import psutil
 import pytest
 from plans import FOREVER, held
-from processes import wait_until
+from processes import HANG_SECONDS, wait_until
 
 import distbp
 from distbp.actors.jobs import staged
@@ -35,7 +35,7 @@ def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
     wait_until(is_held.exists, job)
     (driver,) = psutil.Process(job.pid).children()
     driver.send_signal(signal.SIGKILL)
-    _, said = job.communicate(timeout=600)
+    _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 0, said
     assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -49,7 +49,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, job)
     os.kill(job.pid, signal.SIGTERM)
-    _, said = job.communicate(timeout=600)
+    _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 130, said
     assert "to go on from step" in said
 

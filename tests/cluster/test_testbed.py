@@ -13,13 +13,13 @@ import psutil
 import pytest
 from actor_processes import named
 from plans import FOREVER, ending
+from processes import HANG_SECONDS
 
 import distbp
 
 TESTBED = Path(__file__).parents[2] / "scripts" / "testbed"
 ADDRESS = ("--address", "http://10.77.0.1:8265")
 OPTIONS = ("--shards", "4", "--batch-size", "16", "--workers", "3", "--checkpoint-seconds", "0.5", "--timeout", "4")
-HANG_SECONDS = 600.0
 
 pytestmark = pytest.mark.ray
 
@@ -43,7 +43,7 @@ class Cluster:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=HANG_SECONDS,
         )
 
     def distbp(self, *arguments, **changed):
@@ -62,7 +62,7 @@ class Cluster:
         for process in processes:
             with suppress(psutil.NoSuchProcess):  # they end with the host's first
                 process.kill()
-        psutil.wait_procs(processes, timeout=600)
+        psutil.wait_procs(processes, timeout=HANG_SECONDS)
 
     def _start(self, host, *options, **changed):
         done = self.on(
@@ -119,6 +119,13 @@ def until(condition, what):
         assert time.monotonic() - began < HANG_SECONDS, f"waited {HANG_SECONDS:g} s for {what()}"
         time.sleep(0.05)
     return time.monotonic() - began
+
+
+def is_driver(process):
+    try:
+        return process.cmdline()[1:4] == ["-m", "distbp", "train"]
+    except psutil.NoSuchProcess:  # since it was listed
+        return False
 
 
 def network(*command):
@@ -246,7 +253,7 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
     joined = job.wait_for("host h3 with 1 worker joined in step")
     print(f"killed: noticed after {noticed:.1f} s, joined {joined:.1f} s after it was started again")
 
-    (driver,) = [process for process in cluster.processes("h1") if process.cmdline()[1:4] == ["-m", "distbp", "train"]]
+    (driver,) = [process for process in cluster.processes("h1") if is_driver(process)]
     driver.kill()
     resumed = job.wait_for("goes on after step")
     print(f"driver killed: goes on after {resumed:.1f} s")

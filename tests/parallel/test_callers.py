@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from processes import HANG_SECONDS
 
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.callers import Callers
@@ -13,7 +14,6 @@ from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-HANG = 600.0
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all addresses of 127.0.0.0/8")
 
 
@@ -25,19 +25,19 @@ def view() -> View:
 def called(view: View, here: int, caller: int) -> Iterator[int]:
     """Let a host call another one of the view from its own address; yield the numbers of those that were taken in."""
     listener = peers.listen("127.0.0.1")
-    callers = Callers(listener, SECRET, view, here, HANG)
+    callers = Callers(listener, SECRET, view, here, HANG_SECONDS)
     refused = threading.Event()
 
     def call() -> None:
         try:
             address = listener.getsockname()
-            peers.connect(address, SECRET, view.number, caller, here, HANG, ADDRESSES[caller]).close()
+            peers.connect(address, SECRET, view.number, caller, here, HANG_SECONDS, ADDRESSES[caller]).close()
         except OSError:
             refused.set()
 
     thread = threading.Thread(target=call)
     thread.start()
-    deadline = time.monotonic() + HANG
+    deadline = time.monotonic() + HANG_SECONDS
     found: list[int] = []
     while not found and not refused.is_set():
         assert time.monotonic() < deadline, "the call was neither taken nor refused"

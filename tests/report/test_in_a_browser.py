@@ -10,8 +10,8 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+from actor_processes import actors
 from processes import HANG_SECONDS, ended, nothing_left, start, start_program, wait_until
 
 import distbp
@@ -33,11 +33,9 @@ class Kills(distbp.Callback):
 
     def on_step(self, record):
         if self.left and record.step >= self.left[0]:
-            for process in psutil.Process().children(recursive=True):
-                if process.is_running() and " ".join(process.cmdline()).startswith("ray::_Worker.work"):
-                    process.send_signal(signal.SIGKILL)
-                    self.left.pop(0)
-                    return
+            for worker in actors("_Worker.work")[:1]:
+                worker.kill()
+                self.left.pop(0)
 
 
 @pytest.fixture(scope="module")

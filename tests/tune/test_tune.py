@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import nothing_left
+from processes import HANG_SECONDS, nothing_left
 
 import distbp
 import distbp.tune
@@ -25,7 +25,7 @@ def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
             env={**environment, "PYTHONPATH": str(Path(distbp.__file__).parents[1])},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=HANG_SECONDS,
         )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])

@@ -40,9 +40,9 @@ def trial(settings):
 
 
 def actors():
-    """Return the names of the actors that do not end within some seconds."""
+    """Return the names of the actors that do not end within ten minutes."""
     found = []
-    for _ in range(100):
+    for _ in range(6000):
         found = []
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
