@@ -76,9 +76,11 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
         is_largest = graph("Equal", a, graph("ReduceMax", a, columns, keepdims=1))
         ranked = graph("Where", is_largest, logits, graph.constant(-np.inf))
         chosen, positive = graph("ArgMax", ranked, axis=1, keepdims=0), graph("Max", a, graph.constant(0.0))
-        total = graph("ReduceSum", positive, columns, keepdims=1)
-        shares = graph("Div", positive, total)  # not taken where the sum is 0
-        probabilities = graph("Where", _is_positive(graph, total), shares, graph.constant(1 / nodes))
+        wide = graph.cast(positive, np.float64)
+        total = graph("ReduceSum", wide, columns, keepdims=1)
+        shares = graph.cast(graph("Div", wide, total), dtype)  # not taken where the sum is 0
+        is_any = graph("Greater", total, graph.constant(0.0, np.float64))
+        probabilities = graph("Where", is_any, shares, graph.constant(1 / nodes))
     names: Array = np.asarray(network.classes)
     kind: Any = np.int64 if names.dtype.kind in "biu" else object
     labels = graph.constant(names if kind is np.int64 else names.astype(str).astype(object), kind)

@@ -53,7 +53,7 @@ class Answers(NamedTuple):
             return a
         positive = np.maximum(a, 0)
         with np.errstate(invalid="ignore"):  # of outputs that are infinite
-            total = positive.sum(axis=1, keepdims=True)
+            total = positive.sum(axis=1, keepdims=True, dtype=np.float64)  # of large single ones it would be infinite
             some: Array = np.where(total > 0, positive / np.where(total > 0, total, 1), 1 / a.shape[1])
         return some.astype(a.dtype, copy=False)
 

@@ -78,6 +78,14 @@ def test_onnx_makes_probabilities_of_any_outputs_as_predict_does(output, dtype, 
     assert found["label"].tolist() == network.predict(x).tolist()
 
 
+def test_onnx_makes_probabilities_of_outputs_whose_sum_is_no_number_of_single_precision(tmp_path):
+    network = distbp.Network((2, 3), (), "relu", "mse", classes="abc")
+    network.weights[:] = [*[0] * 6, 3e38, 1e38, -1]
+    distbp.to_onnx(network, tmp_path / "a.onnx")
+    found = by_runtime(tmp_path / "a.onnx", x=np.zeros((1, 2), np.float32))
+    assert found["probabilities"] == pytest.approx(np.array([[0.75, 0.25, 0]]))
+
+
 def test_onnx_gives_values(tmp_path):
     network = distbp.Network((3, 4, 2), "relu", output="identity", cost="mse", seed=1)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")

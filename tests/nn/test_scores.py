@@ -187,6 +187,12 @@ def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themse
     assert classes.probabilities(x).tobytes() == classes.outputs(x).tobytes()
 
 
+def test_outputs_whose_sum_is_no_number_of_single_precision_still_give_probabilities():
+    outputs = np.array([[3e38, 1e38, 0.0], [-1.0, 3e38, 3e38]], np.float32)
+    found = Answers(outputs, outputs, False).probabilities
+    assert found == pytest.approx(np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]))
+
+
 @pytest.mark.parametrize(
     ("output", "z", "second"), [("identity", [-0.5, 0.5, 0.6, 1.5], [0, 0.5, 0.6, 1]), ("sigmoid", [0.0], [0.5])]
 )
