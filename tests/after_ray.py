@@ -16,6 +16,8 @@ MARK = "DISTBP_TEST"
 """The variable that says which test a process comes from."""
 SECONDS = HANG_SECONDS
 """What Ray may take to see that its driver has ended: a minute on a busy machine, more on a slow one."""
+OF_PYTHON = ("joblib.externals.loky", "multiprocessing.resource_tracker")
+"""What scikit-learn and Python start once and keep for the next test, until the process of the tests ends."""
 FAILED = pytest.StashKey[bool]()
 """Whether a test has failed already."""
 
@@ -62,7 +64,8 @@ def of_test(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            is_kept = any(name in " ".join(process.cmdline()) for name in OF_PYTHON)
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE and not is_kept:
                 found.append(process)
     return [process for process in found if process.pid != os.getpid()]
 

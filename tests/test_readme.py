@@ -19,12 +19,22 @@ OF_TUNE = [example for example in EXAMPLES if "from ray import tune" in example]
 
 @pytest.mark.long
 @pytest.mark.ray
-def test_the_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_python_examples_run(tmp_path: Path) -> None:
+    """Each in a process of its own, since the workers of scikit-learn's search live as long as that."""
     assert EXAMPLES
     for example in EXAMPLES:
         if example not in OF_TUNE:
-            exec(example.replace("epochs=30", "epochs=3"), {"__name__": "example"})
+            (tmp_path / "example.py").write_text(example.replace("epochs=30", "epochs=3"))
+            with nothing_left(HANG_SECONDS) as environment:
+                done = subprocess.run(
+                    [sys.executable, "-W", "error", "example.py"],
+                    cwd=tmp_path,
+                    env={**environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+                    capture_output=True,
+                    text=True,
+                    timeout=HANG_SECONDS,
+                )
+            assert done.returncode == 0, example + done.stderr[-3000:]
 
 
 @pytest.mark.long
