@@ -19,7 +19,7 @@ _BEGIN, _END = "-----BEGIN RUN-----", "-----END RUN-----"
 def pack(directory: Path, checkpoints: bool) -> str:
     """Return a run directory as text that a job can say."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+    with tarfile.open(fileobj=content, mode="w:gz", dereference=True) as archive:
         for path in sorted(directory.rglob("*")):
             inside = path.relative_to(directory)
             is_wanted = checkpoints or inside.parts[0] != "checkpoints"
@@ -44,13 +44,29 @@ def unpack(said: str, target: Path) -> None:
             beside.mkdir()
             content = io.BytesIO(base64.b64decode("".join(text.split()), validate=True))
             with tarfile.open(fileobj=content, mode="r:gz") as archive:
-                archive.extractall(beside, filter="data")
+                for member in archive:
+                    _write(archive, member, beside)
             _leave_cluster(beside / CONFIG)
             beside.rename(target)
     except (ValueError, tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
         raise RunError(f"what came for {target} is damaged: {error}") from error
     except OSError as error:
         raise RunError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Write one file of an archive into a folder.
+
+    Nothing but files, and nowhere else: the tarfile of Python 3.11.0 to 3.11.3 does not see to that by itself.
+
+    Raises:
+        TarError: it is no file, or it lies elsewhere.
+    """
+    place, content = (folder / member.name).resolve(), archive.extractfile(member) if member.isreg() else None
+    if content is None or not place.is_relative_to(folder.resolve()):
+        raise tarfile.TarError(f"{member.name!r} is no file of a run directory")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(content.read())
 
 
 def _leave_cluster(config: Path) -> None:

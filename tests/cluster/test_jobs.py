@@ -1,10 +1,13 @@
 """What a job is made of: a driver that is started again, the run directory as text, what is refused at once."""
 
+import base64
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from zipfile import ZipFile
 
 import psutil
@@ -80,6 +83,29 @@ def test_a_run_directory_comes_back_as_it_went(folder, checkpoints, tmp_path):
     unpack(f"some words before\n{pack(folder, checkpoints)}\nand after", tmp_path / "back")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert (tmp_path / "back" / "checkpoints").exists() == checkpoints
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param({"name": "../outside"}, id="outside"),
+        pytest.param({"name": "/tmp/../outside"}, id="absolute"),
+        pytest.param({"name": "link", "type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, id="link"),
+        pytest.param({"name": "pipe", "type": tarfile.FIFOTYPE}, id="pipe"),
+        pytest.param({"name": "sub", "type": tarfile.DIRTYPE}, id="folder"),
+    ],
+)
+def test_what_comes_back_is_files_of_its_folder_and_nothing_else(member, tmp_path):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        info = tarfile.TarInfo()
+        for name, value in member.items():
+            setattr(info, name, value)
+        archive.addfile(info)
+    said = f"-----BEGIN RUN-----\n{base64.encodebytes(content.getvalue()).decode()}-----END RUN-----"
+    with pytest.raises(RunError, match=r"is damaged: .* is no file of a run directory"):
+        unpack(said, tmp_path / "deep" / "back")
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep"]
 
 
 def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_path):
