@@ -44,7 +44,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a reader that has gone meanwhile is no failure
+            return done
         except BrokenPipeError as error:
             if is_reader_gone():
                 raise
@@ -76,7 +78,6 @@ def run(arguments: Sequence[str], started: float) -> int:
     try:
         _check_current_folder()
         code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")

@@ -173,12 +173,16 @@ def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers:
     assert ("run kept in" in err) == ("2>" not in closed)
 
 
-def with_a_reader_that_is_gone(arguments: Sequence[str], folder: Path, both: bool = False) -> tuple[int, str]:
+def with_a_reader_that_is_gone(
+    arguments: Sequence[str], folder: Path, both: bool = False, buffered: bool = True
+) -> tuple[int, str]:
     """Run the command with a pipe as stdout, or as both streams, that is read no more; return what it says."""
     ours, theirs = os.pipe()
     os.close(ours)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}  # empty is as if it were not set
     done = subprocess.run(
-        [sys.executable, "-m", "distbp", *arguments], cwd=folder, stdout=theirs, text=True, timeout=HANG_SECONDS,
+        [sys.executable, "-m", "distbp", *arguments], cwd=folder, env=environment, stdout=theirs, text=True,
+        timeout=HANG_SECONDS,
         stderr=theirs if both else subprocess.PIPE,
     )  # fmt: skip
     os.close(theirs)
@@ -196,8 +200,9 @@ def with_a_reader_that_is_gone(arguments: Sequence[str], folder: Path, both: boo
 def test_a_reader_that_is_gone_is_no_failure(table: Path, tmp_path: Path, command: list[str]) -> None:
     for name in ("short.csv", "run"):
         (tmp_path / name).symlink_to(table / name)
-    code, err = with_a_reader_that_is_gone(command, tmp_path)
-    assert (code, "Error" in err, "Broken" in err) == (0, False, False), err
+    for buffered in (True, False):  # what is kept back until the end, and what is not
+        code, err = with_a_reader_that_is_gone(command, tmp_path, buffered=buffered)
+        assert (code, "Error" in err, "Broken" in err) == (0, False, False), err
     assert with_a_reader_that_is_gone(command, tmp_path, both=True)[0] == 0
 
 
