@@ -77,6 +77,7 @@ class Cluster:
 
     def submit(self):
         """Submit a run that goes on until there is enough."""
+        self.enough.unlink(missing_ok=True)
         done = self.distbp("submit", *ADDRESS, "--no-follow", "--", "train", "digits", *OPTIONS, "--epochs", FOREVER)
         assert done.returncode == 0, done.stderr
         job = Job(self, done.stdout.strip())
@@ -161,6 +162,7 @@ class Run:
     def __init__(self, cluster, host, *arguments):
         self.summary = cluster.folder / arguments[-1] / "summary.json"
         self.said = cluster.folder / f"{arguments[-1]}.said"
+        cluster.enough.unlink(missing_ok=True)
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
                 [TESTBED, "exec", host, sys.executable, "-m", "distbp", "train", "digits", *OPTIONS,
@@ -195,7 +197,6 @@ def test_two_hosts_give_the_bits_of_one_process_also_when_what_computes_on_one_i
     run.wait_for("others compute its shards")
     two_hosts.enough.touch()
     assert run.end() == 0, run.said.read_text()
-    two_hosts.enough.unlink()
     summary = json.loads(run.summary.read_text())
     assert (summary["weights_sha256"], summary["recoveries"]) == (alone(summary["epochs"]), 1)
 
@@ -261,7 +262,6 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
     network("mend", "h4")
     cluster.enough.touch()
     summary = job.fetched()
-    cluster.enough.unlink()
     assert summary["weights_sha256"] == alone(summary["epochs"])
 
 
