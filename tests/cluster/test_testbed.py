@@ -77,7 +77,6 @@ class Cluster:
 
     def submit(self):
         """Submit a run that goes on until there is enough."""
-        self.enough.unlink(missing_ok=True)
         done = self.distbp("submit", *ADDRESS, "--no-follow", "--", "train", "digits", *OPTIONS, "--epochs", FOREVER)
         assert done.returncode == 0, done.stderr
         job = Job(self, done.stdout.strip())
@@ -149,6 +148,12 @@ def two_hosts(tmp_path_factory):
         network("down")
 
 
+@pytest.fixture(autouse=True)
+def runs_go_on(two_hosts):
+    """Let no run of a test end because another test has said that it is enough."""
+    two_hosts.enough.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="module")
 def cluster(two_hosts):
     """A head and two other hosts."""
@@ -162,7 +167,6 @@ class Run:
     def __init__(self, cluster, host, *arguments):
         self.summary = cluster.folder / arguments[-1] / "summary.json"
         self.said = cluster.folder / f"{arguments[-1]}.said"
-        cluster.enough.unlink(missing_ok=True)
         with self.said.open("w") as said:
             self.process = subprocess.Popen(
                 [TESTBED, "exec", host, sys.executable, "-m", "distbp", "train", "digits", *OPTIONS,
