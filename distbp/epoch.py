@@ -88,7 +88,7 @@ class Means:
     def noise_scale(self) -> float | None:
         """Rows per mini-batch at which noise and signal are equal (McCandlish et al. 2018); None if it cannot be told.
 
-        Where rows have weights it is counted in rows that count the same (see distbp.parallel.diagnosis). Far below it
+        Where rows have weights it is counted in rows of equal weight (see distbp.parallel.diagnosis). Far below it
         a larger mini-batch saves steps in proportion, far above it hardly any.
         """
         return self._spread / self._signal if self._signal > 0 and self._spread > 0 else None

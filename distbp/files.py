@@ -54,7 +54,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write several files, of which none is there, or changed, unless all could be written.
+    """Write several files: none of them is created or changed unless all could be written.
 
     Raises:
         RunError: one cannot be written.

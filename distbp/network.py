@@ -261,7 +261,7 @@ def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ..
 def evaluate(network: Network, rows: Rows) -> Evaluation:
     """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time.
 
-    The cost is the mean over what the rows count, sum w_i C_i / sum w_i; the other scores count each row once.
+    The cost is the weighted mean sum w_i C_i / sum w_i over the rows; the other scores count each row once.
     """
     structure = network.structure
     dtype = network.weights.dtype.name

@@ -19,7 +19,7 @@ class Evaluation(NamedTuple):
 
     rows: int
     cost: float
-    """Mean of the examples' costs, each times what its row counts."""
+    """Mean of the examples' costs, weighted by their rows' weights."""
     accuracy: float | None
     """Share of the rows whose class is right."""
     rmse: float | None

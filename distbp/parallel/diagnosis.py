@@ -30,7 +30,7 @@ def layer_norms(layers: Sequence[Layer]) -> tuple[float, ...]:
 
 
 class Noise(NamedTuple):
-    """Estimates whose ratio, each averaged over steps, is the gradient noise scale in rows that count the same."""
+    """Estimates whose ratio, each averaged over steps, is the gradient noise scale in rows of equal weight."""
 
     spread: float
     """Of the trace of the covariance of single examples' gradients."""
@@ -54,17 +54,17 @@ def square_of_kept(gradient: Array, connections: Array, scratch: Array) -> float
 def noise(reports: Sequence[Report], square: float) -> Noise:
     """Compare the shards' mean gradients with the mini-batch's (McCandlish et al. 2018, appendix A.1).
 
-    ``square`` is |G|^2 of the mini-batch's gradient G, a mean, which like the shards' is that of the examples' costs
-    alone: without penalties and clips. Example i counts w_i and has the gradient g_i, of mean m and covariance S.
+    ``square`` is |G|^2 of the mini-batch's mean gradient G. All gradients here are those of the examples' costs alone,
+    before penalties and clips. Example i has the weight w_i and the gradient g_i, of mean m and covariance S.
     Shard s has the weight W_s, the sum of its w_i, and the mean gradient G_s = sum w_i g_i / W_s; its share of the
-    mini-batch's weight is p_s, so G = sum p_s G_s. As many rows that count the same give so exact a mean:
+    mini-batch's weight is p_s, so G = sum p_s G_s. G_s is as exact as the mean over n_s rows of equal weight:
 
         n_s = W_s^2 / sum w_i^2,   and then   E |G_s|^2 = |m|^2 + tr(S) / n_s   and
         sum p_s E |G_s|^2 = |m|^2 + tr(S) sum p_s / n_s,   E |G|^2 = |m|^2 + tr(S) sum p_s^2 / n_s.
 
-    Two equations give both unknowns: tr(S), the spread, and |m|^2, the signal. No factor of all weights changes them.
-    With shards of the same n rows each they are the paper's, with n for its B_small and that of the mini-batch for
-    B_big. With one shard that counts, NaN.
+    Two equations give both unknowns: tr(S), the spread, and |m|^2, the signal. Multiplying all weights by a constant
+    changes neither. With shards of n rows each and equal weights these are the paper's equations: n is its B_small,
+    the rows of the mini-batch its B_big. Both are NaN where fewer than two shards have a weight.
     """
     weights = np.array([weight for report in reports for weight in report.weights])
     squares = np.array([each for report in reports for each in report.squares])

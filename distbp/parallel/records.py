@@ -33,9 +33,9 @@ class Report:
     weights: tuple[float, ...]
     """What the examples of each shard count together: their number, if each counts once."""
     squares: tuple[float, ...]
-    """The squared length of each shard's gradient sum; in a diagnosed step of the connections that are kept."""
+    """The squared length of each shard's gradient sum; in a diagnosed step, only over the connections that are kept."""
     weight_squares: tuple[float, ...]
-    """Of each shard the sum of the squares of what its examples count; 0 in a step that is not diagnosed."""
+    """The sum of the squared weights of each shard's examples; 0 in a step that is not diagnosed."""
     divergence: Divergence | None = None
 
 
