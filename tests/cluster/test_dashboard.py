@@ -194,7 +194,12 @@ def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certi
         said(url.replace("127.0.0.1", "localhost"))
     told = said("http://no-such-host.invalid:8265")
     assert told.endswith("; plain http goes through no proxy, which could read the token")
-    assert proxy.asked == []
+    ours = (
+        "127.0.0.1",
+        "localhost",
+        "no-such-host.invalid",
+    )  # ONNX Runtime asks for others
+    assert [path for path, _ in proxy.asked if any(host in path for host in ours)] == []
 
 
 def test_a_proxy_that_leads_nowhere_is_named(serve, monkeypatch):
