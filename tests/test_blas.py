@@ -11,9 +11,9 @@ from processes import HANG_SECONDS, join
 from threadpoolctl import ThreadpoolController
 
 import distbp
-from distbp import blas
 from distbp.errors import UsageError
-from distbp.parallel.worker import Worker
+from distbp.parallel.step.worker import Worker
+from distbp.system import blas
 
 CALLERS = 3
 SETTINGS: dict[str, Any] = {"workers": 0, "epochs": 2, "hidden": (8,)}

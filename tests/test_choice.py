@@ -9,9 +9,9 @@ import pytest
 
 from distbp.config import Config
 from distbp.errors import DivergedError
-from distbp.parallel.records import StepRecord
-from distbp.pools.choice import EXCHANGE_SECONDS, RAY_START_SECONDS, Choice, Speed, State, slower_choice
-from distbp.pools.measuring import median_step
+from distbp.parallel.step.records import StepRecord
+from distbp.training.executors.choice import EXCHANGE_SECONDS, RAY_START_SECONDS, Choice, Speed, State, slower_choice
+from distbp.training.executors.timing import median_step
 
 BIT = 1e-6
 """A relative difference that is on one side of a threshold for certain."""

@@ -7,13 +7,13 @@ import pytest
 
 import distbp
 from distbp.cli import run as command
-from distbp.comparison import Parting, compare
 from distbp.errors import RunError
-from distbp.files import write_json
-from distbp.json_text import SUM
-from distbp.parallel.records import StepRecord
+from distbp.files.json_text import SUM
+from distbp.files.whole import write_json
+from distbp.parallel.step.records import StepRecord
+from distbp.runs.comparison import Parting, compare
 from distbp.runs.steplog import StepLog, read_steps
-from distbp.verification import verify
+from distbp.training.verify import verify
 
 BASE = {"hidden": (8, 6), "epochs": 2, "workers": 0, "batch_size": 100}
 

@@ -246,7 +246,7 @@ def test_parts_of_ones_own_that_cannot_work_are_refused_before_anything_starts(s
 
 
 def test_a_run_with_held_out_rows_and_class_weights_can_be_verified(tmp_path):
-    from distbp.verification import verify
+    from distbp.training.verify import verify
 
     settings = {"early_stopping": 2, "class_weights": {3: 2.0}, "schedule": "plateau", "clip_norm": 1.0, "lr": 0.02}
     distbp.train("digits", workers=0, epochs=4, run_dir=tmp_path / "run", **settings)

@@ -8,12 +8,12 @@ import pytest
 from callers import Notes
 
 import distbp
-from distbp.epoch import Sums
 from distbp.errors import DivergedError
-from distbp.findings import Health, findings
-from distbp.inspecting import shares
+from distbp.model.inspection import shares
 from distbp.nn.structure import Structure
-from distbp.parallel.records import Diagnosis, StepRecord
+from distbp.parallel.step.records import Diagnosis, StepRecord
+from distbp.runs.sums import Sums
+from distbp.training.health import Health, findings
 
 
 def kinds(result):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from distbp.signals import is_there
+from distbp.system.signals import is_there
 
 
 def test_a_process_is_there_from_its_start_until_it_was_waited_for():

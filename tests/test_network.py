@@ -7,7 +7,7 @@ import distbp
 from distbp.data import load
 from distbp.data.targets import class_numbers
 from distbp.errors import DataError, UsageError
-from distbp.network import Network, evaluate
+from distbp.model.network import Network, evaluate
 
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LABELS = ("bird", "cat", "dog")

@@ -8,17 +8,17 @@ import pytest
 from parallel.hosts import STRUCTURE, Host, config, table
 
 import distbp
-from distbp.callbacks import Callback
 from distbp.config import Config
 from distbp.data.dataset import DataSet, Rows
-from distbp.parallel.exchange import Exchange, Shape
-from distbp.parallel.folders import memory_folder
-from distbp.parallel.pool import InProcess
-from distbp.parallel.shards import Span
-from distbp.parallel.worker import Worker
-from distbp.pools import initial_state
-from distbp.problem import settle
-from distbp.rehearsal import plan_machine
+from distbp.parallel.host.shared_memory import Shape, SharedMemory
+from distbp.parallel.step.executor import InProcessExecutor
+from distbp.parallel.step.shards import Span
+from distbp.parallel.step.worker import Worker
+from distbp.planning.machine import plan_machine
+from distbp.system.folders import memory_folder
+from distbp.training.callbacks import Callback
+from distbp.training.executors import initial_state
+from distbp.training.setup import settle
 
 PARAMETERS = 64 * 48 + 48 + 48 * 10 + 10
 SETTINGS = {"hidden": (48,), "batch_size": 100, "shards": 5}
@@ -32,8 +32,8 @@ def taken(folder):
 @pytest.fixture
 def plan(monkeypatch):
     """Return what gives the choices of a plan by workers; what they take of time is not measured."""
-    monkeypatch.setattr("distbp.rehearsal._SECONDS", 0.0)
-    monkeypatch.setattr("distbp.rehearsal._steps_with", lambda *given: dict.fromkeys(given[4], 1.0))
+    monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.0)
+    monkeypatch.setattr("distbp.planning.machine._steps_with", lambda *given: dict.fromkeys(given[4], 1.0))
 
     def made(config, data):
         return {choice.workers: choice for choice in plan_machine(config, data).choices}
@@ -54,7 +54,7 @@ def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_pat
     for workers, count in sums.items():
         folder = tmp_path / str(workers)
         folder.mkdir()
-        Exchange(folder, Shape(3, PARAMETERS, "float32", workers, count, 5, 2), create=True)
+        SharedMemory(folder, Shape(3, PARAMETERS, "float32", workers, count, 5, 2), create=True)
         assert planned[workers].shared_bytes == taken(folder)
         arrays = (2 * 3 + workers * count) * 4 * PARAMETERS
         assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # and thousands of steps' records
@@ -62,7 +62,7 @@ def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_pat
 
 def test_memory_with_what_is_computed_again_is_to_the_byte_what_a_run_takes_then(tmp_path):
     shape = Shape(3, PARAMETERS, "float32", 2, 2, 5, 2)
-    exchange = Exchange(tmp_path, shape, create=True)
+    exchange = SharedMemory(tmp_path, shape, create=True)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=False)
     exchange.reserve_spare()
@@ -137,7 +137,7 @@ def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, 
             for step in range(2):
                 worker.push(step, most, weights, outs)
         else:
-            list(InProcess(structure, run, rows, state).steps(2))
+            list(InProcessExecutor(structure, run, rows, state).steps(2))
 
     compute()  # once, for what is imported
     tracemalloc.start()

@@ -5,14 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from distbp.bench import CASES
-from distbp.calibration import job_of, measure_machine, plan_hosts
 from distbp.config import Config
-from distbp.parallel.mesh.load import factor_load, load_of
+from distbp.parallel.mesh.cost import FITTED, Costs, Job, Machine, best_step, host_counts, step_of, stops_paying
+from distbp.parallel.mesh.traffic import factor_load, load_of
 from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
-from distbp.planning import FITTED, Costs, Job, Machine, best_step, host_counts, step_of, stops_paying
-from distbp.pools import initial_state
-from distbp.problem import settle
+from distbp.planning.bench import CASES
+from distbp.planning.hosts import job_of, measure_machine, plan_hosts
+from distbp.training.executors import initial_state
+from distbp.training.setup import settle
 
 BOUNDS = (0, 401_920, 664_576, 669_706)
 """Of 784-512-512-10."""
@@ -201,7 +201,7 @@ def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits, monkeypatc
     ) -> Machine:
         return Machine(shard=100e-6 + 1e-6 * config.batch_size / shards, addition=2e-6, update=20e-6)
 
-    monkeypatch.setattr("distbp.calibration.measure_machine", measured)
+    monkeypatch.setattr("distbp.planning.hosts.measure_machine", measured)
     plan = plan_hosts(Config(batch_size=256, shards=64), digits, [1, 64, 128], GBIT)
     assert (plan.shards, plan.alone_shards, plan.useful_hosts, plan.rows) == (64, 4, 64, 256)
     assert plan.alone_seconds == pytest.approx(4 * 164e-6 + 3 * 2e-6 + 20e-6)

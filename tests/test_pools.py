@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import distbp
-import distbp.training
-from distbp.callbacks import Callback
+import distbp.training.train
 from distbp.errors import ClusterError, Interrupted, PeerLostError
 from distbp.nn.structure import Structure
-from distbp.parallel.pool import InProcess
-from distbp.pools.choice import Speed
-from distbp.pools.starting import initial_state, most_useful_workers, too_little_memory
+from distbp.parallel.step.executor import InProcessExecutor
+from distbp.training.callbacks import Callback
+from distbp.training.executors.choice import Speed
+from distbp.training.executors.start import initial_state, most_useful_workers, too_little_memory
 
 Usage = namedtuple("Usage", "total used free")
 EPOCHS = 10**6
@@ -49,20 +49,20 @@ class Heard(Callback):
 
 @pytest.fixture
 def quicker_with_workers(monkeypatch):
-    monkeypatch.setattr("distbp.pools.starting.measure_here", lambda *given: Speed(1000.0, 500.0, 2))
-    monkeypatch.setattr("distbp.pools.starting.most_useful_workers", lambda config, rows: 2)
+    monkeypatch.setattr("distbp.training.executors.start.measure_here", lambda *given: Speed(1000.0, 500.0, 2))
+    monkeypatch.setattr("distbp.training.executors.start.most_useful_workers", lambda config, rows: 2)
 
 
 @pytest.fixture
 def two_cores(monkeypatch):
     """Two cores that exchange in no time: two workers could be quicker, however quick this machine is."""
-    monkeypatch.setattr("distbp.pools.choice.EXCHANGE_SECONDS", 0.0)
-    monkeypatch.setattr("distbp.pools.starting.cpu_count", lambda: 2)
+    monkeypatch.setattr("distbp.training.executors.choice.EXCHANGE_SECONDS", 0.0)
+    monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: 2)
 
 
 @pytest.mark.parametrize("why", ["memory", "ray", "workers die"])
 def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_workers, monkeypatch):
-    class Dying(InProcess):
+    class Dying(InProcessExecutor):
         def __init__(self, structure, config, rows, state, note, step):
             super().__init__(structure, config, rows, state, step)
 
@@ -77,7 +77,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
         raise ClusterError("Ray did not start")
 
     ended = []
-    monkeypatch.setattr("distbp.actors.ActorPool", Dying if why == "workers die" else cannot)
+    monkeypatch.setattr("distbp.actors.ActorExecutor", Dying if why == "workers die" else cannot)
     if why == "memory":
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
     heard = Heard()
@@ -96,7 +96,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     assert ended == [True] * (why == "workers die")
 
 
-class StandIn(InProcess):
+class StandIn(InProcessExecutor):
     """Workers that are this process, and say that their steps take ``times`` what they do; each event is kept."""
 
     times = 1.0
@@ -128,7 +128,7 @@ def stand_in(monkeypatch):
 
     def make(times):
         kind = type("Timed", (StandIn,), {"times": times, "events": []})
-        monkeypatch.setattr("distbp.actors.ActorPool", kind)
+        monkeypatch.setattr("distbp.actors.ActorExecutor", kind)
         return kind
 
     return make
@@ -168,7 +168,7 @@ def test_the_default_keeps_the_quicker_pool_and_ends_the_other(times, chosen, tw
 def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_there(
     two_cores, stand_in, enough, monkeypatch
 ):
-    monkeypatch.setattr("distbp.pools.choice.RAY_START_SECONDS", 3600.0)
+    monkeypatch.setattr("distbp.training.executors.choice.RAY_START_SECONDS", 3600.0)
     kind, heard = stand_in(1e-3), Heard()
     with distbp.Trainer(enough, epochs=1, callbacks=[heard], **WIDE):
         assert heard.workers == 0
@@ -180,7 +180,7 @@ def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_th
     [(4, 1000, 2, 2), (4, 1000, 16, 4), (4, 3, 16, 3), (8, 1, 16, 1), (4, 1000, 1, 1), (1, 1000, 16, 1)],
 )
 def test_no_more_workers_are_useful_than_cores_shards_and_rows(shards, rows, cores, expected, monkeypatch):
-    monkeypatch.setattr("distbp.pools.starting.cpu_count", lambda: cores)
+    monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: cores)
     assert most_useful_workers(distbp.Config(shards=shards), rows) == expected
 
 
@@ -224,7 +224,7 @@ def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(tw
 
 @pytest.mark.parametrize("workers", [2, "2..3"])
 def test_a_chosen_number_of_workers_that_finds_no_room_is_refused_before_ray_starts(workers, monkeypatch):
-    monkeypatch.setattr("distbp.actors.ActorPool", pytest.fail)
+    monkeypatch.setattr("distbp.actors.ActorExecutor", pytest.fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
     with pytest.raises(ClusterError, match=r"2 workers need .* free: make it larger .docker run --shm-size=2g., use"):
         distbp.train("digits", workers=workers, epochs=1)

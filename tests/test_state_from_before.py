@@ -6,15 +6,15 @@ import pytest
 
 import distbp
 from distbp.errors import ClusterError
-from distbp.parallel.pool import InProcess
-from distbp.pools import starting
+from distbp.parallel.step.executor import InProcessExecutor
 from distbp.runs.steplog import read_steps
+from distbp.training.executors import start
 
 SETTINGS = {"workers": 0, "epochs": 3, "hidden": (8,), "batch_size": 100}
 """15 steps in an epoch."""
 
 
-class Losing(InProcess):
+class Losing(InProcessExecutor):
     """A pool that loses the steps since it was last asked for its state, once so many are done."""
 
     lost_after = 0
@@ -39,7 +39,7 @@ def costs(run):
 def test_a_run_that_goes_on_from_an_earlier_step_counts_each_row_once(tmp_path, monkeypatch, lost_after):
     alone = distbp.train("digits", run_dir=tmp_path / "alone", **SETTINGS)
     with monkeypatch.context() as losing:
-        losing.setattr(starting, "InProcess", Losing)
+        losing.setattr(start, "InProcessExecutor", Losing)
         losing.setattr(Losing, "lost_after", lost_after)
         with pytest.raises(ClusterError):
             distbp.train("digits", run_dir=tmp_path / "lost", **SETTINGS)

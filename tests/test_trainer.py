@@ -4,7 +4,7 @@ import pytest
 
 import distbp
 from distbp.errors import Interrupted, UsageError
-from distbp.runs.model import weights_sha256
+from distbp.model.files import weights_sha256
 
 SETTINGS = {"hidden": (24,), "epochs": 2, "schedule": "cosine", "dropout": 0.1, "shards": 3}
 

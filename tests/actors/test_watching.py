@@ -4,16 +4,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from distbp.actors import watching
-from distbp.actors.hosts import Member
-from distbp.actors.shells import Pulse
-from distbp.parallel.shards import Span
+from distbp.actors import utilisation
+from distbp.actors.host_group import HostHandle
+from distbp.actors.worker_actors import Ping
+from distbp.parallel.step.shards import Span
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(utilisation, "time", SimpleNamespace(monotonic=lambda: clock.now))
     return clock
 
 
@@ -25,7 +25,7 @@ def hear(shares, clock, *told):
 
 
 def test_a_share_is_of_the_last_seconds(clock):
-    shares = watching.Shares()
+    shares = utilisation.Shares()
     assert shares.of("worker 0") is None
     assert hear(shares, clock, (100, 7.0)) is None
     assert hear(shares, clock, (101, 7.25)) == 0.25
@@ -34,21 +34,21 @@ def test_a_share_is_of_the_last_seconds(clock):
 
 
 def test_who_tells_nothing_is_in_its_shards_first_and_waits_then(clock):
-    shares = watching.Shares()
+    shares = utilisation.Shares()
     assert hear(shares, clock, (100, 0.0), (101, 0.5), (102, 0.5), (110, 0.5)) == 0.5
     assert hear(shares, clock, (112, 0.5)) < 0.01
 
 
 def test_a_worker_that_begins_again_at_0(clock):
-    shares = watching.Shares()
+    shares = utilisation.Shares()
     assert hear(shares, clock, (100, 50.0), (101, 50.5), (102, 0.0)) == 0.5
     assert hear(shares, clock, (103, 0.5)) == pytest.approx(0.5)
 
 
 def test_workers_of_two_hosts(clock):
-    told = watching.HostsTime()
-    a = Member(None, Pulse("a", "node a", {}), (0, 1))
-    b = Member(None, Pulse("b", "node b", {}), (0,))
+    told = utilisation.HostsTime()
+    a = HostHandle(None, Ping("a", "node a", {}), (0, 1))
+    b = HostHandle(None, Ping("b", "node b", {}), (0,))
     told.hear(a, [1.0, 2.0, 0.5])
     told.hear(b, [3.0, 0.25])
     clock.now += 1

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distbp.baseline import baselines
 from distbp.data import load
+from distbp.training.baseline import baselines
 
 
 def test_weights_count(rng):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from distbp.baseline import baselines
 from distbp.data import load
+from distbp.training.baseline import baselines
 
 
 def with_ones(part):

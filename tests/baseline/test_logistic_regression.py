@@ -7,10 +7,10 @@ from callers import Notes
 from sklearn.linear_model import LogisticRegression
 
 import distbp
-from distbp.baseline import baselines, logistic
-from distbp.baseline.sample import sample_of
 from distbp.data import load
 from distbp.data.dataset import Gather
+from distbp.training.baseline import baselines, logistic
+from distbp.training.baseline.sample import sample_of
 
 
 def test_distance_from_0_costs_logistic_regression_nothing(rng):

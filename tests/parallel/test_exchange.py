@@ -7,10 +7,11 @@ import pytest
 from processes import join
 
 from distbp.errors import ClusterError
-from distbp.parallel.exchange import Exchange, Shape
-from distbp.parallel.messages import diverged_record, done_news, pack_report, report_size, unpack_report
-from distbp.parallel.records import Divergence, Report, StepRecord
-from distbp.parallel.shards import Span
+from distbp.parallel.host.messages import diverged_record, done_news
+from distbp.parallel.host.shared_memory import Shape, SharedMemory
+from distbp.parallel.step.records import Divergence, Report, StepRecord
+from distbp.parallel.step.reports import pack_report, report_size, unpack_report
+from distbp.parallel.step.shards import Span
 
 SHAPE = Shape(rows=2, parameters=53, dtype="float32", workers=2, sums=2, shards=4, layers=2)
 
@@ -34,7 +35,7 @@ def test_answer_to_the_driver_comes_back_as_it_went():
 
 
 def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path):
-    exchange = Exchange(tmp_path, SHAPE, create=True)
+    exchange = SharedMemory(tmp_path, SHAPE, create=True)
     exchange.go_to(7)
     records = [StepRecord(step, 1, step / 2, 1, 0.5, layers=(step, 2**64 - 1)) for step in range(7, 10_007)]
 
@@ -56,7 +57,7 @@ def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path
 
 
 def test_spare_rows_take_memory_only_when_they_are_reserved(tmp_path):
-    exchange = Exchange(tmp_path, Shape(2, 10**6, "float32", 1, 1, 8, 1), create=True)
+    exchange = SharedMemory(tmp_path, Shape(2, 10**6, "float32", 1, 1, 8, 1), create=True)
     before = (tmp_path / "arrays").stat().st_blocks
     exchange.reserve_spare()
     assert (tmp_path / "arrays").stat().st_blocks - before > 8 * 4 * 10**6 / 512 * 0.9
@@ -64,7 +65,7 @@ def test_spare_rows_take_memory_only_when_they_are_reserved(tmp_path):
 
 
 def test_arrays_are_the_same_memory_for_all_who_map_them(tmp_path):
-    one, other = Exchange(tmp_path, SHAPE, create=True), Exchange(tmp_path, SHAPE)
+    one, other = SharedMemory(tmp_path, SHAPE, create=True), SharedMemory(tmp_path, SHAPE)
     one.states[1, 0, :] = 7
     one.slabs[3, -1] = 3
     assert (other.states[1, 0] == 7).all()
@@ -74,4 +75,4 @@ def test_arrays_are_the_same_memory_for_all_who_map_them(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="shared memory cannot be reserved here")
 def test_too_little_shared_memory_is_said_before_anything_is_written(tmp_path):
     with pytest.raises(ClusterError, match="MB of shared memory are not free"):
-        Exchange(tmp_path, Shape(2, 2**45, "float64", 1, 1, 1, 1), create=True)
+        SharedMemory(tmp_path, Shape(2, 2**45, "float64", 1, 1, 1, 1), create=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distbp.parallel.folders import private_folder
+from distbp.system.folders import private_folder
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="open files are listed in /proc")

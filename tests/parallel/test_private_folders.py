@@ -3,7 +3,7 @@ from subprocess import PIPE
 
 from processes import start_program
 
-from distbp.parallel.folders import leftovers, private_folder, remove_leftovers
+from distbp.system.folders import leftovers, private_folder, remove_leftovers
 
 
 def test_folder_is_for_its_user_alone_and_goes_at_the_end(tmp_path):

@@ -10,10 +10,11 @@ from parallel.hosts import Host, config
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import ClusterError, CorruptError, PeerLostError
-from distbp.parallel.contests import Contests
-from distbp.parallel.messages import GO, RUN, pack_report
-from distbp.parallel.records import Report
-from distbp.parallel.shards import Span
+from distbp.parallel.host.contests import Contests
+from distbp.parallel.host.messages import GO, RUN
+from distbp.parallel.step.records import Report
+from distbp.parallel.step.reports import pack_report
+from distbp.parallel.step.shards import Span
 
 STEPS = 11
 

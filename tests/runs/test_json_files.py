@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from distbp import json_text as j
 from distbp.errors import RunError
-from distbp.files import read_bytes, read_json, read_lines, read_sealed, write_json
+from distbp.files import json_text as j
+from distbp.files.whole import read_bytes, read_json, read_lines, read_sealed, write_json
 
 
 def refusal(path, *arguments):

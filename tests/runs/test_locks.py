@@ -13,8 +13,8 @@ import pytest
 from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
-from distbp.locks import acquire, holder_of, locked
-from distbp.locks.holders import LOOK_SECONDS, SILENT_SECONDS, Holder, Standing, Watch, myself, standing_of
+from distbp.files.locks import acquire, holder_of, locked
+from distbp.files.locks.holders import LOOK_SECONDS, SILENT_SECONDS, Holder, Standing, Watch, myself, standing_of
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def elsewhere(**changed):
 
 
 def fast(monkeypatch, seconds=0.4):
-    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", seconds)
+    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", seconds)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_lock_that_was_removed_is_noticed(removed, path):
 
 
 def test_the_heart_beats(path, monkeypatch):
-    monkeypatch.setattr("distbp.locks.lock._BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("distbp.files.locks.lock._BEAT_SECONDS", 0.01)
     lock = take(path)
     beats = set()
     wait_until(lambda: beats.add(Holder.parse(path.read_bytes()).beat) or len(beats) >= 3)

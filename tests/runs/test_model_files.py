@@ -4,10 +4,10 @@ import struct
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import read_json, write_json
-from distbp.network import Network
-from distbp.runs.model import load_model, save_model, weights_sha256
-from distbp.tensor_files import write_tensors
+from distbp.files.tensors import write_tensors
+from distbp.files.whole import read_json, write_json
+from distbp.model.files import load_model, save_model, weights_sha256
+from distbp.model.network import Network
 
 FILES = ("model.json", "model.safetensors")
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
