@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import Self
 
 from distbp.actors.connection.session import private_ray, ray_session
-from distbp.actors.connection.signals import signals_deferred
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.step.executor import Executor
 from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
+from distbp.system.signals import signals_deferred
 
 
 def cpus_for(config: Settings) -> int:

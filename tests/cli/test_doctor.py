@@ -14,9 +14,8 @@ import pytest
 from processes import HANG_SECONDS, folders, start_program
 
 from distbp.errors import UsageError
-from distbp.system.arithmetic import cpu_count
 from distbp.system.folders import leftovers, memory_folder
-from distbp.system.limits import Limits, limits
+from distbp.system.limits import Limits, cpu_count, limits
 
 
 def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, dict[str, str], str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from distbp.actors.connection.addresses import check_address, refuse_open_cluster
 from distbp.actors.connection.environment import head_environment, ray_environment
 from distbp.actors.connection.private_ray import PrivateRay
-from distbp.actors.connection.signals import keep_handlers, signals_deferred
 from distbp.errors import ClusterError
 from distbp.system.folders import private_folder, temporary_folder
+from distbp.system.signals import reinstall_handlers, signals_deferred
 
 WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
 _CONNECT_LOOK_SECONDS = 0.05
@@ -194,7 +194,7 @@ def _disconnect() -> None:
     while not is_left and ending.is_alive():
         is_left = is_lost() or time.monotonic() > deadline
         ending.join(_CONNECT_LOOK_SECONDS)
-    keep_handlers()
+    reinstall_handlers()
     if is_left:
         leave_alone()
 
