@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors.connection import shutdown, session
+from distbp.actors.connection import session, shutdown
 from distbp.errors import ClusterError, HeadLostError, Interrupted
 
 
