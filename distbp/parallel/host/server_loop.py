@@ -218,7 +218,7 @@ class ServerLoop:
             self._hear_progress(number, *progress)
             return
         which, report = unpack_report(message)
-        decisions = self._supervisor.reported(number, which, report.held, time.monotonic())
+        decisions = self._supervisor.reported(number, which, report.span, time.monotonic())
         if decisions:
             if isinstance(decisions[0], Use):
                 self._reports.append(report)

@@ -106,7 +106,7 @@ class ParameterServer:
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
-        reports = sorted(reports, key=lambda report: report.held)
+        reports = sorted(reports, key=lambda report: report.span)
         rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
         for report in reports:
             rows += report.rows
@@ -124,7 +124,7 @@ class ParameterServer:
         if divergence is None and is_finite is not None:
             divergence = self._ended(is_finite)
         elif divergence is None:
-            root = Span(0, reports[-1].held.stop)
+            root = Span(0, reports[-1].span.stop)
             if diagnose or self._rule.clip_norm is not None:
                 divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())
             else:
