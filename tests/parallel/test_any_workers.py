@@ -8,7 +8,7 @@ import pytest
 from distbp.config import CHOICES, Config
 from distbp.data.order import EpochOrder
 from distbp.nn.backprop import Backprop
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.step.diagnosis import is_diagnosed

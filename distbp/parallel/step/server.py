@@ -16,8 +16,8 @@ from distbp.nn.structure import Parameters, Structure, first_bad_layer
 from distbp.optim import Rule
 from distbp.parallel.step.blocks import Block, blocks_of
 from distbp.parallel.step.diagnosis import layer_norms, noise, square_of_kept
-from distbp.parallel.step.digest import hashes, words_of
-from distbp.parallel.step.early import EarlyUpdates
+from distbp.parallel.step.early_updates import EarlyUpdates
+from distbp.parallel.step.layer_hashes import hashes, words_of
 from distbp.parallel.step.records import Diagnosis, Divergence, Report, StepRecord
 from distbp.parallel.step.shards import Addition, Span
 from distbp.parallel.step.tree import add_up, buffers_of, plan_of
@@ -65,7 +65,7 @@ class ParameterServer:
         return self._weights[self.step % 2]
 
     def layers(self) -> tuple[int, ...]:
-        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.digest)."""
+        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.layer_hashes)."""
         return hashes(self._words[self.step % 2])
 
     def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
