@@ -26,11 +26,6 @@ from typing import TYPE_CHECKING, Any
 from distbp.version import __version__
 
 if TYPE_CHECKING:
-    from distbp.callbacks import Callback as Callback
-    from distbp.callbacks import CheckpointRecord as CheckpointRecord
-    from distbp.callbacks import EpochRecord as EpochRecord
-    from distbp.callbacks import RecoveryRecord as RecoveryRecord
-    from distbp.callbacks import RunRecord as RunRecord
     from distbp.config import Config as Config
     from distbp.data import DataSet as DataSet
     from distbp.data import RowSource as RowSource
@@ -42,50 +37,55 @@ if TYPE_CHECKING:
     from distbp.errors import DistbpError as DistbpError
     from distbp.errors import TrainingError as TrainingError
     from distbp.errors import UsageError as UsageError
-    from distbp.inspecting import gradcheck as gradcheck
     from distbp.interchange import from_safetensors as from_safetensors
     from distbp.interchange import from_sklearn as from_sklearn
     from distbp.interchange import to_onnx as to_onnx
     from distbp.interchange import to_safetensors as to_safetensors
     from distbp.interchange import to_torch as to_torch
-    from distbp.network import Evaluation as Evaluation
-    from distbp.network import Network as Network
-    from distbp.parallel.records import StepRecord as StepRecord
-    from distbp.results import Result as Result
-    from distbp.trainer import Trainer as Trainer
-    from distbp.training import resume as resume
-    from distbp.training import train as train
+    from distbp.model.inspection import gradcheck as gradcheck
+    from distbp.model.network import Evaluation as Evaluation
+    from distbp.model.network import Network as Network
+    from distbp.parallel.step.records import StepRecord as StepRecord
+    from distbp.training.callbacks import Callback as Callback
+    from distbp.training.callbacks import CheckpointRecord as CheckpointRecord
+    from distbp.training.callbacks import EpochRecord as EpochRecord
+    from distbp.training.callbacks import RecoveryRecord as RecoveryRecord
+    from distbp.training.callbacks import RunRecord as RunRecord
+    from distbp.training.result import Result as Result
+    from distbp.training.train import resume as resume
+    from distbp.training.train import train as train
+    from distbp.training.trainer import Trainer as Trainer
 
 _HOMES = {
-    "Callback": "distbp.callbacks",
+    "Callback": "distbp.training.callbacks",
     "CallbackError": "distbp.errors",
-    "CheckpointRecord": "distbp.callbacks",
+    "CheckpointRecord": "distbp.training.callbacks",
     "Config": "distbp.config",
     "DataError": "distbp.errors",
     "DataSet": "distbp.data",
     "DistbpError": "distbp.errors",
-    "EpochRecord": "distbp.callbacks",
-    "Evaluation": "distbp.network",
-    "Network": "distbp.network",
-    "RecoveryRecord": "distbp.callbacks",
-    "Result": "distbp.results",
+    "EpochRecord": "distbp.training.callbacks",
+    "Evaluation": "distbp.model.network",
+    "Network": "distbp.model.network",
+    "RecoveryRecord": "distbp.training.callbacks",
+    "Result": "distbp.training.result",
     "RowSource": "distbp.data",
-    "RunRecord": "distbp.callbacks",
-    "StepRecord": "distbp.parallel.records",
-    "Trainer": "distbp.trainer",
+    "RunRecord": "distbp.training.callbacks",
+    "StepRecord": "distbp.parallel.step.records",
+    "Trainer": "distbp.training.trainer",
     "TrainingError": "distbp.errors",
     "UsageError": "distbp.errors",
     "from_batches": "distbp.data",
     "from_safetensors": "distbp.interchange",
     "from_sklearn": "distbp.interchange",
-    "gradcheck": "distbp.inspecting",
+    "gradcheck": "distbp.model.inspection",
     "load": "distbp.data",
     "prepare": "distbp.data",
-    "resume": "distbp.training",
+    "resume": "distbp.training.train",
     "to_onnx": "distbp.interchange",
     "to_safetensors": "distbp.interchange",
     "to_torch": "distbp.interchange",
-    "train": "distbp.training",
+    "train": "distbp.training.train",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -15,7 +15,7 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from distbp.signals import end_at_once_on_signals, interrupt_on_signals
+    from distbp.system.signals import end_at_once_on_signals, interrupt_on_signals
 
     # The last of all to run at the end: what Python then takes down of itself (modules, threads of libraries) takes
     # time, in which a signal would end the process as if it had failed, and is of no use to anybody.
@@ -24,8 +24,8 @@ def main() -> None:
     interrupt_on_signals()
     try:
         open_closed_streams()
-        # NumPy is not loaded yet: its BLAS makes no threads that nothing here uses (see distbp.blas). Whoever computes
-        # shards, here or in an actor, asks for --threads by itself.
+        # NumPy is not loaded yet, so its BLAS makes no threads that nothing here uses (see distbp.system.blas). Code
+        # that computes shards, in this process or in an actor, asks for --threads itself.
         os.environ.update(dict.fromkeys(_BLAS, "1"))
         from distbp.cli import run
 

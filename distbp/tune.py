@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distbp.callbacks import Callback, CheckpointRecord, EpochRecord
 from distbp.config import Config
 from distbp.data.loading import Source
 from distbp.errors import UsageError, needs
-from distbp.results import Result
 from distbp.runs.directory import CHECKPOINTS
-from distbp.training import resume
-from distbp.training import train as train_network
+from distbp.training.callbacks import Callback, CheckpointRecord, EpochRecord
+from distbp.training.result import Result
+from distbp.training.train import resume
+from distbp.training.train import train as train_network
 
 _RUN = "distbp"
 

@@ -7,9 +7,9 @@ import after_ray
 import numpy as np
 import pytest
 
-from distbp.actors.session import ray_session
+from distbp.actors.connection.session import ray_session
 from distbp.data import load
-from distbp.signals import ENDING
+from distbp.system.signals import ENDING
 
 pytest_plugins = ["drawn", "leftovers"]
 collect_ignore = ["programs", "planned"]  # what tests run in a process of its own

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from processes import end_what_was_started
 
-from distbp.signals import ENDING, interrupts
+from distbp.system.signals import ENDING, interrupts
 
 _OF_LIBRARIES = ("PYTEST_", "RAY_", "MLFLOW_", "_MLFLOW_", "TF_", "KMP_", "GIT_PYTHON_", "CRC32C_")
 """What begins so is set by pytest and by libraries when they are loaded or started, once for all."""

@@ -2,10 +2,10 @@
 
 import sys
 
-from distbp.actors.pool import ActorPool, cpus_for, session_for
-from distbp.actors.session import ray_session
+from distbp.actors.connection.session import ray_session
+from distbp.actors.executor import ActorExecutor, cpus_for, session_for
 
-__all__ = ["ActorPool", "cpus_for", "free_cpus", "ray_session", "session_for"]
+__all__ = ["ActorExecutor", "cpus_for", "free_cpus", "ray_session", "session_for"]
 
 
 def free_cpus() -> int | None:
@@ -15,7 +15,7 @@ def free_cpus() -> int | None:
     """
     if "ray" not in sys.modules or not sys.modules["ray"].is_initialized():
         return None
-    from distbp.actors.placement import free_bundles
+    from distbp.actors.connection.placement import free_bundles
 
     free = free_bundles()
     return None if free is None else len(free)

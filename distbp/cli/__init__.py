@@ -28,7 +28,7 @@ from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, RunError, UsageError, shortened, unknown_name
-from distbp.signals import interrupts
+from distbp.system.signals import interrupts
 from distbp.version import __version__
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130

@@ -21,7 +21,7 @@ import click
 
 from distbp.data.sent import check_arrived
 from distbp.errors import DataError
-from distbp.signals import ENDING, heeded
+from distbp.system.signals import ENDING, heeded
 
 _MOST_TRIES = 20
 _PAUSE_SECONDS = 1.0

@@ -15,7 +15,7 @@ from distbp.cli.loading import load_network
 from distbp.errors import UsageError
 
 if TYPE_CHECKING:
-    from distbp.applying import Score
+    from distbp.model.scoring import Score
 
 _MOST_CLASSES_SHOWN = 30
 
@@ -49,8 +49,8 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
     Example:
       distbp evaluate runs/20261123-181500-digits digits
     """
-    from distbp.applying import chunks_of, score
     from distbp.cli.progress import reading_bar
+    from distbp.model.scoring import chunks_of, score
 
     network = load_network(run)
     with reading_bar("reading") as progress:
@@ -69,7 +69,7 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
 
 def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
     """Return all scores as JSON's types; what cannot be told is null."""
-    from distbp.files import for_json
+    from distbp.files.whole import for_json
 
     told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
     for name, value in found.scores._asdict().items():
@@ -118,10 +118,10 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
     """
     import numpy as np
 
-    from distbp.applying import chunks_of
     from distbp.cli.progress import reading_bar
     from distbp.data.formats.writing import check_ending, writer
-    from distbp.files import remove_remains, written_whole
+    from distbp.files.whole import remove_remains, written_whole
+    from distbp.model.scoring import chunks_of
 
     if out is not None:
         check_ending(out)

@@ -33,8 +33,8 @@ def bench(
     Example:
       distbp bench mnist --data path/to/mnist --workers 2 --json
     """
-    from distbp.bench import CASES, measure, quicker
     from distbp.data import load
+    from distbp.planning.bench import CASES, measure, quicker
 
     if case not in CASES:
         raise unknown_name("case", case, CASES)

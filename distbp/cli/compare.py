@@ -30,7 +30,7 @@ def verify(
       distbp verify runs/20261123-181500-digits --workers 2 --steps 1000
     """
     from distbp.cli.train import shown
-    from distbp.verification import verify as verify_run
+    from distbp.training.verify import verify as verify_run
 
     with shown() as callbacks:
         equal, parting = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
@@ -52,7 +52,7 @@ def diff(ctx: click.Context, run_a: Path, run_b: Path) -> None:
     Example:
       distbp diff runs/monday runs/tuesday
     """
-    from distbp.comparison import compare
+    from distbp.runs.comparison import compare
 
     found = compare(run_a, run_b)
     if found.parting is None:

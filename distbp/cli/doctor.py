@@ -23,7 +23,7 @@ def doctor(ctx: click.Context, /, address: str | None, host_ports: str | None, i
       distbp doctor
       distbp doctor --address head:6379
     """
-    from distbp.doctor import examine
+    from distbp.planning.doctor import examine
 
     levels = []
     for check in examine(address, insecure, host_ports):
@@ -36,8 +36,8 @@ def doctor(ctx: click.Context, /, address: str | None, host_ports: str | None, i
 
 
 def _offer_to_remove() -> None:
-    from distbp.doctor import memory_folders
-    from distbp.parallel.folders import remove_leftovers
+    from distbp.planning.doctor import memory_folders
+    from distbp.system.folders import remove_leftovers
 
     if click.confirm("remove them now?", default=False):
         for base in memory_folders():

@@ -30,11 +30,11 @@ def inspect(run: Path) -> None:
 
     from distbp.cli.output import say
     from distbp.config import name_of
-    from distbp.keeping import is_begun, is_finished, read_past
     from distbp.runs.records import METRICS, read_metrics
+    from distbp.runs.saved import is_begun, is_finished, read_saved
 
     # a run that is going on, or was left, has checkpoints only
-    network = load_network(run) if is_finished(run) or not is_begun(run) else read_past(run, say).network()
+    network = load_network(run) if is_finished(run) or not is_begun(run) else read_saved(run, say).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}
@@ -83,7 +83,7 @@ def gradcheck(
       distbp gradcheck --sizes 8,16,4 --activation gelu --cost huber
     """
     from distbp.config import Config
-    from distbp.inspecting import gradcheck as check
+    from distbp.model.inspection import gradcheck as check
 
     if run is not None:
         found = check(load_network(run), seed=seed)

@@ -48,7 +48,7 @@ def submit(
     Example:
       distbp submit --address http://head:8265 -- train digits --workers 6 --epochs 50
     """
-    from distbp.actors.jobs import check_target
+    from distbp.actors.connection.jobs import check_target
     from distbp.cli.output import say
 
     data, options = _checked(arguments)
@@ -184,6 +184,6 @@ def fetch(job: str, address: str, token_file: Path | None, insecure: bool, check
 
 
 def _jobs(address: str, token_file: Path | None, insecure: bool) -> Any:
-    from distbp.actors.jobs import Jobs
+    from distbp.actors.connection.jobs import Jobs
 
     return Jobs(address, token_file, insecure)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distbp.network import Network
+    from distbp.model.network import Network
 
 
 def load_network(run: Path) -> Network:
@@ -16,7 +16,7 @@ def load_network(run: Path) -> Network:
         RunError: it cannot be read.
     """
     from distbp.cli.output import say
-    from distbp.network import Network
+    from distbp.model.network import Network
 
     network = Network.load(run)
     if not network.has_sums:

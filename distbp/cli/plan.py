@@ -13,8 +13,8 @@ from distbp.cli.options import settings_options
 from distbp.errors import UsageError
 
 if TYPE_CHECKING:
-    from distbp.calibration import HostPlan
-    from distbp.rehearsal import MachinePlan
+    from distbp.planning.hosts import HostPlan
+    from distbp.planning.machine import MachinePlan
 
 _MOST_HOSTS = 4096
 _CLEARLY = 1.05
@@ -92,13 +92,13 @@ def plan(
                 raise UsageError(f"--{name.replace('_', '-')} is of several hosts: give --hosts, too")
         if config.address is not None:
             raise UsageError("plan measures this machine: leave --address out, or give --hosts for a cluster like it")
-        from distbp.rehearsal import plan_machine
+        from distbp.planning.machine import plan_machine
 
         here = plan_machine(config, load_as(data, Reading.of(config)))
         click.echo(json.dumps(_machine_described(here)) if as_json else "\n".join(_machine_told(here)))
         return
-    from distbp.calibration import plan_hosts
-    from distbp.planning import host_counts
+    from distbp.parallel.mesh.cost import host_counts
+    from distbp.planning.hosts import plan_hosts
 
     if config.workers != "auto":
         raise UsageError(f"plan counts workers by --hosts and --per-host: leave --workers out, found {config.workers}")

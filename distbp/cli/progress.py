@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 from distbp.cli.output import forget_stdout, is_reader_gone, say
 from distbp.cli.view import View
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
+from distbp.training.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -35,8 +35,8 @@ def resume(
       distbp resume runs/20261123-181500-digits --workers 2
     """
     from distbp.cli.train import finished, say_already_done, shown
-    from distbp.keeping import is_finished
-    from distbp.training import resume as resume_run
+    from distbp.runs.saved import is_finished
+    from distbp.training.train import resume as resume_run
 
     if is_finished(run):
         say_already_done(run, quiet, as_json)

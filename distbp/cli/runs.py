@@ -15,7 +15,7 @@ import click
 from distbp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from distbp.locks import Watch
+    from distbp.files.locks import Watch
     from distbp.runs.leftovers import FoundRun
 
 _QUALITIES = ("test_accuracy", "test_r2", "test_rmse")
@@ -33,7 +33,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
       distbp runs
       distbp runs experiments --json
     """
-    from distbp.comparison import different_settings
+    from distbp.runs.comparison import different_settings
     from distbp.runs.leftovers import find_runs
 
     if not folder.is_dir():
@@ -109,8 +109,8 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
     """
     from distbp.data.cache import remove_prepared
     from distbp.data.prepared import cached
-    from distbp.doctor import memory_folders, size_of
-    from distbp.parallel.folders import leftovers
+    from distbp.planning.doctor import memory_folders, size_of
+    from distbp.system.folders import leftovers
 
     going: list[tuple[str, Path, Callable[[Path], None]]] = [
         ("leftover of a dead run", each, shutil.rmtree) for base in memory_folders() for each in leftovers(base)
@@ -143,7 +143,7 @@ def _say(text: str) -> None:
 
 def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[Path], None]]]:
     """Return the runs of these states that may go, and say which stay, and why."""
-    from distbp.locks import watched
+    from distbp.files.locks import watched
     from distbp.runs.directory import LOCK
     from distbp.runs.leftovers import find_runs
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from distbp.callbacks import Callback, RunRecord
-from distbp.parallel.records import StepRecord
-from distbp.signals import heeded, interrupt
+from distbp.parallel.step.records import StepRecord
+from distbp.system.signals import heeded, interrupt
+from distbp.training.callbacks import Callback, RunRecord
 
 _SAME_SECONDS = 0.2
 """Signals so close together are one: a terminal or a supervisor may send it to the process and to its group."""

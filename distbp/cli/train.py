@@ -15,7 +15,7 @@ from distbp.errors import UsageError
 _COMPARED = ("accuracy", "rmse", "r2")
 
 if TYPE_CHECKING:
-    from distbp.callbacks import Callback
+    from distbp.training.callbacks import Callback
 
 
 def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,13 +58,13 @@ def train(
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
       distbp train houses.csv --target price
     """
-    from distbp.callbacks import Callbacks
     from distbp.config import Config
-    from distbp.keeping import forget_unbegun, is_begun, is_finished
     from distbp.runs.directory import claimed
-    from distbp.training import check_finished
-    from distbp.training import resume as resume_run
-    from distbp.training import train as train_network
+    from distbp.runs.saved import forget_unbegun, is_begun, is_finished
+    from distbp.training.callbacks import Callbacks
+    from distbp.training.train import check_finished
+    from distbp.training.train import resume as resume_run
+    from distbp.training.train import train as train_network
 
     config = Config.from_settings(settings)
     if resume and run_dir is None:

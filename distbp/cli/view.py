@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from distbp.callbacks import EpochRecord, RunRecord
-from distbp.parallel.records import StepRecord, WorkerRecord
+from distbp.parallel.step.records import StepRecord, WorkerRecord
+from distbp.training.callbacks import EpochRecord, RunRecord
 
 _RISING, _RISING_ASCII = "▁▂▃▄▅▆▇█", "_.-=+*#%"
 _NARROW = 60

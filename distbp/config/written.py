@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config
-from distbp.json_text import (
+from distbp.files.json_text import (
     Check,
     anything,
     either,

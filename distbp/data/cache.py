@@ -12,8 +12,8 @@ from typing import Any
 
 from distbp.data.formats.table import Note, unheard
 from distbp.errors import DataError, HeldError, RunError
-from distbp.files import home_folder
-from distbp.locks import Lock, acquire, holder_of, watched
+from distbp.files.locks import Lock, acquire, holder_of, watched
+from distbp.files.whole import home_folder
 
 ELSEWHERE = "set XDG_CACHE_HOME to a folder with room, or use distbp prepare DATA -o FOLDER"
 """What to do where the cache cannot be used."""

@@ -13,8 +13,7 @@ from distbp.data.blocks import checked, kept_array
 from distbp.data.checks import row_weights, target_values
 from distbp.data.dataset import Array, DataSet
 from distbp.errors import DataError, RunError
-from distbp.files import read_sealed
-from distbp.json_text import (
+from distbp.files.json_text import (
     anything,
     either,
     flag,
@@ -28,6 +27,7 @@ from distbp.json_text import (
     text,
     whole,
 )
+from distbp.files.whole import read_sealed
 
 FORMAT = 1
 DESCRIPTION = "dataset.json"

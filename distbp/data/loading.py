@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from distbp.blas import one_thread
 from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
 from distbp.data.blocks import checked
 from distbp.data.building import Building
@@ -28,6 +27,7 @@ from distbp.data.reading import Reading
 from distbp.data.room import check_tables
 from distbp.data.sizes import is_large as is_large
 from distbp.errors import DataError, UsageError
+from distbp.system.blas import one_thread
 
 Source = Any
 """A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,

@@ -18,7 +18,7 @@ _WINDOW = 1 << 18
 """Rows that are shuffled one by one at a time, where there are more than :data:`_MOST_AT_ONCE`."""
 
 
-class Order:
+class EpochOrder:
     """Which rows make up the mini-batch of each step; steps are counted from 0 over the whole run.
 
     Every row comes exactly once per epoch. The last mini-batch of an epoch may be short.
@@ -28,7 +28,7 @@ class Order:
     which lie anywhere, make up a window, and a window's rows are permuted one by one. So 2,000 mini-batches of 128 rows
     take 256 reads, each of 1,024 rows, and a window stays in the page cache until it is used up.
 
-    >>> order = Order(rows=5, batch_size=2, seed=0)
+    >>> order = EpochOrder(rows=5, batch_size=2, seed=0)
     >>> order.steps_per_epoch
     3
     >>> sorted(int(row) for step in range(3) for row in order.rows(step))

@@ -25,9 +25,9 @@ from distbp.data.preprocessing import Preprocessing
 from distbp.data.reading import Reading
 from distbp.data.room import check_tables
 from distbp.errors import DataError, DistbpError, RunError, UsageError
-from distbp.files import read_json, write_json
-from distbp.locks import acquire
-from distbp.tensor_files import read_tensors, write_tensors
+from distbp.files.locks import acquire
+from distbp.files.tensors import read_tensors, write_tensors
+from distbp.files.whole import read_json, write_json
 
 _STATE, _SOURCE = "state.safetensors", "source.json"
 _SECONDS_BETWEEN_STATES = 5.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from distbp.data.encoding import Array, Encoding
 from distbp.errors import DataError
-from distbp.json_text import Unexpected, above_0, flag, list_of, number, one_of, record, shown, text, whole
+from distbp.files.json_text import Unexpected, above_0, flag, list_of, number, one_of, record, shown, text, whole
 
 NUMBER, BOOLEAN, CATEGORY, DATE, PIXEL = "number", "boolean", "category", "date", "pixel"
 

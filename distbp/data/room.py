@@ -8,7 +8,7 @@ from pathlib import Path
 from distbp.data.chunks import ROWS
 from distbp.data.formats.table import Table
 from distbp.errors import DataError
-from distbp.memory import free_memory
+from distbp.system.memory import free_memory
 
 ROWS_MEASURED = 4096
 """Rows that are made inputs at a time, where a network is measured."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distbp.errors import UsageError
-from distbp.network import Network
+from distbp.model.network import Network
 from distbp.nn.structure import Structure
 
 _OUTPUTS = {

@@ -11,7 +11,7 @@ from distbp.data.preprocessing import CATEGORY, DATE, Preprocessing
 from distbp.errors import UsageError
 from distbp.interchange.dates import date_parts
 from distbp.interchange.graph import Graph
-from distbp.network import Network
+from distbp.model.network import Network
 
 
 def front(graph: Graph, network: Network, pixels: bool) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 from distbp.config import name_of
 from distbp.data.dataset import Array
 from distbp.errors import UsageError
-from distbp.files import write_all
+from distbp.files.whole import write_all
 from distbp.interchange.front import front
 from distbp.interchange.graph import Graph
-from distbp.network import Network
+from distbp.model.network import Network
 from distbp.nn.activations import LeakyRelu
 
 _C, _CUBE = np.sqrt(2.0 / np.pi), 0.044715  # of gelu

@@ -13,8 +13,7 @@ import numpy as np
 from distbp.data.dataset import PIXEL_FACTOR, Array
 from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
-from distbp.files import write_all
-from distbp.json_text import (
+from distbp.files.json_text import (
     Unexpected,
     above_0,
     anything,
@@ -28,9 +27,10 @@ from distbp.json_text import (
     text,
     whole,
 )  # fmt: skip
-from distbp.network import Network, check_classes
+from distbp.files.tensors import read_tensors, tensors_as_bytes
+from distbp.files.whole import write_all
+from distbp.model.network import Network, check_classes
 from distbp.nn.structure import Structure
-from distbp.tensor_files import read_tensors, tensors_as_bytes
 
 _KEY = "distbp"
 _MEANING = record(
@@ -44,7 +44,7 @@ _MEANING = record(
         "preprocessing": anything,
     },
 )
-"""What a file of ours says of its tensors; see also distbp.runs.model."""
+"""What a file of ours says of its tensors; see also distbp.model.files."""
 
 
 def to_safetensors(network: Network, path: str | Path) -> None:

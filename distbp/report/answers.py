@@ -18,9 +18,9 @@ from distbp.data.loading import is_large, load_as
 from distbp.data.prepared import is_prepared
 from distbp.data.reading import Reading
 from distbp.errors import DistbpError, RunError
-from distbp.keeping import config_of, is_finished, read_past
-from distbp.network import Network
+from distbp.model.network import Network
 from distbp.report.numbers import number, text, thinned
+from distbp.runs.saved import config_of, is_finished, read_saved
 
 _MOST_ROWS = 100_000
 _MOST_NUMBERS = 20_000_000
@@ -80,7 +80,7 @@ def _network(path: Path, data: DataSet) -> Network:
     if is_finished(path):
         network = Network.load(path)
     else:
-        past = read_past(path, lambda note: None).network()
+        past = read_saved(path, lambda note: None).network()
         factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
         network = Network.of(past.structure, past.weights, data.classes, factor, data.preprocessing)
     if network.structure.sizes[0] != data.features or len(network.classes) != len(data.classes):

@@ -10,7 +10,7 @@ from typing import Any
 from distbp.config import CHOICES, Config, words_of
 from distbp.data.arrays import BUILT_IN
 from distbp.errors import DistbpError
-from distbp.keeping import config_of
+from distbp.runs.saved import config_of
 
 _FOLLOWS = (
     "validation_fraction", "shards", "weight_decay", "momentum", "lr", "initial", "output", "cost",

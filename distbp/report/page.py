@@ -17,17 +17,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from distbp.comparison import different_settings
 from distbp.config import BESIDE_THE_SETTINGS
 from distbp.errors import UsageError
-from distbp.files import written_whole
-from distbp.findings import LARGE_UPDATE, VANISHING
+from distbp.files.whole import written_whole
 from distbp.report.answers import Asking
 from distbp.report.command import command_of
 from distbp.report.curves import best_of, curves_of, findings_of, layers_of
 from distbp.report.numbers import mapping, number, seconds_as_text, text
 from distbp.report.reading import Run, names_of, read_run
 from distbp.report.spending import spending_of
+from distbp.runs.comparison import different_settings
+from distbp.training.health import LARGE_UPDATE, VANISHING
 from distbp.version import __version__
 
 _MOST_RUNS = 12

@@ -9,11 +9,11 @@ from typing import Any
 
 from distbp.config import SETTINGS
 from distbp.errors import RunError, UsageError
-from distbp.files import read_sealed
-from distbp.keeping import resume_command
+from distbp.files.whole import read_sealed
 from distbp.report.numbers import text
 from distbp.runs.directory import CONFIG, is_held, state_of
 from distbp.runs.records import METRICS, SUMMARY, metrics_so_far, read_summary
+from distbp.runs.saved import resume_command
 from distbp.runs.timeline import NAME as TIMELINE
 from distbp.runs.timeline import read_timeline
 

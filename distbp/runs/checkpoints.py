@@ -13,8 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.json_text import Check, Unexpected, anything, flag, list_of, number, or_null, parse, record, text, whole
-from distbp.tensor_files import read_sealed_tensors, write_tensors
+from distbp.files.json_text import (
+    Check,
+    Unexpected,
+    anything,
+    flag,
+    list_of,
+    number,
+    or_null,
+    parse,
+    record,
+    text,
+    whole,
+)
+from distbp.files.tensors import read_sealed_tensors, write_tensors
 
 KEPT = 3
 """How many of the newest checkpoints stay."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
-from distbp.files import flush, write_json, written_whole
-from distbp.locks import Lock, Watch, holder_of, locked
+from distbp.files.locks import Lock, Watch, holder_of, locked
+from distbp.files.whole import flush, write_json, written_whole
 from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
 CONFIG = "config.json"
@@ -19,7 +19,7 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
 """The weights of the epoch with the lowest validation cost."""
 LOCK = ".lock"
-"""There as long as a process writes the run; see :mod:`distbp.locks`."""
+"""There as long as a process writes the run; see :mod:`distbp.files.locks`."""
 
 Note = Callable[[str], None]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distbp.errors import RunError
-from distbp.files import cannot_be_read, read_json, read_lines
-from distbp.json_text import (
+from distbp.files.json_text import (
     Unexpected,
     list_of,
     names_to,
@@ -23,6 +22,7 @@ from distbp.json_text import (
     unsealed,
     whole,
 )  # fmt: skip
+from distbp.files.whole import cannot_be_read, read_json, read_lines
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"

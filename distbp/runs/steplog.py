@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files import cannot_be_read, never_waiting, open_regular
-from distbp.json_text import Unexpected, list_of, of_format, parse, record, whole
+from distbp.files.json_text import Unexpected, list_of, of_format, parse, record, whole
+from distbp.files.whole import cannot_be_read, never_waiting, open_regular
 
 NAME = "steps.bin"
 _FORMAT, _WITHOUT_SUM = 2, 1

@@ -23,8 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distbp.files import never_waiting, read_lines
-from distbp.json_text import (
+from distbp.files.json_text import (
     Unexpected,
     anything,
     list_of,
@@ -38,6 +37,7 @@ from distbp.json_text import (
     unsealed,
     whole,
 )  # fmt: skip
+from distbp.files.whole import never_waiting, read_lines
 from distbp.version import __version__
 
 NAME = "timeline.jsonl"

@@ -21,12 +21,12 @@ from distbp.config import CHOICES, Config
 from distbp.data.dataset import Array, Rows
 from distbp.data.lazy import as_rows
 from distbp.errors import DivergedError
-from distbp.network import Network
+from distbp.model.network import Network
 from distbp.nn.structure import Structure
 from distbp.optim import SGD, Adam, Optimizer
-from distbp.pools import initial_state
 from distbp.sklearn.epochs import Epoch, Patience, is_better, mean_cost, run_epochs, workers_for
 from distbp.sklearn.targets import Targets
+from distbp.training.executors import initial_state
 
 SOLVERS = ("adam", "sgd")
 _BATCH = 200

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.blas import one_thread
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import Order
-from distbp.network import Network
+from distbp.data.order import EpochOrder
+from distbp.model.network import Network
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
-from distbp.parallel.arithmetic import cpu_count
-from distbp.pools import started_pool
+from distbp.system.arithmetic import cpu_count
+from distbp.system.blas import one_thread
+from distbp.training.executors import started_executor
 
 _ROWS_AT_ONCE = 1024
 _LEAST_RATE = 1e-6
@@ -39,13 +39,13 @@ def run_epochs(
     structure: Structure, config: Config, rows: Rows, state: Array, step: int, factor: Callable[[], float]
 ) -> Generator[Epoch, None, None]:
     """Do the epochs of ``config`` after ``step`` steps; the step size is ``factor()`` times config's in each."""
-    steps_per_epoch = Order.of(config, len(rows)).steps_per_epoch
+    steps_per_epoch = EpochOrder.of(config, len(rows)).steps_per_epoch
     # an epoch begins at its begin, also after data of another size
     first = -(-step // steps_per_epoch) * steps_per_epoch
     steps = config.epochs * steps_per_epoch
     with (
         one_thread(config.threads),
-        started_pool(structure, config, rows, state, lambda text: None, steps, first) as pool,
+        started_executor(structure, config, rows, state, lambda text: None, steps, first) as pool,
     ):
         for _ in range(config.epochs):
             cost = weight = 0.0

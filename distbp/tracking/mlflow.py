@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from distbp.callbacks import Callback, EpochRecord, RunRecord
 from distbp.errors import Interrupted, needs
 from distbp.tracking.numbers import hyper_parameters, scalars
+from distbp.training.callbacks import Callback, EpochRecord, RunRecord
 
 _ARTIFACTS = ("config.json", "metrics.jsonl", "summary.json", "model.json", "model.safetensors")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from distbp.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 from distbp.errors import needs
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
+from distbp.training.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 
 _GAUGES = {
     "step": "Steps done",

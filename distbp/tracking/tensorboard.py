@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distbp.callbacks import Callback, EpochRecord, RunRecord
 from distbp.errors import needs
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
 from distbp.tracking.numbers import hyper_parameters, scalars
+from distbp.training.callbacks import Callback, EpochRecord, RunRecord
 
 
 class TensorBoard(Callback):

@@ -21,8 +21,8 @@ from hosts import Setting, Testbed, testbed
 from processes import CommandError, end_on_signals
 from tables import markdown, surroundings
 
-from distbp.bench import CASES
-from distbp.parallel.arithmetic import cpu_count
+from distbp.planning.bench import CASES
+from distbp.system.arithmetic import cpu_count
 
 FEW_STEPS = 1
 """Of a run beside the timed ones, which shows how many bytes travel before the first step."""

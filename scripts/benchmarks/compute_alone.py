@@ -13,13 +13,13 @@ import torch
 from torch_loop import Part
 from work import Work, say, timed
 
-from distbp.bench import CASES, UNTIMED_STEPS
-from distbp.blas import one_thread
 from distbp.data import load
-from distbp.parallel.shards import Span
-from distbp.parallel.worker import Worker
-from distbp.pools import initial_state
-from distbp.problem import settle
+from distbp.parallel.step.shards import Span
+from distbp.parallel.step.worker import Worker
+from distbp.planning.bench import CASES, UNTIMED_STEPS
+from distbp.system.blas import one_thread
+from distbp.training.executors import initial_state
+from distbp.training.setup import settle
 
 
 def ddp_step(work: Work, hosts: int) -> Callable[[int], None]:

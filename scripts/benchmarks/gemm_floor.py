@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from work import KNOWN, Work, report, say, timed
 
-from distbp.bench import UNTIMED_STEPS
+from distbp.planning.bench import UNTIMED_STEPS
 
 PROCESSES = 2
 

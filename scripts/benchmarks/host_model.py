@@ -1,4 +1,4 @@
-"""Fit the model of distbp/planning.py on network namespaces with 1, 2 and 3 hosts, and check it against more hosts.
+"""Fit the model of distbp/parallel/mesh/cost.py on network namespaces with 1, 2 and 3 hosts; check it against more.
 
 Measuring and fitting are two commands, so that the measurements can be taken one number of hosts at a time:
 
@@ -28,14 +28,14 @@ from processes import CommandError, end_on_signals
 from scipy.optimize import least_squares
 from tables import markdown
 
-from distbp.bench import CASES
-from distbp.blas import one_thread
-from distbp.calibration import job_of, measure_machine
 from distbp.data import load
+from distbp.parallel.mesh.cost import FITTED, Costs, Job, Machine, Step, best_step
 from distbp.parallel.mesh.view import servers_for
-from distbp.planning import FITTED, Costs, Job, Machine, Step, best_step
-from distbp.pools import initial_state
-from distbp.problem import settle
+from distbp.planning.bench import CASES
+from distbp.planning.hosts import job_of, measure_machine
+from distbp.system.blas import one_thread
+from distbp.training.executors import initial_state
+from distbp.training.setup import settle
 
 STEPS = {"tiny": 300, "small": 200, "mnist": 60, "wide": 14}
 """Timed steps of a run, some seconds of half a core."""

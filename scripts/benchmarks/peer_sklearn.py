@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 from work import KNOWN, MOMENTUM, RATE, Prepared, Work, report, say, timed
 
-from distbp.bench import UNTIMED_STEPS
+from distbp.planning.bench import UNTIMED_STEPS
 
 BLAS_THREADS = 2
 

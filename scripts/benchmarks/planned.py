@@ -17,7 +17,7 @@ from contestants import default_data
 from processes import CommandError, end_on_signals, run
 from tables import markdown
 
-from distbp.bench import CASES
+from distbp.planning.bench import CASES
 
 WORKERS = (0, 1, 2)
 ALIKE = 1.05

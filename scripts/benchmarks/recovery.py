@@ -19,7 +19,7 @@ import psutil
 from contestants import default_data
 
 import distbp
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
 
 TIMEOUT = 3.0
 

@@ -15,7 +15,7 @@ from contestants import OURS, PEERS, Contestant, Report, check_accuracies, defau
 from processes import CommandError, end_on_signals
 from tables import case_table, ratio_table, surroundings
 
-from distbp.bench import CASES
+from distbp.planning.bench import CASES
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from work import MOMENTUM, RATE, Prepared, Work, report, timed
 
-from distbp.bench import UNTIMED_STEPS
+from distbp.planning.bench import UNTIMED_STEPS
 
 PROCESSES = 2
 DDP_OPTIONS = {"gradient_as_bucket_view": True, "static_graph": True}

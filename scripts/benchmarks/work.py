@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.bench import CASES, UNTIMED_STEPS, Case
 from distbp.data import Rows, load
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
+from distbp.planning.bench import CASES, UNTIMED_STEPS, Case
 
 RATE, MOMENTUM = 0.1, 0.9
 """Of stochastic gradient descent, in every case."""
@@ -64,7 +64,7 @@ class Work:
         case, data = KNOWN[self.case], load(self.data)
         sizes = (data.features, *case.hidden, data.outputs)
         structure = Structure(sizes, (*["relu"] * len(case.hidden), "softmax"), "cross-entropy")
-        order = Order(len(data.train), case.batch_size, seed=0)
+        order = EpochOrder(len(data.train), case.batch_size, seed=0)
         weights = initial_weights(structure, "he", seed=0)
         return Prepared(structure, weights, order, Table.of(data.train), Table.of(data.test))
 
@@ -89,7 +89,7 @@ class Prepared:
     structure: Structure
     weights: NDArray[np.float32]
     """The initial ones, flat."""
-    order: Order
+    order: EpochOrder
     train: Table
     test: Table
 

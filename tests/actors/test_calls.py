@@ -14,8 +14,8 @@ from ray import exceptions
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 
 import distbp
-from distbp.actors import calls
-from distbp.actors.calls import death, is_loss
+from distbp.actors.connection import calls
+from distbp.actors.connection.calls import death, is_loss
 from distbp.errors import ClusterError, CorruptError, PeerLostError
 
 KINDS = sorted(

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors import closing, session
+from distbp.actors.connection import closing, session
 from distbp.errors import ClusterError, HeadLostError, Interrupted
 
 

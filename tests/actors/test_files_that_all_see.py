@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from distbp.actors.crew import got, put_rows
-from distbp.actors.nodes import see_alike
+from distbp.actors.connection.nodes import see_alike
+from distbp.actors.worker_group import got, put_rows
 from distbp.data.dataset import Rows
 from distbp.data.mapped import Mapped, mapped, opened
 from distbp.errors import DataError

@@ -20,11 +20,11 @@ cluster.wait_for_nodes()
 
 import distbp
 import ray
-from distbp.actors.hosts import Hosts
-from distbp.actors.manyhosts import HostsPath
+from distbp.actors.host_group import HostGroup
+from distbp.actors.many_hosts import ManyHostsExecutor
 
 going, killed, notes = [], [], []
-go_on, nearest = HostsPath._go_on, Hosts.nearest
+go_on, nearest = ManyHostsExecutor._go_on, HostGroup.nearest
 
 
 def go_on_and_tell(self, is_broken):
@@ -43,7 +43,7 @@ def nearest_but_killed(self):
     return member
 
 
-HostsPath._go_on, Hosts.nearest = go_on_and_tell, nearest_but_killed
+ManyHostsExecutor._go_on, HostGroup.nearest = go_on_and_tell, nearest_but_killed
 
 
 class Watch(distbp.Callback):

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors.localray import LocalRay
+from distbp.actors.connection.local_ray import LocalRay
 
 
 def test_ray_is_heard_by_a_process_with_more_open_files_than_select_takes():

@@ -111,7 +111,7 @@ def test_mnist_in_two_processes_equals_one(data_folder: object) -> None:
 
 def test_a_run_that_diverges_names_step_and_layer_and_keeps_the_weights_before_it(tmp_path: object) -> None:
     from distbp.errors import DivergedError
-    from distbp.tensor_files import read_tensors
+    from distbp.files.tensors import read_tensors
 
     x = np.random.default_rng(0).random((200, 3), dtype=np.float32)
     y = x @ np.array([[1.0], [2.0], [3.0]], dtype=np.float32)

@@ -121,7 +121,7 @@ def test_a_signal_while_ray_is_cleaned_up_waits_for_its_end(tmp_path: Path) -> N
     code = """
 import os, signal, sys
 from distbp.actors import ray_session
-from distbp.actors.localray import LocalRay
+from distbp.actors.connection.local_ray import LocalRay
 signal.signal(signal.SIGTERM, lambda number, frame: print("heard", flush=True))
 end = LocalRay.end
 def signalled(local):  # once the connection has ended

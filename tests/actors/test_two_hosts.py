@@ -20,12 +20,12 @@ cluster.add_node(num_cpus=2)
 cluster.wait_for_nodes()
 
 import distbp
-from distbp.actors.manyhosts import HostsPath
+from distbp.actors.many_hosts import ManyHostsExecutor
 from distbp.data import prepare
 
 paths = []
-before = HostsPath.__init__
-HostsPath.__init__ = lambda self, *given: (paths.append(self), before(self, *given))[1]
+before = ManyHostsExecutor.__init__
+ManyHostsExecutor.__init__ = lambda self, *given: (paths.append(self), before(self, *given))[1]
 
 
 class Kill(distbp.Callback):

@@ -22,8 +22,8 @@ cluster.wait_for_nodes()
 
 import distbp
 from distbp.actors import hosts
-from distbp.actors.hostshell import _Host
-from distbp.actors.shells import remote
+from distbp.actors.host_actor import _Host
+from distbp.actors.worker_actors import remote
 
 wall = Path(sys.argv[1])
 
@@ -46,7 +46,7 @@ class Walled(_Host):
 
 
 hosts.RemoteHost = remote(Walled)
-leave_out = hosts.Hosts.leave_out
+leave_out = hosts.HostGroup.leave_out
 
 
 def leave_out_for_a_second(self, member, why):
@@ -56,7 +56,7 @@ def leave_out_for_a_second(self, member, why):
     self._apart[member.pulse.node] = times, time.monotonic() + 1
 
 
-hosts.Hosts.leave_out = leave_out_for_a_second
+hosts.HostGroup.leave_out = leave_out_for_a_second
 notes = []
 
 

@@ -14,9 +14,9 @@ import pytest
 from processes import HANG_SECONDS, folders, start_program
 
 from distbp.errors import UsageError
-from distbp.parallel.arithmetic import cpu_count
-from distbp.parallel.folders import leftovers, memory_folder
-from distbp.parallel.limits import Limits, limits
+from distbp.system.arithmetic import cpu_count
+from distbp.system.folders import leftovers, memory_folder
+from distbp.system.limits import Limits, limits
 
 
 def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, dict[str, str], str]:
@@ -156,7 +156,7 @@ def test_limits_of_both_versions_of_control_groups(tmp_path: Path, files: dict[s
 
 
 def test_a_small_container_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distbp import doctor as module
+    from distbp.planning import doctor as module
 
     monkeypatch.setattr(module, "limits", lambda: Limits(0.5, 512 << 20))
     (check,) = [check for check in module.examine() if check.what == "limits"]
@@ -166,8 +166,8 @@ def test_a_small_container_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    from distbp import doctor as module
-    from distbp.actors import nodes
+    from distbp.actors.connection import nodes
+    from distbp.planning import doctor as module
 
     asked = []
     there = nodes.NodeReport("h1 (10.0.0.1)", "", module.__version__, 0.0, 1 << 30)
@@ -185,7 +185,7 @@ def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.Monke
 
 def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
-    from distbp.actors import doors
+    from distbp.actors.connection import doors
 
     monkeypatch.setattr(doors, "_PATIENCE", 1.0)
     monkeypatch.setattr(doors.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
@@ -208,7 +208,7 @@ def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.ray
 def test_every_node_of_a_cluster(shared_ray: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distbp.doctor import examine
+    from distbp.planning.doctor import examine
 
     checks = {check.what: check for check in examine(shared_ray)}
     (node,) = [check for what, check in checks.items() if what.startswith("node ")]

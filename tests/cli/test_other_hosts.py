@@ -12,8 +12,8 @@ from processes import ended, start_program, wait_until
 
 import distbp
 from distbp.cli import run
-from distbp.recording import Keeper
 from distbp.runs.directory import read_metrics
+from distbp.runs.writer import RunWriter
 
 SETTINGS = ["digits", "--hidden", "4", "--workers", "0", "--batch-size", "1437"]
 
@@ -37,7 +37,7 @@ def training(folder: Path, host: str, epochs: int = 100_000) -> Iterator["subpro
 
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.1)
 
 
 def fails(process: "subprocess.Popen[str]") -> str:
@@ -65,15 +65,15 @@ def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: 
 
 
 def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, epochs, end_epoch = tmp_path / "run", 12, Keeper.end_epoch
+    folder, epochs, end_epoch = tmp_path / "run", 12, RunWriter.end_epoch
 
-    def while_the_other_looks(keeper: Keeper, record: dict[str, Any], *given: Any) -> None:
+    def while_the_other_looks(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
         if record["epoch"] == 8:
             (tmp_path / "go").touch()
             wait_until(lambda: process.poll() is not None)
         end_epoch(keeper, record, *given)
 
-    monkeypatch.setattr(Keeper, "end_epoch", while_the_other_looks)
+    monkeypatch.setattr(RunWriter, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:
         assert run(["resume", str(folder), "--take-over", "--quiet"], 0.0) == 0
         assert f"Error: {folder} was taken over by process" in fails(process)
@@ -85,7 +85,7 @@ def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monk
 def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", 0.5)
     epochs = 12
     with training(tmp_path / "run", "gpu-7", epochs) as process:
         process.kill()

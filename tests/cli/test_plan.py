@@ -5,7 +5,7 @@ import json
 import pytest
 
 from distbp.cli import run
-from distbp.planning import Machine
+from distbp.parallel.mesh.cost import Machine
 
 PLAN = ("plan", "digits", "--hosts")
 
@@ -13,8 +13,8 @@ PLAN = ("plan", "digits", "--hosts")
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is measured is of no concern here."""
-    monkeypatch.setattr("distbp.calibration._SECONDS", 0.05)
-    monkeypatch.setattr("distbp.rehearsal._SECONDS", 0.2)
+    monkeypatch.setattr("distbp.planning.hosts._SECONDS", 0.05)
+    monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.2)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def printed(capsys: pytest.CaptureFixture[str]):
 
 def test_the_table(printed, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(shard=200e-6, addition=2e-6, update=20e-6)
-    monkeypatch.setattr("distbp.calibration.measure_machine", lambda *given: machine)
+    monkeypatch.setattr("distbp.planning.hosts.measure_machine", lambda *given: machine)
     lines = printed(*PLAN, "1..12", "--batch-size", "256").splitlines()
     head, *rows = lines[:6]
     assert head.split()[:3] == ["hosts", "step", "ms"]

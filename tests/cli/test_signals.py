@@ -14,7 +14,7 @@ from processes import HANG_SECONDS, ended, epochs_done, nothing_left, run_progra
 
 import distbp
 from distbp.cli import run
-from distbp.signals import ENDING, interrupts
+from distbp.system.signals import ENDING, interrupts
 
 SMALL = ["--batch-size", "4", "--shards", "2"]
 LONG = ["train", "digits", "--epochs", "100000", "--run-dir", "run", *SMALL]
@@ -149,7 +149,7 @@ def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Pat
     assert not (tmp_path / "new" / "summary.json").exists()
 
 
-@pytest.mark.parametrize("moment", ["call:Keeper.end_epoch:1", "rename:model.json:1", "rename:summary.json:1"])
+@pytest.mark.parametrize("moment", ["call:RunWriter.end_epoch:1", "rename:model.json:1", "rename:summary.json:1"])
 def test_an_interrupt_after_the_last_step_comes_too_late_to_change_anything(
     table: Path, tmp_path: Path, moment: str
 ) -> None:

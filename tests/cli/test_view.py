@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from terminals import watch
 
-from distbp.callbacks import RunRecord
 from distbp.cli import run
 from distbp.cli.view import View
 from distbp.config import Config
 from distbp.nn.structure import Structure
-from distbp.parallel.records import StepRecord, WorkerRecord
-from distbp.parallel.shards import Span
+from distbp.parallel.step.records import StepRecord, WorkerRecord
+from distbp.parallel.step.shards import Span
 from distbp.runs.records import read_metrics
+from distbp.training.callbacks import RunRecord
 
 RUN = ["train", "digits", "--workers", "0", "--epochs", "400", "--run-dir", "run"]
 

@@ -18,7 +18,7 @@ from processes import HANG_SECONDS
 
 pytest.importorskip("requests", reason="it comes with Ray")
 
-from distbp.actors.dashboard import Dashboard
+from distbp.actors.connection.dashboard import Dashboard
 from distbp.errors import ClusterError
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from processes import HANG_SECONDS
 
-from distbp.actors.entrypoint import entrypoint
+from distbp.actors.connection.entrypoint import entrypoint
 
 TOOLS = ("sh", "tr", "sed")
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from distbp.actors import jobs as jobs_module
-from distbp.actors.jobs import Jobs
+from distbp.actors.connection import jobs as jobs_module
+from distbp.actors.connection.jobs import Jobs
 from distbp.cli import jobs as commands
 from distbp.cli import run
 from distbp.errors import ClusterError

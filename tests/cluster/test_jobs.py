@@ -16,11 +16,11 @@ from plans import FOREVER, held
 from processes import HANG_SECONDS, wait_until
 
 import distbp
-from distbp.actors.jobs import staged
+from distbp.actors.connection.jobs import staged
 from distbp.cli import run
 from distbp.cli.jobs import _checked
 from distbp.errors import RunError
-from distbp.files import read_json
+from distbp.files.whole import read_json
 from distbp.runs.parcel import pack, unpack
 
 

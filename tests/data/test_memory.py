@@ -13,7 +13,7 @@ from distbp.data import load, prepare
 from distbp.data.room import check_room
 from distbp.data.sizes import _size, is_large
 from distbp.errors import DataError
-from distbp.memory import free_memory
+from distbp.system.memory import free_memory
 
 
 def in_a_child(code):

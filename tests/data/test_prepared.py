@@ -14,8 +14,8 @@ from distbp.data import load, prepare
 from distbp.data.cache import remove_prepared
 from distbp.data.fingerprint import data_fingerprint
 from distbp.errors import DataError, HeldError, UsageError
-from distbp.locks import locked
-from distbp.locks.holders import myself
+from distbp.files.locks import locked
+from distbp.files.locks.holders import myself
 
 
 def write_table(path, rows, seed=0):
@@ -147,8 +147,8 @@ def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
 
 
 def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stands_still(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("distbp.locks.holders.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
     lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
     told = []
@@ -158,7 +158,7 @@ def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stan
 
 
 def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
     told, paths = [], []
     with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
         waiting = threading.Thread(target=lambda: paths.append(prepare(table, out=tmp_path / "out", note=told.append)))

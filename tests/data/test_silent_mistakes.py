@@ -12,11 +12,11 @@ from PIL import Image
 from processes import run_program
 
 import distbp
-from distbp.applying import chunks_of, score
 from distbp.cli import run
 from distbp.data import load, prepare
 from distbp.data.fingerprint import data_fingerprint
 from distbp.errors import DataError
+from distbp.model.scoring import chunks_of, score
 
 QUICK = {"workers": 0, "epochs": 1, "hidden": (4,)}
 

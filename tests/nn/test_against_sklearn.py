@@ -6,11 +6,11 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.pool import InProcess
+from distbp.parallel.step.executor import InProcessExecutor
 
 ROWS, FEATURES, HIDDEN = 60, 6, (9, 7)
 LR = 0.3
@@ -124,8 +124,8 @@ def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
     )
     slots = optimizer_of(config).slots
     state = np.vstack([start, *[np.zeros_like(start) for _ in slots]])
-    pool = InProcess(structure, config, Rows(x, y), state)
-    order = Order(ROWS, 16, config.seed)
+    pool = InProcessExecutor(structure, config, Rows(x, y), state)
+    order = EpochOrder(ROWS, 16, config.seed)
     for record in pool.steps(12):
         rows = order.rows(record.step)
         step(network, x[rows], their_y[rows])

@@ -9,8 +9,8 @@ from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
-from distbp.parallel.pool import InProcess
-from distbp.pools import initial_state
+from distbp.parallel.step.executor import InProcessExecutor
+from distbp.training.executors import initial_state
 
 
 def structure(activation="relu"):
@@ -69,7 +69,7 @@ def run(shards, **settings):
     random = np.random.default_rng(0)
     rows = Rows(random.random((50, 5)), random.integers(0, 3, 50))
     config = Config(batch_size=16, shards=shards, dtype="float64", **settings)
-    pool = InProcess(structure(), config, rows, initial_state(structure(), config))
+    pool = InProcessExecutor(structure(), config, rows, initial_state(structure(), config))
     list(pool.steps(9))
     return pool.state()[0]
 

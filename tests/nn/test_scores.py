@@ -12,7 +12,7 @@ import distbp
 from distbp.cli import run
 from distbp.config import CHOICES
 from distbp.data.dataset import Rows
-from distbp.network import evaluate
+from distbp.model.network import evaluate
 from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.costs import COSTS
 from distbp.nn.scores import Answers, class_scores, roc_auc, value_scores

@@ -13,17 +13,17 @@ from processes import HANG_SECONDS, join, wait_until
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
-from distbp.parallel.exchange import Exchange, Shape
-from distbp.parallel.loops import work
-from distbp.parallel.messages import DRIVER, RUN, connect, receive_news
-from distbp.parallel.pool import InProcess, make_server
-from distbp.parallel.rounds import Rounds
-from distbp.parallel.shards import buffers_for
-from distbp.parallel.worker import Worker
-from distbp.pools import initial_state
+from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news
+from distbp.parallel.host.server_loop import ServerLoop
+from distbp.parallel.host.shared_memory import Shape, SharedMemory
+from distbp.parallel.host.worker_loop import work
+from distbp.parallel.step.executor import InProcessExecutor, make_server
+from distbp.parallel.step.shards import buffers_for
+from distbp.parallel.step.worker import Worker
+from distbp.training.executors import initial_state
 
 STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
 
@@ -72,7 +72,7 @@ def worker_process(folder, shape, number, config, faults, timeout):
         work(
             Faulty(config, table(), faults, folder=folder),
             STRUCTURE,
-            Exchange(folder, shape),
+            SharedMemory(folder, shape),
             number,
             timeout,
             HANG_SECONDS,
@@ -81,8 +81,10 @@ def worker_process(folder, shape, number, config, faults, timeout):
 
 def server_process(folder, shape, config, timeout, unheard, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
-    exchange = Exchange(folder, shape)
-    server = make_server(STRUCTURE, config, Order(50, config.batch_size, config.seed), exchange.states, exchange.step)
+    exchange = SharedMemory(folder, shape)
+    server = make_server(
+        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), exchange.states, exchange.step
+    )
     if dies_in is not None:
         update = server._rule.optimizer.update
 
@@ -94,7 +96,7 @@ def server_process(folder, shape, config, timeout, unheard, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    Rounds(server, exchange, Order(50, config.batch_size, config.seed), timeout, HANG_SECONDS, unheard).serve()
+    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, unheard).serve()
 
 
 class Host:
@@ -105,7 +107,7 @@ class Host:
         self.initial = initial_state(STRUCTURE, config)
         sums = buffers_for(config.shards, places)
         self.shape = Shape(*self.initial.shape, "float32", places, sums, config.shards, STRUCTURE.depth)
-        self.exchange = Exchange(folder, self.shape, create=True)
+        self.exchange = SharedMemory(folder, self.shape, create=True)
         self.exchange.states[0] = self.initial
         self.driver = self.rounds = None
         self.error = None
@@ -116,9 +118,9 @@ class Host:
     def serve_in_thread(self):
         """Let the server run here, so that its error can be seen."""
 
-        order = Order(50, self.config.batch_size, self.config.seed)
+        order = EpochOrder(50, self.config.batch_size, self.config.seed)
         server = make_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
-        self.rounds = Rounds(server, self.exchange, order, self.timeout, HANG_SECONDS)
+        self.rounds = ServerLoop(server, self.exchange, order, self.timeout, HANG_SECONDS)
 
         def serve():
             try:
@@ -211,7 +213,7 @@ class Host:
 
     def check(self, steps):
         """Compare state and records with those of one process."""
-        alone = InProcess(STRUCTURE, self.config, table(), self.initial)
+        alone = InProcessExecutor(STRUCTURE, self.config, table(), self.initial)
         expected = list(alone.steps(steps))
         assert self.exchange.step == steps
         assert self.exchange.states[steps % 2].tobytes() == alone.state().tobytes()

@@ -1,8 +1,8 @@
 """A shard that two workers compute, in a step that comes to nothing."""
 
-from distbp.parallel.decisions import Compare, Compute
-from distbp.parallel.shards import Span
-from distbp.parallel.supervisor import Supervisor
+from distbp.parallel.host.decisions import Compare, Compute
+from distbp.parallel.host.supervisor import Supervisor
+from distbp.parallel.step.shards import Span
 
 
 def with_a_late_twin() -> Supervisor:

@@ -9,14 +9,14 @@ from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
-from distbp.parallel.digest import layer_hashes
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.collection import Told, told_as_bytes
 from distbp.parallel.mesh.frames import BEAT, PART, REPORT, Frame
-from distbp.parallel.messages import report_size
-from distbp.parallel.records import Divergence, Report
-from distbp.parallel.shards import Span
-from distbp.pools import initial_state
+from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.step.records import Divergence, Report
+from distbp.parallel.step.reports import report_size
+from distbp.parallel.step.shards import Span
+from distbp.training.executors import initial_state
 
 SHARDS, STEPS = 4, 3
 RIGHT = layer_hashes(STRUCTURE, initial_state(STRUCTURE, config(SHARDS))[0])

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from distbp.config import CHOICES, Config
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.initial import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.diagnosis import is_diagnosed
-from distbp.parallel.pool import InProcess, make_server, shards_of, two_versions
-from distbp.parallel.records import Report
-from distbp.parallel.shards import Span, cut, subtrees
-from distbp.parallel.worker import Worker
+from distbp.parallel.step.diagnosis import is_diagnosed
+from distbp.parallel.step.executor import InProcessExecutor, make_server, shards_of, two_versions
+from distbp.parallel.step.records import Report
+from distbp.parallel.step.shards import Span, cut, subtrees
+from distbp.parallel.step.worker import Worker
 
 STRUCTURE = Structure((64, 16, 10), ("relu", "softmax"), "cross-entropy")
 STEPS = 10
@@ -33,7 +33,7 @@ def start(config, structure=STRUCTURE):
 
 
 def alone(config, rows, steps=STEPS, structure=STRUCTURE):
-    pool = InProcess(structure, config, rows, start(config, structure))
+    pool = InProcessExecutor(structure, config, rows, start(config, structure))
     records = list(pool.steps(steps))
     return pool.state(), records
 
@@ -49,7 +49,7 @@ def push(worker, step, held, shards, weights, structure=STRUCTURE):
 def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
     """Do the steps with several workers, whose answers come in from the last to the first."""
     staff = [Worker(structure, config, rows) for _ in range(workers)]
-    order = Order(len(rows), config.batch_size, config.seed)
+    order = EpochOrder(len(rows), config.batch_size, config.seed)
     server = make_server(structure, config, order, two_versions(start(config, structure), 0), 0)
     records = []
     for step in range(steps):
@@ -152,7 +152,7 @@ def test_seed_changes_the_weights(rows):
 def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
     config = Config(batch_size=20, shards=3)
     state, _ = alone(config, rows, broken_off)
-    pool = InProcess(STRUCTURE, config, rows, state, broken_off)
+    pool = InProcessExecutor(STRUCTURE, config, rows, state, broken_off)
     assert [record.step for record in pool.steps(STEPS)] == list(range(broken_off, STEPS))
     assert pool.state().tobytes() == alone(config, rows)[0].tobytes()
 
@@ -174,7 +174,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     weights = STRUCTURE.parameters(start(config)[0])
     weights.flat.flags.writeable = False
     report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
-    places = Order(len(rows), 20, config.seed).rows(0)[5:15]
+    places = EpochOrder(len(rows), 20, config.seed).rows(0)[5:15]
     x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
     gradient = np.empty_like(weights.flat)
     expected = Backprop(STRUCTURE, 10, "float32").gradient(weights.layers, x, y, STRUCTURE.layers(gradient))
@@ -199,7 +199,7 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
     config = Config(batch_size=20, shards=2)
     worker = Worker(STRUCTURE, config, rows)
     server = make_server(
-        STRUCTURE, config, Order(len(rows), config.batch_size, config.seed), two_versions(start(config), 1), 1
+        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), two_versions(start(config), 1), 1
     )
     before = server.state.tobytes()
     report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
@@ -211,7 +211,7 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
 def test_server_refuses_a_step_without_one_of_its_shards(rows):
     config = Config(batch_size=20, shards=4)
     server = make_server(
-        STRUCTURE, config, Order(len(rows), config.batch_size, config.seed), two_versions(start(config), 0), 0
+        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), two_versions(start(config), 0), 0
     )
     before = server.state.tobytes()
     report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
@@ -227,7 +227,7 @@ def test_large_parameter_vector_is_updated_in_parts_with_the_same_bits(optimizer
     made = optimizer_of(config)
     state = rng.random((1 + len(made.slots), structure.parameter_count), dtype=np.float32)
     left, right = rng.normal(size=(2, structure.parameter_count)).astype(np.float32)
-    server = make_server(structure, config, Order(7, 7, 0), two_versions(state, 0), 0)
+    server = make_server(structure, config, EpochOrder(7, 7, 0), two_versions(state, 0), 0)
     server.update(
         0,
         [Report(Span(0, 2), 7, (1.0, 1.0), 0, (4.0, 3.0), (0.0, 0.0), (0.0, 0.0))],

@@ -12,10 +12,10 @@ from parallel.hosts import config
 from parallel.test_mesh import Cluster, alone, view_of
 from processes import wait_until
 
-from distbp.actors.agreeing import Agreement
+from distbp.actors.agreement import Agreement
 from distbp.errors import CorruptError, PeerLostError
-from distbp.parallel.agreement import difference, worded
 from distbp.parallel.mesh import frames, peers
+from distbp.parallel.mesh.agreement import difference, worded
 
 STEPS = 40
 
@@ -101,7 +101,7 @@ def ended(here):
 )
 def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
-    monkeypatch.setattr("distbp.parallel.host._NEWS_SECONDS", 0.002)
+    monkeypatch.setattr("distbp.parallel.host.host._NEWS_SECONDS", 0.002)
     settings = config(4)
     flips, here = Flips(7, count), Cluster(workers, settings)
     relays = [Relay(host.address, flips) for host in here.hosts]

@@ -9,14 +9,14 @@ from parallel.test_mesh import Cluster, view_of
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import Order
-from distbp.epoch import Means
+from distbp.data.order import EpochOrder
 from distbp.nn.structure import Structure
-from distbp.parallel.diagnosis import is_diagnosed, noise, square_of_kept
-from distbp.parallel.pool import InProcess
-from distbp.parallel.records import Diagnosis, Report
-from distbp.parallel.shards import Span
-from distbp.pools import initial_state
+from distbp.parallel.step.diagnosis import is_diagnosed, noise, square_of_kept
+from distbp.parallel.step.executor import InProcessExecutor
+from distbp.parallel.step.records import Diagnosis, Report
+from distbp.parallel.step.shards import Span
+from distbp.runs.sums import Means
+from distbp.training.executors import initial_state
 
 KEPT = (np.arange(30).reshape(5, 6) % 3 != 1).astype(float)
 DENSE = Structure((6, 5, 3), ("tanh", "softmax"), "cross-entropy")
@@ -74,7 +74,7 @@ def by_definition(flat, rows, indices, shards, kept):
 
 def expected(structure, settings, rows, states):
     """Return what the diagnosed steps must say, with ``states`` the weights before each step."""
-    order = Order(50, settings.batch_size, settings.seed)
+    order = EpochOrder(50, settings.batch_size, settings.seed)
     kept = structure.connection_vector("float64")
     return [
         by_definition(states[step], rows, order.rows(step), settings.shards, 1.0 if kept is None else kept)
@@ -85,7 +85,7 @@ def expected(structure, settings, rows, states):
 
 def in_one_process(structure, settings, rows):
     """Return the weights before each step, and what the diagnosed ones said."""
-    pool = InProcess(structure, settings, rows, initial_state(structure, settings))
+    pool = InProcessExecutor(structure, settings, rows, initial_state(structure, settings))
     states, found = [], []
     for step in range(STEPS):
         states.append(pool.state()[0])
@@ -112,7 +112,7 @@ def test_norms_are_those_of_the_gradient_before_clip_norm_and_of_the_step_that_w
         before = states[step]
         w1, w2 = before[:30].reshape(5, 6), before[35:50].reshape(3, 5)
         total = gradient = 0
-        for i in Order(50, 25, settings.seed).rows(step):
+        for i in EpochOrder(50, 25, settings.seed).rows(step):
             weight = float(rows.weights[i])
             gradient = gradient + weight * gradient_of_row(
                 w1, before[30:35], w2, before[50:], rows.x[i].astype(float), rows.y[i]

@@ -7,7 +7,7 @@ from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.errors import DivergedError
 from distbp.nn.structure import Structure
-from distbp.parallel.pool import InProcess
+from distbp.parallel.step.executor import InProcessExecutor
 
 STRUCTURE = Structure((2, 3, 3, 1), ("identity", "identity", "identity"), "mse")
 LARGE = 1e25  # finite in float32, its square is not
@@ -49,7 +49,7 @@ def pool(flat, settings):
     config = Config(batch_size=8, shards=3, dtype="float32", **settings)
     slots = 1 if config.momentum else 0 if config.optimizer == "sgd" else 2
     state = np.vstack([flat, np.zeros((slots, flat.size), np.float32)])
-    return InProcess(STRUCTURE, config, Rows(np.ones((8, 2), np.float32), np.zeros((8, 1), np.float32)), state)
+    return InProcessExecutor(STRUCTURE, config, Rows(np.ones((8, 2), np.float32), np.zeros((8, 1), np.float32)), state)
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3])

@@ -12,11 +12,11 @@ import pytest
 from parallel.hosts import STRUCTURE, Host, config, table, worker_process
 
 from distbp.errors import PeerLostError
-from distbp.parallel.connections import Connections
-from distbp.parallel.exchange import Exchange
-from distbp.parallel.loops import work
-from distbp.parallel.messages import GO, NO_ROUND, Channel, connect, listen, receive_news, send_news
-from distbp.parallel.worker import Worker
+from distbp.parallel.host.connections import Connections
+from distbp.parallel.host.messages import GO, NO_ROUND, Channel, connect, listen, receive_news, send_news
+from distbp.parallel.host.shared_memory import SharedMemory
+from distbp.parallel.host.worker_loop import work
+from distbp.parallel.step.worker import Worker
 
 LONG, SHORT = 60.0, 0.2
 """Seconds that only a hang reaches, and that somebody who is frozen is waited for."""
@@ -138,7 +138,7 @@ def begin_to_work(here, number, timeout, wait):
     def run():
         with contextlib.suppress(OSError):
             try:
-                exchange = Exchange(here.folder, here.shape)
+                exchange = SharedMemory(here.folder, here.shape)
                 work(Worker(STRUCTURE, here.config, table()), STRUCTURE, exchange, number, timeout, wait)
             except PeerLostError as error:
                 errors.append(str(error))
@@ -160,7 +160,7 @@ def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
 
 def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(host, monkeypatch):
     here = host(1)
-    monkeypatch.setattr("distbp.parallel.rounds.beat_seconds", lambda timeout: SHORT / 20)
+    monkeypatch.setattr("distbp.parallel.host.server_loop.heartbeat_seconds", lambda timeout: SHORT / 20)
     here.serve_in_thread()
     times_out, looked = Channel.receive, threading.Semaphore(0)
 

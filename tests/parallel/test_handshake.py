@@ -8,7 +8,7 @@ import pytest
 from processes import HANG_SECONDS, join
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.meeting import HostsLostError, meet
+from distbp.parallel.mesh.rendezvous import HostsLostError, meet
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
@@ -40,7 +40,7 @@ def test_a_handshake_ends_in_time_however_little_comes():
 @pytest.fixture
 def two(monkeypatch):
     """Two hosts that hear each caller for as long as it likes."""
-    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", HANG_SECONDS)
+    monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS)
     made = Two()
     yield made
     made.close()

@@ -16,7 +16,7 @@ from contextlib import suppress
 import pytest
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.meeting import HostsLostError, meet
+from distbp.parallel.mesh.rendezvous import HostsLostError, meet
 from distbp.parallel.mesh.view import View
 
 SECRET, OTHER = b"s" * 32, b"x" * 32
@@ -168,7 +168,7 @@ def test_the_caller_waits_for_a_silent_listener_no_longer_than_it_may():
 
 
 def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_learns_nothing(monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", LONG)
+    monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", LONG)
     with Listening(without_the_secret) as impostor, socket.create_server(("127.0.0.1", 0)) as own:
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
         with pytest.raises(HostsLostError) as told:

@@ -9,9 +9,9 @@ from parallel.test_mesh import Cluster, alone, view_of
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import CorruptError
-from distbp.parallel.contests import Contests
-from distbp.parallel.decisions import Compare, Compute
-from distbp.parallel.shards import Span
+from distbp.parallel.host.contests import Contests
+from distbp.parallel.host.decisions import Compare, Compute
+from distbp.parallel.step.shards import Span
 
 LATE, STEPS = 5, 16
 

@@ -11,8 +11,8 @@ import pytest
 from processes import HANG_SECONDS, join
 
 from distbp.parallel.mesh.links import measure_ring
-from distbp.parallel.mesh.meeting import HostsLostError
 from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
 
 

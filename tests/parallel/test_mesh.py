@@ -11,13 +11,13 @@ import pytest
 from parallel.hosts import STRUCTURE, Faulty, config, table
 from processes import HANG_SECONDS, join, wait_until
 
-from distbp.parallel.exchange import Exchange
-from distbp.parallel.host import Host
-from distbp.parallel.loops import work
+from distbp.parallel.host.host import Host
+from distbp.parallel.host.shared_memory import SharedMemory
+from distbp.parallel.host.worker_loop import work
 from distbp.parallel.mesh import frames, peers
 from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
-from distbp.parallel.pool import InProcess
-from distbp.pools import initial_state
+from distbp.parallel.step.executor import InProcessExecutor
+from distbp.training.executors import initial_state
 
 STEPS = 11
 SECRET = b"s" * 32
@@ -50,7 +50,7 @@ class Cluster:
             folder, shape = host.place
             faults = self.faults.get((len(self.hosts) - 1, place), {})
             worker = Faulty(self.settings, self.rows, faults, self.structure)
-            exchange = Exchange(folder, shape)
+            exchange = SharedMemory(folder, shape)
             targets.append((work, (worker, self.structure, exchange, place, HANG_SECONDS, HANG_SECONDS, True)))
         for target, arguments in targets:
             self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
@@ -91,7 +91,7 @@ class Cluster:
 
 
 def alone(settings, steps=STEPS):
-    pool = InProcess(STRUCTURE, settings, table(), initial_state(STRUCTURE, settings))
+    pool = InProcessExecutor(STRUCTURE, settings, table(), initial_state(STRUCTURE, settings))
     return list(pool.steps(steps)), pool.state()
 
 
@@ -277,7 +277,9 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
 
 
 def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.meeting._MOST_PATIENCE", HANG_SECONDS)  # each of them is heard for long
+    monkeypatch.setattr(
+        "distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS
+    )  # each of them is heard for long
     settings = config(2)
     here = cluster((1, 1), settings)
     callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]

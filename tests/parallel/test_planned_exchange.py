@@ -6,10 +6,10 @@ import pytest
 from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import Cluster, view_of
 
-from distbp.calibration import job_of
+from distbp.parallel.mesh.cost import Costs, Machine, step_of
 from distbp.parallel.mesh.frames import BEAT, FACTORS, PART, REPORT, TOTAL
 from distbp.parallel.mesh.peers import Peer
-from distbp.planning import Costs, Machine, step_of
+from distbp.planning.hosts import job_of
 
 ROWS = 16
 NOTHING = Machine(0.0, 0.0, 0.0)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from distbp.parallel.exchange import Exchange, Shape
+from distbp.parallel.host.shared_memory import Shape, SharedMemory
 
 
 @pytest.fixture
-def exchange(tmp_path: Path) -> Iterator[Exchange]:
-    yield Exchange(tmp_path, Shape(1, 10, "float32", 3, 1, 2, 1), create=True)
+def exchange(tmp_path: Path) -> Iterator[SharedMemory]:
+    yield SharedMemory(tmp_path, Shape(1, 10, "float32", 3, 1, 2, 1), create=True)
 
 
-def test_a_process_has_ended_if_it_never_was_there_or_is_gone(exchange: Exchange) -> None:
+def test_a_process_has_ended_if_it_never_was_there_or_is_gone(exchange: SharedMemory) -> None:
     assert exchange.has_ended(0) is True  # it never was there
 
     exchange.processes[0] = os.getpid()
@@ -32,7 +32,7 @@ def test_a_process_has_ended_if_it_never_was_there_or_is_gone(exchange: Exchange
 
 
 def test_ending_a_process_that_never_was_there_ends_nothing(
-    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+    exchange: SharedMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "kill", lambda process, signal: ended.append(process))
@@ -43,6 +43,6 @@ def test_ending_a_process_that_never_was_there_ends_nothing(
     assert ended == [12345]
 
 
-def test_silence_is_counted_from_the_last_sign_of_life(exchange: Exchange) -> None:
+def test_silence_is_counted_from_the_last_sign_of_life(exchange: SharedMemory) -> None:
     exchange.beats[1] = time.monotonic() - 1000
     assert 1000 <= exchange.silence(1) < 2000

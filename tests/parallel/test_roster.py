@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from distbp.parallel.roster import Roster
+from distbp.parallel.host.roster import Roster
 
 
 def failing(roster, place, times):

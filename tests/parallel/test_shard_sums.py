@@ -8,7 +8,7 @@ import pytest
 
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
-from distbp.parallel.shards import Span, additions
+from distbp.parallel.step.shards import Span, additions
 
 STRUCTURE = Structure((6, 8, 3), ("tanh", "softmax"), "cross-entropy")
 

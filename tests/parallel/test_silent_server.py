@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distbp.errors import PeerLostError
-from distbp.parallel.loops import _next_order, beat_seconds
+from distbp.parallel.host.worker_loop import _next_order, heartbeat_seconds
 
 PATIENCE = 10.0
 
@@ -38,11 +38,11 @@ def test_a_server_without_a_heartbeat_is_lost_once_patience_is_over() -> None:
     channel: Any = Quiet(1000, iter([7.0] * 1000))
     with pytest.raises(PeerLostError, match="worker 3: the parameter server has shown no life for 10 s"):
         _next_order(channel, channel.exchange, 3, PATIENCE)
-    silent = (channel.waited - 1) * beat_seconds(PATIENCE)  # the first wait has shown the beat
-    assert PATIENCE < silent <= PATIENCE + beat_seconds(PATIENCE)
+    silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait has shown the beat
+    assert PATIENCE < silent <= PATIENCE + heartbeat_seconds(PATIENCE)
 
 
 def test_a_heartbeat_begins_the_wait_anew() -> None:
-    few = round(PATIENCE / beat_seconds(PATIENCE)) - 1
+    few = round(PATIENCE / heartbeat_seconds(PATIENCE)) - 1
     channel: Any = Quiet(10 * few, iter([float(k // few) for k in range(1, 20 * few)]))
     assert _next_order(channel, channel.exchange, 0, PATIENCE) == b"order"

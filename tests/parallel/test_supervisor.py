@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from distbp.parallel.decisions import Compare, Compute, Lose, Stop, Use
-from distbp.parallel.shards import Span
-from distbp.parallel.supervisor import Supervisor
+from distbp.parallel.host.decisions import Compare, Compute, Lose, Stop, Use
+from distbp.parallel.host.supervisor import Supervisor
+from distbp.parallel.step.shards import Span
 
 SUMS, SPARE, SHARDS = 2, 100, 4
 

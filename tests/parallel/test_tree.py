@@ -5,7 +5,7 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
-from distbp.parallel.shards import Span, additions, buffers_for, children, cut, subtrees
+from distbp.parallel.step.shards import Span, additions, buffers_for, children, cut, subtrees
 
 COUNTS = range(1, 18)
 counts = pytest.mark.parametrize("shards", COUNTS)

@@ -1,9 +1,10 @@
 """Who does what among hosts: shards, and the layers that travel as their factors."""
 
 from distbp.nn.structure import Structure
-from distbp.parallel.mesh.factors import Rates, candidates, choose
+from distbp.parallel.mesh.cost import Rates, choose
 from distbp.parallel.mesh.view import View, chunks_of, sending_order
-from distbp.parallel.shards import Span
+from distbp.parallel.step.factor_store import candidates
+from distbp.parallel.step.shards import Span
 
 
 def test_factors_are_chosen_where_a_step_is_shorter_with_them():

@@ -21,7 +21,7 @@ if (END or HOLD) and sys.orig_argv[1:3] == ["-m", "distbp"]:
 
     @contextmanager
     def planned(*given: Any, **named: Any) -> Iterator[list[Any]]:
-        from distbp.callbacks import Callback, CheckpointRecord, EpochRecord, RunRecord
+        from distbp.training.callbacks import Callback, CheckpointRecord, EpochRecord, RunRecord
 
         class Plan(Callback):
             def on_start(self, run: RunRecord) -> None:

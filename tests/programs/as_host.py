@@ -8,14 +8,14 @@ import sys
 import time
 from typing import Any
 
-import distbp.locks.lock as lock
+import distbp.files.locks.lock as lock
 from distbp.cli import run
-from distbp.recording import Keeper
+from distbp.runs.writer import RunWriter
 
-end_epoch = Keeper.end_epoch
+end_epoch = RunWriter.end_epoch
 
 
-def end_when_told(keeper: Keeper, record: dict[str, Any], *given: Any) -> None:
+def end_when_told(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
     while record["epoch"] > int(sys.argv[2]) and not (keeper.path.parent / "go").exists():
         time.sleep(0.01)
     end_epoch(keeper, record, *given)
@@ -23,7 +23,7 @@ def end_when_told(keeper: Keeper, record: dict[str, Any], *given: Any) -> None:
 
 if __name__ == "__main__":
     lock._BEAT_SECONDS = 0.05
-    Keeper.end_epoch = end_when_told  # type: ignore[assignment, method-assign]
+    RunWriter.end_epoch = end_when_told  # type: ignore[assignment, method-assign]
     if host := sys.argv[1]:
         socket.gethostname = lambda: host
     sys.exit(run(sys.argv[3:], 0.0))

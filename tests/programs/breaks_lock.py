@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from distbp.errors import HeldError
-from distbp.locks import locked
+from distbp.files.locks import locked
 
 
 def note(text: str) -> None:

@@ -4,7 +4,7 @@ import resource
 import sys
 from pathlib import Path
 
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
 from distbp.runs.steplog import StepLog
 
 if __name__ == "__main__":

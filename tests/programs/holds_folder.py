@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from distbp.parallel.folders import private_folder
+from distbp.system.folders import private_folder
 
 if __name__ == "__main__":
     with private_folder(Path(sys.argv[1])) as folder:

@@ -2,9 +2,9 @@
 
 import resource
 
-import distbp.memory
+import distbp.system.memory
 
 if __name__ == "__main__":
-    distbp.memory.free_memory()  # asks whether there is a limit: none is kept of what it finds
+    distbp.system.memory.free_memory()  # asks whether there is a limit: none is kept of what it finds
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
-    print(distbp.memory.free_memory())
+    print(distbp.system.memory.free_memory())

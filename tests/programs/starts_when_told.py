@@ -3,7 +3,7 @@
 import sys
 import time
 
-import distbp.training  # noqa: F401  # which the command itself loads late
+import distbp.training.train  # noqa: F401  # which the command itself loads late
 from distbp.__main__ import main
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 from processes import start_program  # type: ignore[import-not-found, unused-ignore]
 
-from distbp.signals import interrupts
+from distbp.system.signals import interrupts
 
 PLACE = os.getcwd()  # noqa: PTH109
 started: list[int] = []

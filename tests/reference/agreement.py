@@ -11,7 +11,7 @@ from reference.training import Problem, Step, row_weights, train
 
 from distbp import Trainer
 from distbp.config import Config
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.nn.dropout import Dropout
 
 TOLERANCE = 1e-12
@@ -61,7 +61,7 @@ def problem_of(data, settings, connections=()):
 def expected_steps(data, settings, initial, structure, connections=(), validation=None) -> list[Step]:
     """What the reference says of every step of a run from these weights; ``validation`` are the rows held out."""
     config = Config.from_settings({**settings, **COMPUTING})
-    order = Order.of(config, len(data.x))
+    order = EpochOrder.of(config, len(data.x))
 
     def kept(step, rows):
         masks = Dropout(structure, rows, "float64", config.dropout, config.seed).masks(step, 0, rows)

@@ -10,8 +10,8 @@ from parallel.test_mesh import Cluster, view_of
 from reference.agreement import TOLERANCE, Data, differ_by, expected_steps
 
 from distbp.data.dataset import DataSet, Rows
-from distbp.pools import initial_state
-from distbp.problem import with_parts
+from distbp.training.executors import initial_state
+from distbp.training.setup import with_parts
 
 STEPS = 8
 """Two epochs of 16, 16, 16 and 2 rows; only the last step of each is diagnosed, which no update begins before."""

@@ -10,7 +10,7 @@ from reference.agreement import TOLERANCE, Data, differ_by, expected_steps, foun
 from distbp import Network
 from distbp.cli import run
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 
 random = np.random.default_rng(8)
 DATA = Data(random.normal(size=(21, 3)), random.integers(0, 3, 21), random.random(21) * 2)
@@ -89,7 +89,7 @@ def test_the_command_trains_what_its_options_say(added, tmp_path):
 
 def cost_of_last_epoch(settings, steps):
     """The mean of the examples' costs over what they count, as the epoch went on."""
-    order = Order.of(Config.from_settings(settings), len(DATA.x))
+    order = EpochOrder.of(Config.from_settings(settings), len(DATA.x))
     counts = problem_of(DATA, settings).weights
     first = (settings["epochs"] - 1) * len(steps)
     each = [sum(counts[row] for row in order.rows(first + number)) for number in range(len(steps))]

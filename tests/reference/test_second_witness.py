@@ -10,7 +10,7 @@ from reference.agreement import COMPUTING, Data, differ_by, problem_of
 from reference.updates import RATES
 
 from distbp import Trainer
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the group bench)")
 
@@ -74,7 +74,7 @@ def test_autograd_and_its_optimizers_agree(data, added, tmp_path):
     problem = problem_of(data, settings)
     name = settings.get("optimizer", "adam")
     with Trainer(data.save(tmp_path / "data.npz"), **settings, **COMPUTING) as trainer:
-        order = Order.of(trainer.config, 25)
+        order = EpochOrder.of(trainer.config, 25)
         layers = trainer.structure.layers(trainer.network.weights)
         parameters = [torch.tensor(each.copy(), requires_grad=True) for layer in layers for each in layer]
         optimizer = OPTIMIZERS[name](parameters, RATES[name])

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from distbp.json_text import SUM, sealed
+from distbp.files.json_text import SUM, sealed
 
 VALUES: list[Any] = [
     None, True, -1, 0, 10**30, 2**63, 1.5, -0.0, 1e-320, 1e308, "", "x", "A" * 5000, "\ud800", "\0", "<b>", [], {},

@@ -11,14 +11,14 @@ import distbp
 from distbp.cli import run as command
 from distbp.config import SETTINGS, Config, deciding_sha256
 from distbp.errors import Interrupted, RunError
-from distbp.files import read_json, write_json
-from distbp.json_text import Unexpected
-from distbp.keeping import read_past
-from distbp.network import Network
+from distbp.files.json_text import Unexpected
+from distbp.files.tensors import write_tensors
+from distbp.files.whole import read_json, write_json
+from distbp.model.network import Network
 from distbp.runs.checkpoints import newest_checkpoint, write_checkpoint
 from distbp.runs.records import METRICS, line_of, read_metrics
-from distbp.tensor_files import write_tensors
-from distbp.verification import verify
+from distbp.runs.saved import read_saved
+from distbp.training.verify import verify
 
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 
@@ -149,5 +149,5 @@ def test_a_checkpoint_that_does_not_fit_is_refused_whoever_made_it(left, changed
         each.unlink()
     write_checkpoint(run / "checkpoints", replace(newest, described={**newest.described, **changed}))
     with pytest.raises(RunError) as refused:
-        read_past(run, notes.append).network()
+        read_saved(run, notes.append).network()
     assert said in f"{notes} {refused.value}"

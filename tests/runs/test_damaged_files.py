@@ -20,7 +20,7 @@ import distbp
 from distbp.cli import run as command
 from distbp.errors import DistbpError, Interrupted, RunError
 from distbp.interchange import from_safetensors, to_safetensors
-from distbp.network import Network
+from distbp.model.network import Network
 from distbp.runs.checkpoints import check_described, read_checkpoint
 from distbp.runs.directory import CONFIG
 from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary

@@ -9,11 +9,11 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import RunError
-from distbp.files import read_sealed
-from distbp.keeping import read_past
-from distbp.network import Network
+from distbp.files.whole import read_sealed
+from distbp.model.network import Network
 from distbp.report import told_of
 from distbp.runs.records import metrics_so_far
+from distbp.runs.saved import read_saved
 from distbp.runs.steplog import read_steps
 
 BEFORE = Path(__file__).parent / "written_before"
@@ -37,7 +37,7 @@ def test_a_model_predicts_with_a_note(before, capsys):
 
 def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
     notes = []
-    read_past(before / "left", notes.append)
+    read_saved(before / "left", notes.append)
     assert "config.json carries no sum" in notes[0]
     # another machine may compute other bits, which --force takes
     result = distbp.resume(before / "left", before / "rows.csv", force=True)

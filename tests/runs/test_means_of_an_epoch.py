@@ -2,7 +2,7 @@
 
 import pytest
 
-from distbp.epoch import Means
+from distbp.runs.sums import Means
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 import distbp
 from distbp.cli import run
 from distbp.errors import ClusterError, UsageError
-from distbp.files import read_json, write_json
-from distbp.keeping import resume_command
-from distbp.verification import verify
+from distbp.files.whole import read_json, write_json
+from distbp.runs.saved import resume_command
+from distbp.training.verify import verify
 
 
 class _Stop(distbp.Callback):

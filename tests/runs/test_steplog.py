@@ -4,7 +4,7 @@ import pytest
 from processes import run_program
 
 from distbp.errors import RunError
-from distbp.parallel.records import StepRecord
+from distbp.parallel.step.records import StepRecord
 from distbp.runs.steplog import StepLog, read_steps
 
 INITIAL = (5, 2**64 - 1)

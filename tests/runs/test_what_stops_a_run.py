@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import distbp
-from distbp.callbacks import Callback
 from distbp.cli import run
 from distbp.errors import ClusterError, Interrupted, PeerLostError, RunError
-from distbp.parallel.folders import memory_folder
-from distbp.parallel.pool import InProcess
+from distbp.parallel.step.executor import InProcessExecutor
 from distbp.runs.checkpoints import newest_checkpoint
+from distbp.system.folders import memory_folder
+from distbp.training.callbacks import Callback
 
 SETTINGS = {"hidden": (8,), "workers": 0, "epochs": 8, "early_stopping": 8, "batch_size": 512}
 
@@ -33,7 +33,7 @@ class Watching(Callback):
 @pytest.fixture
 def disk(monkeypatch):
     """A disk that has no room for the weights of the best epoch as long as it is ``full``."""
-    from distbp.tensor_files import write_tensors
+    from distbp.files.tensors import write_tensors
 
     class Disk:
         full = False
@@ -51,7 +51,7 @@ def disk(monkeypatch):
             raise RunError(f"{path} cannot be written: No space left on device")
         write_tensors(path, *given)
 
-    monkeypatch.setattr("distbp.recording.write_tensors", write)
+    monkeypatch.setattr("distbp.runs.writer.write_tensors", write)
     return found
 
 
@@ -99,7 +99,7 @@ def test_a_model_that_finds_no_room_is_written_by_resume(undisturbed, tmp_path):
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, tmp_path, monkeypatch):
-    steps, past = InProcess.steps, []
+    steps, past = InProcessExecutor.steps, []
 
     def fail(pool, stop, factor=1.0):
         for record in steps(pool, stop, factor):
@@ -108,7 +108,7 @@ def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, t
                 past.append(record.step)
                 raise error
 
-    monkeypatch.setattr(InProcess, "steps", fail)
+    monkeypatch.setattr(InProcessExecutor, "steps", fail)
     watching = Watching()
     with pytest.raises(type(error)):
         distbp.train("digits", run_dir=tmp_path, callbacks=[watching], **SETTINGS)

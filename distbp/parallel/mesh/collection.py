@@ -9,9 +9,9 @@ from typing import NamedTuple
 from distbp.data.dataset import Array
 from distbp.parallel.mesh.frames import DamagedError, Frame
 from distbp.parallel.mesh.view import Chunk, Node
-from distbp.parallel.messages import pack_report, report_size, unpack_report
-from distbp.parallel.records import Report
-from distbp.parallel.shards import Span
+from distbp.parallel.step.records import Report
+from distbp.parallel.step.reports import pack_report, report_size, unpack_report
+from distbp.parallel.step.shards import Span
 
 _HEAD = struct.Struct("<?I")
 

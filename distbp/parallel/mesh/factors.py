@@ -9,148 +9,25 @@ products.
 
 from __future__ import annotations
 
-import mmap
-import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import Order
-from distbp.errors import ClusterError
+from distbp.data.order import EpochOrder
 from distbp.nn.backprop import layer_gradient
 from distbp.nn.structure import Structure
-from distbp.parallel.shards import cut
+from distbp.parallel.step.factor_store import FactorStore, factor_size
+from distbp.parallel.step.shards import cut
 
-
-def factor_size(structure: Structure, layer: int, rows: int) -> int:
-    """Return how many numbers travel for a layer (counted from 0) of a shard of so many rows."""
-    m_prev, m = structure.sizes[layer], structure.sizes[layer + 1]
-    return rows * (m + (m_prev if layer else 0))
-
-
-def candidates(structure: Structure, rows: int) -> list[int]:
-    """Return the layers of which a shard's factors have fewer numbers than its product.
-
-    >>> candidates(Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy"), 512)
-    [0, 1]
-    """
-    bounds = structure.bounds
-    return [
-        layer
-        for layer in range(structure.depth)
-        if factor_size(structure, layer, rows) < bounds[layer + 1] - bounds[layer]
-    ]
-
-
-_NOT_HIDDEN = 1 / 2
-"""What of the shorter of both, travelling and forming products, a step feels; as seen with three hosts at 1 Gbit/s."""
 _MEASURED_SECONDS = 0.3
 """For a product: so long that a share of the CPU, given by control groups in periods of 0.1 s, shows as what it is."""
 _MOST_SECONDS = 1.0
 """For all of them together, but for the first product of each."""
-MEASURING_SECONDS = 10.0
-"""What hosts may take to measure and answer."""
-
-
-class Rates(NamedTuple):
-    """What a host can do, as measured."""
-
-    bytes_per_second: float
-    """That come in over its link."""
-    products: Mapping[int, float]
-    """Seconds to form and add a shard's product of each candidate, by layer, with all its workers' cores."""
-
-
-def choose(
-    structure: Structure, rows: int, shards: int, hosts: int, itemsize: int, rates: Sequence[Rates]
-) -> list[int]:
-    """Return the layers with which a step is the shortest, if they travel as factors.
-
-    Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
-    slowest link and the slowest host count. Products are formed while other numbers travel, but not wholly so.
-    """
-    others = shards * (hosts - 1) / hosts
-    link = min(rate.bytes_per_second for rate in rates)
-    all_sums = 2 * (hosts - 1) / hosts * structure.parameter_count * itemsize / link
-    products = {layer: others * max(rate.products[layer] for rate in rates) for layer in rates[0].products}
-    saved = {}
-    for layer in products:
-        parameters = structure.bounds[layer + 1] - structure.bounds[layer]
-        numbers = 2 * (hosts - 1) / hosts * parameters - others * factor_size(structure, layer, rows)
-        saved[layer] = itemsize * numbers / link
-
-    def seconds(layers: Iterable[int]) -> float:
-        wire = all_sums - sum(saved[layer] for layer in layers)
-        forming = sum(products[layer] for layer in layers)
-        return max(wire, forming) + _NOT_HIDDEN * min(wire, forming)
-
-    best_first = sorted(products, key=lambda layer: products[layer] / max(saved[layer], 1e-9))
-    return sorted(min((best_first[:count] for count in range(len(best_first) + 1)), key=seconds))
-
-
-class FactorStore:
-    """The factors of this host's shards in its shared memory, where workers put them and the mesh reads them."""
-
-    def __init__(
-        self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, places: int, create: bool = False
-    ) -> None:
-        """Map them below ``folder``; ``rows`` are a shard's, at most. Each shard has so many places."""
-        self._path = folder / "factors"
-        self._dtype = np.dtype(dtype)
-        self._places: dict[int, tuple[int, int]] = {}
-        size = 0
-        for layer in candidates(structure, rows):
-            length = factor_size(structure, layer, rows)
-            self._places[layer] = size, length
-            size += shards * length
-        self._per_place, self._size = size, size * self._dtype.itemsize
-        self._numbers: Array = np.empty(0, dtype)
-        if size:
-            handle = os.open(self._path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
-            try:
-                if create:
-                    os.truncate(handle, places * self._size)
-                self._numbers = np.frombuffer(mmap.mmap(handle, places * self._size), dtype)
-            finally:
-                os.close(handle)
-
-    def reserve(self, place: int = 0) -> None:
-        """Take the memory of one place of each shard, which is not taken before.
-
-        Raises:
-            ClusterError: there is too little.
-        """
-        handle = os.open(self._path, os.O_RDWR)
-        try:
-            if hasattr(os, "posix_fallocate"):  # macOS has none
-                os.posix_fallocate(handle, place * self._size, self._size)
-        except OSError as error:
-            raise ClusterError(f"{self._size / 2**20:,.0f} MB of shared memory are not free for factors") from error
-        finally:
-            os.close(handle)
-
-    def keep(self, layers: Array, place: int, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
-        """Keep a shard's factors, if its layer is one of those that travel so: where ``layers`` is not 0."""
-        if not layers[layer]:
-            return
-        both = self.of(place, shard, layer, delta.size + (a_prev.size if layer else 0))
-        both[: delta.size].reshape(delta.shape)[:] = delta
-        if layer:
-            both[delta.size :].reshape(a_prev.shape)[:] = a_prev
-
-    def of(self, place: int, shard: int, layer: int, size: int) -> Array:
-        """Return the factors of a shard, delta first, as one vector of so many numbers."""
-        start, length = self._places[layer]
-        start += place * self._per_place
-        numbers: Array = self._numbers[start + shard * length : start + shard * length + size]
-        return numbers
 
 
 class Products:
@@ -160,7 +37,7 @@ class Products:
         assert config.shards is not None
         self._structure, self.shards, self.dtype = structure, config.shards, config.dtype
         self._rows = rows
-        self._order: Callable[[], Order] = lambda: Order.of(config, len(rows))
+        self._order: Callable[[], EpochOrder] = lambda: EpochOrder.of(config, len(rows))
         self._own = threading.local()
         self.rows = cut(self._order().size(0), self.shards)[0].stop
         """Of a shard, at most."""
@@ -212,7 +89,7 @@ class Factors:
     """One host's side of the layers that travel as factors, in one view."""
 
     def __init__(
-        self, store: FactorStore, products: Products, layers: Sequence[int], order: Order, threads: int
+        self, store: FactorStore, products: Products, layers: Sequence[int], order: EpochOrder, threads: int
     ) -> None:
         """Form products on so many threads, as many as workers have cores here."""
         self.layers = tuple(layers)

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from distbp.parallel.mesh.meeting import HostsLostError
 from distbp.parallel.mesh.peers import Peer, receive_into, send_all
+from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
 
 _SMALL, _LARGE = 1 << 17, 1 << 20

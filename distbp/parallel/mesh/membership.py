@@ -6,8 +6,8 @@ import socket
 import threading
 
 from distbp.parallel.mesh.links import measure_ring
-from distbp.parallel.mesh.meeting import HostsLostError, meet
 from distbp.parallel.mesh.peers import Ends, Peer
+from distbp.parallel.mesh.rendezvous import HostsLostError, meet
 from distbp.parallel.mesh.view import View
 
 

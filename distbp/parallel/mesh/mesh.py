@@ -22,21 +22,21 @@ from functools import partial
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.order import Order
+from distbp.data.order import EpochOrder
 from distbp.nn.structure import Structure
-from distbp.parallel.agreement import WeightsDifferError, difference
+from distbp.parallel.mesh.agreement import WeightsDifferError, difference
 from distbp.parallel.mesh.collection import Collection, Told, told_as_bytes, told_from_bytes
 from distbp.parallel.mesh.factors import Factors
 from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
 from distbp.parallel.mesh.inbox import Inbox
-from distbp.parallel.mesh.meeting import HostsLostError
 from distbp.parallel.mesh.membership import Membership
 from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Packed, Wire, bytes_of
-from distbp.parallel.records import Report
-from distbp.parallel.shards import Span, cut
-from distbp.parallel.tree import Adder
+from distbp.parallel.step.records import Report
+from distbp.parallel.step.shards import Span, cut
+from distbp.parallel.step.tree import Adder
 
 _LOOK_SECONDS = 0.25
 _OWN = PART, FACTORS
@@ -46,7 +46,7 @@ _OWN = PART, FACTORS
 class Mesh:
     """One host's end of the exchange, for as long as a view lasts."""
 
-    def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: Order) -> None:
+    def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: EpochOrder) -> None:
         """Take part as host number ``here``, from ``step`` on; ``order`` says how many rows a step has."""
         self.view, self.here = view, here
         self._step = step

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from distbp.parallel.shards import Span, cut, subtrees
+from distbp.parallel.step.shards import Span, cut, subtrees
 
 CHUNK = 131_072
 """Parameters that travel at a time: so many that a message is worth it, so few that sums begin before all is there."""

@@ -1,0 +1,150 @@
+"""The pool of actors: Ray, the actors on it, and the quickest path between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from distbp.actors.connection.session import local_ray, ray_session
+from distbp.actors.connection.signals import signals_deferred
+from distbp.config import Config
+from distbp.data.dataset import Array, Rows
+from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
+from distbp.nn.structure import Structure
+from distbp.parallel.step.executor import Executor
+from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
+from distbp.system.arithmetic import cpu_count
+
+
+def cpus_for(config: Config) -> int:
+    """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
+    return 0 if config.workers == "auto" else config.worker_count + 1
+
+
+def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+    """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
+    return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
+
+
+class ActorExecutor:
+    """Actors on a private local Ray or on a cluster; leaving the ``with`` block stops all of them."""
+
+    def __init__(
+        self,
+        structure: Structure,
+        config: Config,
+        rows: Rows,
+        state: Array,
+        note: Callable[[str], None],
+        step: int = 0,
+    ) -> None:
+        self._structure = structure
+        self.config = config
+        self._rows: Rows | None = rows
+        self._initial = state
+        self._note = note
+        self._first_step = step
+        self._exit = ExitStack()
+        self._session = self._exit.enter_context(ExitStack())
+        self._is_private = config.address is None
+        self._path: Executor
+
+    def __enter__(self) -> Self:
+        config, rows = self.config, self._rows
+        assert rows is not None
+        cores = cpu_count()
+        if config.address is None and config.worker_count > max(cores, config.least_workers):
+            most = max(cores, config.least_workers)  # a range takes what there is
+            config = self.config = replace(config, workers=f"{config.least_workers}..{most}")
+        if config.address is None and config.worker_count > cores:
+            self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
+        try:
+            self._enter()
+        except BaseException as error:
+            explained = self._explained(error)
+            self.__exit__(type(error), error, error.__traceback__)
+            if explained is not None:
+                raise explained from error
+            raise
+        return self
+
+    def _explained(self, error: BaseException) -> DistbpError | None:
+        """Return the error with its cause, as far as it can be known, where actors did not start on a private Ray."""
+        local = local_ray()
+        if local is None or not isinstance(error, ClusterError | PeerLostError) or isinstance(error, HeadLostError):
+            return None
+        return type(error)(local.explained(str(error)))
+
+    def _enter(self) -> None:
+        config, rows = self.config, self._rows
+        assert rows is not None
+        is_private = self._is_private = self._session.enter_context(session_for(config, self._note))
+        # These import Ray, which must see the environment that the session prepares.
+        from distbp.actors.connection.placement import placed, this_host, with_cluster_workers
+        from distbp.actors.host_group import host_group
+        from distbp.actors.many_hosts import ManyHostsExecutor
+        from distbp.actors.one_host import one_host_executor
+        from distbp.actors.worker_group import worker_group
+
+        placement = None
+        if not is_private:
+            config = self.config = with_cluster_workers(config)
+            placement = self._exit.enter_context(placed(config, self._note))
+        structure, step = self._structure, self._first_step
+        # Ray's store has the rows from here on; nobody needs the driver's copy.
+        self._rows = None
+        if placement is None or len(placement.hosts().get(this_host(), ())) == config.worker_count:
+            crew = self._exit.enter_context(worker_group(structure, config, rows, placement, self._note))
+            shared = one_host_executor(crew, self._initial, len(rows), step, structure.depth)
+            self._path = self._exit.enter_context(shared)
+        else:
+            hosts = self._exit.enter_context(host_group(structure, config, rows, placement, self._note))
+            path = ManyHostsExecutor(hosts, self._initial, step)
+            path.start()
+            self._path = path
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with signals_deferred() as noted:
+            if self._is_private:
+                self._exit.__exit__(kind, error, at)
+            else:
+                from distbp.actors.connection.closing import close
+
+                close(self._exit, self._session, error, self.config.wait, lambda: bool(noted))
+
+    @property
+    def step(self) -> int:
+        """The steps done so far."""
+        return self._path.step
+
+    def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
+        """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
+        return self._path.steps(stop, factor)
+
+    @property
+    def recoveries(self) -> int:
+        """Workers and servers that were lost so far, each without consequence for the result."""
+        return self._path.recoveries
+
+    def spent(self) -> TimeSpent:
+        """Return what workers and servers have done with their time so far."""
+        return self._path.spent()
+
+    def workers(self) -> list[WorkerRecord]:
+        """Return the workers that are there, to be looked at."""
+        return self._path.workers()
+
+    def halt(self) -> None:
+        """Let :meth:`steps` end after the step that is going on."""
+        self._path.halt()
+
+    def restart(self, state: Array, step: int) -> None:
+        """Go back to this state after ``step`` steps."""
+        self._path.restart(state, step)
+
+    def state(self) -> Array:
+        """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
+        return self._path.state()

@@ -1,0 +1,1 @@
+"""Files that are whole or absent: atomic writes, JSON and safetensors with checksums, locks."""

@@ -1,0 +1,160 @@
+"""The model files: ``model.safetensors`` holds w and b of every layer, ``model.json`` what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distbp.errors import RunError
+from distbp.files.json_text import (
+    Unexpected,
+    above_0,
+    anything,
+    either,
+    flag,
+    list_of,
+    number,
+    of_format,
+    record,
+    text,
+    whole,
+)
+from distbp.files.tensors import read_sealed_tensors, read_tensors, write_tensors
+from distbp.files.whole import read_sealed, write_json
+from distbp.nn.structure import Array, Structure
+
+_FORMAT = 1
+_MODEL = record(
+    {
+        "format": of_format(_FORMAT),
+        "sizes": list_of(whole(1), 2),
+        "activations": list_of(text(), 1),
+        "cost": text(),
+        "weights_sha256": text(64),
+    },
+    {
+        "classes": list_of(either(text(), flag, number(), expected="text, a number, true or false")),
+        "byte_factor": above_0,
+        "preprocessing": anything,  # which knows itself what it holds
+    },
+)
+_BESIDE_THE_NUMBERS = 1 << 24
+"""Bytes that model.safetensors may have beside its numbers: names, and a sum."""
+
+
+def weights_sha256(weights: Array) -> str:
+    """Return the SHA-256 of the flat parameter vector's bytes, little-endian, in layer order w^1, b^1, w^2, b^2 .."""
+    return hashlib.sha256(weights.astype(weights.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict[str, Any]) -> None:
+    """Write the model's two files into ``folder``, which is made if need be.
+
+    ``meaning`` is kept beside the structure: what the outputs stand for, as JSON's types.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be made: {error.strerror}") from error
+    tensors = {}
+    for l, (w, b) in enumerate(structure.layers(weights), start=1):
+        tensors[f"w{l}"], tensors[f"b{l}"] = w, b
+    tensors |= _as_tensors(structure.connections)
+    write_tensors(folder / "model.safetensors", tensors)
+    meaning = {"weights_sha256": weights_sha256(weights), **meaning}
+    described = structure.described()
+    write_json(folder / "model.json", {"format": _FORMAT, **described, **meaning})
+
+
+class Model(NamedTuple):
+    """A model that was read."""
+
+    structure: Structure
+    weights: Array
+    """The flat parameter vector."""
+    meaning: dict[str, Any]
+    """What model.json holds."""
+    has_sums: bool
+    """Whether both files carried a sum; those that were written before do not."""
+
+
+def load_model(folder: Path, own: Mapping[str, Any] | None = None) -> Model:
+    """Return the model in ``folder``.
+
+    ``own`` holds activations and costs of the user's own by their names.
+
+    Raises:
+        RunError: a file is missing, damaged, or does not fit the other.
+    """
+    described, has_sum = read_sealed(folder / "model.json", _MODEL)
+    sizes, activations = tuple(described["sizes"]), tuple(described["activations"])
+    most = 9 * sum(m * (before + 1) for before, m in pairwise(sizes)) + _BESIDE_THE_NUMBERS  # a number, a connection
+    tensors, _, have_sum = read_sealed_tensors(folder / "model.safetensors", most)
+    try:
+        connections = _from_tensors(tensors, len(activations))
+        known = own or {}
+        found = [known.get(name, name) for name in (*activations, described["cost"])]
+        structure = Structure(sizes, tuple(found[:-1]), found[-1], connections)
+        dtype = tensors["w1"].dtype
+        if dtype not in (np.float32, np.float64):
+            raise Unexpected(f"the weights are {dtype}, expected float32 or float64")
+        parts = []
+        for l in range(1, structure.depth + 1):
+            w, b = tensors[f"w{l}"], tensors[f"b{l}"]
+            expected = (sizes[l], sizes[l - 1]), (sizes[l],)
+            if (w.shape, b.shape) != expected or w.dtype != dtype or b.dtype != dtype:
+                raise Unexpected(f"layer {l} is {w.shape}, {b.shape} of {w.dtype}, {b.dtype}; expected {expected}")
+            parts += [w.reshape(-1), b]
+        weights = np.concatenate(parts)
+        if weights_sha256(weights) != described["weights_sha256"]:
+            raise Unexpected("the weights are not those that were saved (another SHA-256)")
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"the two model files in {folder} do not fit each other: {error}") from error
+    return Model(structure, weights, described, has_sum and have_sum)
+
+
+CONNECTIONS = "connections.safetensors"
+"""In a run directory: the connections of a network that leaves some out."""
+
+
+def write_connections(folder: Path, connections: Sequence[Array | None]) -> None:
+    """Keep which connections a network has."""
+    write_tensors(folder / CONNECTIONS, _as_tensors(connections))
+
+
+def read_connections(folder: Path, layers: int, left_out: bool | None = None) -> tuple[Array | None, ...]:
+    """Return which connections the network of a run has; empty for all. ``left_out`` is whether it leaves some out.
+
+    Raises:
+        RunError: the file is damaged, or missing though some are left out.
+    """
+    if not left_out and not (folder / CONNECTIONS).exists():
+        return ()
+    return _from_tensors(read_tensors(folder / CONNECTIONS)[0], layers)
+
+
+def read_weights(path: Path, like: Array) -> Array:
+    """Return the flat parameter vector of a file, of the length and type of ``like``.
+
+    Raises:
+        RunError: the file is missing or damaged, or holds something else.
+    """
+    found = read_tensors(path)[0].get("weights")
+    if found is None or (found.shape, found.dtype) != (like.shape, like.dtype):
+        raise RunError(f"{path} does not hold the {like.size:,} weights of this run")
+    return found
+
+
+def _as_tensors(connections: Sequence[Array | None]) -> dict[str, Array]:
+    chosen = enumerate(connections, start=1)
+    return {f"connections{l}": each.astype(np.uint8) for l, each in chosen if each is not None}
+
+
+def _from_tensors(tensors: Mapping[str, Array], layers: int) -> tuple[Array | None, ...]:
+    chosen = tuple(tensors.get(f"connections{l}") for l in range(1, layers + 1))
+    return () if all(each is None for each in chosen) else chosen

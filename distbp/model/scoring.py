@@ -1,0 +1,93 @@
+"""A trained network and new rows: predictions and scores, chunk by chunk, whatever the rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from distbp.data.apply import kept_chunks
+from distbp.data.dataset import Array, Rows
+from distbp.data.formats.table import Progress, unheard
+from distbp.data.loading import Source, load_rows, tables_to_apply
+from distbp.errors import DataError
+from distbp.model.network import Network, evaluate
+from distbp.nn.scores import ClassScores, ValueScores, class_scores, value_scores
+
+
+class Chunk(NamedTuple):
+    """Rows as a network's data set would keep them, and their targets where they are known."""
+
+    x: Array
+    targets: Array | None
+    first: int
+    """The number of the first row."""
+
+
+def chunks_of(
+    network: Network,
+    sources: Sequence[Source],
+    with_targets: bool,
+    separator: str | None = None,
+    header: bool | None = None,
+    progress: Progress = unheard,
+) -> Iterator[Chunk]:
+    """Yield the rows of sources: their test part where they bring one, else all.
+
+    Raises:
+        DataError: they cannot be read, or do not fit the network.
+    """
+    dtype = network.weights.dtype.name
+    tables = tables_to_apply(sources, separator, header)
+    if tables is None:
+        x, y = load_rows(*sources, dtype=dtype)
+        if with_targets and y is None:
+            raise DataError(f"{sources[0]} holds no targets: evaluate needs y (predict does not)")
+        yield Chunk(x, y, 0)
+        return
+    if network.preprocessing is None:
+        raise DataError(f"{tables[0].name} is a table, the model was trained on arrays, whose columns have no names")
+    first = 0
+    classes = network.classes if with_targets else None
+    for applied in kept_chunks(tables, network.preprocessing, dtype, classes, progress):
+        yield Chunk(applied.kept, applied.targets, first)
+        first += len(applied.kept)
+
+
+class Score(NamedTuple):
+    """How a network does on rows whose targets are known."""
+
+    rows: int
+    cost: float
+    """Mean of the examples' costs, as in training."""
+    scores: ClassScores | ValueScores
+
+
+def score(network: Network, chunks: Iterator[Chunk]) -> Score:
+    """Compare a network's answers with the targets of all chunks.
+
+    What is kept of a row meanwhile is its target and the network's answer.
+    """
+    rows, cost = 0, 0.0
+    kept: list[tuple[Array, ...]] = []
+    for chunk in chunks:
+        answers = network.answers(chunk.x)
+        y = network.targets(chunk.targets, len(answers.outputs), chunk.first)
+        cost += len(y) * evaluate(network, _rows(network, chunk.x, y)).cost
+        rows += len(y)
+        if network.classes:
+            kept.append((y, answers.chosen, answers.probabilities))
+        else:
+            kept.append((network.in_own_unit(y), network.in_own_unit(answers.outputs)))
+    arrays = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+    return Score(rows, cost / rows, class_scores(*arrays) if network.classes else value_scores(*arrays))
+
+
+def _rows(network: Network, x: Array, y: Array) -> Rows:
+    """Return rows in the form that training uses."""
+    rows = Rows(x, y, network.byte_factor if x.dtype == np.uint8 else 1.0)
+    if network.preprocessing is None:
+        return rows
+    return replace(rows, encoding=network.preprocessing.encoding(network.weights.dtype.name))

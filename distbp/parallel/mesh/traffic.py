@@ -1,0 +1,103 @@
+"""What the exchange of a step asks of the hosts: counted from the same cuts and trees that the mesh goes by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from distbp.parallel.mesh.view import Chunk, chunks_of, held
+from distbp.parallel.step.shards import Span, cut
+
+
+class Load(NamedTuple):
+    """What the exchange of a step asks of the host, or link and direction, that has the most."""
+
+    link_numbers: float
+    """On its link in the busier direction."""
+    numbers: float
+    """Sent and received together."""
+    messages: float
+    """Sent and received together."""
+
+
+@lru_cache(maxsize=4096)
+def load_of(
+    bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int = 1, factored: tuple[int, ...] = ()
+) -> Load:
+    """Return what the sums of a step ask of the busiest host: of all layers but those that travel as factors.
+
+    >>> load_of((0, 300_000, 900_000), shards=4, hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
+    1200000
+    """
+    if hosts == 1:
+        return Load(0, 0, 0)
+    chunks = _summed_chunks(bounds, servers, factored)
+    pieces, parts = Counter[int | None](), Counter[int | None]()
+    for chunk in chunks:
+        pieces[chunk.server] += 1
+        parts[chunk.server] += chunk.place.stop - chunk.place.start
+    all_parts = sum(parts.values())
+    sums = _sums(shards, hosts, per_host)
+    loads = []
+    for host, own in enumerate(sums):
+        others = sum(sums) - own
+        if servers:
+            rest, other_pieces = all_parts - parts[host], len(chunks) - pieces[host]
+            sent, received = own * rest + (hosts - 1) * parts[host], others * parts[host] + rest
+            messages = (own + 1) * other_pieces + (others + hosts - 1) * pieces[host]
+        else:
+            sent, received = own * all_parts * (hosts - 1), others * all_parts
+            messages = (own * (hosts - 1) + others) * len(chunks)
+        loads.append((max(sent, received), sent + received, messages))
+    return Load(*(max(column) for column in zip(*loads, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def _summed_chunks(bounds: tuple[int, ...], servers: int, factored: tuple[int, ...]) -> list[Chunk]:
+    """Return the chunks of all layers that travel as sums."""
+    return [chunk for chunk in chunks_of(bounds, servers, factored) if not chunk.is_factored]
+
+
+def factor_load(numbers: int, shards: int, hosts: int, per_host: int = 1) -> Load:
+    """Return what a layer asks of the busiest host that travels as its factors, so many numbers for each shard."""
+    counts = shards_of(shards, hosts, per_host)
+    most, fewest = max(counts), min(counts)
+    link, both = max((hosts - 1) * most, shards - fewest), (hosts - 2) * most + shards
+    return Load(link * numbers, both * numbers, both)
+
+
+@lru_cache(maxsize=256)
+def _sums(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
+    """Return how many sums each host sends, which may be none."""
+    return tuple(len(held(span, shards)) for span in _spans(shards, hosts, per_host))
+
+
+@lru_cache(maxsize=256)
+def shards_of(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
+    """Return how many shards each host has, which may be none."""
+    return tuple(span.stop - span.first for span in _spans(shards, hosts, per_host))
+
+
+def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
+    """Yield the shards of each host."""
+    parts = cut(shards, hosts * per_host)
+    for first in range(0, hosts * per_host, per_host):
+        mine = parts[first : first + per_host]
+        yield Span(mine[0].first, mine[-1].stop) if mine else Span(shards, shards)
+
+
+def load_of_layer(
+    layer: int, bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int, factored: tuple[int, ...]
+) -> Load:
+    """Return the part of :func:`load_of` that is of a layer and of those that travel together with it."""
+    load = load_of(bounds, shards, hosts, servers, per_host, factored)
+    chunks = _summed_chunks(bounds, servers, factored)
+    mine = [chunk for chunk in chunks if chunk.layer == layer]
+    numbers = _count(mine) / _count(chunks)
+    return Load(load.link_numbers * numbers, load.numbers * numbers, load.messages * len(mine) / len(chunks))
+
+
+def _count(chunks: Sequence[Chunk]) -> int:
+    return sum(chunk.place.stop - chunk.place.start for chunk in chunks)

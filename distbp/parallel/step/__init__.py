@@ -1,0 +1,1 @@
+"""One step of data-parallel SGD in plain classes: worker, parameter server, shards, the tree that adds gradients."""

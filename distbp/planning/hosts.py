@@ -1,0 +1,131 @@
+"""What steps will take on several hosts, from a short measurement of this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from distbp.config import Config, default_shards
+from distbp.data.dataset import Array, DataSet, Rows
+from distbp.data.order import EpochOrder
+from distbp.nn.structure import Structure
+from distbp.optim.rule import Rule
+from distbp.parallel.mesh.cost import Job, Machine, Step, best_step, stops_paying
+from distbp.parallel.step.executor import two_versions
+from distbp.parallel.step.factor_store import factor_size
+from distbp.parallel.step.server import ParameterServer
+from distbp.parallel.step.shards import Span, cut
+from distbp.parallel.step.worker import Worker
+from distbp.system.blas import one_thread
+from distbp.training.executors import initial_state
+from distbp.training.setup import settle, with_parts
+
+_SECONDS = 2.0
+"""That a plan measures."""
+_WARM_UP = 2
+_FEWEST_STEPS = 3
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What steps are expected to take on several hosts."""
+
+    parameters: int
+    rows: int
+    """Per mini-batch."""
+    shards: int
+    per_host: int
+    """Workers on each host."""
+    machine: Machine
+    """As it was measured here."""
+    alone_shards: int
+    alone_seconds: float
+    """A step of one worker with ``alone_shards`` shards, the default: what speed-ups are over."""
+    steps: tuple[Step, ...]
+    """One for each number of hosts."""
+
+    @property
+    def useful_hosts(self) -> int:
+        """The number of hosts beyond which there is no shard left for another one."""
+        return -(-self.shards // self.per_host)
+
+    @property
+    def stops_paying(self) -> int | None:
+        """The least number of hosts that no larger one betters by 10 %; None if that is the largest."""
+        reached = stops_paying(self.steps).hosts
+        return reached if reached < self.steps[-1].hosts else None
+
+
+def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
+    """Measure this machine for about two seconds and return what steps are expected to take.
+
+    Args:
+        config: the settings of the run; its ``servers``, if given, else what is best for each number of hosts.
+        data: what it is to learn from.
+        hosts: their numbers, in rising order.
+        link: bytes per second of each host's link in each direction.
+        per_host: workers on each host, with a core for each of their threads.
+
+    Raises:
+        UsageError: the settings do not go together with the data.
+        DataError: the targets are none for this cost.
+    """
+    data = with_parts(config, data)
+    config, structure = settle(config, data, None)
+    rows = min(config.batch_size, len(data.train))
+    asked, usual = (min(shards or 1, rows) for shards in (config.shards, default_shards(config.batch_size)))
+    counts = (asked,) if asked <= usual else (asked, usual)
+    state = initial_state(structure, config)
+    with one_thread(config.threads):
+        seconds = _SECONDS / len(counts)
+        machines = [measure_machine(structure, config, data.train, state, count, seconds) for count in counts]
+    machine, alone = machines[0], machines[-1]
+    job = job_of(config, structure, rows, asked)
+    steps = tuple(best_step(job, machine, link, count, config.servers, per_host) for count in hosts)
+    alone_step = best_step(job._replace(shards=counts[-1]), alone, link, 1)
+    return HostPlan(
+        structure.parameter_count, rows, asked, per_host, machine, counts[-1], alone_step.seconds, steps
+    )  # fmt: skip
+
+
+def job_of(config: Config, structure: Structure, rows: int, shards: int) -> Job:
+    """Return what a step of these settings has to do."""
+    if config.wire == "float16":
+        return Job(rows, structure.bounds, shards, 2, is_packed=True)
+    largest = cut(rows, shards)[0].stop
+    factors = tuple(factor_size(structure, layer, largest) for layer in range(structure.depth))
+    return Job(rows, structure.bounds, shards, np.dtype(config.dtype).itemsize, factors=factors)
+
+
+def measure_machine(
+    structure: Structure, config: Config, rows: Rows, state: Array, shards: int, seconds: float
+) -> Machine:
+    """Measure the parts of a step with so many shards in this process, as medians over about so many seconds.
+
+    ``state`` is not changed.
+    """
+    # One shard is enough to know: a mini-batch of as many rows as the largest has, and nothing else in it.
+    size = cut(min(config.batch_size, len(rows)), shards)[0].stop
+    one = replace(config, workers=0, shards=1, batch_size=size)
+    worker = Worker(structure, one, rows)
+    order = EpochOrder(len(rows), size, config.seed)
+    server = ParameterServer(structure, Rule.of(one, order.steps_per_epoch), two_versions(state, 0), 0)
+    whole = Span(0, 1)
+    sums, other = (structure.parameters(np.zeros_like(state[0])) for _ in range(2))
+    taken: list[Array] = []
+    deadline = time.perf_counter() + seconds
+    while len(taken) < _WARM_UP + _FEWEST_STEPS or time.perf_counter() < deadline:
+        times = [time.perf_counter()]
+        report = worker.push(server.step, whole, server.weights, [sums])
+        times.append(time.perf_counter())
+        np.add(sums.flat, sums.flat, out=other.flat)
+        times.append(time.perf_counter())
+        record = server.update(server.step, [report], {whole: sums.flat})
+        times.append(time.perf_counter())
+        taken.append(np.diff(times))
+        if record.divergence is not None:  # a rate that makes the run diverge is for the run to say
+            break
+    return Machine(*np.median(taken[_WARM_UP:] or taken, axis=0).tolist())

@@ -1,0 +1,1 @@
+"""Training: setup, the loop, early stopping, network health, and the executor that computes the steps."""

@@ -1,0 +1,71 @@
+"""What steps take: the median over a short time."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+
+import numpy as np
+
+from distbp.config import Config
+from distbp.data.dataset import Array, Rows
+from distbp.errors import DivergedError
+from distbp.nn.structure import Structure
+from distbp.parallel.step.executor import Executor, InProcessExecutor
+from distbp.parallel.step.shards import Span
+from distbp.parallel.step.worker import Worker
+from distbp.system.blas import ShardThreads
+from distbp.training.executors.choice import Speed
+
+_MEASURED_SECONDS = 0.4
+WARM_UP_STEPS = 2
+"""Steps that touch every array for the first time, which takes longer than it ever will again."""
+_FEWEST_STEPS, _MOST_STEPS = 3, 400
+
+
+def measure_here(
+    structure: Structure, config: Config, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
+) -> Speed:
+    """Measure steps in this process, on a copy of the state."""
+    assert config.shards is not None
+    alone = replace(config, workers=0)
+    step = median_step(InProcessExecutor(structure, alone, rows, state), seconds)
+    shards = min(config.shards, config.batch_size, len(rows))
+    worker = Worker(structure, alone, rows)
+    weights, out = (structure.parameters(vector) for vector in (state[0], np.empty_like(state[0])))
+    times = []
+    with ShardThreads(config.threads):
+        worker.push(0, Span(0, 1), weights, [out])
+        for _ in range(3):
+            began = time.perf_counter()
+            worker.push(0, Span(0, 1), weights, [out])
+            times.append(time.perf_counter() - began)
+    return Speed(step, min(statistics.median(times), step / shards), shards)
+
+
+def median_step(
+    path: Executor,
+    at_least: float = _MEASURED_SECONDS,
+    fewest: int = _FEWEST_STEPS,
+    most: int = _MOST_STEPS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return the seconds of a step, as seen over a short time; the state moves on. Infinite where the run diverges."""
+    seconds = []
+    deadline = clock() + at_least
+    # A rate that makes the run diverge is for the run to say, if it comes so far.
+    with suppress(DivergedError), closing(path.steps(path.step + most)) as records:
+        for record in records:
+            seconds.append(record.seconds)
+            if len(seconds) >= WARM_UP_STEPS + fewest and clock() > deadline:
+                break
+    return median_of(seconds)
+
+
+def median_of(seconds: Sequence[float]) -> float:
+    """Return the median of steps but for the first ones, which are slower; infinite where none was done."""
+    return statistics.median(seconds[WARM_UP_STEPS:] or seconds or [math.inf])

@@ -1,0 +1,238 @@
+"""Locks that are files: every decision with a clock of the test's, then two processes, then two hosts."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from processes import HANG_SECONDS, join, start_program, wait_until
+
+from distbp.errors import HeldError, LostError, RunError
+from distbp.files.locks import acquire, holder_of, locked
+from distbp.files.locks.holders import LOOK_SECONDS, SILENT_SECONDS, Holder, Standing, Watch, myself, standing_of
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / ".lock"
+
+
+@pytest.fixture(autouse=True)
+def folder(path):
+    path.parent.mkdir()
+
+
+def take(path, told=None, **given):
+    return acquire(path, path.parent, pytest.fail if told is None else told.append, **given)
+
+
+def dead_process():
+    """Return the id and the start of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    words = Path(f"/proc/{child.pid}/stat").read_bytes().rpartition(b")")[2].split()
+    child.communicate()
+    return child.pid, int(words[19])
+
+
+def elsewhere(**changed):
+    """Return the holder on another host; its process id is one that lives here."""
+    return replace(myself(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
+
+
+def fast(monkeypatch, seconds=0.4):
+    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", seconds)
+
+
+@pytest.fixture(scope="module")
+def another():
+    """Return the id of another process that lives; this one may be a container's first, and have none above it."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, Standing.GONE),  # this process, which does not know the token
+        ({"pid": "another's", "started": None}, Standing.ALIVE),  # where starts are not told
+        ({"pid": "another's", "started": 1}, Standing.GONE),  # another process has got its number
+        ({"host": "other"}, Standing.UNKNOWN),
+        ({"boot": "other"}, Standing.UNKNOWN),
+        ({"namespace": "pid:[1]"}, Standing.UNKNOWN),
+    ],
+)
+def test_one_look(changed, expected, another):
+    changed = {name: another if value == "another's" else value for name, value in changed.items()}
+    assert standing_of(replace(myself(), token="t", **changed).as_bytes()) is expected
+
+
+def test_one_look_at_a_process_that_has_ended():
+    pid, started = dead_process()
+    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is Standing.GONE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'"a"', b"[" * 4000, b"\xff", json.dumps({"host": 3}).encode()]
+    + [elsewhere().as_bytes().replace(f'"pid": {os.getpid()}'.encode(), f'"pid": {pid}'.encode()) for pid in (-1, 0)],
+)  # fmt: skip
+def test_what_cannot_be_read_is_not_known(content):
+    assert Holder.parse(content) is None
+    assert standing_of(content) is Standing.UNKNOWN
+
+
+def test_a_name_in_a_lock_does_nothing_to_a_terminal():
+    assert (
+        str(Holder.parse(elsewhere().as_bytes().replace(b"gpu-7", b"a\\u001b[2J"))) == f"process {os.getpid()} on a[2J"
+    )
+
+
+def test_a_heartbeat_elsewhere_that_stands_still_for_a_minute_is_of_a_dead_process():
+    watch, content, looks = Watch(), elsewhere().as_bytes(), 0
+    while watch.look(content, looks * LOOK_SECONDS) is Standing.UNKNOWN:
+        looks += 1
+    assert looks * LOOK_SECONDS == SILENT_SECONDS
+
+
+def test_one_beat_shows_life_however_late():
+    watch = Watch()
+    for look in range(int(SILENT_SECONDS / LOOK_SECONDS)):
+        assert watch.look(elsewhere().as_bytes(), look * LOOK_SECONDS) is Standing.UNKNOWN
+    assert watch.look(elsewhere(beat=1).as_bytes(), SILENT_SECONDS) is Standing.ALIVE
+    assert watch.look(elsewhere(beat=1).as_bytes(), SILENT_SECONDS + 1) is Standing.UNKNOWN
+
+
+def test_a_reader_that_was_stopped_itself_has_not_watched():
+    watch = Watch()
+    assert watch.look(elsewhere().as_bytes(), 0.0) is Standing.UNKNOWN
+    assert watch.look(elsewhere().as_bytes(), 1000.0) is Standing.UNKNOWN
+
+
+def test_a_lock_is_there_as_long_as_it_is_held(path):
+    with locked(path, path.parent, pytest.fail) as lock:
+        assert holder_of(path).is_here
+        lock.check()
+        with pytest.raises(HeldError, match=f"is in use: another process trains there .process {os.getpid()} on"):
+            take(path)
+        lock.check()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_lock_of_a_killed_process_is_broken_at_once(path):
+    pid, started = dead_process()
+    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    lock = take(path)
+    lock.check()
+    assert [each.name for each in path.parent.iterdir()] == [".lock"]
+    lock.release()
+
+
+def test_a_lock_that_beats_elsewhere_is_refused_and_one_that_does_not_is_broken(path, monkeypatch):
+    fast(monkeypatch, seconds=HANG_SECONDS)
+    stop, told = threading.Event(), []
+
+    def beat():
+        number = 0
+        while not stop.wait(0.05):
+            number += 1
+            with path.open("r+b") as file:
+                file.write(elsewhere(beat=number).as_bytes())
+
+    path.write_bytes(elsewhere().as_bytes())
+    beating = threading.Thread(target=beat)
+    beating.start()
+    with pytest.raises(HeldError, match=r"process \d+ on gpu-7.; .*--take-over if that host is gone for good"):
+        take(path, told)
+    stop.set()
+    join(beating)
+    assert "is locked by process" in told[0]
+    fast(monkeypatch)
+    take(path, told).release()
+    assert len(told) == 2
+    assert not path.exists()
+
+
+def test_a_lock_is_taken_over_by_hand_and_its_holder_notices(path):
+    old = take(path)
+    new = take(path, take_over=True)
+    new.check()
+    with pytest.raises(LostError, match=r"was taken over by process \d+ on .*: this process ends and writes nothing"):
+        old.check()
+    assert old.is_lost
+    content = path.read_bytes()
+    with pytest.raises(LostError):
+        old.beat()
+    old.release()
+    assert path.read_bytes() == content
+    new.release()
+
+
+@pytest.mark.parametrize("removed", ["lock", "folder"])
+def test_a_lock_that_was_removed_is_noticed(removed, path):
+    lock = take(path)
+    path.unlink()
+    if removed == "folder":
+        path.parent.rmdir()
+    with pytest.raises(LostError, match="it was removed" if removed == "folder" else "its lock was removed"):
+        lock.beat()
+    assert lock.is_lost
+    lock.release()
+
+
+def test_the_heart_beats(path, monkeypatch):
+    monkeypatch.setattr("distbp.files.locks.lock._BEAT_SECONDS", 0.01)
+    lock = take(path)
+    beats = set()
+    wait_until(lambda: beats.add(Holder.parse(path.read_bytes()).beat) or len(beats) >= 3)
+    lock.release()
+
+
+@pytest.mark.parametrize("what", ["fifo", "empty", "folder"])
+def test_what_is_no_lock_is_watched_and_replaced_or_named(what, path, monkeypatch):
+    fast(monkeypatch)
+    {"fifo": lambda: os.mkfifo(path), "empty": path.touch, "folder": path.mkdir}[what]()
+    told = []
+    with (
+        pytest.raises(RunError, match="cannot be replaced: Is a directory; remove it")
+        if what == "folder"
+        else nullcontext()
+    ):
+        take(path, told).release()
+        assert list(path.parent.iterdir()) == []
+    assert "another process" in told[0]
+
+
+def test_a_breaker_that_was_killed_keeps_nobody_from_breaking(path):
+    pid, started = dead_process()
+    dead = replace(myself(), pid=pid, started=started)
+    path.write_bytes(replace(dead, token="old").as_bytes())
+    path.with_name(".lock.old.broken").write_bytes(replace(dead, token="breaker").as_bytes())
+    take(path).release()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(path):
+    path.parent.rmdir()
+    with pytest.raises(RunError, match="cannot be written to: No such file"):
+        take(path)
+
+
+def test_of_many_that_break_a_lock_at_once_one_gets_it(path):
+    pid, started = dead_process()
+    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    others = [start_program("breaks_lock", path, stdin=subprocess.PIPE) for _ in range(6)]
+    for other in others:
+        other.stdin.write("\n")
+        other.stdin.flush()
+    said = [other.stdout.readline().strip() for other in others]
+    for other in others:
+        other.communicate()
+    assert sorted(said) == ["held", *["refused"] * 5]
+    assert [each.name for each in path.parent.iterdir()] == []

@@ -1,0 +1,291 @@
+"""Rounds of a server with workers that die, fall silent, are late, come and go, as planned by (worker, step, shard)."""
+
+import signal
+import socket
+import struct
+
+import psutil
+import pytest
+from parallel.hosts import Host, config
+from processes import HANG_SECONDS, wait_until
+
+from distbp.errors import ClusterError, CorruptError, PeerLostError
+from distbp.parallel.host.contests import Contests
+from distbp.parallel.host.messages import GO, RUN
+from distbp.parallel.step.records import Report
+from distbp.parallel.step.reports import pack_report
+from distbp.parallel.step.shards import Span
+
+STEPS = 11
+
+
+@pytest.fixture
+def host(tmp_path):
+    made = []
+
+    def make(places, settings):
+        made.append(Host(tmp_path, places, settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_rounds_give_the_bits_of_one_process(host, workers, shards):
+    here = host(workers, config(shards, optimizer="sgd"))
+    here.serve_in_thread()
+    for number in range(workers):
+        here.work_in_thread(number)
+    here.wait_for(workers)
+    assert here.run(STEPS) == {"done": STEPS}
+    here.check(STEPS)
+
+
+@pytest.mark.parametrize("at", [(0, 0), (2, 1), (7, 0)], ids=str)
+def test_a_killed_worker_changes_nothing(host, at):
+    here = host(2, config())
+    here.serve_with({at: signal.SIGKILL}, {})
+    assert here.run(STEPS) == {"done": STEPS}
+    here.check(STEPS)
+    assert [news for news in here.news if "left" in news] == [{"left": 0, "why": f"died in step {at[0]}"}]
+
+
+def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(host):
+    here = host(1, config())
+    here.serve_with({(2, 2): signal.SIGKILL})
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    here.until(lambda news: "left" in news)
+    here.work(0)
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
+
+
+def test_a_frozen_worker_is_named_ended_and_replaced(host):
+    here = host(2, config())
+    silence, late = here.exchange.silence, []
+    here.exchange.silence = lambda number: silence(number) + sum(late) * (number == 0)
+    here.serve_in_thread()
+    frozen = here.work(0, {(2, 0): signal.SIGSTOP})
+    here.work(1)
+    here.wait_for(2)
+    here.run(4)
+    wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
+    late.append(HANG_SECONDS)  # time passes
+    lost = here.until(lambda news: "lost" in news)
+    assert lost["lost"] == 0
+    assert f"no answer for {HANG_SECONDS:.0f} s" in lost["why"]
+    assert here.until(lambda news: "left" in news) == {"left": 0}
+    frozen.join(HANG_SECONDS)
+    late.clear()
+    assert frozen.exitcode == -signal.SIGKILL
+    here.work(0)
+    here.until(lambda news: "joined" in news)
+    here.run(STEPS)
+    here.check(STEPS)
+
+
+def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host, monkeypatch):
+    settle, settled = Contests.settle, []
+    monkeypatch.setattr(Contests, "settle", lambda *given: settled.append(given[1].task) or settle(*given))
+    here = host(2, config())
+    here.serve_with({(2, 0): "late"}, {})
+    here.run(3)
+    here.release(2)
+    wait_until(lambda: settled)
+    assert [(task.worker, task.step) for task in settled] == [(0, 2)]
+    here.run(STEPS)
+    here.check(STEPS)
+    assert not [news for news in here.news if "left" in news or "lost" in news]
+    assert here.error is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "fault"), [(2, "late"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
+)
+def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_waited_for(
+    host, monkeypatch, workers, fault
+):
+    here = host(workers, config())
+
+    def no_room():
+        raise ClusterError("2 MB of shared memory are not free")
+
+    monkeypatch.setattr(here.exchange, "reserve_spare", no_room)
+    here.serve_in_thread()
+    supervisor, asked = here.rounds._supervisor, []
+    has_spare = supervisor.has_spare
+    supervisor.has_spare = lambda: asked.append(supervisor.step) or has_spare()
+    here.work(0, {(3, 0): fault, (6, 0): "late"})
+    for number in range(1, workers):
+        here.work(number)
+    here.wait_for(workers)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    if fault == "late":
+        wait_until(lambda: 3 in asked)
+        here.release(3)
+    else:
+        here.until(lambda news: "left" in news)
+        here.work(0, {(6, 0): "late"})
+    wait_until(lambda: workers == 1 or 6 in asked)
+    here.release(6)
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
+    told = [news["note"] for news in here.news if "note" in news]
+    assert len(told) == (workers > 1)  # once, though several were late
+    assert all(text.startswith("2 MB of shared memory are not free: ") for text in told)
+
+
+def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
+    """The weights that it began with are written over while it computes."""
+    here = host(2, config())
+    here.serve_with({(6, 0): "late"}, {})
+    steps = 4001
+    here.run(steps)
+    here.release(6)
+    wait_until(lambda: here.rounds._supervisor.is_quiet)  # the late answer is there before the next round
+    here.run(steps + 1)
+    assert here.error is None
+    assert here.exchange.step == steps + 1
+    assert not [news for news in here.news if "left" in news or "lost" in news]
+
+
+def test_a_late_answer_from_before_a_restart_counts_for_nothing(host):
+    here = host(2, config())
+    here.serve_with({(2, 0): "late"}, {})
+    here.run(3)
+    list(here.exchange.read_records())
+    here.exchange.go_to(0)
+    here.exchange.states[0] = here.initial
+    here.release(2)
+    wait_until(lambda: here.rounds._supervisor.is_quiet)
+    here.run(STEPS)
+    here.check(STEPS)
+    assert here.error is None
+
+
+def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
+    here = host(2, config())
+    server = here.serve_in_process()
+    first = here.work(0)
+    here.work(1, {(5, 2): signal.SIGKILL})
+    here.wait_for(2)
+    for process in (server, first):
+        process.kill()
+        process.join(HANG_SECONDS)
+    here.serve_in_process(unheard=[0, 1])
+    here.wait_for(1)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    here.until(lambda news: "left" in news)
+    here.work(1)
+    here.until(lambda news: "done" in news)
+    here.check(STEPS)
+
+
+def test_two_answers_that_differ_stop_the_run_and_name_both(host):
+    here = host(2, config())
+    here.serve_with({(2, 0): "late and wrong"}, {})
+    here.run(3)
+    here.release(2)
+    assert here.next_news() is None
+    here.close()
+    assert isinstance(here.error, CorruptError)
+    host_name = socket.gethostname()
+    assert f"worker 1 on host {host_name} and worker 0 on host {host_name}" in str(here.error)
+    assert "shards 0 to 1 of step 2" in str(here.error)
+
+
+def test_a_poisoned_shard_stops_the_run_and_is_named(host):
+    here = host(2, config())
+    here.serve_in_thread()
+    poison = {(5, 1): signal.SIGKILL}
+    here.work(0, poison)
+    here.work(1, poison)
+    here.wait_for(2)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    here.until(lambda news: "left" in news)
+    here.until(lambda news: "left" in news)
+    here.work(0, poison)
+    here.until(lambda news: "left" in news)
+    assert here.next_news() is None
+    here.close()
+    assert isinstance(here.error, PeerLostError)
+    assert "shard 1 of step 5 brought down 3 workers" in str(here.error)
+
+
+@pytest.mark.parametrize("step", [0, 6])
+def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(host, step):
+    here = host(2, config())
+    server = here.serve_in_process(dies_in=step)
+    here.work(0)
+    here.work(1)
+    here.wait_for(2)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+    while here.next_news() is not None:
+        pass
+    server.join(HANG_SECONDS)
+    assert here.exchange.step == step
+    here.serve_in_process(unheard=[0, 1])
+    here.wait_for(2)
+    here.run(STEPS)
+    here.check(STEPS)
+
+
+def test_workers_that_come_and_go_all_the_time_change_nothing(host):
+    here = host(3, config())
+    here.serve_in_thread()
+    deaths = {0: [1, 5], 1: [2, 6], 2: [2, 9]}
+
+    def start(number):
+        step = deaths[number].pop(0) if deaths[number] else STEPS
+        here.work(number, {(step, shard): signal.SIGKILL for shard in range(4)})
+
+    for number in deaths:
+        start(number)
+    here.wait_for(3)
+    here.driver.send(RUN.pack(0, STEPS, 1.0))
+
+    def done(news):
+        if "left" in news:
+            start(news["left"])
+        return "done" in news
+
+    here.until(done)
+    here.check(STEPS)
+    assert sum("left" in news for news in here.news) >= 3
+
+
+def hello(folder, number):
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    channel.connect(str(folder / "server"))
+    channel.sendall(struct.pack("<I", number))
+    return channel
+
+
+def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
+    here = host(1, config(shards=1))
+    here.serve_in_thread()
+    worker = hello(tmp_path, 0)
+    here.exchange.slabs[:] = 0
+    here.wait_for(1)
+    here.driver.send(RUN.pack(0, 1, 1.0))
+    assert GO.unpack(worker.recv(GO.size)) == (0, 0, 0, 1, 0, 0)
+    report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,), (0.0,))
+    worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
+    assert here.until(lambda news: "done" in news) == {"done": 1}
+    (record,) = here.exchange.read_records()
+    assert record.step == 0
+    worker.close()
+
+
+def test_who_connects_and_says_nothing_holds_nobody_up(host, tmp_path):
+    here = host(1, config())
+    here.serve_in_thread()
+    silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    silent.connect(str(tmp_path / "server"))
+    here.work_in_thread(0)
+    here.wait_for(1)
+    assert here.run(2) == {"done": 2}
+    silent.close()

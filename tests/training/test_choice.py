@@ -1,0 +1,222 @@
+"""What ``--workers auto`` decides, tested as lists of events; times are numbers that the tests choose."""
+
+import dataclasses
+import random
+import statistics
+from itertools import count
+
+import pytest
+
+from distbp.config import Config
+from distbp.errors import DivergedError
+from distbp.parallel.step.records import StepRecord
+from distbp.training.executors.choice import EXCHANGE_SECONDS, RAY_START_SECONDS, Choice, Speed, State, slower_choice
+from distbp.training.executors.timing import median_step
+
+BIT = 1e-6
+"""A relative difference that is on one side of a threshold for certain."""
+
+
+def halved(step):
+    """Return the speed of steps that two workers could do in half the time, but for the exchange."""
+    return Speed(step, step / 2, 2)
+
+
+def played(choice, here, *events):
+    """Let the choice take in what a step takes here, then the names of methods with what they are given."""
+    states = [choice.state]
+    choice.measured_here(here)
+    states.append(choice.state)
+    for name, given in events:
+        getattr(choice, name)(given)
+        states.append(choice.state)
+    return states
+
+
+@pytest.mark.parametrize(("steps", "tried"), [(1.0 - BIT, False), (1.0 + BIT, True)])
+def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(steps, tried):
+    saved_per_step = 0.5 - EXCHANGE_SECONDS
+    choice = Choice(100, 2, steps * RAY_START_SECONDS / saved_per_step)
+    end = State.TRIES_WORKERS if tried else State.THIS_PROCESS
+    assert played(choice, halved(1.0)) == [State.MEASURES_HERE, end]
+    if not tried:
+        assert choice.note == (
+            "workers: this process 100 samples/s, 2 workers at most 200 (would save 6.0 s, Ray takes 6 s to start): "
+            "this process"
+        )
+
+
+@pytest.mark.parametrize(
+    ("there", "end"),
+    [
+        (0.6, State.WORKERS), (1.0 - BIT, State.WORKERS), (1.0, State.THIS_PROCESS), (1.0 + BIT, State.THIS_PROCESS),
+        (5.0, State.THIS_PROCESS), (float("inf"), State.THIS_PROCESS),
+    ],
+)  # fmt: skip
+def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(there, end):
+    choice = Choice(100, 2, 1000)
+    states = played(choice, halved(1.0), ("measured_workers", there))
+    assert states == [State.MEASURES_HERE, State.TRIES_WORKERS, end]
+    chosen = "2 workers" if end is State.WORKERS else "this process"
+    assert choice.note == f"workers: this process 100 samples/s, 2 workers {100 / there:,.0f}: {chosen}"
+
+
+def test_workers_that_cannot_be_had_leave_this_process_and_the_reason():
+    choice = Choice(100, 2, 1000)
+    states = played(choice, halved(1.0), ("cannot_try", "Ray did not start"))
+    assert states == [State.MEASURES_HERE, State.TRIES_WORKERS, State.THIS_PROCESS]
+    assert choice.note == "workers: this process 100 samples/s, Ray did not start: this process"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_core_or_one_shard_needs_no_ray_however_long_the_run(workers):
+    choice = Choice(100, workers, 10**12)
+    assert played(choice, halved(1.0)) == [State.MEASURES_HERE, State.THIS_PROCESS]
+    assert choice.note == "workers: this process 100 samples/s: this process"
+
+
+def test_steps_that_are_shorter_than_an_exchange_need_no_ray_however_many_there_are():
+    choice = Choice(100, 2, 10**12)
+    assert played(choice, halved(EXCHANGE_SECONDS)) == [State.MEASURES_HERE, State.THIS_PROCESS]
+    assert choice.note.endswith("2 workers at most 666,667 (no gain): this process")
+
+
+def test_nothing_is_decided_twice_or_out_of_turn():
+    for event in (("measured_workers", 0.5), ("cannot_try", "late")):
+        with pytest.raises(AssertionError):
+            getattr(Choice(100, 2, 1000), event[0])(event[1])
+        done = Choice(100, 2, 1000)
+        played(done, halved(1.0), ("measured_workers", 0.5))
+        with pytest.raises(AssertionError):
+            getattr(done, event[0])(event[1])
+
+
+@pytest.mark.parametrize(
+    ("workers", "shards", "expected"),
+    [
+        (1, 4, 4 * 0.2 + 0.1),
+        (2, 4, 2 * 0.2 + 0.1),
+        (3, 4, 2 * 0.2 + 0.1),  # one of the three has two
+        (4, 4, 0.2 + 0.1),
+        (9, 4, 0.2 + 0.1),
+        (2, 1, 0.2 + 0.1),
+        (2, 3, 2 * 0.2 + 0.1),
+    ],
+)
+def test_the_best_that_workers_could_do_is_the_most_shards_of_one_the_update_and_an_exchange(workers, shards, expected):
+    speed = Speed(shards * 0.2 + 0.1, 0.2, shards)
+    assert speed.with_workers(workers) == pytest.approx(expected + EXCHANGE_SECONDS, rel=1e-12)
+
+
+def test_an_update_that_seems_to_take_no_time_is_no_gain_beyond_the_shards():
+    assert Speed(0.4, 0.3, 2).with_workers(2) == pytest.approx(0.3 + EXCHANGE_SECONDS, rel=1e-12)
+
+
+class Steps:
+    """A path whose steps take the seconds that it is given, on a clock of its own."""
+
+    def __init__(self, seconds):
+        self._seconds = iter(seconds)
+        self.now, self.step, self.is_closed = 1000.0, 0, False
+
+    def clock(self):
+        return self.now
+
+    def steps(self, stop):
+        try:
+            while self.step < stop:
+                seconds = next(self._seconds)
+                self.now += seconds
+                self.step += 1
+                yield StepRecord(self.step - 1, 1, 0.0, 0, seconds)
+        finally:
+            self.is_closed = True
+
+
+def test_the_first_steps_and_single_slow_ones_do_not_count():
+    path = Steps([9.0, 9.0, 0.1, 0.1, 50.0, 0.1, 0.1])
+    assert median_step(path, at_least=59.0, clock=path.clock) == 0.1
+    assert path.is_closed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_least", "done"),
+    [
+        (1.0, 0.5, 5),  # two to warm up, and no fewer than three
+        (1.0, 5.0, 6),  # more than five seconds are to be over
+        (0.125, 2.0, 17),
+        (0.0, 2.0, 400),  # and no more than that
+    ],
+)
+def test_steps_are_measured_for_a_time_but_never_too_few_or_too_many(seconds, at_least, done):
+    path = Steps(seconds for _ in count())
+    assert median_step(path, at_least, clock=path.clock) == seconds
+    assert path.step == done
+
+
+def test_steps_that_diverge_at_once_take_for_ever():
+    class Diverging(Steps):
+        def steps(self, stop):
+            raise DivergedError("the cost", 0, 0)
+            yield
+
+    path = Diverging([])
+    assert median_step(path, clock=path.clock) == float("inf")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
+    """Steps take 20 % more or less by chance, and one in eight ten times as long; workers are 1.5 times as quick."""
+    chance = random.Random(seed)
+
+    def noisy(step):
+        path = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
+        return median_step(path, at_least=100 * step, clock=path.clock)
+
+    for here, there, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.THIS_PROCESS)):
+        choice = Choice(100, 2, 10_000)
+        assert played(choice, halved(noisy(here)), ("measured_workers", noisy(there)))[-1] is end
+
+
+def settings(workers, shards=4):
+    return dataclasses.replace(Config(hidden=(8,), shards=shards), workers=workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2, "2..6"])
+@pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
+def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
+    text = slower_choice(settings(workers), 1000, 2, here=1.0, step=step, steps_left=1)
+    assert (text is not None) == speaks
+    if text is not None:
+        assert text == (
+            f"{workers} workers do 909 samples/s, this process alone would do about 1,000: --workers 0 or auto is "
+            "quicker here"
+        )
+
+
+@pytest.mark.parametrize(("times", "speaks"), [(1 - BIT, False), (1 + BIT, True)])
+def test_workers_are_proposed_where_they_could_save_twice_the_start_of_ray(times, speaks):
+    step, saved = 0.1, 0.05 - EXCHANGE_SECONDS
+    left = times * 2 * RAY_START_SECONDS / saved
+    text = slower_choice(settings(0), 1000, 2, here=step, step=step, steps_left=left)
+    assert text == ("--workers 2 could do up to 19,960 samples/s, this process does 10,000" if speaks else None)
+
+
+def test_one_core_gets_no_proposal_of_workers():
+    assert slower_choice(settings(0), 1000, 1, here=1.0, step=1.0, steps_left=10**9) is None
+
+
+def test_a_mini_batch_of_one_row_has_one_shard_and_no_use_for_workers():
+    assert slower_choice(settings(0), 1, 1, here=1.0, step=1.0, steps_left=10**9) is None
+    # three rows are three shards, of which one of two workers has two
+    text = slower_choice(settings(0), 3, 2, here=0.3, step=0.3, steps_left=10**9)
+    assert text == "--workers 2 could do up to 15 samples/s, this process does 10"
+
+
+def test_the_spread_of_the_noise_is_larger_than_the_gain_of_a_median():
+    """The noise above is no straw man: single steps would often tell the wrong order."""
+    chance = random.Random(0)
+    slow, quick = ([step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in range(400)]
+                   for step in (1.5, 1.0))  # fmt: skip
+    assert sum(mine < other for mine, other in zip(slow, quick, strict=True)) > 20
+    assert statistics.median(slow) > statistics.median(quick)

@@ -1,0 +1,110 @@
+"""Loops of one's own: the bits are those of distbp.train, here and on workers."""
+
+import pytest
+
+import distbp
+from distbp.errors import Interrupted, UsageError
+from distbp.model.files import weights_sha256
+
+SETTINGS = {"hidden": (24,), "epochs": 2, "schedule": "cosine", "dropout": 0.1, "shards": 3}
+
+
+def trained(**settings):
+    with distbp.Trainer("digits", **SETTINGS, **settings) as trainer:
+        records = list(trainer)
+        return records, trainer.network, trainer.evaluate()
+
+
+def test_step_by_step_is_the_whole_run():
+    whole = distbp.train("digits", workers=0, **SETTINGS)
+    records, network, evaluation = trained(workers=0)
+    assert [record.step for record in records] == list(range(24))
+    assert weights_sha256(network.weights) == whole.summary["weights_sha256"]
+    assert evaluation.accuracy == whole.summary["test_accuracy"]
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("shared_ray")
+def test_on_workers_too():
+    records, network, _ = trained(workers=2)
+    alone, by_itself, _ = trained(workers=0)
+    assert weights_sha256(network.weights) == weights_sha256(by_itself.weights)
+    assert [record.cost for record in records] == [record.cost for record in alone]
+
+
+def test_a_look_at_the_network_in_between_changes_nothing():
+    with distbp.Trainer("digits", workers=0, **SETTINGS) as trainer:
+        networks = []
+        for _ in range(24):
+            trainer.step()
+            networks.append(trainer.network)
+    assert len({weights_sha256(network.weights) for network in networks}) == 24
+    assert weights_sha256(networks[-1].weights) == weights_sha256(trained(workers=0)[1].weights)
+
+
+def test_what_cannot_be_done_step_by_step_is_said():
+    with distbp.Trainer("digits", workers=0, **SETTINGS) as trainer:
+        list(trainer)
+        with pytest.raises(UsageError, match="all 24 steps of 2 epochs are done"):
+            trainer.step()
+    with pytest.raises(UsageError, match="not running: use it in a with block"):
+        trainer.step()
+    with pytest.raises(UsageError, match="look at whole epochs"):
+        distbp.Trainer("digits", early_stopping=3)
+
+
+def test_it_begins_with_a_given_network_and_leaves_it_alone():
+    network = distbp.Network((64, 24, 10), seed=3)
+    before = network.weights.copy()
+    with distbp.Trainer("digits", network=network, workers=0, epochs=1) as trainer:
+        assert (trainer.network.weights == before).all()
+        trainer.step()
+        assert not (trainer.network.weights == before).all()
+    assert (network.weights == before).all()
+
+
+class Told(distbp.Callback):
+    """Keeps what it was told, and wants the run to end after some steps."""
+
+    def __init__(self, enough=None):
+        self.begun, self.ends, self.steps, self._enough = [], [], 0, enough
+
+    def on_start(self, run):
+        self.begun.append(run)
+
+    def on_step(self, record):
+        self.steps += 1
+        return self.steps == self._enough
+
+    def on_end(self, error):
+        self.ends.append(error)
+
+
+def test_callbacks_are_told_the_begin_and_the_end():
+    told = Told()
+    with distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer:
+        (run,) = told.begun
+        assert (run.train_rows, run.steps_per_epoch, run.step) == (len(trainer.data.train), 12, 0)
+        assert run.structure == trainer.structure
+        list(trainer)
+        assert (told.steps, told.ends) == (24, [])
+    assert told.ends == [None]
+    with (
+        pytest.raises(ZeroDivisionError) as caught,
+        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+    ):
+        raise ZeroDivisionError
+    assert told.ends == [None, caught.value]
+
+
+def test_a_callback_may_stop_it():
+    told = Told(enough=5)
+    with (
+        pytest.raises(Interrupted, match="a callback stopped the trainer after step 5") as caught,
+        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+    ):
+        assert [record.step for record in trainer] == [0, 1, 2, 3, 4]
+        assert trainer.stopped
+        trainer.step()
+    assert told.steps == 5
+    assert told.ends == [caught.value]
