@@ -10,7 +10,7 @@ from typing import Self
 
 from distbp.actors.connection.session import local_ray, ray_session
 from distbp.actors.connection.signals import signals_deferred
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
@@ -19,12 +19,12 @@ from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.system.arithmetic import cpu_count
 
 
-def cpus_for(config: Config) -> int:
+def cpus_for(config: Settings) -> int:
     """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
     return 0 if config.workers == "auto" else config.worker_count + 1
 
 
-def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+def session_for(config: Settings, note: Callable[[str], None]) -> AbstractContextManager[bool]:
     """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
     return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
@@ -35,7 +35,7 @@ class ActorExecutor:
     def __init__(
         self,
         structure: Structure,
-        config: Config,
+        config: Settings,
         rows: Rows,
         state: Array,
         note: Callable[[str], None],

@@ -12,7 +12,7 @@ import ray
 from distbp.actors.slots import Slots
 from distbp.actors.worker_actors import Alive, RemoteWorker, remote
 from distbp.actors.worker_group import got, longest_start
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
@@ -43,7 +43,7 @@ class HostStatus(NamedTuple):
 class _Host(Alive):
     """A :class:`Host` and the actors that are its workers, which end with it."""
 
-    def __init__(self, structure: Structure, config: Config, rows: Sequence[Any]) -> None:
+    def __init__(self, structure: Structure, config: Settings, rows: Sequence[Any]) -> None:
         """Take what :func:`distbp.actors.worker_group.put_rows` returned."""
         pin_threads(config.threads)
         self._structure, self._config, self._rows = structure, config, rows

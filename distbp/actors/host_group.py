@@ -16,7 +16,7 @@ from distbp.actors.connection.placement import Placement, this_host
 from distbp.actors.host_actor import RemoteHost
 from distbp.actors.host_handle import HostHandle, JoiningHost
 from distbp.actors.worker_group import longest_start, other_arithmetic, put_rows, send_by_value
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Rows
 from distbp.errors import ClusterError, DataError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
@@ -33,7 +33,7 @@ class HostGroup:
     def __init__(
         self,
         structure: Structure,
-        config: Config,
+        config: Settings,
         rows: Rows,
         placement: Placement,
         note: Callable[[str], None],
@@ -266,7 +266,7 @@ class HostGroup:
 
 @contextmanager
 def host_group(
-    structure: Structure, config: Config, rows: Rows, placement: Placement, note: Callable[[str], None]
+    structure: Structure, config: Settings, rows: Rows, placement: Placement, note: Callable[[str], None]
 ) -> Iterator[HostGroup]:
     """Make the hosts of a run; stop them at the end."""
     hosts = HostGroup(structure, config, rows, placement, note)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distbp.actors.connection.calls import ending, in_brackets
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.errors import PeerLostError
 from distbp.parallel.host.roster import Roster
 from distbp.parallel.host.shared_memory import SharedMemory
@@ -22,7 +22,7 @@ class Slots:
     def __init__(
         self,
         exchange: SharedMemory,
-        config: Config,
+        config: Settings,
         start: Callable[[int], Any],
         name: Callable[[int], str],
         note: Callable[[str], None],

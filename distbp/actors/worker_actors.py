@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Rows
 from distbp.data.encoding import Encoding
 from distbp.data.mapped import opened
@@ -48,7 +48,7 @@ class _Worker(Alive):
     def __init__(
         self,
         structure: Structure,
-        config: Config,
+        config: Settings,
         x: Any,
         y: Any,
         factor: float,
@@ -68,7 +68,7 @@ class _Worker(Alive):
 class _Server(Alive):
     """A :class:`ParameterServer` with its state in shared memory."""
 
-    def __init__(self, structure: Structure, config: Config) -> None:
+    def __init__(self, structure: Structure, config: Settings) -> None:
         pin_threads(config.threads)
         self._structure, self._config = structure, config
 

@@ -18,7 +18,7 @@ from distbp.actors.connection.nodes import see_alike
 from distbp.actors.connection.placement import Placement, on_this_host
 from distbp.actors.connection.session import local_ray
 from distbp.actors.worker_actors import Ping, RemoteServer, RemoteWorker
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.blocks import checked
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
@@ -37,7 +37,7 @@ _LOOK_SECONDS = 0.5
 """How often a private Ray is looked at while the actors start."""
 
 
-def longest_start(config: Config) -> float:
+def longest_start(config: Settings) -> float:
     """Return the seconds after which an actor that is to come is given up for another one.
 
     On a cluster it may have to wait for room.
@@ -49,7 +49,12 @@ class WorkerGroup:
     """The server and the workers by their numbers; whoever is lost can be started again."""
 
     def __init__(
-        self, structure: Structure, config: Config, rows: Rows, placement: Placement | None, note: Callable[[str], None]
+        self,
+        structure: Structure,
+        config: Settings,
+        rows: Rows,
+        placement: Placement | None,
+        note: Callable[[str], None],
     ) -> None:
         """Take CPUs of ``placement``, or whatever Ray is private to this run."""
         send_by_value(structure, config, rows)
@@ -210,7 +215,7 @@ def other_arithmetic(pulses: Iterable[Ping]) -> Iterator[str]:
             yield f"host {host} computes with {', '.join(changed)}: its bits may differ"
 
 
-def send_by_value(structure: Structure, config: Config, rows: Rows) -> None:
+def send_by_value(structure: Structure, config: Settings, rows: Rows) -> None:
     """Let parts of the user's own travel with their code: the module they are from may not be there on other hosts."""
     for part in (*structure.activations, structure.cost, config.optimizer, config.schedule, rows.source):
         module = sys.modules.get(type(part).__module__)
@@ -222,7 +227,7 @@ def send_by_value(structure: Structure, config: Config, rows: Rows) -> None:
 
 @contextmanager
 def worker_group(
-    structure: Structure, config: Config, rows: Rows, placement: Placement | None, note: Callable[[str], None]
+    structure: Structure, config: Settings, rows: Rows, placement: Placement | None, note: Callable[[str], None]
 ) -> Iterator[WorkerGroup]:
     """Start the actors and wait until they have answered; kill them at the end."""
     crew = WorkerGroup(structure, config, rows, placement, note)

@@ -283,3 +283,7 @@ class Config:
             if name not in known:
                 raise unknown_name("setting", name, known)
         return cls(**settings)
+
+
+Settings = Config
+"""The settings as a run has them: those of a Config with nothing left open."""

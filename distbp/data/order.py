@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array
 from distbp.randomness import Purpose, generator
 
@@ -47,7 +47,7 @@ class EpochOrder:
         self.steps_per_epoch = -(-rows // self._batch_size)
 
     @classmethod
-    def of(cls, config: Config, rows: int) -> Self:
+    def of(cls, config: Settings, rows: int) -> Self:
         """Return the order in which these settings take so many rows."""
         return cls(rows, config.batch_size, config.seed, config.shuffle)
 

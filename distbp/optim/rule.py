@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distbp.config import Config, name_of
+from distbp.config import Settings, name_of
 from distbp.errors import UsageError
 from distbp.optim.optimizers import SGD, Adagrad, Adam, Lion, Optimizer, RMSProp
 from distbp.optim.schedules import SCHEDULES, Schedule, WarmUp
 
 
-def optimizer_of(config: Config) -> Optimizer:
+def optimizer_of(config: Settings) -> Optimizer:
     """Return the optimizer of these settings."""
     if not isinstance(config.optimizer, str):
         own: Optimizer = config.optimizer
@@ -30,7 +30,7 @@ def optimizer_of(config: Config) -> Optimizer:
     return known[config.optimizer]
 
 
-def schedule_of(config: Config) -> Schedule:
+def schedule_of(config: Settings) -> Schedule:
     """Return the schedule of these settings, with its warm-up."""
     schedule: Schedule = SCHEDULES[config.schedule] if isinstance(config.schedule, str) else config.schedule
     return WarmUp(config.warmup, schedule) if config.warmup else schedule
@@ -58,7 +58,7 @@ class Rule:
     """After the step no node's incoming weights are longer than this (Srivastava et al. 2014)."""
 
     @classmethod
-    def of(cls, config: Config, steps_per_epoch: int) -> Rule:
+    def of(cls, config: Settings, steps_per_epoch: int) -> Rule:
         """Return the rule of these settings."""
         assert config.lr is not None
         return cls(
@@ -71,7 +71,7 @@ class Rule:
         return self.lr * self.schedule.factor(step, self.steps)
 
 
-def check_own_parts(config: Config, steps: int) -> None:
+def check_own_parts(config: Settings, steps: int) -> None:
     """Refuse an optimizer or a schedule of the user's own that cannot do its work; both are tried once.
 
     What the user's own code raises goes through as it is.

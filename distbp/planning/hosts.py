@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distbp.config import Config, default_shards
+from distbp.config import Settings, default_shards
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import EpochOrder
 from distbp.nn.structure import Structure
@@ -59,7 +59,7 @@ class HostPlan:
         return reached if reached < self.steps[-1].hosts else None
 
 
-def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
+def plan_hosts(config: Settings, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
     """Measure this machine for about two seconds and return what steps are expected to take.
 
     Args:
@@ -91,7 +91,7 @@ def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float,
     )  # fmt: skip
 
 
-def job_of(config: Config, structure: Structure, rows: int, shards: int) -> Job:
+def job_of(config: Settings, structure: Structure, rows: int, shards: int) -> Job:
     """Return what a step of these settings has to do."""
     if config.wire == "float16":
         return Job(rows, structure.bounds, shards, 2, is_packed=True)
@@ -101,7 +101,7 @@ def job_of(config: Config, structure: Structure, rows: int, shards: int) -> Job:
 
 
 def measure_machine(
-    structure: Structure, config: Config, rows: Rows, state: Array, shards: int, seconds: float
+    structure: Structure, config: Settings, rows: Rows, state: Array, shards: int, seconds: float
 ) -> Machine:
     """Measure the parts of a step with so many shards in this process, as medians over about so many seconds.
 

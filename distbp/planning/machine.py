@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Config, Settings
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.order import EpochOrder
 from distbp.errors import ClusterError, TrainingError
@@ -139,7 +139,7 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     )  # fmt: skip
 
 
-def _check_memory(structure: Structure, config: Config, rows: Rows, tried: Sequence[int]) -> None:
+def _check_memory(structure: Structure, config: Settings, rows: Rows, tried: Sequence[int]) -> None:
     """Refuse what would fill the machine, before any of it is taken."""
     shape = 1 + len(optimizer_of(config).slots), structure.parameter_count
     state = np.broadcast_to(np.zeros((), config.dtype), shape)  # as large as it would be, and takes nothing
@@ -166,7 +166,7 @@ def _some(rows: Rows, batch_size: int) -> Rows:
     return replace(rows, x=x, y=np.asarray(rows.y[:count]), weights=weights)
 
 
-def _sizes(structure: Structure, config: Config, rows: Rows, state: Array) -> tuple[int, int, int]:
+def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> tuple[int, int, int]:
     """Return the bytes of a worker, of shared memory, and that are read and written in a step."""
     assert config.shards is not None
     vector, item = state[0].nbytes, state.itemsize
@@ -187,7 +187,7 @@ def _sizes(structure: Structure, config: Config, rows: Rows, state: Array) -> tu
     return _ACTOR_BYTES + own, shared, (len(spans) + written) * vector
 
 
-def _shape_of(structure: Structure, config: Config, state: Array) -> Shape:
+def _shape_of(structure: Structure, config: Settings, state: Array) -> Shape:
     """Return how large the arrays are that so many workers share."""
     assert config.shards is not None
     places, (slots, parameters) = config.worker_count, state.shape
@@ -196,7 +196,7 @@ def _shape_of(structure: Structure, config: Config, state: Array) -> Shape:
 
 
 def _steps_with(
-    structure: Structure, config: Config, rows: Rows, state: Array, counts: Sequence[int], seconds: float
+    structure: Structure, config: Settings, rows: Rows, state: Array, counts: Sequence[int], seconds: float
 ) -> dict[int, float]:
     """Return the median seconds of a step for each number of workers, which come one after the other."""
     places, shape = config.worker_count, _shape_of(structure, config, state)
@@ -272,7 +272,7 @@ def _running(processes: Sequence[Any]) -> Iterator[float]:
                 process.join()
 
 
-def _serve(structure: Structure, config: Config, rows: int, folder: Path, shape: Shape) -> None:
+def _serve(structure: Structure, config: Settings, rows: int, folder: Path, shape: Shape) -> None:
     """Be the parameter server; the driver that goes away, or an interrupt, ends it."""
     pin_threads(config.threads)
     exchange = SharedMemory(folder, shape)
@@ -282,7 +282,9 @@ def _serve(structure: Structure, config: Config, rows: int, folder: Path, shape:
         ServerLoop(server, exchange, order, _START_SECONDS, _START_SECONDS).serve()
 
 
-def _work(structure: Structure, config: Config, rows: Rows, folder: Path, shape: Shape, number: int, gate: Any) -> None:
+def _work(
+    structure: Structure, config: Settings, rows: Rows, folder: Path, shape: Shape, number: int, gate: Any
+) -> None:
     """Be a worker, once the gate is open."""
     pin_threads(config.threads)
     worker = Worker(structure, config, rows)

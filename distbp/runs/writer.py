@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distbp.config import Config, deciding_sha256
+from distbp.config import Settings, deciding_sha256
 from distbp.data.dataset import Array
 from distbp.errors import DivergedError, HeadLostError, Interrupted, LostError, RunError
 from distbp.files.locks import Lock
@@ -41,7 +41,7 @@ class RunWriter:
         lock: Lock,
         described: Mapping[str, Any],
         structure: Structure,
-        config: Config,
+        config: Settings,
         steps_per_epoch: int,
         initial: tuple[int, ...],
         note: Note,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
 from distbp.data.order import EpochOrder
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
@@ -39,7 +39,7 @@ _ROWS_EXAMINED = 1024
 class TrainingLoop:
     """One run: its steps, its records so far, and where they are kept."""
 
-    def __init__(self, structure: Structure, config: Config, data: DataSet, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, structure: Structure, config: Settings, data: DataSet, callbacks: Sequence[Callback]) -> None:
         self.structure, self.config = structure, config
         self.test, self.classes, self.preprocessing = data.test, data.classes, data.preprocessing
         self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR

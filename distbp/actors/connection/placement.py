@@ -19,7 +19,7 @@ from ray.util.placement_group import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from distbp.actors.connection.calls import within
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.errors import ClusterError, HeadLostError
 
 _PATIENCE_SECONDS = 3.0
@@ -40,7 +40,7 @@ class Placement:
     grows with what is asked for sees them.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Settings) -> None:
         self._least, self._most = config.least_workers, config.worker_count
         gang = placement_group([{"CPU": 1}] * self._least, strategy="PACK")
         self._groups = [gang]
@@ -103,7 +103,7 @@ class Placement:
 class GivenPlacement(Placement):
     """CPUs of the placement group that this process was started in, such as that of a trial of Ray Tune."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Settings) -> None:
         """Take one for each worker.
 
         Raises:
@@ -147,7 +147,7 @@ def on_this_host() -> Any:
 
 
 @contextmanager
-def placed(config: Config, note: Callable[[str], None]) -> Iterator[Placement]:
+def placed(config: Settings, note: Callable[[str], None]) -> Iterator[Placement]:
     """Keep CPUs for the workers; where others use them, wait and say so.
 
     Raises:
@@ -167,7 +167,7 @@ def placed(config: Config, note: Callable[[str], None]) -> Iterator[Placement]:
     placement.remove()
 
 
-def _wait(placement: Placement, config: Config, note: Callable[[str], None]) -> None:
+def _wait(placement: Placement, config: Settings, note: Callable[[str], None]) -> None:
     """Wait for the CPUs to begin with, which Ray has been asked for; say what they are waited for with.
 
     Raises:
@@ -199,7 +199,7 @@ def _wait(placement: Placement, config: Config, note: Callable[[str], None]) -> 
     raise ClusterError(f"{what}, {found} after {config.wait:g} s: {hint}")
 
 
-def with_cluster_workers(config: Config) -> Config:
+def with_cluster_workers(config: Settings) -> Settings:
     """Return the settings with a number of workers where it is ``auto``: one for each CPU, one per shard at most.
 
     A cluster that has none yet, and may grow, is asked for one to begin with and the others as they come.

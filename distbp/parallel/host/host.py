@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import EpochOrder
 from distbp.errors import TrainingError
@@ -42,7 +42,7 @@ class Host:
     :meth:`serve` runs in a thread of its own; the other methods are the driver's, one at a time.
     """
 
-    def __init__(self, structure: Structure, config: Config, rows: Rows, places: int, address: str) -> None:
+    def __init__(self, structure: Structure, config: Settings, rows: Rows, places: int, address: str) -> None:
         """Make room for so many workers and for a state, which :meth:`restart` brings; listen at ``address``.
 
         Raises:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import EpochOrder
 from distbp.nn.backprop import layer_gradient
@@ -33,7 +33,7 @@ _MOST_SECONDS = 1.0
 class Products:
     """Forms the gradient of a layer from a shard's factors, on any thread."""
 
-    def __init__(self, structure: Structure, config: Config, rows: Rows) -> None:
+    def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
         assert config.shards is not None
         self._structure, self.shards, self.dtype = structure, config.shards, config.dtype
         self._rows = rows

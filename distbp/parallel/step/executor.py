@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.data.order import EpochOrder
 from distbp.nn.structure import Structure
@@ -63,7 +63,7 @@ class Executor(Protocol):
 class ManagedExecutor(Executor, Protocol):
     """A parameter server and its workers, wherever they are. Leaving the ``with`` block stops them."""
 
-    config: Config
+    config: Settings
     """The settings; once the pool is ready, with the number of workers it has."""
 
     def __enter__(self) -> Self:
@@ -73,7 +73,7 @@ class ManagedExecutor(Executor, Protocol):
         """Stop everything that the pool started."""
 
 
-def make_server(structure: Structure, config: Config, order: EpochOrder, states: Array, step: int) -> ParameterServer:
+def make_server(structure: Structure, config: Settings, order: EpochOrder, states: Array, step: int) -> ParameterServer:
     """Return the parameter server that the settings describe; it keeps its state in ``states`` (see there)."""
     return ParameterServer(structure, Rule.of(config, order.steps_per_epoch), states, step)
 
@@ -93,7 +93,7 @@ def shards_of(order: EpochOrder, step: int, shards: int) -> Span:
 class InProcessExecutor:
     """Worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
 
-    def __init__(self, structure: Structure, config: Config, rows: Rows, state: Array, step: int = 0) -> None:
+    def __init__(self, structure: Structure, config: Settings, rows: Rows, state: Array, step: int = 0) -> None:
         assert config.shards is not None
         self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.order import EpochOrder
 from distbp.nn.backprop import Backprop
@@ -70,7 +70,7 @@ class Worker:
     Nothing of a mini-batch's or a parameter vector's size is allocated after the first steps.
     """
 
-    def __init__(self, structure: Structure, config: Config, rows: Rows) -> None:
+    def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
         assert config.shards is not None
         self._structure = structure
         self._order = EpochOrder.of(config, len(rows))

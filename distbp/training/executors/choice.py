@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.parallel.step.shards import cut
 
 RAY_START_SECONDS = 6.0
@@ -95,7 +95,7 @@ class Choice:
         self.state = State.WORKERS if step < self._here else State.THIS_PROCESS
 
 
-def slower_choice(config: Config, rows: int, useful: int, here: float, step: float, steps_left: int) -> str | None:
+def slower_choice(config: Settings, rows: int, useful: int, here: float, step: float, steps_left: int) -> str | None:
     """Return what to tell a person whose choice of workers turns out slower than another would be, None if it is not.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import ClusterError, PeerLostError
 from distbp.model.network import Network
@@ -30,7 +30,7 @@ Note = Callable[[str], None]
 _MOMENT_SECONDS = 0.3
 
 
-def initial_state(structure: Structure, config: Config, network: Network | None = None) -> Array:
+def initial_state(structure: Structure, config: Settings, network: Network | None = None) -> Array:
     """Return weights and optimizer state before the first step, shape (1 + slots, parameters)."""
     assert config.initial is not None
     slots = optimizer_of(config).slots
@@ -43,7 +43,7 @@ def initial_state(structure: Structure, config: Config, network: Network | None 
 
 
 def make_executor(
-    structure: Structure, config: Config, rows: Rows, state: Array, note: Note, step: int = 0
+    structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, step: int = 0
 ) -> ManagedExecutor:
     """Return the pool of ``config.workers``, not yet started, with the state after ``step`` steps."""
     if config.workers == 0:
@@ -54,7 +54,7 @@ def make_executor(
     return ActorExecutor(structure, config, rows, state, note, step)
 
 
-def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
+def read_while_ray_starts(stack: ExitStack, config: Settings, read: Callable[[], DataSet], note: Note) -> DataSet:
     """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
 
     The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
@@ -72,7 +72,7 @@ def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], D
 
 @contextmanager
 def started_executor(
-    structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int, step: int
+    structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, steps: int, step: int
 ) -> Iterator[ManagedExecutor]:
     """Start the pool for ``steps`` steps after ``step``; with ``auto`` the one that promises to be done first."""
     with ExitStack() as stack:
@@ -90,7 +90,14 @@ def started_executor(
 
 
 def _quickest_executor(
-    stack: ExitStack, structure: Structure, config: Config, rows: Rows, state: Array, note: Note, steps: int, step: int
+    stack: ExitStack,
+    structure: Structure,
+    config: Settings,
+    rows: Rows,
+    state: Array,
+    note: Note,
+    steps: int,
+    step: int,
 ) -> ManagedExecutor:
     """Measure this process first, and start Ray only if workers could win by more than its start takes."""
 
@@ -120,7 +127,7 @@ def _quickest_executor(
     return pool
 
 
-def too_little_memory(config: Config, state: Array, layers: int, workers: int, spare: bool) -> str | None:
+def too_little_memory(config: Settings, state: Array, layers: int, workers: int, spare: bool) -> str | None:
     """Return how much of the memory is missing that workers of this host share, None if there is enough.
 
     ``spare`` counts also what is needed once a straggler's shards are computed again.
@@ -137,7 +144,7 @@ def too_little_memory(config: Config, state: Array, layers: int, workers: int, s
     )
 
 
-def most_useful_workers(config: Config, rows: int) -> int:
+def most_useful_workers(config: Settings, rows: int) -> int:
     """Return the number of workers that could be quickest for mini-batches of so many rows.
 
     That is one per core and shard, and none that finds no room.

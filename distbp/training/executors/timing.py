@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.errors import DivergedError
 from distbp.nn.structure import Structure
@@ -28,7 +28,7 @@ _FEWEST_STEPS, _MOST_STEPS = 3, 400
 
 
 def measure_here(
-    structure: Structure, config: Config, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
+    structure: Structure, config: Settings, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
 ) -> Speed:
     """Measure steps in this process, on a copy of the state."""
     assert config.shards is not None
