@@ -20,8 +20,8 @@ from distbp.optim import optimizer_of
 from distbp.parallel.host.shared_memory import MORE_MEMORY, Shape
 from distbp.parallel.step.executor import InProcessExecutor, ManagedExecutor
 from distbp.parallel.step.shards import buffers_for
-from distbp.system.arithmetic import cpu_count
 from distbp.system.folders import memory_folder
+from distbp.system.limits import cpu_count
 from distbp.training.executors.choice import Choice, State
 from distbp.training.executors.timing import measure_here, median_step
 
