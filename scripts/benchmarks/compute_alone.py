@@ -39,7 +39,7 @@ def distbp_step(work: Work, hosts: int) -> Callable[[int], None]:
     vectors = [structure.parameters(vector) for vector in (weights, np.empty_like(weights))]
 
     def step(number: int) -> None:
-        worker.push(number, Span(0, 1), vectors[0], vectors[1:])
+        worker.compute(number, Span(0, 1), vectors[0], vectors[1:])
         worker.prefetch(number + 1, Span(0, 1))
 
     return step

@@ -29,7 +29,7 @@ from scipy.optimize import least_squares
 from tables import markdown
 
 from distbp.data import load
-from distbp.parallel.mesh.cost import FITTED, Costs, Job, Machine, Step, best_step
+from distbp.parallel.mesh.cost import FITTED, Costs, Machine, StepEstimate, Workload, fastest_step
 from distbp.parallel.mesh.view import servers_for
 from distbp.planning.bench import CASES
 from distbp.planning.hosts import job_of, measure_machine
@@ -82,7 +82,7 @@ class Model:
 
     def __init__(self, points: Sequence[Point], data: Path) -> None:
         """Take the gradient's time from the points with one host, in proportion to the rows; the rest is measured."""
-        self._jobs: dict[str, tuple[Callable[[int], Job], Machine]] = {}
+        self._jobs: dict[str, tuple[Callable[[int], Workload], Machine]] = {}
         data_set = load(data)
         for point in points:
             if point.hosts == 1:
@@ -98,7 +98,7 @@ class Model:
         rows = [[case, *(f"{1000 * part:.2f}" for part in machine)] for case, (_, machine) in self._jobs.items()]
         return markdown(["case", "gradient ms", "addition ms", "update ms"], rows)
 
-    def step(self, point: Point, costs: Costs) -> Step:
+    def step(self, point: Point, costs: Costs) -> StepEstimate:
         """Return what the model expects of a point."""
         make_job, machine = self._jobs[point.case]
         job, machine = make_job(point.hosts), machine._replace(shard=machine.shard / point.hosts)
@@ -107,7 +107,7 @@ class Model:
         link = 1000 * Setting(point.hosts, point.rate, point.cpus).bytes_per_ms
         servers = servers_for(None, point.hosts)
         slower = 1 / point.cpus
-        return best_step(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
+        return fastest_step(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
 
 
 def fit(points: Sequence[Point], model: Model) -> Costs:
