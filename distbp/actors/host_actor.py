@@ -18,7 +18,7 @@ from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host.host import Host
 from distbp.parallel.mesh.cost import Rates
-from distbp.parallel.mesh.reach import unreached
+from distbp.parallel.mesh.reachability import unreached
 from distbp.parallel.mesh.view import View
 from distbp.parallel.step.records import StepRecord
 from distbp.system.blas import pin_threads

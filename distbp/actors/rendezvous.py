@@ -16,7 +16,7 @@ from distbp.actors.host_group import HostGroup
 from distbp.actors.host_handle import HostHandle
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.mesh.cost import MEASURING_SECONDS, choose
-from distbp.parallel.mesh.reach import left_out
+from distbp.parallel.mesh.reachability import left_out
 from distbp.parallel.mesh.view import View, servers_for
 from distbp.parallel.step.factor_store import candidates
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from distbp.actors.connection.calls import death, in_brackets, put, within
 from distbp.actors.connection.nodes import see_alike
 from distbp.actors.connection.placement import Placement, on_this_host
-from distbp.actors.connection.session import local_ray
+from distbp.actors.connection.session import private_ray
 from distbp.actors.worker_actors import Ping, RemoteServer, RemoteWorker
 from distbp.config import Settings
 from distbp.data.dataset import Rows
@@ -60,7 +60,7 @@ class WorkerGroup:
         send_by_value(structure, config, rows)
         self._rows = put_rows(rows, is_one_host=True)
         self._structure, self._placement = structure, placement
-        self._local = local_ray()
+        self._local = private_ray()
         self.config = config
         self.note = note
         self.server: Any = None

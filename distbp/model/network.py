@@ -20,7 +20,7 @@ from distbp.errors import DataError, RunError, UsageError
 from distbp.model.files import load_model, save_model
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.scores import Answers, explained
 from distbp.nn.scores import Evaluation as Evaluation
 from distbp.nn.structure import Structure

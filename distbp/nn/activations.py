@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.nn.own import Elementwise
+from distbp.nn.custom import Elementwise
 
 Array = NDArray[Any]
 

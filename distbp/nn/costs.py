@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.nn.activations import Activation
-from distbp.nn.own import OwnCost
+from distbp.nn.custom import OwnCost
 
 Array = NDArray[Any]
 
@@ -132,7 +132,7 @@ class BinaryCrossEntropy:
 
 
 class MeanAbsoluteError:
-    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.own.OwnCost`."""
+    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.custom.OwnCost`."""
 
     def value(self, a: Array, y: Array) -> Array:
         """Return the sum of the differences' sizes."""

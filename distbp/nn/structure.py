@@ -14,7 +14,7 @@ from distbp.config import CHOICES, name_of
 from distbp.errors import UsageError, unknown_name
 from distbp.nn.activations import Activation, activation_of
 from distbp.nn.costs import Cost, cost_of
-from distbp.nn.own import check_own_activation, check_own_cost
+from distbp.nn.custom import check_own_activation, check_own_cost
 
 Array = NDArray[Any]
 

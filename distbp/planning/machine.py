@@ -31,9 +31,9 @@ from distbp.parallel.mesh.cost import host_counts
 from distbp.parallel.step.executor import InProcessExecutor, make_server
 from distbp.parallel.step.shards import Span, buffers_for, cut, subtrees
 from distbp.parallel.step.worker import Worker
-from distbp.system.arithmetic import cpu_count
 from distbp.system.blas import one_thread, pin_threads
 from distbp.system.folders import memory_folder, private_folder
+from distbp.system.limits import cpu_count
 from distbp.system.memory import free_memory
 from distbp.training.executors import RAY_START_SECONDS, WARM_UP_STEPS, initial_state, median_of, median_step
 from distbp.training.setup import settle, with_parts

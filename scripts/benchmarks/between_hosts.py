@@ -22,7 +22,7 @@ from processes import CommandError, end_on_signals
 from tables import markdown, surroundings
 
 from distbp.planning.bench import CASES
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 FEW_STEPS = 1
 """Of a run beside the timed ones, which shows how many bytes travel before the first step."""

@@ -10,9 +10,9 @@ from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.collection import Told, told_as_bytes
 from distbp.parallel.mesh.frames import BEAT, PART, REPORT, Frame
-from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.mesh.step_exchange import Told, told_as_bytes
+from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.parallel.step.records import Divergence, Report
 from distbp.parallel.step.reports import report_size
 from distbp.parallel.step.shards import Span

@@ -8,7 +8,7 @@ import pytest
 from distbp.config import CHOICES, Config
 from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.step.diagnosis import is_diagnosed
@@ -178,7 +178,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
     gradient = np.empty_like(weights.flat)
     expected = Backprop(STRUCTURE, 10, "float32").gradient(weights.layers, x, y, STRUCTURE.layers(gradient))
-    assert (report.held, report.rows, report.right, report.divergence) == (Span(1, 3), 10, expected.right, None)
+    assert (report.span, report.rows, report.right, report.divergence) == (Span(1, 3), 10, expected.right, None)
     assert len(report.costs) == 2
     assert sum(report.costs) == pytest.approx(expected.cost, rel=1e-6)
     assert list(sums) == [Span(1, 2), Span(2, 3)]

@@ -4,10 +4,10 @@ import sys
 import time
 
 import distbp.training.train  # noqa: F401  # which the command itself loads late
-from distbp.cli import run
+from distbp.__main__ import main
 
 if __name__ == "__main__":
     time.strftime = lambda *given: "now"
     print("ready", flush=True)
     sys.stdin.readline()
-    sys.exit(run(sys.argv[1:], 0.0))
+    main()  # whose end no thread of pyarrow can abort

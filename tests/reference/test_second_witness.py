@@ -12,7 +12,7 @@ from reference.updates import RATES
 from distbp import Trainer
 from distbp.data.epoch_order import EpochOrder
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the extra bench)")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the group bench)")
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,7 @@ def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[Nod
         alive = {_name_of(node): node["NodeID"] for node in ray.nodes() if node["Alive"]}
         well = {report.name: alive[report.name] for report in reports if not report.problem and report.name in alive}
         if len(well) > 1:
-            from distbp.actors.connection.doors import unreached
+            from distbp.actors.connection.reachability import unreached
 
             found = unreached(well, ports, _ANSWER_SECONDS)
             reports = [replace(report, unreached=found.get(report.name, "")) for report in reports]

@@ -20,9 +20,9 @@ from distbp.parallel.host.spare import Spare
 from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.host.worker_loop import heartbeat_seconds
 from distbp.parallel.mesh.agreement import WeightsDifferError
-from distbp.parallel.mesh.collection import Told
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.step_exchange import Told
 from distbp.parallel.step.diagnosis import is_diagnosed
 from distbp.parallel.step.records import Report, StepRecord
 from distbp.parallel.step.reports import report_size, unpack_progress, unpack_report
@@ -218,7 +218,7 @@ class ServerLoop:
             self._hear_progress(number, *progress)
             return
         which, report = unpack_report(message)
-        decisions = self._supervisor.reported(number, which, report.held, time.monotonic())
+        decisions = self._supervisor.reported(number, which, report.span, time.monotonic())
         if decisions:
             if isinstance(decisions[0], Use):
                 self._reports.append(report)

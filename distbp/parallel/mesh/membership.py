@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 
-from distbp.parallel.mesh.links import measure_ring
+from distbp.parallel.mesh.bandwidth import measure_ring
 from distbp.parallel.mesh.peers import Ends, Peer
 from distbp.parallel.mesh.rendezvous import HostsLostError, meet
 from distbp.parallel.mesh.view import View

@@ -25,13 +25,13 @@ from distbp.data.dataset import Array
 from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.agreement import WeightsDifferError, difference
-from distbp.parallel.mesh.collection import Collection, Told, told_as_bytes, told_from_bytes
 from distbp.parallel.mesh.factors import Factors
 from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
-from distbp.parallel.mesh.inbox import Inbox
 from distbp.parallel.mesh.membership import Membership
 from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.receive_buffers import Inbox
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.step_exchange import Collection, Told, told_as_bytes, told_from_bytes
 from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Packed, Wire, bytes_of
 from distbp.parallel.step.records import Report

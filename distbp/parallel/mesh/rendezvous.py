@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from distbp.parallel.mesh.callers import Callers
+from distbp.parallel.mesh.incoming import Callers
 from distbp.parallel.mesh.peers import Peer, connect
 from distbp.parallel.mesh.view import View
 

@@ -9,7 +9,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.nn.structure import Structure
 from distbp.parallel.step.shards import cut
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 _BLOCK = 65_536
 """Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""

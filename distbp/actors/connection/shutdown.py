@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import ray
 
-from distbp.actors.connection.head import head_answers, raylet_answers
+from distbp.actors.connection.liveness import head_answers, raylet_answers
 from distbp.actors.connection.session import leave_alone
 from distbp.errors import HeadLostError, Interrupted
 

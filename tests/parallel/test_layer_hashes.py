@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distbp.nn.structure import Structure
-from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.step.layer_hashes import layer_hashes
 
 STRUCTURE = Structure((3, 4, 5, 2), ("relu", "relu", "softmax"), "cross-entropy")  # layers of 16, 25 and 12 parameters
 

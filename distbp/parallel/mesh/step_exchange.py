@@ -77,10 +77,10 @@ class Collection:
         if host in self.told:
             raise DamagedError(f"its report on step {self.step} twice")
         first = held.first
-        for report in sorted(told.reports, key=lambda report: report.held):
-            if report.held.first != first or not first < report.held.stop <= held.stop:
-                raise DamagedError(f"a report on shards {report.held.first} to {report.held.stop - 1}, not its own")
-            first = report.held.stop
+        for report in sorted(told.reports, key=lambda report: report.span):
+            if report.span.first != first or not first < report.span.stop <= held.stop:
+                raise DamagedError(f"a report on shards {report.span.first} to {report.span.stop - 1}, not its own")
+            first = report.span.stop
         rows = sum(part.stop - part.first for part in self._rows[held.first : held.stop])
         if first != held.stop or sum(report.rows for report in told.reports) != rows:
             raise DamagedError(f"reports on some of the shards {held.first} to {held.stop - 1} alone")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from processes import HANG_SECONDS, join
 
-from distbp.parallel.mesh.links import measure_ring
+from distbp.parallel.mesh.bandwidth import measure_ring
 from distbp.parallel.mesh.peers import Peer
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
@@ -69,7 +69,7 @@ def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch)
             clocks.times = iter([0.0, *(end for end in ends for _ in range(2))])
         return next(clocks.times)
 
-    monkeypatch.setattr("distbp.parallel.mesh.links.time", SimpleNamespace(perf_counter=clock, sleep=time.sleep))
+    monkeypatch.setattr("distbp.parallel.mesh.bandwidth.time", SimpleNamespace(perf_counter=clock, sleep=time.sleep))
     view, peers = ring(2)
     with ThreadPoolExecutor(2) as pool:
         rates = list(pool.map(lambda here: measure_ring(peers[here], view, here), range(2)))

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distbp.actors.connection import rayhead
-from distbp.actors.connection.causes import Before, why
+from distbp.actors.connection import ray_launcher
+from distbp.actors.connection.failure_causes import Before, why
 from distbp.errors import ClusterError, HeadLostError
 from distbp.system.folders import memory_folder
 
@@ -30,7 +30,7 @@ _TELLING_SECONDS = 0.5
 _ADVICE = "distbp doctor looks for the cause, --workers 0 needs no Ray"
 
 
-class LocalRay:
+class PrivateRay:
     """Ray's head on this machine. Whoever makes it must :meth:`end` it."""
 
     def __init__(self, folder: Path, cpus: int, timeout: float, environment: Mapping[str, str]) -> None:
@@ -48,7 +48,7 @@ class LocalRay:
             with (folder / "ray_head.log").open("wb") as log:
                 self._process = subprocess.Popen(
                     # -P: the file's folder is none to import from
-                    [sys.executable, "-P", rayhead.__file__],
+                    [sys.executable, "-P", ray_launcher.__file__],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                     env=dict(environment), cwd="/", start_new_session=True,
                 )  # fmt: skip
@@ -76,7 +76,7 @@ class LocalRay:
                     return str(said["address"])
                 raise ClusterError(self._failed(f"did not start: {said.get('failed') or said}"))
             if self._process.poll() is not None:
-                how = rayhead.ended(self._process.returncode)
+                how = ray_launcher.ended(self._process.returncode)
                 raise ClusterError(self._failed(f"did not start: the program that starts it {how}"))
         raise ClusterError(self._failed(f"did not start within {wait:g} s (--wait)"))
 
@@ -86,7 +86,7 @@ class LocalRay:
             if self._lost is None:
                 self._lost = time.monotonic(), f"{said.get('lost', 'a part')} {said.get('why', 'failed')}"
         if self._lost is None and self._process.poll() is not None:
-            self._lost = time.monotonic(), f"the program that watches it {rayhead.ended(self._process.returncode)}"
+            self._lost = time.monotonic(), f"the program that watches it {ray_launcher.ended(self._process.returncode)}"
         return self._lost is not None
 
     def look(self, step: int) -> bool:
@@ -147,7 +147,7 @@ class LocalRay:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        rayhead.kill_session(self._process.pid)
+        ray_launcher.kill_session(self._process.pid)
         self._process.wait()
         self._process.stdout.close()
 

@@ -9,7 +9,7 @@ import pytest
 from processes import HANG_SECONDS
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.callers import Callers
+from distbp.parallel.mesh.incoming import Callers
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32

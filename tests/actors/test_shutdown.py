@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors.connection import closing, session
+from distbp.actors.connection import session, shutdown
 from distbp.errors import ClusterError, HeadLostError, Interrupted
 
 
@@ -39,7 +39,7 @@ class Contexts:
 
     def close(self, error=None, is_asked_again=lambda: False):
         began = time.monotonic()
-        closing.close(self.everything, self.session, error, 60.0, is_asked_again)
+        shutdown.close(self.everything, self.session, error, 60.0, is_asked_again)
         self.free.set()
         return time.monotonic() - began
 
@@ -48,13 +48,13 @@ class Contexts:
 def cluster(monkeypatch):
     """A cluster that this process seems to be connected to."""
     there = {"head": True, "raylet": True}
-    monkeypatch.setattr(closing.ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(closing.ray, "get_runtime_context", lambda: type("Context", (), {"gcs_address": "head:1"}))
+    monkeypatch.setattr(shutdown.ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(shutdown.ray, "get_runtime_context", lambda: type("Context", (), {"gcs_address": "head:1"}))
     monkeypatch.setattr(session, "_broken", [])
-    monkeypatch.setattr(closing, "head_answers", lambda address: there["head"])
-    monkeypatch.setattr(closing, "raylet_answers", lambda: there["raylet"])
-    monkeypatch.setattr(closing, "_SECONDS", 0.5)
-    monkeypatch.setattr(closing, "_HEADLESS_SECONDS", 0.3)
+    monkeypatch.setattr(shutdown, "head_answers", lambda address: there["head"])
+    monkeypatch.setattr(shutdown, "raylet_answers", lambda: there["raylet"])
+    monkeypatch.setattr(shutdown, "_SECONDS", 0.5)
+    monkeypatch.setattr(shutdown, "_HEADLESS_SECONDS", 0.3)
     return there
 
 
@@ -88,7 +88,7 @@ def test_without_its_raylet_the_connection_is_left_alone(cluster):
 
 
 def test_a_second_signal_ends_the_wait(cluster, monkeypatch):
-    monkeypatch.setattr(closing, "_SECONDS", 60.0)
+    monkeypatch.setattr(shutdown, "_SECONDS", 60.0)
     contexts = Contexts(["placement"])
     assert contexts.close(KeyboardInterrupt(), is_asked_again=lambda: True) < 30
 

@@ -8,7 +8,7 @@ import pytest
 from distbp.errors import ClusterError
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.peers import listen
-from distbp.parallel.mesh.reach import left_out, unreached
+from distbp.parallel.mesh.reachability import left_out, unreached
 
 
 def missing(hosts, *pairs):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.parallel.mesh.collection import Collection
 from distbp.parallel.mesh.factors import Factors
 from distbp.parallel.mesh.frames import FACTORS, PART, TOTAL, DamagedError, Frame
+from distbp.parallel.mesh.step_exchange import Collection
 from distbp.parallel.mesh.view import Chunk, View, held
 
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from distbp.actors.connection.local_ray import LocalRay
+from distbp.actors.connection.private_ray import PrivateRay
 
 
 def test_ray_is_heard_by_a_process_with_more_open_files_than_select_takes():
@@ -22,8 +22,8 @@ def test_ray_is_heard_by_a_process_with_more_open_files_than_select_takes():
             stack.callback(os.close, number)
         stack.callback(os.close, number)
         says = [sys.executable, "-c", 'print(\'{"address": "127.0.0.1:1"}\', flush=True); input()']
-        local = LocalRay.__new__(LocalRay)
-        local._said, local._lost = b"", None
-        local._process = stack.enter_context(subprocess.Popen(says, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-        assert local.address(60.0) == "127.0.0.1:1"
-        local._process.stdin.close()
+        ray = PrivateRay.__new__(PrivateRay)
+        ray._said, ray._lost = b"", None
+        ray._process = stack.enter_context(subprocess.Popen(says, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert ray.address(60.0) == "127.0.0.1:1"
+        ray._process.stdin.close()
