@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.data import Rows, load
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.planning.bench import CASES, UNTIMED_STEPS, Case
