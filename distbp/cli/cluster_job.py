@@ -19,9 +19,9 @@ from types import FrameType
 
 import click
 
-from distbp.data.sent import check_arrived
+from distbp.data.upload import check_arrived
 from distbp.errors import DataError
-from distbp.system.signals import ENDING, heeded
+from distbp.system.signals import ENDING, not_ignored
 
 _MOST_TRIES = 20
 _PAUSE_SECONDS = 1.0
@@ -69,7 +69,7 @@ def _run(command: Sequence[str]) -> int:
     def pass_on(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in heeded()}
+    before = {number: signal.signal(number, pass_on) for number in not_ignored()}
     try:
         return process.wait()
     finally:

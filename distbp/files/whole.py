@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from distbp.errors import RunError
 from distbp.files.json_text import SUM, Check, Unexpected, anything, parse, sealed, unsealed
-from distbp.system.signals import is_there
+from distbp.system.signals import process_exists
 
 MOST_JSON = 64 << 20
 """Bytes of the longest JSON object that is read, or written."""
@@ -71,7 +71,7 @@ def remove_remains(path: Path) -> None:
     with suppress(OSError):
         for each in place.parent.iterdir():
             process = each.name.removeprefix(head).removesuffix(tail)
-            if each.name == f"{head}{process}{tail}" and process.isdecimal() and not is_there(int(process)):
+            if each.name == f"{head}{process}{tail}" and process.isdecimal() and not process_exists(int(process)):
                 each.unlink()
 
 

@@ -19,7 +19,7 @@ from distbp.errors import RunError, UsageError
 from distbp.files.locks import Lock
 from distbp.files.whole import read_json
 from distbp.model.network import Network
-from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, held, made
 from distbp.runs.leftovers import remove_remains
 from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved

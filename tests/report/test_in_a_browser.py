@@ -17,8 +17,8 @@ from processes import HANG_SECONDS, ended, nothing_left, start, start_program, w
 import distbp
 from distbp.report import page_data, write_page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra test)")
-axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (extra test)")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (group test)")
+axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (group test)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt install chromium")
 

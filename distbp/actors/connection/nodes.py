@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distbp.actors.connection.session import ray_session
-from distbp.data.mapped import Mapped
+from distbp.data.prepared.mapped import Mapped
 from distbp.system.arithmetic import fingerprint
 from distbp.system.folders import memory_folder
 from distbp.version import __version__
@@ -70,7 +70,7 @@ def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[Nod
         alive = {_name_of(node): node["NodeID"] for node in ray.nodes() if node["Alive"]}
         well = {report.name: alive[report.name] for report in reports if not report.problem and report.name in alive}
         if len(well) > 1:
-            from distbp.actors.connection.doors import unreached
+            from distbp.actors.connection.reachability import unreached
 
             found = unreached(well, ports, _ANSWER_SECONDS)
             reports = [replace(report, unreached=found.get(report.name, "")) for report in reports]

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from distbp.system.signals import is_there
+from distbp.system.signals import process_exists
 
 LOOK_SECONDS = 0.5
 """How often a heartbeat is watched."""
@@ -126,7 +126,7 @@ def _process(pid: int) -> tuple[str, int | None]:
 
 
 def _is_running(pid: int, started: int | None) -> bool:
-    if not is_there(pid):
+    if not process_exists(pid):
         return False
     state, now_started = _process(pid)
     return state not in ("Z", "X") and (now_started is None or started is None or now_started == started)

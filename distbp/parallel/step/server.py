@@ -12,12 +12,12 @@ from typing import TypeVar
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_nonfinite_layer
 from distbp.optim import Rule
 from distbp.parallel.step.blocks import Block, blocks_of
 from distbp.parallel.step.diagnosis import layer_norms, noise, square_of_kept
-from distbp.parallel.step.digest import hashes, words_of
-from distbp.parallel.step.early import EarlyUpdates
+from distbp.parallel.step.early_updates import EarlyUpdates
+from distbp.parallel.step.layer_hashes import hashes, words_of
 from distbp.parallel.step.records import Diagnosis, Divergence, Report, StepRecord
 from distbp.parallel.step.shards import Addition, Span
 from distbp.parallel.step.tree import add_up, buffers_of, plan_of
@@ -65,7 +65,7 @@ class ParameterServer:
         return self._weights[self.step % 2]
 
     def layers(self) -> tuple[int, ...]:
-        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.digest)."""
+        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.layer_hashes)."""
         return hashes(self._words[self.step % 2])
 
     def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
@@ -106,7 +106,7 @@ class ParameterServer:
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
-        reports = sorted(reports, key=lambda report: report.held)
+        reports = sorted(reports, key=lambda report: report.span)
         rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
         for report in reports:
             rows += report.rows
@@ -124,7 +124,7 @@ class ParameterServer:
         if divergence is None and is_finite is not None:
             divergence = self._ended(is_finite)
         elif divergence is None:
-            root = Span(0, reports[-1].held.stop)
+            root = Span(0, reports[-1].span.stop)
             if diagnose or self._rule.clip_norm is not None:
                 divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())
             else:
@@ -254,7 +254,7 @@ class ParameterServer:
         """Hold the new weights to their longest, if there is one; say so if they are not finite."""
         layers = self._weights[(self.step + 1) % 2].layers
         if not is_finite:
-            return Divergence("a weight", first_bad_layer(layers))
+            return Divergence("a weight", first_nonfinite_layer(layers))
         most = self._rule.max_norm
         if most is not None:
             for w, _ in layers:
