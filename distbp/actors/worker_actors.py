@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import ray
 
 from distbp.config import Settings
+from distbp.data.columns.encoding import Encoding
 from distbp.data.dataset import Rows
-from distbp.data.encoding import Encoding
-from distbp.data.mapped import opened
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.prepared.mapped import opened
 from distbp.nn.structure import Structure
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory

@@ -19,10 +19,10 @@ from distbp.actors.connection.placement import Placement, on_this_host
 from distbp.actors.connection.session import private_ray
 from distbp.actors.worker_actors import Ping, RemoteServer, RemoteWorker
 from distbp.config import Settings
-from distbp.data.blocks import checked
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
-from distbp.data.mapped import Mapped, mapped, opened
+from distbp.data.prepared.checksums import checked
+from distbp.data.prepared.mapped import Mapped, mapped, opened
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.system.arithmetic import fingerprint

@@ -19,7 +19,7 @@ from types import FrameType
 
 import click
 
-from distbp.data.sent import check_arrived
+from distbp.data.upload import check_arrived
 from distbp.errors import DataError
 from distbp.system.signals import ENDING, not_ignored
 

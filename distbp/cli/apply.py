@@ -119,7 +119,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
     import numpy as np
 
     from distbp.cli.progress import reading_bar
-    from distbp.data.formats.writing import check_ending, writer
+    from distbp.data.formats.predictions import check_ending, writer
     from distbp.files.whole import remove_remains, written_whole
     from distbp.model.scoring import chunks_of
 

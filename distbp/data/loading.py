@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
-from distbp.data.blocks import checked
-from distbp.data.building import Building
 from distbp.data.checks import check_rows, features
 from distbp.data.dataset import Array, DataSet
-from distbp.data.described import described
-from distbp.data.formats.opening import file_table, folder_tables, is_table, table_of
+from distbp.data.formats.detect import file_table, folder_tables, is_table, table_of
 from distbp.data.formats.table import Note, Progress, Table, unheard
 from distbp.data.formats.text import TextTable
 from distbp.data.lazy import RowSource
-from distbp.data.parts import InMemory
-from distbp.data.prepared import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
-from distbp.data.prepared import prepare as prepare_tables
+from distbp.data.memory import check_tables
+from distbp.data.prepared.checksums import checked
+from distbp.data.prepared.description import described
+from distbp.data.prepared.writer import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
+from distbp.data.prepared.writer import prepare as prepare_tables
 from distbp.data.reading import Reading
-from distbp.data.room import check_tables
 from distbp.data.sizes import is_large as is_large
+from distbp.data.tables.builder import Building
+from distbp.data.tables.stores import InMemory
 from distbp.errors import DataError, UsageError
 from distbp.system.blas import one_thread
 

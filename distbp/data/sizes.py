@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.data.arrays import BUILT_IN
-from distbp.data.formats.regular import check_file
+from distbp.data.formats.regular_files import check_file
 from distbp.data.formats.table import arrow, begins
 from distbp.errors import DataError, UsageError
 

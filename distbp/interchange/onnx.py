@@ -12,8 +12,8 @@ from distbp.config import name_of
 from distbp.data.dataset import Array
 from distbp.errors import UsageError
 from distbp.files.whole import write_all
-from distbp.interchange.front import front
-from distbp.interchange.graph import Graph
+from distbp.interchange.onnx_graph import Graph
+from distbp.interchange.onnx_inputs import front
 from distbp.model.network import Network
 from distbp.nn.activations import LeakyRelu
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array
-from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
 from distbp.files.json_text import (
     Unexpected,

@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 
 from distbp.config import Config, name_of
-from distbp.data.apply import frame_table, only_chunk
 from distbp.data.checks import features, numbers
+from distbp.data.columns.encoding import encode
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
-from distbp.data.encoding import encode
 from distbp.data.lazy import as_rows
-from distbp.data.preprocessing import Preprocessing
+from distbp.data.tables.transform import frame_table, only_chunk
 from distbp.data.targets import class_numbers, values
 from distbp.errors import DataError, RunError, UsageError
 from distbp.model.files import load_model, save_model

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distbp.data.apply import kept_chunks
 from distbp.data.dataset import Array, Rows
 from distbp.data.formats.table import Progress, unheard
 from distbp.data.loading import Source, load_rows, tables_to_apply
+from distbp.data.tables.transform import kept_chunks
 from distbp.errors import DataError
 from distbp.model.network import Network, evaluate
 from distbp.nn.scores import ClassScores, ValueScores, class_scores, value_scores

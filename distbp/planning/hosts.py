@@ -10,7 +10,7 @@ import numpy as np
 
 from distbp.config import Settings, default_shards
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.optim.rule import Rule
 from distbp.parallel.mesh.cost import Machine, StepEstimate, Workload, fastest_step, largest_worthwhile

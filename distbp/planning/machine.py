@@ -19,7 +19,7 @@ import numpy as np
 
 from distbp.config import Config, Settings
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of

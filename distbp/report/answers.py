@@ -15,7 +15,7 @@ from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.images import image_files, image_shape
 from distbp.data.loading import is_large, load_as
-from distbp.data.prepared import is_prepared
+from distbp.data.prepared.writer import is_prepared
 from distbp.data.reading import Reading
 from distbp.errors import DistbpError, RunError
 from distbp.model.network import Network

@@ -14,7 +14,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
 from distbp.files.whole import for_json
 from distbp.model.files import weights_sha256

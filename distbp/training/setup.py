@@ -10,8 +10,8 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet
-from distbp.data.order import EpochOrder
-from distbp.data.room import ROWS_MEASURED, check_room
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.memory import ROWS_MEASURED, check_room
 from distbp.data.targets import held_out
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.model.network import Network

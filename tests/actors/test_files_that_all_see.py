@@ -6,7 +6,7 @@ import pytest
 from distbp.actors.connection.nodes import see_alike
 from distbp.actors.worker_group import got, put_rows
 from distbp.data.dataset import Rows
-from distbp.data.mapped import Mapped, mapped, opened
+from distbp.data.prepared.mapped import Mapped, mapped, opened
 from distbp.errors import DataError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]

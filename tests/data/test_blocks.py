@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distbp.data.blocks import CheckedArray, sums_of
+from distbp.data.prepared.checksums import CheckedArray, sums_of
 from distbp.errors import DataError
 
 MIB = 1 << 20

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from distbp.data import load
-from distbp.data.encoding import encode
-from distbp.data.preprocessing import Preprocessing, missing_columns
+from distbp.data.columns.encoding import encode
+from distbp.data.columns.preprocessing import Preprocessing, missing_columns
 from distbp.errors import DataError
 
 

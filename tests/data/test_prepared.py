@@ -11,8 +11,8 @@ from processes import join, run_program, wait_until
 
 import distbp
 from distbp.data import load, prepare
-from distbp.data.cache import remove_prepared
 from distbp.data.fingerprint import data_fingerprint
+from distbp.data.prepared.cache import remove_prepared
 from distbp.errors import DataError, HeldError, UsageError
 from distbp.files.locks import locked
 from distbp.files.locks.holders import myself
@@ -86,7 +86,7 @@ def test_killed_reading_goes_on(table, tmp_path):
 
 def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, monkeypatch):
     path = write_table(tmp_path / "t.csv", 140_000)
-    monkeypatch.setattr("distbp.data.prepared._SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr("distbp.data.prepared.writer._SECONDS_BETWEEN_STATES", 0.0)
 
     def interrupt(done, total):
         if done > 0.7 * total:
@@ -176,7 +176,7 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
     def full(*given):
         raise DataError("it cannot be written") from OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("distbp.data.parts.InFiles.append", full)
+    monkeypatch.setattr("distbp.data.tables.stores.InFiles.append", full)
     with pytest.raises(
         DataError, match="cannot be written; set XDG_CACHE_HOME to a folder with room, or use distbp pre"
     ):

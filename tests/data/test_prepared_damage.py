@@ -15,9 +15,9 @@ from processes import HANG_SECONDS
 
 import distbp
 from distbp.data import load
-from distbp.data.blocks import CheckedArray, checked, sums_of
 from distbp.data.loading import load_rows
-from distbp.data.mapped import mapped, opened
+from distbp.data.prepared.checksums import CheckedArray, checked, sums_of
+from distbp.data.prepared.mapped import mapped, opened
 from distbp.errors import DataError
 
 SETTINGS = {"epochs": 1, "hidden": (4,), "workers": 0}
@@ -40,8 +40,8 @@ def copy(folder, tmp_path):
 
 @pytest.fixture
 def none_is_small(monkeypatch):
-    monkeypatch.setattr("distbp.data.described._SMALL", 0)
-    monkeypatch.setattr("distbp.data.blocks._BLOCK", 256)
+    monkeypatch.setattr("distbp.data.prepared.description._SMALL", 0)
+    monkeypatch.setattr("distbp.data.prepared.checksums._BLOCK", 256)
 
 
 def names_of(folder):
@@ -133,7 +133,7 @@ def test_each_block_is_looked_at_once(tmp_path, rng, monkeypatch):
         np.take(rows, indices, axis=0, out=out, mode="clip")
         assert (out == array[indices]).all()
         assert rows.blocks.left <= before
-    monkeypatch.setattr("distbp.data.blocks.zlib.crc32", None)  # is not called any more
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # is not called any more
     np.take(rows, np.arange(20), axis=0, out=out, mode="clip")
     assert checked(rows) is rows
     assert (rows[3:5] == array[3:5]).all()
@@ -186,7 +186,7 @@ def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
         both.wait(HANG_SECONDS)
         return crc32(block)
 
-    monkeypatch.setattr("distbp.data.blocks.zlib", SimpleNamespace(crc32=slow))
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib", SimpleNamespace(crc32=slow))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
     assert array.blocks.left == 2  # of four; the first was looked at when it was opened

@@ -12,7 +12,7 @@ from PIL import Image
 
 from distbp.data import load
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.formats.opening import file_table
+from distbp.data.formats.detect import file_table
 from distbp.errors import DataError, UsageError
 
 

@@ -13,7 +13,7 @@ from processes import HANG_SECONDS, join, wait_until
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distbp.config import CHOICES, Config
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure

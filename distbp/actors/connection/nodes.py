@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distbp.actors.connection.session import ray_session
-from distbp.data.mapped import Mapped
+from distbp.data.prepared.mapped import Mapped
 from distbp.system.arithmetic import fingerprint
 from distbp.system.folders import memory_folder
 from distbp.version import __version__

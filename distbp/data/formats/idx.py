@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.regular import check_file, read_into
-from distbp.data.room import check_room, refuse_bomb
+from distbp.data.formats.regular_files import check_file, read_into
+from distbp.data.memory import check_room, refuse_bomb
 from distbp.errors import DataError
 
 _STEMS = {

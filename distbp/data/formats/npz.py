@@ -10,8 +10,8 @@ from pathlib import Path
 
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import MAGIC, read_array
-from distbp.data.formats.regular import opened_file
-from distbp.data.room import check_room, refuse_bomb
+from distbp.data.formats.regular_files import opened_file
+from distbp.data.memory import check_room, refuse_bomb
 from distbp.errors import DataError
 
 _PARTS = ("x_train", "y_train", "weights_train", "x_test", "y_test", "x", "y", "weights")

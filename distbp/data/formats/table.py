@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from distbp.data.formats.regular import opened_file
+from distbp.data.formats.regular_files import opened_file
 from distbp.errors import DataError, UsageError
 
 NUMBER, INTEGER, BOOLEAN, TEXT, DATE, PIXEL = "number", "integer", "boolean", "text", "date", "pixel"

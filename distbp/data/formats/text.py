@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from distbp.data.formats.guessing import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
-from distbp.data.formats.regular import opened_file
+from distbp.data.formats.dialect import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
+from distbp.data.formats.regular_files import opened_file
 from distbp.data.formats.table import (
     BOOLEAN,
     DATE,

@@ -10,7 +10,7 @@ import numpy as np
 
 from distbp.data.checks import text
 from distbp.data.formats.npy import mapped_array
-from distbp.data.formats.regular import check_file, opened_file
+from distbp.data.formats.regular_files import check_file, opened_file
 from distbp.data.formats.table import TEXT, Block, arrow, as_kinds, check_kinds, check_names, kind_of
 from distbp.errors import DataError
 

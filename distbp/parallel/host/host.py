@@ -13,7 +13,7 @@ from typing import Any
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from distbp.data.dataset import Array
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import PeerLostError
 from distbp.parallel.host.connections import NEWCOMER, Connections
 from distbp.parallel.host.contests import Contests

@@ -18,7 +18,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import layer_gradient
 from distbp.nn.structure import Structure
 from distbp.parallel.step.factor_store import FactorStore, factor_size

@@ -22,7 +22,7 @@ from functools import partial
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.agreement import WeightsDifferError, difference
 from distbp.parallel.mesh.factors import Factors

@@ -11,7 +11,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.step.diagnosis import is_diagnosed

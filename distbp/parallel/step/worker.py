@@ -12,7 +12,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
 from distbp.nn.structure import Parameters, Structure, first_nonfinite_layer

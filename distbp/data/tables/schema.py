@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from distbp.data.columns.preprocessing import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
 from distbp.data.formats import table as kinds
 from distbp.data.formats.table import Table
-from distbp.data.preprocessing import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
 from distbp.data.reading import Reading, column_of
 from distbp.errors import DataError
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 
 
 def epoch_of(order, epoch):
@@ -57,9 +57,9 @@ def test_order_is_the_same_when_asked_in_the_middle(step):
 @pytest.fixture
 def small_windows(monkeypatch):
     """Windows of 40 rows in runs of 8, from 100 rows on."""
-    monkeypatch.setattr("distbp.data.order._MOST_AT_ONCE", 100)
-    monkeypatch.setattr("distbp.data.order._RUN", 8)
-    monkeypatch.setattr("distbp.data.order._WINDOW", 40)
+    monkeypatch.setattr("distbp.data.epoch_order._MOST_AT_ONCE", 100)
+    monkeypatch.setattr("distbp.data.epoch_order._RUN", 8)
+    monkeypatch.setattr("distbp.data.epoch_order._WINDOW", 40)
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(101, 7), (160, 40), (163, 100), (333, 1), (401, 90)])

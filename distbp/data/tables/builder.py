@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
-from distbp.data.chunks import Chunks, Mark
+from distbp.data.columns.preprocessing import CATEGORY, Column, Preprocessing, Target, kept_rows
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.table import Note, Progress, Table, unheard
-from distbp.data.labels import Labels
-from distbp.data.moments import Moments, knots_of
-from distbp.data.parts import Parts
-from distbp.data.preprocessing import CATEGORY, Column, Preprocessing, Target, kept_rows
 from distbp.data.reading import Reading
-from distbp.data.schema import Schema, check_same_columns, schema_of
+from distbp.data.tables.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
+from distbp.data.tables.chunks import Chunks, Mark
+from distbp.data.tables.labels import Labels
+from distbp.data.tables.moments import Moments, knots_of
+from distbp.data.tables.schema import Schema, check_same_columns, schema_of
+from distbp.data.tables.stores import Parts
 from distbp.data.targets import held_out
 from distbp.errors import DataError
 from distbp.randomness import Purpose

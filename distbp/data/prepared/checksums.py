@@ -16,7 +16,7 @@ import numpy as np
 
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import mapped_array
-from distbp.data.formats.regular import opened_file
+from distbp.data.formats.regular_files import opened_file
 from distbp.errors import DataError
 
 _BLOCK = 1 << 20

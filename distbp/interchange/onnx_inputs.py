@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.encoding import Encoding
-from distbp.data.preprocessing import CATEGORY, DATE, Preprocessing
+from distbp.data.columns.encoding import Encoding
+from distbp.data.columns.preprocessing import CATEGORY, DATE, Preprocessing
 from distbp.errors import UsageError
-from distbp.interchange.dates import date_parts
-from distbp.interchange.graph import Graph
+from distbp.interchange.onnx_dates import date_parts
+from distbp.interchange.onnx_graph import Graph
 from distbp.model.network import Network
 
 
@@ -28,7 +28,7 @@ def front(graph: Graph, network: Network, pixels: bool) -> str:
 
 
 def _table(graph: Graph, told: Preprocessing, encoding: Encoding) -> str:
-    """Take the columns of a table in and do what :class:`distbp.data.encoding.Encoder` does with them."""
+    """Take the columns of a table in and do what :class:`distbp.data.columns.encoding.Encoder` does with them."""
     numbers, references, codes = [], [], []
     for place, column in enumerate(told.columns):
         if not column.name:

@@ -13,17 +13,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from distbp.data.blocks import sums_of
-from distbp.data.building import Building
-from distbp.data.cache import ELSEWHERE, Use, cache, is_cached
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import DataSet, Rows
-from distbp.data.described import DESCRIPTION, FORMAT, check_parts, described, part_array
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Note, Progress, Table, unheard
-from distbp.data.parts import InFiles
-from distbp.data.preprocessing import Preprocessing
+from distbp.data.memory import check_tables
+from distbp.data.prepared.cache import ELSEWHERE, Use, cache, is_cached
+from distbp.data.prepared.checksums import sums_of
+from distbp.data.prepared.description import DESCRIPTION, FORMAT, check_parts, described, part_array
 from distbp.data.reading import Reading
-from distbp.data.room import check_tables
+from distbp.data.tables.builder import Building
+from distbp.data.tables.stores import InFiles
 from distbp.errors import DataError, DistbpError, RunError, UsageError
 from distbp.files.locks import acquire
 from distbp.files.tensors import read_tensors, write_tensors

@@ -10,10 +10,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
-from distbp.data import sent
+from distbp.data import upload
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load
-from distbp.data.sent import check_arrived, pack
+from distbp.data.upload import check_arrived, pack
 from distbp.errors import DataError, UsageError
 
 GIB = 1 << 30
@@ -154,7 +154,7 @@ def test_each_source_counts_once(tmp_path):
 
 
 def test_the_copy_never_grows_beyond_what_a_dashboard_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(sent, "_MOST_PACKED", 1 << 20)
+    monkeypatch.setattr(upload, "_MOST_PACKED", 1 << 20)
     (tmp_path / "noise.csv").write_bytes(np.random.default_rng(0).bytes(8 << 20))
     with pytest.raises(
         UsageError, match="packed, the data have more than 1 MB, the most that a Ray cluster's dashboard"

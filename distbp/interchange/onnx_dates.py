@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distbp.interchange.graph import Graph
+from distbp.interchange.onnx_graph import Graph
 
 MISSING = np.iinfo(np.int64).min
 """What stands for a missing date, as in NumPy's datetime64 (NaT)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from distbp.data.chunks import ROWS
 from distbp.data.formats.table import Table
+from distbp.data.tables.chunks import ROWS
 from distbp.errors import DataError
 from distbp.system.memory import free_memory
 

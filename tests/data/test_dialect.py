@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from distbp.data.formats import guessing
+from distbp.data.formats import dialect
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ from distbp.data.formats import guessing
     ],
 )
 def test_two_numbers_are_the_fewest_that_a_column_of_them_may_have(cells: list[str | None], found: bool) -> None:
-    assert guessing.are_mostly_numbers(pa.array(cells, pa.string())) is found
+    assert dialect.are_mostly_numbers(pa.array(cells, pa.string())) is found
 
 
 def test_a_column_is_of_numbers_from_the_share_of_them_on_that_is_asked_for() -> None:
-    share = guessing._SHARE_OF_NUMBERS
+    share = dialect._SHARE_OF_NUMBERS
     numbers = round(100 * share)
     assert numbers == 100 * share
     for count, found in ((numbers, True), (numbers - 1, False)):
         cells = ["7"] * count + ["seven"] * (100 - count)
-        assert guessing.are_mostly_numbers(pa.array(cells)) is found
+        assert dialect.are_mostly_numbers(pa.array(cells)) is found

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.blocks import checked, kept_array
 from distbp.data.checks import row_weights, target_values
 from distbp.data.dataset import Array, DataSet
+from distbp.data.prepared.checksums import checked, kept_array
 from distbp.errors import DataError, RunError
 from distbp.files.json_text import (
     anything,

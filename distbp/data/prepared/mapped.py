@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.blocks import kept_array
+from distbp.data.prepared.checksums import kept_array
 from distbp.errors import DataError
 
 _LOOKED_AT = 65_536

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.encoding import Array, Encoding
+from distbp.data.columns.encoding import Array, Encoding
 from distbp.errors import DataError
 from distbp.files.json_text import Unexpected, above_0, flag, list_of, number, one_of, record, shown, text, whole
 

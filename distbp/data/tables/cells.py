@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.chunks import Chunks
+from distbp.data.columns.preprocessing import CATEGORY, DATE, DATE_PARTS, Column
 from distbp.data.dataset import Array
 from distbp.data.formats.table import MISSING, arrow
-from distbp.data.preprocessing import CATEGORY, DATE, DATE_PARTS, Column
+from distbp.data.tables.chunks import Chunks
 from distbp.errors import DataError
 
 Codes = dict[str, int]
