@@ -42,8 +42,8 @@ class Optimizer(Protocol):
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
         """Write the state after step number ``step`` (counted from 0) into ``new``.
 
-        ``gradient`` is the MEAN over the mini-batch. It and ``scratch``, both of shape (n,), may be overwritten; ``old``
-        must not change. The method is called for ranges of the parameters, from several threads at once.
+        ``gradient`` is the MEAN over the mini-batch. It and ``scratch``, both of shape (n,), may be overwritten;
+        ``old`` must not change. The method is called for ranges of the parameters, from several threads at once.
         """
 
 
