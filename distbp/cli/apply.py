@@ -69,7 +69,7 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
 
 def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
     """Return all scores as JSON's types; what cannot be told is null."""
-    from distbp.files.whole import for_json
+    from distbp.files.json_files import for_json
 
     told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
     for name, value in found.scores._asdict().items():
@@ -120,7 +120,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
     from distbp.cli.progress import reading_bar
     from distbp.data.formats.predictions import check_ending, writer
-    from distbp.files.whole import remove_remains, written_whole
+    from distbp.files.atomic import remove_remains, written_whole
     from distbp.model.scoring import chunks_of
 
     if out is not None:

@@ -107,8 +107,7 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
       distbp clean
       distbp clean runs --left --yes
     """
-    from distbp.data.prepared.cache import remove_prepared
-    from distbp.data.prepared.writer import cached
+    from distbp.data.prepared.cache import cached, remove_prepared
     from distbp.planning.doctor import memory_folders, size_of
     from distbp.system.folders import leftovers
 

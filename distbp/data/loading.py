@@ -10,28 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
+from distbp.data.arrays import from_arrays, read_all
 from distbp.data.checks import check_rows, features
 from distbp.data.dataset import Array, DataSet
 from distbp.data.formats.detect import file_table, folder_tables, is_table, table_of
-from distbp.data.formats.table import Note, Progress, Table, unheard
+from distbp.data.formats.table import Table
 from distbp.data.formats.text import TextTable
-from distbp.data.lazy import RowSource
-from distbp.data.memory import check_tables
+from distbp.data.prepared.cache import cache_folder, source_of
 from distbp.data.prepared.checksums import checked
 from distbp.data.prepared.description import described
-from distbp.data.prepared.writer import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
+from distbp.data.prepared.reader import check_reading, is_prepared, read_prepared
 from distbp.data.prepared.writer import prepare as prepare_tables
+from distbp.data.prepared.writer import save
 from distbp.data.reading import Reading
-from distbp.data.sizes import is_large as is_large
+from distbp.data.reporting import Note, Progress, unheard
+from distbp.data.sizes import is_large
+from distbp.data.sources import BUILT_IN, Source, existing, name_of
 from distbp.data.tables.builder import Building
+from distbp.data.tables.memory import check_tables
 from distbp.data.tables.stores import InMemory
 from distbp.errors import DataError, UsageError
 from distbp.system.blas import one_thread
-
-Source = Any
-"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
-Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
 
 
 def load(*sources: Source, note: Note = unheard, progress: Progress = unheard, **reading: Any) -> DataSet:
@@ -214,15 +213,3 @@ def tables_to_apply(
         return None
     found = _tables(sources, Reading(separator=separator, header=header))
     return None if found is None else found[1] or found[0]
-
-
-def address_of(source: Source) -> str:
-    """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
-    if isinstance(source, DataSet | tuple | RowSource) or is_table(source):
-        return "arrays"
-    if str(source) in BUILT_IN:
-        return str(source)
-    try:
-        return str(Path(source).absolute())
-    except TypeError:  # what is no source at all is for load to refuse
-        return str(source)

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 
 from distbp.errors import RunError
-from distbp.files.whole import cannot_be_read, open_regular, written_whole
+from distbp.files.atomic import written_whole
+from distbp.files.regular import cannot_be_read, open_regular
 
 _TENSOR_SUM = "sha256"
 """The name of the text in a safetensors file that is the sum over its tensors and its other texts."""

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from distbp.data.dataset import Array, Rows
-from distbp.data.formats.table import Progress, unheard
-from distbp.data.loading import Source, load_rows, tables_to_apply
+from distbp.data.loading import load_rows, tables_to_apply
+from distbp.data.reporting import Progress, unheard
+from distbp.data.sources import Source
 from distbp.data.tables.transform import kept_chunks
 from distbp.errors import DataError
 from distbp.model.network import Network, evaluate

@@ -19,7 +19,7 @@ from typing import Any
 
 from distbp.config import BESIDE_THE_SETTINGS
 from distbp.errors import UsageError
-from distbp.files.whole import written_whole
+from distbp.files.atomic import written_whole
 from distbp.report.answers import Asking
 from distbp.report.command import command_of
 from distbp.report.curves import best_of, curves_of, findings_of, layers_of

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
+from distbp.files.atomic import flush, written_whole
+from distbp.files.json_files import write_json
 from distbp.files.locks import Lock, Watch, holder_of, locked
-from distbp.files.whole import flush, write_json, written_whole
 from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
 CONFIG = "config.json"

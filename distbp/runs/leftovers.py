@@ -11,7 +11,7 @@ from typing import Any
 
 from distbp.config import SETTINGS
 from distbp.errors import RunError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.checkpoints import remove_partial
 from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, LOCK, host_of, state_of
 from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary

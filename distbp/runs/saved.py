@@ -18,7 +18,8 @@ from distbp.config import (
 )  # fmt: skip
 from distbp.data.dataset import Array
 from distbp.errors import RunError, UsageError
-from distbp.files.whole import check_regular, read_sealed
+from distbp.files.json_files import read_sealed
+from distbp.files.regular import check_regular
 from distbp.model.files import CONNECTIONS, read_connections, read_weights
 from distbp.model.network import Network
 from distbp.nn.structure import Structure

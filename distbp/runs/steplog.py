@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files.json_text import Unexpected, list_of, of_format, parse, record, whole
-from distbp.files.whole import cannot_be_read, never_waiting, open_regular
+from distbp.files.json_checks import list_of, of_format, record, whole
+from distbp.files.json_text import Unexpected, parse
+from distbp.files.regular import cannot_be_read, never_waiting, open_regular
 
 NAME = "steps.bin"
 _FORMAT, _WITHOUT_SUM = 2, 1

@@ -23,21 +23,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distbp.files.json_text import (
-    Unexpected,
-    anything,
-    list_of,
-    names_to,
-    number,
-    one_of,
-    parse,
-    record,
-    sealed,
-    text,
-    unsealed,
-    whole,
-)  # fmt: skip
-from distbp.files.whole import never_waiting, read_lines
+from distbp.files.json_checks import anything, list_of, names_to, number, one_of, record, text, whole
+from distbp.files.json_files import read_lines
+from distbp.files.json_text import Unexpected, parse, sealed, unsealed
+from distbp.files.regular import never_waiting
 from distbp.version import __version__
 
 NAME = "timeline.jsonl"

@@ -11,8 +11,8 @@ import numpy as np
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet
 from distbp.data.epoch_order import EpochOrder
+from distbp.data.hold_out import held_out
 from distbp.data.memory import ROWS_MEASURED, check_room
-from distbp.data.targets import held_out
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.model.network import Network
 from distbp.nn.structure import Structure, check_own_parts_of

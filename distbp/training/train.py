@@ -12,12 +12,14 @@ from typing import Any
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.formats.table import Progress
-from distbp.data.loading import Source, address_of, is_large, load_as
+from distbp.data.loading import load_as
 from distbp.data.reading import Reading
+from distbp.data.reporting import Progress
+from distbp.data.sizes import is_large
+from distbp.data.sources import Source, address_of
 from distbp.errors import RunError, UsageError
+from distbp.files.json_files import read_json
 from distbp.files.locks import Lock
-from distbp.files.whole import read_json
 from distbp.model.network import Network
 from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, held, made

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from distbp.data import load
+from distbp.data.columns.column import missing_columns
 from distbp.data.columns.encoding import encode
-from distbp.data.columns.preprocessing import Preprocessing, missing_columns
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.errors import DataError
 
 

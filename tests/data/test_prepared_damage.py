@@ -86,7 +86,7 @@ def test_any_flipped_bit_is_found(copy):
 @pytest.mark.usefixtures("none_is_small")
 def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
     told = json.loads((copy / "dataset.json").read_text())
-    from distbp.files.whole import write_json
+    from distbp.files.json_files import write_json
 
     del told["content_sha256"]
     write_json(

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from distbp.data.formats.dialect import Dialect
+from distbp.data.formats.kinds import DATE, NUMBER, TEXT
 from distbp.data.formats.regular_files import opened_file
-from distbp.data.formats.table import DATE, NUMBER, TEXT
 from distbp.data.formats.text import TextTable
 from distbp.errors import DataError
 

@@ -13,22 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from distbp.data.formats.dialect import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
+from distbp.data.formats.kinds import BOOLEAN, DATE, INTEGER, MISSING, NUMBER, TEXT, as_kinds, kind_of
 from distbp.data.formats.regular_files import opened_file
-from distbp.data.formats.table import (
-    BOOLEAN,
-    DATE,
-    INTEGER,
-    MISSING,
-    NUMBER,
-    TEXT,
-    Block,
-    ahead,
-    arrow,
-    as_kinds,
-    begins,
-    check_names,
-    kind_of,
-)  # fmt: skip
+from distbp.data.formats.table import Block, ahead, arrow, begins, check_names
 from distbp.errors import DataError
 
 _BLOCK = 32 << 20

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import uuid
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distbp.data.formats.table import Note, unheard
+from distbp.data.prepared.description import DESCRIPTION, FORMAT, _as_json
+from distbp.data.reading import Reading
+from distbp.data.reporting import Note, unheard
 from distbp.errors import DataError, HeldError, RunError
 from distbp.files.locks import Lock, acquire, holder_of, watched
-from distbp.files.whole import home_folder
+from distbp.system.folders import home_folder
 
 ELSEWHERE = "set XDG_CACHE_HOME to a folder with room, or use distbp prepare DATA -o FOLDER"
 """What to do where the cache cannot be used."""
@@ -82,3 +87,27 @@ def remove_prepared(folder: Path, note: Note) -> None:
         if path not in dead:
             raise HeldError(f"{folder} is in use: {holder} reads it")
     shutil.rmtree(folder)
+
+
+def source_of(paths: Sequence[Path], reading: Reading) -> dict[str, Any]:
+    """Return what tells these files, as they are now, and this way of reading them from others."""
+    files = []
+    for path in paths:
+        for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if each.is_file():
+                status = each.stat()
+                files.append([str(each.absolute()), status.st_size, status.st_mtime_ns])
+    if len(files) > 1000:  # a folder of images: names and times in short
+        files = [[hashlib.sha256(json.dumps(files).encode()).hexdigest(), len(files), 0]]
+    return {"files": files, "reading": _as_json(reading)}
+
+
+def cache_folder(source: dict[str, Any], name: str) -> Path:
+    """Return where a data set is kept that is made by itself: the user's cache folder."""
+    key = hashlib.sha256(json.dumps([FORMAT, source], sort_keys=True).encode()).hexdigest()[:16]
+    return cache() / f"{name}-{key}"
+
+
+def cached() -> list[Path]:
+    """Return the data sets that were made by themselves and are whole."""
+    return sorted(path.parent for path in cache().glob(f"*/{DESCRIPTION}") if not path.parent.is_symlink())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import numpy as np
 
 from distbp.data.checks import row_weights, target_values
 from distbp.data.dataset import Array, DataSet
-from distbp.data.prepared.checksums import checked, kept_array
+from distbp.data.prepared.checksums import checked, kept_array, sums_of
+from distbp.data.reading import Reading
 from distbp.errors import DataError, RunError
-from distbp.files.json_text import (
+from distbp.files.json_checks import (
     anything,
     either,
     flag,
@@ -27,7 +30,7 @@ from distbp.files.json_text import (
     text,
     whole,
 )
-from distbp.files.whole import read_sealed
+from distbp.files.json_files import read_sealed, write_json
 
 FORMAT = 1
 DESCRIPTION = "dataset.json"
@@ -107,3 +110,18 @@ def _check_class_numbers(y: Array, name: str, classes: int) -> None:
         if bad.any():
             row = start + int(bad.argmax())
             raise DataError(f"{name} row {row} is {y[row]}, which is none of the class numbers 0..{classes - 1}")
+
+
+def _as_json(reading: Reading) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
+    return settings
+
+
+def _describe(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
+    rows = {part: len(getattr(data, part) or ()) for part in ("train", "test", "validation")}
+    told = None if data.preprocessing is None else data.preprocessing.to_json()
+    write_json(folder / DESCRIPTION, {
+        "format": FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
+        "factor": data.train.factor, "rows": rows, "preprocessing": told, "sha256": data.sha256, "source": source,
+        "blocks": {path.stem: sums_of(path) for path in sorted(folder.glob("*-[xyw]*.npy"))},
+    })  # fmt: skip

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import CATEGORY, Column, Preprocessing, Target, kept_rows
+from distbp.data.columns.column import CATEGORY, Column, Target, kept_rows
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
-from distbp.data.formats.table import Note, Progress, Table, unheard
+from distbp.data.formats.table import Table
+from distbp.data.hold_out import held_out
 from distbp.data.reading import Reading
+from distbp.data.reporting import Note, Progress, unheard
 from distbp.data.tables.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.tables.chunks import Chunks, Mark
 from distbp.data.tables.labels import Labels
 from distbp.data.tables.moments import Moments, knots_of
 from distbp.data.tables.schema import Schema, check_same_columns, schema_of
 from distbp.data.tables.stores import Parts
-from distbp.data.targets import held_out
 from distbp.errors import DataError
 from distbp.randomness import Purpose
 

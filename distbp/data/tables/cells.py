@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import CATEGORY, DATE, DATE_PARTS, Column
+from distbp.data.columns.column import CATEGORY, DATE, DATE_PARTS, Column
 from distbp.data.dataset import Array
-from distbp.data.formats.table import MISSING, arrow
+from distbp.data.formats.kinds import MISSING
+from distbp.data.formats.table import arrow
 from distbp.data.tables.chunks import Chunks
 from distbp.errors import DataError
 

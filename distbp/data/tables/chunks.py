@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distbp.data.formats.table import Progress, Table, arrow, unheard
+from distbp.data.formats.table import Table, arrow
+from distbp.data.reporting import Progress, unheard
 
 ROWS = 1 << 16
 """Rows per chunk. Part of the results: rows are held out, and moments merged, chunk by chunk."""

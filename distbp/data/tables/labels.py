@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.table import BOOLEAN, INTEGER, PIXEL, TEXT
+from distbp.data.formats.kinds import BOOLEAN, INTEGER, PIXEL, TEXT
 from distbp.data.tables.cells import LARGEST, Codes, codes_of, numbers_of
 from distbp.data.tables.chunks import Chunks
 from distbp.data.targets import few

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distbp.data.columns.preprocessing import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
-from distbp.data.formats import table as kinds
+from distbp.data.columns.column import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
+from distbp.data.formats import kinds
 from distbp.data.formats.table import Table
 from distbp.data.reading import Reading, column_of
 from distbp.errors import DataError

@@ -14,7 +14,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import mapped_array, read_header
 from distbp.errors import DataError
-from distbp.files.whole import flush
+from distbp.files.atomic import flush
 
 _HEADER_BYTES = 128
 

@@ -7,21 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import (
-    BOOLEAN,
-    CATEGORY,
-    DATE,
-    NUMBER,
-    PIXEL,
-    Preprocessing,
-    kept_rows,
-    missing_columns,
-)
+from distbp.data.columns.column import BOOLEAN, CATEGORY, DATE, NUMBER, PIXEL, kept_rows, missing_columns
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import Array
-from distbp.data.formats import table as kinds
+from distbp.data.formats import kinds
 from distbp.data.formats.detect import is_table, table_of
-from distbp.data.formats.table import Progress, Table, unheard
+from distbp.data.formats.table import Table
 from distbp.data.formats.text import TextTable
+from distbp.data.reporting import Progress, unheard
 from distbp.data.tables.cells import numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.tables.chunks import Chunks
 from distbp.data.targets import few

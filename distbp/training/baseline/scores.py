@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.formats.table import Note, unheard
+from distbp.data.reporting import Note, unheard
 from distbp.nn.scores import explained
 from distbp.training.baseline.least_squares import least_squares
 from distbp.training.baseline.logistic import logistic

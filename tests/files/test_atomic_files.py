@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from distbp.errors import RunError
+from distbp.files.atomic import remove_remains, written_whole
+from distbp.files.json_files import read_json, write_json
 from distbp.files.tensors import read_tensors, write_tensors
-from distbp.files.whole import read_json, remove_remains, write_json, written_whole
 
 
 def names(folder):
