@@ -16,7 +16,7 @@ from distbp.data.formats.npz import read_npz
 from distbp.data.hold_out import held_out
 from distbp.data.lazy import LazyRows, RowSource, SparseRows, read_source
 from distbp.data.reading import Reading
-from distbp.data.sources import BUILT_IN, existing, name_of
+from distbp.data.sources import BUILT_IN, existing_path, sources_name
 from distbp.data.targets import class_numbers, classes_of, guess_task
 from distbp.errors import DataError, UsageError
 
@@ -27,7 +27,7 @@ def from_arrays(sources: Sequence[Any], reading: Reading) -> DataSet:
     """Return the data set of arrays, whose numbers are taken as they are."""
     task, test_fraction, seed, dtype = reading.task, reading.test_fraction, reading.seed, reading.dtype
     parts, byte_factor = read_all(sources)
-    name = name_of(sources)
+    name = sources_name(sources)
     parts = _with_test_part(parts, name, task, test_fraction, seed)
     x_train, x_test = (features(parts[part], part, dtype) for part in ("x_train", "x_test"))
     y_train, y_test = parts["y_train"], parts["y_test"]
@@ -93,7 +93,7 @@ def _read(source: Any) -> tuple[Mapping[str, Array], float]:
             return read_npz(path), _DIGITS_FACTOR
     if not isinstance(source, str | Path):
         raise UsageError(f"data must be a name, a path or a pair (x, y), found {type(source).__name__}")
-    return _read_path(existing(source)), PIXEL_FACTOR
+    return _read_path(existing_path(source)), PIXEL_FACTOR
 
 
 def _read_path(path: Path) -> Mapping[str, Array]:

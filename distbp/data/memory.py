@@ -12,7 +12,7 @@ ROWS_MEASURED = 4096
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 
 
-def check_room(needed: int, what: str, cure: str) -> None:
+def check_memory(needed: int, what: str, cure: str) -> None:
     """Refuse what would take more memory than is free.
 
     Raises:
@@ -25,7 +25,7 @@ def check_room(needed: int, what: str, cure: str) -> None:
         )
 
 
-def refuse_bomb(path: Path, size: int, cure: str) -> None:
+def refuse_zip_bomb(path: Path, size: int, cure: str) -> None:
     """Refuse a compressed file that is small but would fill the memory.
 
     Raises:

@@ -9,5 +9,5 @@ Progress = Callable[[int, int], None]
 """Told how much of how much has been read."""
 
 
-def unheard(*_: object) -> None:
+def silent(*_: object) -> None:
     """Nobody listens."""

@@ -18,7 +18,7 @@ Source = Any
 Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
 
 
-def existing(source: str | Path) -> Path:
+def existing_path(source: str | Path) -> Path:
     """Return the path of a file or folder that is there."""
     path = Path(source)
     try:
@@ -34,7 +34,7 @@ def existing(source: str | Path) -> Path:
     raise DataError(f"{path} does not exist")
 
 
-def name_of(sources: Sequence[Any]) -> str:
+def sources_name(sources: Sequence[Any]) -> str:
     """Return a short name for what is read from these sources."""
     first = sources[0]
     if isinstance(first, DataSet):

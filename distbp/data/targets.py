@@ -45,7 +45,7 @@ def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -
     flat = _labels(y, name)
     known = np.asarray(classes)
     if (known.dtype.kind in "US") != (flat.dtype.kind in "US"):
-        raise DataError(f"{name} holds {flat.dtype}, the classes are {few(classes)}")
+        raise DataError(f"{name} holds {flat.dtype}, the classes are {shown_classes(classes)}")
     order = np.argsort(known)
     places = np.searchsorted(known[order], flat).clip(max=len(known) - 1)
     found = order[places]
@@ -53,13 +53,13 @@ def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -
     if strange.any():
         row = int(strange.argmax())
         raise DataError(
-            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {few(classes)}"
+            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {shown_classes(classes)}"
         )
     numbers: Array = found.astype(np.int64)
     return numbers
 
 
-def few(classes: Sequence[Any]) -> str:
+def shown_classes(classes: Sequence[Any]) -> str:
     """Return the first of the classes, to be shown."""
     shown = ", ".join(repr(name) for name in classes[:10])
     return shown + (", .." if len(classes) > 10 else "")

@@ -16,7 +16,7 @@ _BESIDE = ".{name}.{process}.partial"
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``.
 
     A symbolic link stays, and what it leads to is replaced.
@@ -52,10 +52,10 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     """
     with ExitStack() as stack:
         for path, content in contents.items():
-            stack.enter_context(written_whole(path)).write_bytes(content)
+            stack.enter_context(atomic_write(path)).write_bytes(content)
 
 
-def remove_remains(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """Remove what processes that were killed while they wrote ``path`` left beside it."""
     place = Path(os.path.realpath(path))
     head, tail = _BESIDE.format(name=place.name, process="*").split("*")

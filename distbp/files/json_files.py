@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.errors import RunError
-from distbp.files.atomic import written_whole
+from distbp.files.atomic import atomic_write
 from distbp.files.json_checks import Check, anything
 from distbp.files.json_text import SUM, Unexpected, parse, sealed, unsealed
 from distbp.files.regular import cannot_be_read, open_regular, read_bytes
@@ -29,7 +29,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(sealed(content), indent=2, allow_nan=False)
     if len(text) >= MOST_JSON:
         raise RunError(f"{path} cannot be written: {len(text):,} bytes, expected at most {MOST_JSON:,}")
-    with written_whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text + "\n", encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ def _check_mode(mode: int) -> None:
         raise OSError(errno.EINVAL, f"found {found}, expected a regular file")
 
 
-def never_waiting(path: str, flags: int) -> int:
+def open_without_waiting(path: str, flags: int) -> int:
     """Open a file as :func:`open` does that is given this as ``opener``; a pipe that nobody reads is an error."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 

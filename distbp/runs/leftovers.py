@@ -53,7 +53,7 @@ class FoundRun:
         return sorted(name for name in names if name not in _OF_A_RUN and not _REMAINS.fullmatch(name))
 
 
-def remove_remains(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """Remove what killed writers left in a run directory, which this process holds."""
     with suppress(OSError):
         for each in path.iterdir():

@@ -23,7 +23,7 @@ from distbp.files.locks import Lock
 from distbp.model.network import Network
 from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, held, made
-from distbp.runs.leftovers import remove_remains
+from distbp.runs.leftovers import remove_partial_files
 from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved
 from distbp.runs.writer import RunWriter
 from distbp.system.arithmetic import fingerprint
@@ -123,7 +123,7 @@ def resume(
         remove_leftovers(base)
     noted: list[str] = []
     with held(Path(run), Callbacks(callbacks).note, take_over) as lock:
-        remove_remains(Path(run))
+        remove_partial_files(Path(run))
         past = read_saved(Path(run), noted.append)
         sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
         if "arrays" in [source for source in sources if isinstance(source, str)]:

@@ -2,7 +2,7 @@
 
 Arguments: the signal's number, the moment, and those of the command. A moment is the nth time (from 1 on) that
 something of a kind happens, as in ``import:pyarrow:1`` (a module begins to be imported), ``open:table.csv:2`` (a file
-is opened), ``rename:out.csv:1`` (a file is about to get this name) or ``call:Building._append:3`` (a function is
+is opened), ``rename:out.csv:1`` (a file is about to get this name) or ``call:DataSetBuilder._append:3`` (a function is
 called). Once it has come, ``the moment`` is written to stderr.
 """
 

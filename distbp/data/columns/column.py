@@ -114,7 +114,7 @@ def feature_names(columns: Sequence[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-def missing_columns(columns: Sequence[Column], there: Sequence[str], table: str) -> None:
+def check_columns(columns: Sequence[Column], there: Sequence[str], table: str) -> None:
     """Refuse a table without all of the columns."""
     lost = [name for name in feature_names(columns) if name not in there]
     if lost:
@@ -125,7 +125,7 @@ def missing_columns(columns: Sequence[Column], there: Sequence[str], table: str)
         )
 
 
-def kept_rows(values: Array, columns: Sequence[Column], dtype: str) -> Array:
+def stored_rows(values: Array, columns: Sequence[Column], dtype: str) -> Array:
     """Return values, shape (kept columns, rows), as kept rows: relative to the references, in the run's own type."""
     references = np.zeros(len(values))
     numbers = [number.reference for column in columns for number in column.numbers]

@@ -31,7 +31,7 @@ class Preprocessing:
         return all(column.kind == PIXEL for column in self.columns)
 
     @property
-    def kept_columns(self) -> int:
+    def stored_columns(self) -> int:
         """Numbers per kept row."""
         if self.is_pixels:
             return sum(column.width for column in self.columns)
@@ -41,7 +41,7 @@ class Preprocessing:
     def inputs(self) -> int:
         """m_0, the numbers that a network sees of a row."""
         encoding = self.encoding("float32")
-        return self.kept_columns if encoding is None else encoding.width
+        return self.stored_columns if encoding is None else encoding.width
 
     def encoding(self, dtype: str) -> Encoding | None:
         """Return how kept rows become inputs; None for pixels."""

@@ -49,7 +49,7 @@ def arff_table(path: Path) -> TextTable:
     if '"' in first and "'" not in first:
         quote = '"'
     table = TextTable(path, dialect=Dialect(",", tuple(names), True, start, "%", quote))
-    table.read_as(kinds, names)
+    table.select_columns(kinds, names)
     return table
 
 

@@ -34,7 +34,7 @@ class Table(Protocol):
     notes: list[str]
     """What was guessed, for the user to see."""
 
-    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+    def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
         """From now on give the ``wanted`` columns only, as these kinds, or raise DataError where a cell is none."""
 
     def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:

@@ -50,7 +50,7 @@ class TextTable:
         self.kinds: dict[str, str] = {}
         self.kinds = self._first_kinds()
 
-    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+    def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
         """From now on give the ``wanted`` columns only, as these kinds."""
         self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
         self._wanted = list(wanted)

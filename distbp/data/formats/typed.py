@@ -49,7 +49,7 @@ class TypedTable:
         self._batches = batches
         self._wanted = list(types)
 
-    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+    def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
         """From now on give the ``wanted`` columns only, as these kinds."""
         for column in wanted:
             if column in self._nested:

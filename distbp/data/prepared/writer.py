@@ -15,14 +15,14 @@ from typing import Any
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Table
-from distbp.data.prepared.cache import ELSEWHERE, is_cached
-from distbp.data.prepared.description import _describe
+from distbp.data.prepared.cache import CACHE_ADVICE, is_cached
+from distbp.data.prepared.description import write_description
 from distbp.data.prepared.reader import is_prepared
 from distbp.data.reading import Reading
-from distbp.data.reporting import Note, Progress, unheard
-from distbp.data.tables.builder import Building
-from distbp.data.tables.memory import check_tables
-from distbp.data.tables.stores import InFiles
+from distbp.data.reporting import Note, Progress, silent
+from distbp.data.tables.builder import DataSetBuilder
+from distbp.data.tables.memory import check_tables_fit
+from distbp.data.tables.stores import FileStore
 from distbp.errors import DataError, DistbpError, RunError, UsageError
 from distbp.files.json_files import read_json, write_json
 from distbp.files.locks import acquire
@@ -39,8 +39,8 @@ def prepare(
     reading: Reading,
     folder: Path,
     source: dict[str, Any],
-    note: Note = unheard,
-    progress: Progress = unheard,
+    note: Note = silent,
+    progress: Progress = silent,
 ) -> None:
     """Read tables once into an on-disk data set; a reading that was broken off is gone on with.
 
@@ -56,12 +56,12 @@ def prepare(
     Raises:
         DataError: the tables cannot be used; nothing is left behind then.
     """
-    check_tables([*tables, *tests], in_memory=False)
+    check_tables_fit([*tables, *tests], in_memory=False)
     with _partial(folder, note) as partial:
         if is_prepared(folder):  # by the process that was waited for
             partial.rmdir()
             return
-        files: InFiles | None = None
+        files: FileStore | None = None
         kept_at = time.monotonic()
 
         def keep() -> None:
@@ -72,12 +72,12 @@ def prepare(
                 kept_at = time.monotonic()
 
         try:
-            files, building = _begun(partial, source, lambda into: Building(tables, tests, reading, into), note)
+            files, building = _begun(partial, source, lambda into: DataSetBuilder(tables, tests, reading, into), note)
             building.read(note, progress, keep)
             data = building.finish(folder.name)
             files.finish()
             data = replace(data, sha256=data_fingerprint(data))
-            _describe(partial, data, reading.dtype, source)
+            write_description(partial, data, reading.dtype, source)
         except DistbpError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -92,13 +92,13 @@ def prepare(
             path.unlink(missing_ok=True)
 
 
-def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: Note = unheard) -> None:
+def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: Note = silent) -> None:
     """Write a data set that is in memory to the disk."""
     with _partial(folder, note) as partial:
         if is_prepared(folder):  # by the process that was waited for
             partial.rmdir()
             return
-        files = InFiles(partial)
+        files = FileStore(partial)
         for part in ("train", "test", "validation"):
             rows = getattr(data, part)
             for end in ("x", "y", "weights") if rows is not None else ():
@@ -106,7 +106,7 @@ def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: 
                 for start in range(0, len(array) if array is not None else 0, _ROWS_AT_ONCE):
                     files.append(f"{part}-{end}", array[start : start + _ROWS_AT_ONCE])
         files.finish()
-        _describe(partial, replace(data, sha256=data_fingerprint(data)), dtype, source)
+        write_description(partial, replace(data, sha256=data_fingerprint(data)), dtype, source)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _partial(folder: Path, note: Note) -> Iterator[Path]:
         )  # fmt: skip
     except (OSError, RunError) as error:
         why = f"{folder} cannot be made: {getattr(error, 'strerror', error)}"
-        raise DataError(f"{why}; {ELSEWHERE}") if is_cached(folder) else UsageError(why) from error
+        raise DataError(f"{why}; {CACHE_ADVICE}") if is_cached(folder) else UsageError(why) from error
     try:
         partial.mkdir(exist_ok=True)
         yield partial
@@ -135,28 +135,28 @@ def _partial(folder: Path, note: Note) -> Iterator[Path]:
             partial.rename(folder)
     except DataError as error:
         if is_cached(folder) and getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"{error}; {ELSEWHERE}") from error
+            raise DataError(f"{error}; {CACHE_ADVICE}") from error
         raise
     finally:
         lock.release()
 
 
 def _begun(
-    partial: Path, source: dict[str, Any], building_in: Callable[[InFiles], Building], note: Note
-) -> tuple[InFiles, Building]:
+    partial: Path, source: dict[str, Any], building_in: Callable[[FileStore], DataSetBuilder], note: Note
+) -> tuple[FileStore, DataSetBuilder]:
     """Return the files and the building, as they were left if that was for the same source."""
     if (partial / _STATE).exists() and (partial / _SOURCE).exists():
         with suppress(RunError, DataError, KeyError, ValueError, OSError):
             if read_json(partial / _SOURCE) == source:
                 arrays, texts = read_tensors(partial / _STATE)
-                files = InFiles(partial, json.loads(texts["rows"]))
+                files = FileStore(partial, json.loads(texts["rows"]))
                 building = building_in(files)
                 building.go_on(arrays, texts)
                 note(f"going on in {partial} after {sum(files.rows.get(part, 0) for part in _X):,} rows")
                 return files, building
     for path in partial.iterdir():
         path.unlink()
-    files = InFiles(partial)
+    files = FileStore(partial)
     building = building_in(files)
     write_json(partial / _SOURCE, source)
     return files, building
@@ -165,7 +165,7 @@ def _begun(
 _X = ("train-x", "test-x", "validation-x")
 
 
-def _keep(partial: Path, files: InFiles, building: Building) -> None:
+def _keep(partial: Path, files: FileStore, building: DataSetBuilder) -> None:
     """Keep how far reading has come: first the rows, then what says that they are there."""
     files.flush()
     arrays, texts = building.state()

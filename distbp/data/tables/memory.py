@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distbp.data.formats.table import Table
-from distbp.data.memory import ROWS_MEASURED, check_room
+from distbp.data.memory import ROWS_MEASURED, check_memory
 from distbp.data.tables.chunks import ROWS
 
 
-def check_tables(tables: Sequence[Table], in_memory: bool) -> None:
+def check_tables_fit(tables: Sequence[Table], in_memory: bool) -> None:
     """Refuse tables whose rows, or those that are read at a time, do not fit.
 
     Raises:
@@ -22,4 +22,4 @@ def check_tables(tables: Sequence[Table], in_memory: bool) -> None:
             some += rows * each + 5 * min(rows, ROWS_MEASURED) * each
         what = f"{table.name} with {rows:,} rows of {each:,} bytes"
         smaller = "fewer or smaller ones are needed, such as images of fewer pixels"
-        check_room(some, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")
+        check_memory(some, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")

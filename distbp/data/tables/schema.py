@@ -94,11 +94,11 @@ def check_same_columns(tables: Sequence[Table], first: Table, schema: Schema, wa
     Raises:
         DataError: a table lacks one of them, or holds another kind.
     """
-    read_as = schema.kinds(first)
+    select_columns = schema.kinds(first)
     for table in tables:
         if not schema.has_names and len(table.kinds) != len(first.kinds):
             raise DataError(f"{table.name} has {len(table.kinds)} columns, {first.name} has {len(first.kinds)}")
         lost = [name for name in wanted if name not in table.kinds]
         if lost:
             raise DataError(f"{table.name} has no column {lost[0]!r}, which {first.name} has")
-        table.read_as(read_as, wanted)
+        table.select_columns(select_columns, wanted)
