@@ -18,7 +18,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.step.executor import make_server
+from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.worker import Worker
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import pin_threads
@@ -76,7 +76,7 @@ class _Server(Alive):
         """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
         config, exchange = self._config, SharedMemory(folder, shape)
         order = EpochOrder.of(config, rows)
-        server = make_server(self._structure, config, order, exchange.states, exchange.step)
+        server = make_parameter_server(self._structure, config, order, exchange.states, exchange.step)
         ServerLoop(server, exchange, order, config.timeout, config.wait, silent).serve()
 
 

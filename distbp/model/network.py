@@ -21,8 +21,8 @@ from distbp.model.files import load_model, save_model
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
 from distbp.nn.initialization import initial_weights
-from distbp.nn.scores import Answers, explained
 from distbp.nn.scores import Evaluation as Evaluation
+from distbp.nn.scores import Predictions, r2_score
 from distbp.nn.structure import Structure
 from distbp.nn.trace import Trace
 from distbp.nn.trace import trace as trace_rows
@@ -134,7 +134,7 @@ class Network:
         """Return a^L of each row, as it is; shape (rows, m_L)."""
         return self.answers(x).outputs
 
-    def answers(self, x: Any) -> Answers:
+    def answers(self, x: Any) -> Predictions:
         """Return the outputs and the class numbers of each row."""
         table = self._features(x)
         outputs = np.empty((len(table), self.structure.sizes[-1]), self.weights.dtype)
@@ -147,10 +147,10 @@ class Network:
                 if self.classes:
                     chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1], work.a[-1])
                 start = part.stop
-        return Answers(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
+        return Predictions(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
 
     def probabilities(self, x: Any) -> Array:
-        """Return each class's probability, shape (rows, classes), in their order (see :class:`Answers`)."""
+        """Return each class's probability, shape (rows, classes), in their order (see :class:`Predictions`)."""
         return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:
@@ -282,4 +282,4 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
-    return Evaluation(len(rows), mean_cost, None, rmse, explained(rows.y, squares))
+    return Evaluation(len(rows), mean_cost, None, rmse, r2_score(rows.y, squares))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.nn.custom import Elementwise
+from distbp.nn.custom import ActivationAdapter
 
 Array = NDArray[Any]
 
@@ -252,4 +252,4 @@ ACTIVATIONS: Mapping[str, Activation] = {
 
 def activation_of(part: Any) -> Activation:
     """Return the activation of a name, or an object of the user's own in the form that is used here."""
-    return ACTIVATIONS[part] if isinstance(part, str) else Elementwise(part)
+    return ACTIVATIONS[part] if isinstance(part, str) else ActivationAdapter(part)

@@ -163,7 +163,7 @@ class Backprop:
         np.multiply(delta, weights[:, np.newaxis], out=delta)
         return Sums(float(np.dot(costs.astype(np.float64), weights)), right)
 
-    def first_bad_layer(self, layers: Sequence[Layer], x: Array) -> int:
+    def first_nonfinite_layer(self, layers: Sequence[Layer], x: Array) -> int:
         """Return the first layer whose output is not finite for these rows; L if none is."""
         work = self._logits(layers, x)
         for l, a in enumerate((*work.a[:-1], work.z[-1]), start=1):

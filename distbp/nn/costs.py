@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.nn.activations import Activation
-from distbp.nn.custom import OwnCost
+from distbp.nn.custom import CustomCost
 
 Array = NDArray[Any]
 
@@ -132,7 +132,7 @@ class BinaryCrossEntropy:
 
 
 class MeanAbsoluteError:
-    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.custom.OwnCost`."""
+    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.custom.CustomCost`."""
 
     def value(self, a: Array, y: Array) -> Array:
         """Return the sum of the differences' sizes."""
@@ -179,10 +179,10 @@ class Poisson:
         return slope
 
 
-class OfOutputs:
-    """A cost that knows a and y alone, an :class:`OwnCost`, in the form of :class:`Cost`."""
+class CostAdapter:
+    """A cost that knows a and y alone, an :class:`CustomCost`, in the form of :class:`Cost`."""
 
-    def __init__(self, part: OwnCost, output: str | None = None) -> None:
+    def __init__(self, part: CustomCost, output: str | None = None) -> None:
         self._part = part
         self.output = output
 
@@ -253,13 +253,13 @@ COSTS: Mapping[str, Cost] = {
     "mse": MeanSquaredError(),
     "cross-entropy": CrossEntropy(),
     "binary-cross-entropy": BinaryCrossEntropy(),
-    "mae": OfOutputs(MeanAbsoluteError()),
-    "huber": OfOutputs(Huber()),
-    "poisson": OfOutputs(Poisson(), "softplus"),
+    "mae": CostAdapter(MeanAbsoluteError()),
+    "huber": CostAdapter(Huber()),
+    "poisson": CostAdapter(Poisson(), "softplus"),
 }
 """Every cost by its name."""
 
 
 def cost_of(part: Any) -> Cost:
     """Return the cost of a name, or an object of the user's own in the form that is used here."""
-    return COSTS[part] if isinstance(part, str) else OfOutputs(part)
+    return COSTS[part] if isinstance(part, str) else CostAdapter(part)

@@ -13,7 +13,7 @@ from distbp.errors import UsageError
 Array = NDArray[Any]
 
 
-class OwnActivation(Protocol):
+class CustomActivation(Protocol):
     """What an activation of your own must have; it is told about z of shape (rows, m_l), elementwise.
 
     >>> class Sine:
@@ -31,7 +31,7 @@ class OwnActivation(Protocol):
         """Return sigma'(z)."""
 
 
-class OwnCost(Protocol):
+class CustomCost(Protocol):
     """What a cost of your own must have; a and y have the shape (rows, m_L), and classes come as 0 and 1.
 
     >>> class Quartic:
@@ -49,13 +49,13 @@ class OwnCost(Protocol):
         """Return dC/da, shape (rows, m_L)."""
 
 
-class Elementwise:
-    """An :class:`OwnActivation` in the form of :class:`distbp.nn.activations.Activation`."""
+class ActivationAdapter:
+    """An :class:`CustomActivation` in the form of :class:`distbp.nn.activations.Activation`."""
 
     needs_z = True
     rises = False
 
-    def __init__(self, part: OwnActivation) -> None:
+    def __init__(self, part: CustomActivation) -> None:
         self._part = part
 
     def apply(self, z: Array, out: Array) -> None:
@@ -67,7 +67,7 @@ class Elementwise:
         np.multiply(delta, self._part.derivative(z), out=delta, casting="same_kind")
 
 
-def check_own_activation(part: OwnActivation, dtype: str) -> None:
+def check_custom_activation(part: CustomActivation, dtype: str) -> None:
     """Refuse an activation whose functions return another shape; it is tried on three rows of two nodes.
 
     What the user's own code raises goes through as it is.
@@ -80,7 +80,7 @@ def check_own_activation(part: OwnActivation, dtype: str) -> None:
         _check_shape(part, name, getattr(part, name)(z), (3, 2))
 
 
-def check_own_cost(part: OwnCost, nodes: int, dtype: str) -> None:
+def check_custom_cost(part: CustomCost, nodes: int, dtype: str) -> None:
     """Refuse a cost whose functions return another shape; it is tried on three rows.
 
     Raises:

@@ -90,7 +90,7 @@ def _closest(
 
 def _name(structure: Structure, l: int, place: int) -> str:
     m_prev = structure.sizes[l - 1]
-    first, last = structure.weight_places[l - 1]
+    first, last = structure.weight_ranges[l - 1]
     if place >= last:
         return f"b[{place - last}]"
     return f"w[{(place - first) // m_prev}, {(place - first) % m_prev}]"

@@ -25,10 +25,10 @@ class Evaluation(NamedTuple):
     rmse: float | None
     """Root of the mean squared error over rows and values, in the targets' own unit."""
     r2: float | None
-    """Share of the values' variance that is explained, averaged over the values of a row."""
+    """Share of the values' variance that is r2_score, averaged over the values of a row."""
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """What a network says of rows."""
 
     outputs: Array
@@ -130,14 +130,14 @@ def value_scores(y: Array, predicted: Array) -> ValueScores:
     0.5
     """
     errors = predicted - y
-    r2 = explained(y, np.square(errors).sum(axis=0))
+    r2 = r2_score(y, np.square(errors).sum(axis=0))
     return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), r2)
 
 
-def explained(y: Array, squares: Array) -> float:
+def r2_score(y: Array, squares: Array) -> float:
     """Return R2, the mean over the values of a row of 1 - squares / sum (y - mean)^2, from the errors' sums of squares.
 
-    Values that do not vary at all cannot be explained: for them it is 1 where they are met exactly, else 0.
+    Values that do not vary at all cannot be r2_score: for them it is 1 where they are met exactly, else 0.
     """
     varies = y.max(axis=0) > y.min(axis=0)  # the sum about a rounded mean need not be 0
     spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)

@@ -14,7 +14,7 @@ from distbp.config import CHOICES, name_of
 from distbp.errors import UsageError, unknown_name
 from distbp.nn.activations import Activation, activation_of
 from distbp.nn.costs import Cost, cost_of
-from distbp.nn.custom import check_own_activation, check_own_cost
+from distbp.nn.custom import check_custom_activation, check_custom_cost
 
 Array = NDArray[Any]
 
@@ -111,7 +111,7 @@ class Structure:
         return cost_of(self.cost)
 
     @property
-    def weight_places(self) -> list[tuple[int, int]]:
+    def weight_ranges(self) -> list[tuple[int, int]]:
         """Where each layer's w begins and ends in the flat vector; its b comes behind."""
         return [(start, stop - m) for start, stop, m in zip(self.bounds, self.bounds[1:], self.sizes[1:], strict=False)]
 
@@ -151,7 +151,7 @@ class Structure:
         return tuple(views)
 
 
-def first_bad_layer(layers: tuple[Layer, ...]) -> int:
+def first_nonfinite_layer(layers: tuple[Layer, ...]) -> int:
     """Return the number of the first layer whose parameters cannot be squared and added up as finite numbers."""
     for l, (w, b) in enumerate(layers, start=1):
         if not (np.isfinite(np.vdot(w, w)) and np.isfinite(np.vdot(b, b))):
@@ -184,7 +184,7 @@ def check_connections(sizes: Sequence[int], connections: Sequence[Array | None])
         raise UsageError(f"connections cut output node {node} off: nothing of the input reaches it")
 
 
-def check_own_parts_of(structure: Structure, dtype: str) -> None:
+def check_custom_functions(structure: Structure, dtype: str) -> None:
     """Try the activations and the cost of the user's own, before anything is started with them.
 
     Raises:
@@ -192,6 +192,6 @@ def check_own_parts_of(structure: Structure, dtype: str) -> None:
     """
     for part in structure.activations:
         if not isinstance(part, str):
-            check_own_activation(part, dtype)
+            check_custom_activation(part, dtype)
     if not isinstance(structure.cost, str):
-        check_own_cost(structure.cost, structure.sizes[-1], dtype)
+        check_custom_cost(structure.cost, structure.sizes[-1], dtype)

@@ -71,7 +71,7 @@ class Rule:
         return self.lr * self.schedule.factor(step, self.steps)
 
 
-def check_own_parts(config: Settings, steps: int) -> None:
+def check_custom_rule(config: Settings, steps: int) -> None:
     """Refuse an optimizer or a schedule of the user's own that cannot do its work; both are tried once.
 
     What the user's own code raises goes through as it is.

@@ -15,8 +15,8 @@ from distbp.data.hold_out import held_out
 from distbp.data.memory import ROWS_MEASURED, check_memory
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.model.network import Network
-from distbp.nn.structure import Structure, check_own_parts_of
-from distbp.optim import check_own_parts
+from distbp.nn.structure import Structure, check_custom_functions
+from distbp.optim import check_custom_rule
 from distbp.randomness import Purpose
 
 
@@ -64,8 +64,8 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
     check_memory(
         rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each"
     )
-    check_own_parts_of(structure, config.dtype)
-    check_own_parts(config, steps)
+    check_custom_functions(structure, config.dtype)
+    check_custom_rule(config, steps)
     return config, structure
 
 

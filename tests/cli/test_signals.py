@@ -141,7 +141,7 @@ def test_an_interrupt_is_one_word_and_leaves_nothing_half_made(
 
 @pytest.mark.parametrize("step", [1, 9])
 def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Path, step: int) -> None:
-    done = at(table, tmp_path, f"call:Worker.push:{step}", "train")
+    done = at(table, tmp_path, f"call:Worker.compute:{step}", "train")
     assert done.returncode == 130, done.stderr
     assert done.stderr.endswith(
         f"note: to go on from step {step}: distbp resume new\nError: interrupted in epoch 1\n"

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from processes import HANG_SECONDS, join
 
-from distbp.parallel.mesh.bandwidth import measure_ring
-from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.bandwidth import measure_bandwidth
+from distbp.parallel.mesh.peers import PeerConnection
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
 
@@ -28,7 +28,10 @@ def ring(hosts, timeout=HANG_SECONDS):
     for here in range(hosts):
         for there in range(here):
             one, other = connected()
-            peers[here][there], peers[there][here] = Peer(one, there, timeout), Peer(other, here, timeout)
+            peers[here][there], peers[there][here] = (
+                PeerConnection(one, there, timeout),
+                PeerConnection(other, here, timeout),
+            )
     return View(1, (("", 0),) * hosts, (1,) * hosts, 0, hosts, "exact", timeout), peers
 
 
@@ -42,7 +45,7 @@ def close(peers):
 def test_all_hosts_measure_at_once(hosts):
     view, peers = ring(hosts)
     with ThreadPoolExecutor(hosts) as pool:
-        rates = list(pool.map(lambda here: measure_ring(peers[here], view, here), range(hosts)))
+        rates = list(pool.map(lambda here: measure_bandwidth(peers[here], view, here), range(hosts)))
     assert min(rates) > 0
     for peer in (peer for each in peers for peer in each.values()):
         peer.connection.setblocking(False)
@@ -72,7 +75,7 @@ def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch)
     monkeypatch.setattr("distbp.parallel.mesh.bandwidth.time", SimpleNamespace(perf_counter=clock, sleep=time.sleep))
     view, peers = ring(2)
     with ThreadPoolExecutor(2) as pool:
-        rates = list(pool.map(lambda here: measure_ring(peers[here], view, here), range(2)))
+        rates = list(pool.map(lambda here: measure_bandwidth(peers[here], view, here), range(2)))
     assert rates == pytest.approx([rate] * 2)
     close(peers)
 
@@ -85,8 +88,8 @@ def test_the_host_that_is_gone_is_named(gone):
 
     def blamed(here):
         with pytest.raises(HostsLostError) as told:
-            measure_ring(peers[here], view, here)
-        return list(told.value.why)
+            measure_bandwidth(peers[here], view, here)
+        return list(told.value.reasons)
 
     living = [here for here in range(3) if here != gone]
     with ThreadPoolExecutor(2) as pool:
@@ -108,7 +111,7 @@ def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
     thread = threading.Thread(target=ask_for_everything)
     thread.start()
     with pytest.raises(HostsLostError):  # after the timeout: it sends nothing itself
-        measure_ring(peers[0], view, 0)
+        measure_bandwidth(peers[0], view, 0)
     peers[0][1].close()
     join(thread)
     assert 1 << 20 <= sum(got) < 1 << 21  # and what it was asked for

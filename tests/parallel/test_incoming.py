@@ -9,7 +9,7 @@ import pytest
 from processes import HANG_SECONDS
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.incoming import Callers
+from distbp.parallel.mesh.incoming import IncomingConnections
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
@@ -25,7 +25,7 @@ def view() -> View:
 def called(view: View, here: int, caller: int) -> Iterator[int]:
     """Let a host call another one of the view from its own address; yield the numbers of those that were taken in."""
     listener = peers.listen("127.0.0.1")
-    callers = Callers(listener, SECRET, view, here, HANG_SECONDS)
+    callers = IncomingConnections(listener, SECRET, view, here, HANG_SECONDS)
     refused = threading.Event()
 
     def call() -> None:

@@ -8,7 +8,7 @@ import pytest
 from distbp.errors import ClusterError
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.peers import listen
-from distbp.parallel.mesh.reachability import left_out, unreached
+from distbp.parallel.mesh.reachability import first_unreachable, hosts_to_leave_out
 
 
 def missing(hosts, *pairs):
@@ -41,7 +41,7 @@ def missing(hosts, *pairs):
     ids=str,
 )
 def test_who_is_left_out(told, settled, out):
-    assert left_out(told, settled) == out
+    assert hosts_to_leave_out(told, settled) == out
 
 
 def test_whoever_stays_reaches_all_others_and_somebody_with_the_state_stays():
@@ -50,7 +50,7 @@ def test_whoever_stays_reaches_all_others_and_somebody_with_the_state_stays():
         hosts = chance.randint(1, 6)
         settled = chance.randint(0, hosts)
         pairs = [(a, b) for a in range(hosts) for b in range(a) if chance.random() < 0.3]
-        out = left_out(missing(hosts, *pairs), settled)
+        out = hosts_to_leave_out(missing(hosts, *pairs), settled)
         kept = [host for host in range(hosts) if host not in out]
         assert not [pair for pair in pairs if set(pair) <= set(kept)]
         assert kept
@@ -68,8 +68,8 @@ def test_the_ports_are_taken_one_after_the_other(monkeypatch):
         assert [each.getsockname()[1] for each in (one, other)] == list(ports)
         with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use there"):
             listen("127.0.0.1", ports)
-        assert unreached([one.getsockname(), other.getsockname()], 5.0) == {}
-    assert unreached([("127.0.0.1", first)], 5.0) == {("127.0.0.1", first): "Connection refused"}
+        assert first_unreachable([one.getsockname(), other.getsockname()], 5.0) == {}
+    assert first_unreachable([("127.0.0.1", first)], 5.0) == {("127.0.0.1", first): "Connection refused"}
 
 
 def test_a_port_whose_connections_fade_away_is_taken_again():

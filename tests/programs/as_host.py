@@ -1,6 +1,6 @@
-"""Run the command on a host of this name, with a quick heart. Arguments: the name, an epoch, those of the command.
+"""Run the command under another host name, with frequent heartbeats. Arguments: host name, epoch, the command's.
 
-Before the end of the epoch after that one the run waits for the file ``go`` beside its run directory.
+Before the epoch after the given one ends, the run waits for the file ``go`` beside its run directory.
 """
 
 import socket

@@ -1,6 +1,6 @@
-"""Prepare a table, with a state kept after every block; be killed at a planned moment.
+"""Prepare a table, saving the state after every block; be killed at a planned moment.
 
-Arguments: the moment (see signalled.py), the table, where to.
+Arguments: moment (see signalled.py), table, output folder.
 """
 
 import signal

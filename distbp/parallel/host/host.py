@@ -26,7 +26,7 @@ from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
-from distbp.parallel.step.executor import make_server
+from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.factor_store import FactorStore, candidates
 from distbp.parallel.step.records import StepRecord
 from distbp.parallel.step.shards import buffers_for
@@ -65,7 +65,7 @@ class Host:
         self._store = FactorStore(
             folder, structure, config.shards, self._products.rows, config.dtype, places, create=True
         )
-        server = make_server(structure, config, order, self.exchange.states, 0)
+        server = make_parameter_server(structure, config, order, self.exchange.states, 0)
         self._rounds = ServerLoop(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)
         if channel is None:
@@ -90,7 +90,7 @@ class Host:
             self._mesh.open(self._listener, secret, view.timeout)
         except HostsLostError as error:
             self._mesh = None
-            return error.why
+            return error.reasons
         self._rounds.mesh = self._mesh
         return {}
 

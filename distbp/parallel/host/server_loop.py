@@ -22,7 +22,7 @@ from distbp.parallel.host.worker_loop import heartbeat_seconds
 from distbp.parallel.mesh.agreement import WeightsDifferError
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.rendezvous import HostsLostError
-from distbp.parallel.mesh.step_exchange import Told
+from distbp.parallel.mesh.step_exchange import HostReports
 from distbp.parallel.step.diagnosis import is_diagnosed
 from distbp.parallel.step.records import Report, StepRecord
 from distbp.parallel.step.reports import report_size, unpack_progress, unpack_report
@@ -95,10 +95,10 @@ class ServerLoop:
                         news = done_news(self._server.step, last)
                     except HostsLostError as error:
                         self._abandon()
-                        news = lost_news(self._server.step, error.why, error.damaged)
+                        news = lost_news(self._server.step, error.reasons, error.damaged)
                     except WeightsDifferError as error:
                         self._abandon()
-                        news = {"done": self._server.step, "differ": error.found}
+                        news = {"done": self._server.step, "differ": error.difference}
                     if self.mesh is not None:
                         news |= {"layers": self._layers, "again": self.mesh.members.damages()}
                     self._goal = None
@@ -128,7 +128,7 @@ class ServerLoop:
             reports, sums = self._reports, self._slabs.sums(used, whole.stop)
             if self.mesh is not None:
                 self._progress = Progress()  # what is late from here on belongs to no step
-                told = Told(reports, self._layers, bool(exchange.stop_asked[0]))
+                told = HostReports(reports, self._layers, bool(exchange.stop_asked[0]))
                 reports, total = self.mesh.exchange(step, told, sums, places_of(used))
                 sums, ends = {whole: total}, self.mesh.ends
             record = server.update(step, reports, sums, began, diagnose)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from distbp.parallel.mesh.peers import Peer, receive_into, send_all
+from distbp.parallel.mesh.peers import PeerConnection, receive_into, send_all
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
 
@@ -21,7 +21,7 @@ _ROUNDS, _PAUSE = 8, 0.02
 _WISH = struct.Struct("<I")
 
 
-def measure_ring(peers: Mapping[int, Peer], view: View, here: int) -> float:
+def measure_bandwidth(peers: Mapping[int, PeerConnection], view: View, here: int) -> float:
     """Return the bytes per second that come from the host before while as many go to the one behind.
 
     The best of some rounds counts, since whatever else a host does only makes a round longer. Whoever receives asks for
@@ -59,20 +59,20 @@ def measure_ring(peers: Mapping[int, Peer], view: View, here: int) -> float:
     return max(rates[1:] or rates)
 
 
-def _receive_wish(peer: Peer) -> int:
+def _receive_wish(peer: PeerConnection) -> int:
     """Return how many bytes a peer asks for; nobody gets more than one asks for who means it."""
     wish = bytearray(_WISH.size)
     receive_into(peer.connection, memoryview(wish))
     return min(int(_WISH.unpack(wish)[0]), _LARGE)
 
 
-def _send(peer: Peer, size: int) -> None:
+def _send(peer: PeerConnection, size: int) -> None:
     with suppress(OSError):  # whoever is gone is missed by others too
         send_all(peer.connection, memoryview(bytes(size)))
 
 
 @contextmanager
-def _reached(peer: Peer) -> Iterator[None]:
+def _reached(peer: PeerConnection) -> Iterator[None]:
     """Say of this peer that it is gone, if it is."""
     try:
         yield

@@ -117,9 +117,15 @@ class Factors:
         return self._rooms[key][: self._products.size(layer, self._rows(step, shard))]
 
     def form(
-        self, step: int, shard: int, layer: int, factors: Array, out: Array, take: Callable[[], None],
+        self,
+        step: int,
+        shard: int,
+        layer: int,
+        factors: Array,
+        out: Array,
+        take: Callable[[], None],
         fail: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Have the product of these factors written to ``out``; then ``take`` is called, or ``fail`` with why not."""
 
         def work() -> None:

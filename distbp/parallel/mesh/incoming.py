@@ -19,7 +19,7 @@ _MOST_CALLERS = 128
 run proves it in milliseconds, and calls again."""
 
 
-class Callers:
+class IncomingConnections:
     """Takes calls from the addresses of the view's hosts alone, and hears each in a thread of its own."""
 
     def __init__(self, listener: socket.socket, secret: bytes, view: View, here: int, patience: float) -> None:

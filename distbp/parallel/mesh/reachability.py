@@ -9,7 +9,7 @@ _PATIENCE = 2.0
 """Seconds for one connection."""
 
 
-def unreached(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:
+def first_unreachable(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:
     """Try to connect to these; return the first that is not reached, and why, or nothing."""
     for address in addresses:
         try:
@@ -19,7 +19,7 @@ def unreached(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tupl
     return {}
 
 
-def left_out(missed: Sequence[Mapping[int, str] | None], settled: int) -> list[int]:
+def hosts_to_leave_out(missed: Sequence[Mapping[int, str] | None], settled: int) -> list[int]:
     """Return who is to be left out, so that those who stay reach each other; nobody if all do.
 
     Who gave no answer goes alone, since others may have waited for it in vain. Else as few as can be go of the first
@@ -30,9 +30,9 @@ def left_out(missed: Sequence[Mapping[int, str] | None], settled: int) -> list[i
         missed: for each host those that it did not reach, and why; None if it gave no answer.
         settled: how many took part before; they come first.
 
-    >>> left_out([{1: "timed out"}, {0: "timed out"}], 0)
+    >>> hosts_to_leave_out([{1: "timed out"}, {0: "timed out"}], 0)
     [1]
-    >>> left_out([{2: "timed out"}, {2: "timed out"}, {0: "timed out"}], 2)
+    >>> hosts_to_leave_out([{2: "timed out"}, {2: "timed out"}, {0: "timed out"}], 2)
     [2]
     """
     silent = [host for host, others in enumerate(missed) if others is None]

@@ -9,11 +9,11 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.parallel.mesh.factors import Factors
 from distbp.parallel.mesh.frames import FACTORS, PART, TOTAL, DamagedError, Frame
-from distbp.parallel.mesh.step_exchange import Collection
+from distbp.parallel.mesh.step_exchange import StepExchange
 from distbp.parallel.mesh.view import Chunk, View, held
 
 
-class Inbox:
+class ReceiveBuffers:
     """The arrays that are received into: two of each, for steps of even and of odd number."""
 
     def __init__(self, view: View, here: int, chunks: Sequence[Chunk], totals: Array, factors: Factors | None) -> None:
@@ -21,7 +21,7 @@ class Inbox:
         self._view, self._here, self._chunks, self._totals, self._factors = view, here, chunks, totals, factors
         self._sums: dict[tuple[int, int, int], Array] = {}
 
-    def room(self, sender: int, frame: Frame, collection: Collection) -> Array:
+    def room(self, sender: int, frame: Frame, collection: StepExchange) -> Array:
         """Return the array that a frame's bytes become.
 
         Raises:
@@ -38,7 +38,7 @@ class Inbox:
                 return self._factors.room(frame.step, frame.node, chunk.layer)
         raise DamagedError(f"a message of kind {frame.kind} for chunk {frame.chunk}, which is not its own")
 
-    def needed(self, collection: Collection, chunk: Chunk) -> int:
+    def needed(self, collection: StepExchange, chunk: Chunk) -> int:
         """Return how many sums make a chunk: of layers that travel as factors the others' come shard by shard."""
         if not chunk.is_factored:
             return len(collection.nodes)
@@ -62,5 +62,5 @@ class Inbox:
         return chunk.server in (None, self._here) and not chunk.is_factored
 
     @staticmethod
-    def _is_node_of(sender: int, frame: Frame, collection: Collection) -> bool:
+    def _is_node_of(sender: int, frame: Frame, collection: StepExchange) -> bool:
         return frame.node < len(collection.nodes) and collection.nodes[frame.node].host == sender

@@ -16,7 +16,7 @@ from distbp.parallel.step.shards import Span
 _HEAD = struct.Struct("<?I")
 
 
-class Told(NamedTuple):
+class HostReports(NamedTuple):
     """What a host says of a step, beside its sums."""
 
     reports: Sequence[Report]
@@ -27,7 +27,7 @@ class Told(NamedTuple):
     """Whether it wants all to stop after this step."""
 
 
-class Collection:
+class StepExchange:
     """One step's chunks and reports as they come in. Whoever changes it holds the mesh's lock."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Collection:
         """This host's sums that are still on their way out."""
         self.apply: Callable[[slice, Array], None] | None = None
         """Takes each total as soon as it is there."""
-        self.told: dict[int, Told] = {}
+        self.told: dict[int, HostReports] = {}
         self.sent: dict[tuple[float, int, int], tuple[Frame, memoryview]] = {}
         """What this host has sent, by kind, chunk and node."""
 
@@ -68,7 +68,7 @@ class Collection:
         parts[span] = numbers
         return parts if len(parts) == needed else None
 
-    def report(self, host: int, told: Told, held: Span) -> None:
+    def report(self, host: int, told: HostReports, held: Span) -> None:
         """Take in what a host says that has these shards.
 
         Raises:
@@ -91,15 +91,15 @@ class Collection:
         return [report for host in sorted(self.told) for report in self.told[host].reports]
 
 
-def told_as_bytes(told: Told, shards: int) -> bytes:
+def pack_host_reports(told: HostReports, shards: int) -> bytes:
     """Return what a host says as bytes."""
     layers = struct.pack(f"<{len(told.layers)}Q", *told.layers)
     head = _HEAD.pack(told.stop, len(told.reports)) + layers
     return head + b"".join(pack_report(0, report, shards) for report in told.reports)
 
 
-def told_from_bytes(body: memoryview, layers: int, shards: int) -> Told:
-    """Return what :func:`told_as_bytes` was given, of a network of so many layers.
+def unpack_host_reports(body: memoryview, layers: int, shards: int) -> HostReports:
+    """Return what :func:`pack_host_reports` was given, of a network of so many layers.
 
     Raises:
         DamagedError: that is not what the bytes are.
@@ -111,4 +111,4 @@ def told_from_bytes(body: memoryview, layers: int, shards: int) -> Told:
         reports = [unpack_report(bytes(body[at : at + size]))[1] for at in range(head, len(body), size)]
     except (struct.error, IndexError) as error:
         raise DamagedError("a report that cannot be read") from error
-    return Told(reports, struct.unpack_from(f"<{layers}Q", body, _HEAD.size), bool(body[0]))
+    return HostReports(reports, struct.unpack_from(f"<{layers}Q", body, _HEAD.size), bool(body[0]))

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_nonfinite_layer
 from distbp.optim import Rule
 from distbp.parallel.step.blocks import Block, blocks_of
 from distbp.parallel.step.diagnosis import layer_norms, noise, square_of_kept
@@ -254,7 +254,7 @@ class ParameterServer:
         """Hold the new weights to their longest, if there is one; say so if they are not finite."""
         layers = self._weights[(self.step + 1) % 2].layers
         if not is_finite:
-            return Divergence("a weight", first_bad_layer(layers))
+            return Divergence("a weight", first_nonfinite_layer(layers))
         most = self._rule.max_norm
         if most is not None:
             for w, _ in layers:

@@ -9,7 +9,7 @@ import numpy as np
 
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.reporting import Note, silent
-from distbp.nn.scores import explained
+from distbp.nn.scores import r2_score
 from distbp.training.baseline.least_squares import least_squares
 from distbp.training.baseline.logistic import logistic
 from distbp.training.baseline.sample import blocks_of, sample_of
@@ -108,4 +108,4 @@ def _errors(rows: Rows, unit: float, blocks: Iterator[tuple[Array, Array]]) -> d
     squares = np.zeros(rows.y.shape[1])
     for said, y in blocks:
         squares += np.square(said - y.astype(np.float64)).sum(axis=0)
-    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": explained(rows.y, squares)}
+    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": r2_score(rows.y, squares)}
