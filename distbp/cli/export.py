@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from distbp.cli.loading import load_network
+from distbp.cli.trained_network import load_network
 from distbp.errors import RunError, UsageError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -122,7 +122,7 @@ def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.Comp
         ("prepare", "rename:dataset.json:1"),
         ("prepare", "rename:prepared:1"),
         ("report", "open:summary.json:1"),
-        ("report", "call:page_of:1"),
+        ("report", "call:render_page:1"),
         ("report", "rename:page.html:1"),
         ("train", "open:table.csv:9"),
         ("train", "call:MemoryStore.append:1"),

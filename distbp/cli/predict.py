@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from distbp.cli.loading import load_network
+from distbp.cli.trained_network import load_network
 from distbp.errors import UsageError
 
 if TYPE_CHECKING:
