@@ -58,7 +58,7 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
 
 def _described(result: Score, classes: Sequence[Any]) -> dict[str, Any]:
     """Return all scores as JSON types; an undefined score is null."""
-    from distbp.files.whole import for_json
+    from distbp.files.json_files import for_json
 
     values: dict[str, Any] = {"rows": result.rows, "cost": result.cost}
     for name, value in result.scores._asdict().items():

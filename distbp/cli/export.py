@@ -27,7 +27,7 @@ def export(run: Path, onnx: Path | None, safetensors: Path | None, torch: Path |
     Example:
       distbp export my-run --onnx my-model.onnx
     """
-    from distbp.files.whole import write_all
+    from distbp.files.atomic import write_all
     from distbp.interchange import onnx_content, safetensors_content, torch_content
 
     requested = [

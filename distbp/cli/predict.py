@@ -63,20 +63,20 @@ def _check_output(out: Path, data: tuple[str, ...]) -> None:
         UsageError: the suffix is unknown, or the file is one of the inputs.
     """
     from distbp.data.formats.predictions import check_ending
-    from distbp.files.whole import remove_remains
+    from distbp.files.atomic import remove_partial_files
 
     check_ending(out)
     for source in data:
         if out.is_file() and Path(source).is_file() and out.samefile(source):
             raise UsageError(f"-o {out} is one of the input files: write the predictions to another file")
-    remove_remains(out)
+    remove_partial_files(out)
 
 
 def _write_predictions(network: Network, chunks: Iterator[Chunk], out: Path | None) -> None:
     import numpy as np
 
     from distbp.data.formats.predictions import writer
-    from distbp.files.whole import written_whole
+    from distbp.files.atomic import atomic_write
 
     outputs = network.structure.sizes[-1]
     if network.classes:
@@ -85,7 +85,7 @@ def _write_predictions(network: Network, chunks: Iterator[Chunk], out: Path | No
         columns, number_format = ["value"] if outputs == 1 else [f"value_{k}" for k in range(outputs)], "%.9g"
     names = np.asarray(network.classes)
     with ExitStack() as stack:
-        path = None if out is None else stack.enter_context(written_whole(out))
+        path = None if out is None else stack.enter_context(atomic_write(out))
         suffix = ".csv" if out is None else out.suffix.lower()
         stream = sys.stdout if out is None else None
         predictions = stack.enter_context(writer(path, stream, suffix, columns, number_format))

@@ -128,15 +128,15 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
       distbp clean
       distbp clean runs --left --yes
     """
-    from distbp.data.prepared.cache import remove_prepared
-    from distbp.data.prepared.writer import cached
+    from distbp.data.prepared.cache import cached_data_sets, remove_prepared
     from distbp.planning.doctor import memory_folders, size_of
     from distbp.system.folders import leftovers
 
     removals: list[_Removal] = [
         ("leftover of a dead run", each, shutil.rmtree) for base in memory_folders() for each in leftovers(base)
     ]
-    removals += [("prepared data", each, partial(remove_prepared, note=_note)) for each in (cached() if cache else ())]
+    if cache:
+        removals += [("prepared data", each, partial(remove_prepared, note=_note)) for each in cached_data_sets()]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
     if states:
         removals += _run_removals(folder, states)
@@ -166,7 +166,7 @@ def _note(text: str) -> None:
 
 def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
     """Return the removable runs in these states, and print why the others are kept."""
-    from distbp.files.locks import watched
+    from distbp.files.locks import dead_locks
     from distbp.runs.directory import LOCK
     from distbp.runs.leftovers import find_runs
 
@@ -175,7 +175,7 @@ def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
     runs = find_runs(folder)
     removals: list[_Removal] = []
     elsewhere = [run.path / LOCK for run in runs if run.host is not None and "left" in states]
-    dead = watched(elsewhere, _note)
+    dead = dead_locks(elsewhere, _note)
     for run in runs:
         lock = run.path / LOCK
         if lock in elsewhere and lock not in dead:

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.arrays import BUILT_IN
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.images import image_files, image_shape
-from distbp.data.loading import is_large, load_as
-from distbp.data.prepared.writer import is_prepared
+from distbp.data.loading import load_as
+from distbp.data.prepared.reader import is_prepared
 from distbp.data.reading import Reading
+from distbp.data.sizes import is_large
+from distbp.data.sources import BUILT_IN
 from distbp.errors import DistbpError, RunError
 from distbp.model.network import Network
 from distbp.report.json_values import number, text, thinned

@@ -19,7 +19,7 @@ from typing import Any
 
 from distbp.config import BESIDE_THE_SETTINGS
 from distbp.errors import UsageError
-from distbp.files.whole import written_whole
+from distbp.files.atomic import atomic_write
 from distbp.report.curves import best_of, curves_of, findings_of, layers_of
 from distbp.report.evaluation import Evaluator
 from distbp.report.json_values import mapping, number, seconds_as_text, text
@@ -195,7 +195,7 @@ def write_page(path: Path, told: Mapping[str, Any]) -> None:
         RunError: it cannot be written.
     """
     page = render_page(told).encode("utf-8", "replace")
-    with written_whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(page)
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from distbp.config import CHOICES, Config, words_of
-from distbp.data.arrays import BUILT_IN
+from distbp.data.sources import BUILT_IN
 from distbp.errors import DistbpError
 from distbp.runs.saved import config_of
 

@@ -20,7 +20,7 @@ from distbp.actors.connection.jobs import staged
 from distbp.cli import run
 from distbp.cli.jobs import _train_arguments
 from distbp.errors import RunError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.parcel import pack, unpack
 
 

@@ -105,7 +105,7 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
         messages.update((start, end))
 
     for chunk in chunks_of(BOUNDS, servers):
-        size = chunk.place.stop - chunk.place.start
+        size = chunk.params.stop - chunk.params.start
         for node in nodes_of(view, shards):
             for end in range(hosts):
                 if end != node.host and chunk.server in (None, end):

@@ -1,8 +1,13 @@
 """Run the command and send this process a signal at a planned moment.
 
 Arguments: signal number, moment, the command's. A moment is the nth time (from 1) that an event of a kind happens:
-``import:pyarrow:1`` (the import of a module begins), ``open:table.csv:2`` (a file is opened), ``rename:out.csv:1`` (a file
-is about to get this name) or ``call:Building._append:3`` (a function is called). ``the moment`` is then written to stderr.
+
+- ``import:pyarrow:1``: the import of a module begins
+- ``open:table.csv:2``: a file is opened
+- ``rename:out.csv:1``: a file is about to get this name
+- ``call:DataSetBuilder._append:3``: a function is called
+
+``the moment`` is then written to stderr.
 """
 
 import os

@@ -9,7 +9,7 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import RunError
-from distbp.files.whole import read_sealed
+from distbp.files.json_files import read_sealed
 from distbp.model.network import Network
 from distbp.report import page_data
 from distbp.runs.records import metrics_so_far

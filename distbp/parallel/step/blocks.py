@@ -21,7 +21,7 @@ _PARAMETERS_PER_THREAD = 131_072
 class Block(NamedTuple):
     """Some neighbouring parameters and both versions of their state."""
 
-    place: slice
+    params: slice
     states: Array
     """Shape (2, 1 + slots, parameters of the block)."""
     weights: tuple[slice, ...]
