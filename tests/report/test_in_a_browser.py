@@ -108,7 +108,7 @@ def zoomed(page):
 def test_a_healthy_run(runs, opened):
     page = opened(write(runs, "healthy"))
     text = page.inner_text("main")
-    for told in ("test accuracy", "12 of 12", "Confusion matrix", "The worst mistakes", "linear model", "this process"):
+    for told in ("test accuracy", "12 of 12", "Confusion matrix", "Worst mistakes", "linear model", "this process"):
         assert told in text
     assert page.locator(".mistakes canvas").count() > 3
     assert "distbp train digits --hidden 32 --epochs 12" in page.inner_text("pre")
@@ -138,7 +138,7 @@ def test_a_healthy_run(runs, opened):
     assert page.locator("[aria-live]").first.inner_text().startswith("epoch 11: train ")
     page.keyboard.press("+")
     assert zoomed(page)[1] - zoomed(page)[0] < 11
-    page.locator("summary", has_text="numbers as a table").first.click()
+    page.locator("summary", has_text="show as table").first.click()
     page.wait_for_selector("#table-cost tbody tr")
     assert page.locator("#table-cost tbody tr").count() == 12
 
@@ -154,14 +154,14 @@ def test_a_healthy_run(runs, opened):
 def test_a_vanishing_run(runs, opened):
     page = opened(write(runs, "vanishing"))
     assert "vanishing gradient" in page.locator(".box.bad").first.inner_text()
-    assert "Gradient, output layer = 1" in page.inner_text("main")
+    assert "Gradient relative to the output layer" in page.inner_text("main")
     check_access(page)
     page.shoot("light")
 
 
 def test_two_runs_and_a_regression(runs, opened):
     page = opened(write(runs, "healthy", "slower"))
-    rows = page.locator("section[aria-label='Settings that differ'] tbody tr").all_inner_texts()
+    rows = page.locator("section[aria-label='Different settings'] tbody tr").all_inner_texts()
     assert [row.split("\t") for row in rows] == [["lr", "0.001", "0.0002"], ["epochs", "12", "8"]]
     assert "slower test" in page.locator(".legend").first.inner_text()
     page.select_option("#run", "1")
@@ -183,7 +183,7 @@ def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
     distbp.train("digits", run_dir=tmp_path / "run", workers=2, shards=2, epochs=120, callbacks=[callback])
     assert callback.left == []
     page = opened(write(tmp_path, "run"))
-    section = page.locator("section[aria-label='Where the time goes']")
+    section = page.locator("section[aria-label='Time use']")
     assert "recoveries and breaks (3)" in section.inner_text()
     assert section.inner_text().count("others compute its shards") == 3
     assert "worker 1 on host" in section.inner_text()

@@ -12,7 +12,7 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import Interrupted
-from distbp.report import page_data, watch
+from distbp.report import page_data, serve_page
 from distbp.report.page import render_page
 from distbp.report.repeat_command import repeat_command
 from distbp.runs.records import line_of, read_metrics
@@ -40,13 +40,13 @@ def tell(*runs):
 def test_numbers_and_mistakes_are_those_of_the_run(made):
     told = tell(made)
     summary = json.loads((made / "summary.json").read_text())
-    assert told["answers"]["right"] == round(summary["test_accuracy"] * 360)
-    assert np.sum(told["answers"]["confusion"]) == 360
+    assert told["evaluation"]["correct"] == round(summary["test_accuracy"] * 360)
+    assert np.sum(told["evaluation"]["confusion"]) == 360
     assert told["curves"]["test_cost"][-1] == pytest.approx(summary["test_cost"], rel=1e-4)
-    sure = [mistake["picture"]["height"] for mistake in told["answers"]["mistakes"]]
+    sure = [mistake["image"]["height"] for mistake in told["evaluation"]["mistakes"]]
     assert set(sure) == {8}
     assert [len(layer["relative"]) for layer in told["layers"]["each"]] == [3, 0]
-    spent = told["time"]["totals"]
+    spent = told["time_use"]["totals"]
     assert 0 < spent["computing"][0] + spent["serving"] <= spent["steps"]
 
 
@@ -60,21 +60,21 @@ def test_numbers_and_mistakes_are_those_of_the_run(made):
         ("metrics.jsonl", "", None),
         ("timeline.jsonl", '{"kind": "epoch"}\n{"kind": "epoch", "time": "now"}\n{"kind": "ended", "time": -5}', None),
         ("timeline.jsonl", '{"kind": "began", "time": 5, "sizes": [1, "a"]}\n{"kind": "epoch", "time": 1}', None),
-        ("model.json", "[]", "answers"),
-        ("model.safetensors", "no", "answers"),
+        ("model.json", "[]", "evaluation"),
+        ("model.safetensors", "no", "evaluation"),
     ],
 )  # fmt: skip
 def test_what_is_damaged_is_left_out_or_told(run, name, content, where):
     (run / name).write_text(content)
     told = tell(run)
     assert where != "notes" or name in told["notes"][0]
-    assert where != "answers" or "could not be tried" in told["answers"]["missing"]
+    assert where != "evaluation" or "could not be evaluated" in told["evaluation"]["missing"]
 
 
 def test_an_older_run_has_no_timeline(run):
     (run / "timeline.jsonl").unlink()
     told = tell(run)
-    assert (told["time"], told["state"]) == (None, "finished")
+    assert (told["time_use"], told["state"]) == (None, "finished")
     assert all(layer["relative"] == [] for layer in told["layers"]["each"])
 
 
@@ -101,14 +101,14 @@ def test_data_that_are_gone_or_changed_are_told(tmp_path):
     x = rng.normal(size=(100, 3))
     np.savez(tmp_path / "d.npz", X=x, y=x[:, :2])
     distbp.train(tmp_path / "d.npz", run_dir=tmp_path / "run", workers=0, hidden=(4,), epochs=1)
-    assert tell(tmp_path / "run")["answers"]["values"] == 2
+    assert tell(tmp_path / "run")["evaluation"]["values"] == 2
     np.savez(tmp_path / "d.npz", X=x + 1, y=x[:, :2])
-    assert "no longer those of the run" in tell(tmp_path / "run")["answers"]["note"]
+    assert "have changed since the run" in tell(tmp_path / "run")["evaluation"]["note"]
     (tmp_path / "d.npz").unlink()
-    assert "is no longer there" in tell(tmp_path / "run")["answers"]["missing"]
+    assert "no longer exists" in tell(tmp_path / "run")["evaluation"]["missing"]
     distbp.train((x, x), run_dir=tmp_path / "own", workers=0, hidden=(4,), epochs=1)
     told = tell(tmp_path / "own")
-    assert "were arrays" in told["answers"]["missing"]
+    assert "were arrays" in told["evaluation"]["missing"]
     assert told["command"] is None
 
 
@@ -122,7 +122,7 @@ def test_an_interrupted_run_is_shown_from_its_checkpoint(tmp_path):
     told = tell(tmp_path)
     assert (told["state"], told["epochs"]) == ("interrupted", [1, 3])
     assert "distbp resume" in told["state_text"]
-    assert told["answers"]["rows"] == 360
+    assert told["evaluation"]["rows"] == 360
 
 
 def test_the_command_repeats_the_run(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def test_bad_usage(made, tmp_path, capsys, monkeypatch):
     (tmp_path / "broken" / "config.json").write_text("{")
     for arguments, code, said in (
         ([run, "-o", str(tmp_path)], 2, "is a folder"),
-        ([str(tmp_path / "none")], 2, "holds no run"),
+        ([str(tmp_path / "none")], 2, "contains no run"),
         (["broken"], 1, "cannot be read"),
         ([run, "-o", "no/where.html"], 1, "cannot be written"),
         ([run, "--port", "80"], 2, "needs --watch"),
@@ -170,11 +170,11 @@ def test_bad_usage(made, tmp_path, capsys, monkeypatch):
 
 
 def test_only_this_machine_is_served(made):
-    with watch([made]) as address:
+    with serve_page([made]) as address:
         page = urllib.request.urlopen(address).read().decode()
         assert "connect-src 'self'" in page
-        assert json.load(urllib.request.urlopen(f"{address}told.json"))["number"] == 1
-        assert urllib.request.urlopen(f"{address}told.json?1").status == 204
+        assert json.load(urllib.request.urlopen(f"{address}data.json"))["number"] == 1
+        assert urllib.request.urlopen(f"{address}data.json?1").status == 204
         for wanted, code in ((urllib.request.Request(address, headers={"Host": "evil.example"}), 403),
                              (f"{address}../../etc/passwd", 404)):  # fmt: skip
             with pytest.raises(urllib.error.HTTPError) as error:
