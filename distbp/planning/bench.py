@@ -12,7 +12,7 @@ from distbp.data.dataset import DataSet
 from distbp.model.network import Network, evaluate
 from distbp.system.blas import one_thread
 from distbp.system.limits import cpu_count
-from distbp.training.executors import initial_state, make_executor, measure_here, median_step
+from distbp.training.executors import initial_state, make_executor, measure_in_process, median_step
 from distbp.training.setup import settle
 
 UNTIMED_STEPS = 5
@@ -72,8 +72,8 @@ def quicker(case: Case, data: DataSet, note: Callable[[str], None], **settings: 
     many, _ = settle(case.config(cores, **settings), data, None)
     with one_thread(alone.threads):
         state = initial_state(structure, alone)
-        here = measure_here(structure, alone, data.train, state).step
-        if cores < 2 or measure_here(structure, many, data.train, state).with_workers(cores) > here:
+        here = measure_in_process(structure, alone, data.train, state).step
+        if cores < 2 or measure_in_process(structure, many, data.train, state).with_workers(cores) > here:
             return alone
         with make_executor(structure, many, data.train, state, note) as pool:
             return many if median_step(pool) < here else alone

@@ -54,7 +54,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
     os.kill(job.pid, signal.SIGTERM)
     _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 130, said
-    assert "to go on from step" in said
+    assert "to resume from step" in said
 
 
 def test_a_wrong_command_fails_at_once(tmp_path):

@@ -260,7 +260,7 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
 
     (driver,) = [process for process in cluster.processes("h1") if is_driver(process)]
     driver.kill()
-    resumed = job.wait_for("goes on after step")
+    resumed = job.wait_for("resumes after step")
     print(f"driver killed: goes on after {resumed:.1f} s")
 
     network("mend", "h4")
