@@ -72,12 +72,12 @@ class _Server(Alive):
         pin_threads(config.threads)
         self._structure, self._config = structure, config
 
-    def serve(self, folder: Path, shape: Shape, rows: int, unheard: Sequence[int]) -> None:
+    def serve(self, folder: Path, shape: Shape, rows: int, silent: Sequence[int]) -> None:
         """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
         config, exchange = self._config, SharedMemory(folder, shape)
         order = EpochOrder.of(config, rows)
         server = make_parameter_server(self._structure, config, order, exchange.states, exchange.step)
-        ServerLoop(server, exchange, order, config.timeout, config.wait, unheard).serve()
+        ServerLoop(server, exchange, order, config.timeout, config.wait, silent).serve()
 
 
 # "pulse" is a thread of its own, so that an actor answers while NumPy computes on the other; so is "news".

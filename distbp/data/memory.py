@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from distbp.data.formats.table import Table
-from distbp.data.tables.chunks import ROWS
 from distbp.errors import DataError
 from distbp.system.memory import free_memory
 
@@ -15,7 +12,7 @@ ROWS_MEASURED = 4096
 _BOMB_BYTES, _BOMB_RATIO = 1 << 30, 200
 
 
-def check_room(needed: int, what: str, cure: str) -> None:
+def check_memory(needed: int, what: str, cure: str) -> None:
     """Refuse what would take more memory than is free.
 
     Raises:
@@ -28,7 +25,7 @@ def check_room(needed: int, what: str, cure: str) -> None:
         )
 
 
-def refuse_bomb(path: Path, size: int, cure: str) -> None:
+def refuse_zip_bomb(path: Path, size: int, cure: str) -> None:
     """Refuse a compressed file that is small but would fill the memory.
 
     Raises:
@@ -37,19 +34,3 @@ def refuse_bomb(path: Path, size: int, cure: str) -> None:
     compressed = path.stat().st_size
     if size > max(_BOMB_BYTES, _BOMB_RATIO * compressed):
         raise DataError(f"{path} is refused: {compressed:,} bytes would become {size:,}; if that is meant, {cure}")
-
-
-def check_tables(tables: Sequence[Table], in_memory: bool) -> None:
-    """Refuse tables whose rows, or those that are read at a time, do not fit.
-
-    Raises:
-        DataError: naming rows, numbers per row and both sizes.
-    """
-    for table in tables:
-        rows, each = getattr(table, "rows", 0), getattr(table, "row_bytes", 0)
-        some = 4 * min(rows, ROWS) * each  # as read, as numbers, and cut into the parts
-        if in_memory:  # and as bytes and floats, where a network is measured
-            some += rows * each + 5 * min(rows, ROWS_MEASURED) * each
-        what = f"{table.name} with {rows:,} rows of {each:,} bytes"
-        smaller = "fewer or smaller ones are needed, such as images of fewer pixels"
-        check_room(some, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from distbp.data.arrays import BUILT_IN
+from distbp.data.sources import BUILT_IN
 from distbp.errors import DataError, UsageError
 
 _LIST = "sent.json"

@@ -11,7 +11,7 @@ import numpy as np
 from distbp.config import name_of
 from distbp.data.dataset import Array
 from distbp.errors import UsageError
-from distbp.files.whole import write_all
+from distbp.files.atomic import write_all
 from distbp.interchange.onnx_graph import Graph
 from distbp.interchange.onnx_inputs import front
 from distbp.model.network import Network

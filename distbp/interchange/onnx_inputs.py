@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from distbp.data.columns.column import CATEGORY, DATE
 from distbp.data.columns.encoding import Encoding
-from distbp.data.columns.preprocessing import CATEGORY, DATE, Preprocessing
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.errors import UsageError
 from distbp.interchange.onnx_dates import date_parts
 from distbp.interchange.onnx_graph import Graph

@@ -9,13 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from distbp.config import Config, name_of
-from distbp.data.checks import features, numbers
+from distbp.data.checks import features, numbers, target_values
 from distbp.data.columns.encoding import encode
 from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
 from distbp.data.lazy import as_rows
-from distbp.data.tables.transform import frame_table, only_chunk
-from distbp.data.targets import class_numbers, values
+from distbp.data.tables.transform import named_table, transform_table
+from distbp.data.targets import class_numbers
 from distbp.errors import DataError, RunError, UsageError
 from distbp.model.files import load_model, save_model
 from distbp.nn.backprop import Backprop, Workspace
@@ -208,7 +208,7 @@ class Network:
             raise DataError(f"found {rows} rows but targets of shape {targets.shape}: each row needs one")
         if self.classes:
             return class_numbers(targets, self.classes, "y", first)
-        measured = values(self._standardised(targets), "y", self.weights.dtype.name)
+        measured = target_values(self._standardised(targets), "y", self.weights.dtype.name)
         if measured.shape[1] != self.structure.sizes[-1]:
             raise DataError(f"y has {measured.shape[1]} values per row, the network {self.structure.sizes[-1]}")
         return measured
@@ -223,14 +223,14 @@ class Network:
         """Return x as a checked table, whose rows become numbers block by block."""
         dtype = self.weights.dtype.name
         if self.preprocessing is not None:
-            frame = frame_table(x)
-            kept = np.asarray(x) if frame is None else only_chunk(frame, self.preprocessing, dtype)
+            frame = named_table(x)
+            kept = np.asarray(x) if frame is None else transform_table(frame, self.preprocessing, dtype)
             encoding = self.preprocessing.encoding(dtype)
             if encoding is not None:
-                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.kept_columns:
+                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.stored_columns:
                     raise DataError(
                         f"x has the shape {kept.shape}, the network was trained on a table of "
-                        f"{self.preprocessing.kept_columns} columns"
+                        f"{self.preprocessing.stored_columns} columns"
                     )
                 return encode(encoding, kept.astype(dtype, copy=False))
             x = kept

@@ -11,8 +11,8 @@ import numpy as np
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet
 from distbp.data.epoch_order import EpochOrder
-from distbp.data.memory import ROWS_MEASURED, check_room
-from distbp.data.targets import held_out
+from distbp.data.hold_out import held_out
+from distbp.data.memory import ROWS_MEASURED, check_memory
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.model.network import Network
 from distbp.nn.structure import Structure, check_custom_functions
@@ -61,7 +61,9 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
         structure = Structure(sizes, (*config.hidden_activations, config.output), config.cost)
     rows, x = min(ROWS_MEASURED, max(len(data.train), len(data.test))), data.train.x
     each = data.features * np.dtype(config.dtype).itemsize + x.shape[1] * x.dtype.itemsize
-    check_room(rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each")
+    check_memory(
+        rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each"
+    )
     check_custom_functions(structure, config.dtype)
     check_custom_rule(config, steps)
     return config, structure

@@ -10,7 +10,7 @@ from processes import run_program
 
 import distbp
 from distbp.data import load, prepare
-from distbp.data.memory import check_room
+from distbp.data.memory import check_memory
 from distbp.data.sizes import _size, is_large
 from distbp.errors import DataError
 from distbp.system.memory import free_memory
@@ -147,9 +147,9 @@ def test_an_archive_beyond_the_memory_is_refused(tmp_path, monkeypatch):
 def test_a_limit_of_the_process_counts(tmp_path):
     done = run_program("limits_memory")
     assert 0 < int(done.stdout) < 4 << 30, done.stderr
-    check_room(free_memory() // 2, "half of it", "")
+    check_memory(free_memory() // 2, "half of it", "")
     with pytest.raises(DataError, match="all of it would take"):
-        check_room(10 * free_memory(), "all of it", "buy some")
+        check_memory(10 * free_memory(), "all of it", "buy some")
 
 
 def test_the_size_of_a_damaged_file_is_what_could_be_read(tmp_path):

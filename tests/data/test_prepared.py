@@ -147,8 +147,8 @@ def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
 
 
 def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stands_still(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
     lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
     told = []
@@ -158,7 +158,7 @@ def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stan
 
 
 def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     told, paths = [], []
     with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
         waiting = threading.Thread(target=lambda: paths.append(prepare(table, out=tmp_path / "out", note=told.append)))
@@ -176,7 +176,7 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
     def full(*given):
         raise DataError("it cannot be written") from OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("distbp.data.tables.stores.InFiles.append", full)
+    monkeypatch.setattr("distbp.data.tables.stores.FileStore.append", full)
     with pytest.raises(
         DataError, match="cannot be written; set XDG_CACHE_HOME to a folder with room, or use distbp pre"
     ):

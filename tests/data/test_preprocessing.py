@@ -82,7 +82,7 @@ def test_csv_cells_are_read_as_they_were_written(tmp_path_factory, rows, separat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distbp.data.formats.text._BLOCK", block * 8)
         table = TextTable(path, separator, header=True)
-        table.read_as({"one": "text", "two": "text", "three": "number"}, ["one", "two", "three"])
+        table.select_columns({"one": "text", "two": "text", "three": "number"}, ["one", "two", "three"])
         read = [
             row for found in table.blocks() for row in zip(*(c.to_pylist() for c in found.rows.columns), strict=True)
         ]
@@ -122,10 +122,10 @@ def test_unseen_and_missing_categories_are_unknown():
     frame = pd.DataFrame({"c": ["a", "b"] * 20, "y": [0, 1] * 20})
     data = load(frame)
     encoding = data.preprocessing.encoding("float32")
-    from distbp.data.tables.transform import frame_table, only_chunk
+    from distbp.data.tables.transform import named_table, transform_table
 
-    new = frame_table(pd.DataFrame({"c": ["b", "zzz", None, " a "]}))
-    x = encode(encoding, only_chunk(new, data.preprocessing, "float32"))
+    new = named_table(pd.DataFrame({"c": ["b", "zzz", None, " a "]}))
+    x = encode(encoding, transform_table(new, data.preprocessing, "float32"))
     assert x.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]
 
 

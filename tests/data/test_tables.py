@@ -160,7 +160,7 @@ def test_columns_of_the_test_file_may_stand_in_another_order(frame, tmp_path):
 
 def test_several_spaces_separate_too(tmp_path):
     (tmp_path / "t.data").write_text("".join(f"  {k}.0   {k % 7}    {k % 2}\n" for k in range(40)))
-    assert load(tmp_path / "t.data", target=-1).preprocessing.kept_columns == 2
+    assert load(tmp_path / "t.data", target=-1).preprocessing.stored_columns == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import distbp
-from distbp.data.columns.preprocessing import DATE_PARTS
+from distbp.data.columns.column import DATE_PARTS
 from distbp.errors import DataError, UsageError
 from distbp.interchange.onnx_dates import MISSING, date_parts
 from distbp.interchange.onnx_graph import Graph

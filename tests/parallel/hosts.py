@@ -79,7 +79,7 @@ def worker_process(folder, shape, number, config, faults, timeout):
         )
 
 
-def server_process(folder, shape, config, timeout, unheard, dies_in):
+def server_process(folder, shape, config, timeout, silent, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
     exchange = SharedMemory(folder, shape)
     server = make_parameter_server(
@@ -96,7 +96,7 @@ def server_process(folder, shape, config, timeout, unheard, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, unheard).serve()
+    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, silent).serve()
 
 
 class Host:
@@ -132,11 +132,11 @@ class Host:
         self._threads[-1].start()
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
-    def serve_in_process(self, dies_in=None, unheard=()):
+    def serve_in_process(self, dies_in=None, silent=()):
         """Let the server be a process that may die."""
         if self.driver is not None:
             self.driver.close()
-        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, unheard, dies_in)
+        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, silent, dies_in)
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
         return process
 

@@ -22,7 +22,7 @@ def end_when_told(keeper: RunWriter, record: dict[str, Any], *given: Any) -> Non
 
 
 if __name__ == "__main__":
-    lock._BEAT_SECONDS = 0.05
+    lock._HEARTBEAT_SECONDS = 0.05
     RunWriter.end_epoch = end_when_told  # type: ignore[assignment, method-assign]
     if host := sys.argv[1]:
         socket.gethostname = lambda: host

@@ -5,7 +5,7 @@ Arguments: signal number, moment, the command's. A moment is the nth time (from 
 - ``import:pyarrow:1``: the import of a module begins
 - ``open:table.csv:2``: a file is opened
 - ``rename:out.csv:1``: a file is about to get this name
-- ``call:Building._append:3``: a function is called
+- ``call:DataSetBuilder._append:3``: a function is called
 
 ``the moment`` is then written to stderr.
 """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distbp.data.formats.table import MISSING
+from distbp.data.formats.kinds import MISSING
 from distbp.errors import DataError, UsageError
 
 SAMPLE = 1 << 18

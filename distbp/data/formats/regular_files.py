@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from distbp.errors import DataError
-from distbp.files.whole import open_regular
+from distbp.files.regular import open_regular
 
 _BYTES_AT_ONCE = 1 << 24
 

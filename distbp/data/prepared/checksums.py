@@ -23,7 +23,7 @@ _BLOCK = 1 << 20
 _DIGITS = 8
 
 
-def sums_of(path: Path) -> str:
+def checksums_of(path: Path) -> str:
     """Return the sums of a file's blocks, of a MiB each, eight hexadecimal digits after the other."""
     sums = []
     with opened_file(path) as file:
@@ -127,6 +127,6 @@ def checked(array: Any) -> Any:
     return array
 
 
-def kept_array(path: Path, sums: str) -> Array:
+def map_checked(path: Path, sums: str) -> Array:
     """Map an array, checked by its sums if it has any."""
     return CheckedArray.of(path, sums) if sums else mapped_array(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ import numpy as np
 
 from distbp.data.checks import row_weights, target_values
 from distbp.data.dataset import Array, DataSet
-from distbp.data.prepared.checksums import checked, kept_array
+from distbp.data.prepared.checksums import checked, checksums_of, map_checked
+from distbp.data.reading import Reading
 from distbp.errors import DataError, RunError
-from distbp.files.json_text import (
+from distbp.files.json_checks import (
     anything,
     either,
     flag,
@@ -27,7 +30,7 @@ from distbp.files.json_text import (
     text,
     whole,
 )
-from distbp.files.whole import read_sealed
+from distbp.files.json_files import read_sealed, write_json
 
 FORMAT = 1
 DESCRIPTION = "dataset.json"
@@ -46,7 +49,7 @@ _DESCRIBED = record(
 )  # fmt: skip
 
 
-def described(folder: Path) -> tuple[dict[str, Any], bool]:
+def read_description(folder: Path) -> tuple[dict[str, Any], bool]:
     """Return what the description of a prepared data set says, and whether it has a sum.
 
     Raises:
@@ -58,7 +61,7 @@ def described(folder: Path) -> tuple[dict[str, Any], bool]:
         raise DataError(f"{folder} is damaged: {error}; prepare it again") from error
 
 
-def part_array(folder: Path, name: str, sums: Mapping[str, str]) -> Any:
+def map_part(folder: Path, name: str, sums: Mapping[str, str]) -> Any:
     """Map an array; targets and weights, which are read as a whole, and all that is small are checked at once.
 
     Raises:
@@ -67,18 +70,18 @@ def part_array(folder: Path, name: str, sums: Mapping[str, str]) -> Any:
     path = folder / f"{name}.npy"
     if not os.path.lexists(path) and name not in sums:
         return None
-    array = kept_array(path, sums[name] if sums else "")
+    array = map_checked(path, sums[name] if sums else "")
     return array if name.endswith("-x") and array.nbytes > _SMALL else checked(array)
 
 
-def check_parts(data: DataSet) -> None:
+def check_data_set(data: DataSet) -> None:
     """Refuse a data set from the disk whose arrays are not as a data set needs them: shape, type, range of targets.
 
     Raises:
         DataError: with the row where it applies.
     """
     told = data.preprocessing
-    columns = data.train.x.shape[-1] if told is None else told.kept_columns
+    columns = data.train.x.shape[-1] if told is None else told.stored_columns
     outputs = data.train.y.shape[1:]
     for part in ("train", "test", "validation"):
         rows = getattr(data, part)
@@ -107,3 +110,20 @@ def _check_class_numbers(y: Array, name: str, classes: int) -> None:
         if bad.any():
             row = start + int(bad.argmax())
             raise DataError(f"{name} row {row} is {y[row]}, which is none of the class numbers 0..{classes - 1}")
+
+
+def reading_as_json(reading: Reading) -> dict[str, Any]:
+    """Return how a data set was read, as types of JSON."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
+    return settings
+
+
+def write_description(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
+    """Write dataset.json, with the checksums of the arrays beside it."""
+    rows = {part: len(getattr(data, part) or ()) for part in ("train", "test", "validation")}
+    told = None if data.preprocessing is None else data.preprocessing.to_json()
+    write_json(folder / DESCRIPTION, {
+        "format": FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
+        "factor": data.train.factor, "rows": rows, "preprocessing": told, "sha256": data.sha256, "source": source,
+        "blocks": {path.stem: checksums_of(path) for path in sorted(folder.glob("*-[xyw]*.npy"))},
+    })  # fmt: skip

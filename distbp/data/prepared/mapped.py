@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.prepared.checksums import kept_array
+from distbp.data.prepared.checksums import map_checked
 from distbp.errors import DataError
 
 _LOOKED_AT = 65_536
 """Bytes of a file's beginning and of its end."""
 
 
-class Mapped(NamedTuple):
+class MappedFile(NamedTuple):
     """An array in a file of NumPy's format."""
 
     path: Path
@@ -35,12 +35,12 @@ class Mapped(NamedTuple):
             raise DataError(f"{self.path} is another file than the one that the run began with")
 
 
-def mapped(array: Any) -> Mapped | None:
+def mapped(array: Any) -> MappedFile | None:
     """Return where an array lies, None if it is in memory."""
     if isinstance(array, np.memmap) and array.filename is not None:
         path = Path(str(array.filename)).absolute()
         blocks = getattr(array, "blocks", None)
-        return Mapped(path, _look_of(path), "" if blocks is None else blocks.sums) if path.exists() else None
+        return MappedFile(path, _look_of(path), "" if blocks is None else blocks.sums) if path.exists() else None
     return None
 
 
@@ -50,10 +50,10 @@ def opened(array: Any) -> Any:
     Raises:
         DataError: the file is not there, or is not the same any more.
     """
-    if not isinstance(array, Mapped):
+    if not isinstance(array, MappedFile):
         return array
     array.check()
-    return kept_array(array.path, array.sums)
+    return map_checked(array.path, array.sums)
 
 
 def _look_of(path: Path) -> tuple[int, int, str]:

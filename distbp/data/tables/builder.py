@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import CATEGORY, Column, Preprocessing, Target, kept_rows
+from distbp.data.columns.column import CATEGORY, Column, Target, stored_rows
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
-from distbp.data.formats.table import Note, Progress, Table, unheard
+from distbp.data.formats.table import Table
+from distbp.data.hold_out import held_out
 from distbp.data.reading import Reading
+from distbp.data.reporting import Note, Progress, silent
 from distbp.data.tables.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.tables.chunks import Chunks, Mark
-from distbp.data.tables.labels import Labels
 from distbp.data.tables.moments import Moments, knots_of
 from distbp.data.tables.schema import Schema, check_same_columns, schema_of
-from distbp.data.tables.stores import Parts
-from distbp.data.targets import held_out
+from distbp.data.tables.stores import Store
+from distbp.data.tables.target_column import TargetColumn
 from distbp.errors import DataError
 from distbp.randomness import Purpose
 
@@ -28,10 +30,10 @@ _MOST_INPUTS = 256
 """Categories of a column that get an input of their own, the most frequent ones."""
 
 
-class Building:
+class DataSetBuilder:
     """A data set that is being built from tables; it can be left and gone on with after every chunk."""
 
-    def __init__(self, tables: Sequence[Table], tests: Sequence[Table], reading: Reading, parts: Parts) -> None:
+    def __init__(self, tables: Sequence[Table], tests: Sequence[Table], reading: Reading, parts: Store) -> None:
         """Find out what the tables hold.
 
         Args:
@@ -50,13 +52,13 @@ class Building:
         self._numbers = sum(len(column.numbers) for column in self.schema.columns)
         self._moments = Moments(self._numbers)
         self._of_target = Moments(1)
-        self.labels = Labels(self.schema.target, self.schema.target_kind, reading.task)
+        self.labels = TargetColumn(self.schema.target, self.schema.target_kind, reading.task)
         self._columns: tuple[Column, ...] = ()
         self._chunk = 0
         self._in_tests = False
         self._mark: tuple[Mark, int, list[int]] | None = None
 
-    def read(self, note: Note = unheard, progress: Progress = unheard, kept: Callable[[], None] = unheard) -> None:
+    def read(self, note: Note = silent, progress: Progress = silent, kept: Callable[[], None] = silent) -> None:
         """Read all that is left; ``kept`` is called after each chunk, when :meth:`state` can be kept."""
         for table in (*self._tables, *self._tests):
             for text in table.notes:
@@ -141,7 +143,7 @@ class Building:
                 self._counts[name] = found
         if not self._columns:
             self._columns = self._with_references()
-        return kept_rows(values, self._columns, self._reading.dtype)
+        return stored_rows(values, self._columns, self._reading.dtype)
 
     def _with_references(self) -> tuple[Column, ...]:
         """Return the columns with numbers near which theirs are: the means of the first chunk's training rows."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import CATEGORY, DATE, DATE_PARTS, Column
+from distbp.data.columns.column import CATEGORY, DATE, DATE_PARTS, Column
 from distbp.data.dataset import Array
-from distbp.data.formats.table import MISSING, arrow
+from distbp.data.formats.kinds import MISSING
+from distbp.data.formats.table import arrow
 from distbp.data.tables.chunks import Chunks
 from distbp.errors import DataError
 
@@ -45,7 +46,7 @@ def values_of(
     for column in columns:
         cells = rows[column.name]
         if column.kind == CATEGORY:
-            values[category] = codes_of(cells, codes[column.name], grow)
+            values[category] = category_codes(cells, codes[column.name], grow)
             category += 1
         elif column.kind == DATE:
             for part, numbers_of_part in enumerate(_date_parts(cells, column.name, chunks)):
@@ -123,7 +124,7 @@ def numbers_of(cells: Any) -> Array:
     return numbers
 
 
-def codes_of(cells: Any, codes: Codes, grow: bool = False, most: int = _MOST_CODES) -> Array:
+def category_codes(cells: Any, codes: Codes, grow: bool = False, most: int = _MOST_CODES) -> Array:
     """Return each cell's code, -1 where it is missing or unknown."""
     encoded = cells if hasattr(cells.type, "value_type") else cells.dictionary_encode()
     found = np.empty(len(cells))

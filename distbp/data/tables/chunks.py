@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distbp.data.formats.table import Progress, Table, arrow, unheard
+from distbp.data.formats.table import Table, arrow
+from distbp.data.reporting import Progress, silent
 
 ROWS = 1 << 16
 """Rows per chunk. Part of the results: rows are held out, and moments merged, chunk by chunk."""
@@ -28,7 +29,7 @@ class Mark:
 class Chunks:
     """Reads tables in chunks; knows where each row came from, and where to go on."""
 
-    def __init__(self, tables: Sequence[Table], progress: Progress = unheard) -> None:
+    def __init__(self, tables: Sequence[Table], progress: Progress = silent) -> None:
         self.tables = tables
         self.rows = 0
         """Rows of the chunks so far."""

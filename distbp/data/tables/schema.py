@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distbp.data.columns.preprocessing import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
-from distbp.data.formats import table as kinds
+from distbp.data.columns.column import BOOLEAN, CATEGORY, DATE, DATE_PARTS, NUMBER, PIXEL, Column, Number
+from distbp.data.formats import kinds
 from distbp.data.formats.table import Table
 from distbp.data.reading import Reading, column_of
 from distbp.errors import DataError
@@ -94,11 +94,11 @@ def check_same_columns(tables: Sequence[Table], first: Table, schema: Schema, wa
     Raises:
         DataError: a table lacks one of them, or holds another kind.
     """
-    read_as = schema.kinds(first)
+    select_columns = schema.kinds(first)
     for table in tables:
         if not schema.has_names and len(table.kinds) != len(first.kinds):
             raise DataError(f"{table.name} has {len(table.kinds)} columns, {first.name} has {len(first.kinds)}")
         lost = [name for name in wanted if name not in table.kinds]
         if lost:
             raise DataError(f"{table.name} has no column {lost[0]!r}, which {first.name} has")
-        table.read_as(read_as, wanted)
+        table.select_columns(select_columns, wanted)

@@ -14,12 +14,12 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import mapped_array, read_header
 from distbp.errors import DataError
-from distbp.files.whole import flush
+from distbp.files.atomic import flush
 
 _HEADER_BYTES = 128
 
 
-class Parts(Protocol):
+class Store(Protocol):
     """Collects arrays by name, such as ``train-x``, block by block."""
 
     def append(self, name: str, block: Array) -> None:
@@ -32,7 +32,7 @@ class Parts(Protocol):
         """Return the array, None if nothing was ever added."""
 
 
-class InMemory:
+class MemoryStore:
     """Arrays in memory."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class InMemory:
         return None if not blocks else np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
-class InFiles:
+class FileStore:
     """Arrays in the ``.npy`` files of a folder, of any size; appending goes through the page cache."""
 
     def __init__(self, folder: Path, rows: Mapping[str, int] | None = None) -> None:

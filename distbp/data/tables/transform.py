@@ -7,43 +7,36 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.data.columns.preprocessing import (
-    BOOLEAN,
-    CATEGORY,
-    DATE,
-    NUMBER,
-    PIXEL,
-    Preprocessing,
-    kept_rows,
-    missing_columns,
-)
+from distbp.data.columns.column import BOOLEAN, CATEGORY, DATE, NUMBER, PIXEL, check_columns, stored_rows
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import Array
-from distbp.data.formats import table as kinds
+from distbp.data.formats import kinds
 from distbp.data.formats.detect import is_table, table_of
-from distbp.data.formats.table import Progress, Table, unheard
+from distbp.data.formats.table import Table
 from distbp.data.formats.text import TextTable
+from distbp.data.reporting import Progress, silent
 from distbp.data.tables.cells import numbers_of, pixels_of, refuse_large, values_of
 from distbp.data.tables.chunks import Chunks
-from distbp.data.targets import few
+from distbp.data.targets import shown_classes
 from distbp.errors import DataError
 
 _READ_AS = {NUMBER: kinds.NUMBER, BOOLEAN: kinds.BOOLEAN, CATEGORY: kinds.TEXT, DATE: kinds.DATE, PIXEL: kinds.NUMBER}
 
 
-class Applied(NamedTuple):
+class TransformedRows(NamedTuple):
     """Rows as the model's data set would keep them, and their targets if they were asked for."""
 
     kept: Array
     targets: Any
 
 
-def kept_chunks(
+def transformed_chunks(
     tables: Sequence[Table],
     preprocessing: Preprocessing,
     dtype: str,
     classes: Sequence[Any] | None = None,
-    progress: Progress = unheard,
-) -> Iterator[Applied]:
+    progress: Progress = silent,
+) -> Iterator[TransformedRows]:
     """Yield the rows of tables in their order, 65,536 at a time.
 
     With ``classes`` (empty for values) their targets come along.
@@ -56,18 +49,18 @@ def kept_chunks(
     for table in tables:
         if not preprocessing.has_names and isinstance(table, TextTable) and not table.dialect.header:
             _name_columns(table, names)
-        missing_columns(columns, list(table.kinds), table.name)
+        check_columns(columns, list(table.kinds), table.name)
         if classes is not None and target not in table.kinds:
             raise DataError(f"{table.name} has no column {target!r}, the target: evaluate needs it (predict does not)")
         wanted = [*names, *([target] if classes is not None else [])]
-        read_as = {column.name: _READ_AS[column.kind] for column in columns}
+        select_columns = {column.name: _READ_AS[column.kind] for column in columns}
         if preprocessing.is_pixels:  # those that are no bytes are looked at one by one
-            read_as |= {name: kinds.PIXEL for name in names if table.kinds[name] == kinds.PIXEL}
+            select_columns |= {name: kinds.PIXEL for name in names if table.kinds[name] == kinds.PIXEL}
         if classes is not None:
             is_text = any(isinstance(each, str) for each in classes)
             kind = kinds.TEXT if is_text else table.kinds[target]
-            read_as[target] = kinds.INTEGER if kind == kinds.PIXEL else kind
-        table.read_as(read_as, wanted)
+            select_columns[target] = kinds.INTEGER if kind == kinds.PIXEL else kind
+        table.select_columns(select_columns, wanted)
     codes = {
         column.name: {value: code for code, value in enumerate(column.values)}
         for column in columns
@@ -80,8 +73,8 @@ def kept_chunks(
         else:
             values = values_of(rows, columns, codes, chunks)
             refuse_large(values, columns, chunks, dtype)
-            kept = kept_rows(values, columns, dtype)
-        yield Applied(kept, None if classes is None else targets_of(rows[target], chunks, target, classes))
+            kept = stored_rows(values, columns, dtype)
+        yield TransformedRows(kept, None if classes is None else targets_of(rows[target], chunks, target, classes))
 
 
 def _name_columns(table: TextTable, features: Sequence[str]) -> None:
@@ -110,7 +103,7 @@ def targets_of(cells: Any, chunks: Chunks, name: str, classes: Sequence[Any]) ->
             row = int(strange.argmax())
             raise DataError(
                 f"{chunks.here(row)} column {name!r} is {cells[row].as_py()!r}, which is none of the classes "
-                f"{few(classes)}"
+                f"{shown_classes(classes)}"
             )
     return targets
 
@@ -123,13 +116,13 @@ def without_stops(targets: Array, classes: Sequence[Any]) -> Array:
     return np.array([text[:-1] for text in targets]) if np.isin([t[:-1] for t in different], classes).all() else targets
 
 
-def frame_table(x: Any) -> Table | None:
+def named_table(x: Any) -> Table | None:
     """Return the table of an object with named columns, None for an array without names."""
     if isinstance(x, np.ndarray) and x.dtype.names is None:
         return None
     return table_of(x) if is_table(x) else None
 
 
-def only_chunk(table: Table, preprocessing: Preprocessing, dtype: str) -> Array:
+def transform_table(table: Table, preprocessing: Preprocessing, dtype: str) -> Array:
     """Return all rows of a table in memory."""
-    return np.concatenate([applied.kept for applied in kept_chunks([table], preprocessing, dtype)])
+    return np.concatenate([applied.kept for applied in transformed_chunks([table], preprocessing, dtype)])

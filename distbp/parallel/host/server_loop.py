@@ -47,13 +47,13 @@ class ServerLoop:
         order: EpochOrder,
         timeout: float,
         wait: float,
-        unheard: Iterable[int] = (),
+        silent: Iterable[int] = (),
     ) -> None:
-        """Serve the workers of ``exchange``; ``unheard`` are those that a server before this one had."""
+        """Serve the workers of ``exchange``; ``silent`` are those that a server before this one had."""
         shape = exchange.shape
         self._server, self._exchange, self._order, self._shards = server, exchange, order, shape.shards
         self._timeout, self._wait = timeout, wait
-        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, unheard)
+        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, silent)
         exchange.processes[shape.workers] = os.getpid()  # whoever can connect can also end this process
         self._connections = Connections(exchange.folder)
         self._reports: list[Report] = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.formats.table import Note, unheard
+from distbp.data.reporting import Note, silent
 from distbp.nn.scores import r2_score
 from distbp.training.baseline.least_squares import least_squares
 from distbp.training.baseline.logistic import logistic
@@ -22,7 +22,7 @@ _Model = Callable[[Array], Array]
 _Score = Callable[[Rows, float, Iterator[tuple[Array, Array]]], dict[str, Any]]
 
 
-def baselines(data: DataSet, dtype: str, note: Note = unheard) -> dict[str, Any]:
+def baselines(data: DataSet, dtype: str, note: Note = silent) -> dict[str, Any]:
     """Return accuracy, or rmse and r2, of a constant and of a linear model on the test rows, by the summary's names.
 
     Both are fitted to the training rows with the weights that training gives them, classes' included. The linear model

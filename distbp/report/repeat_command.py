@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from distbp.config import CHOICES, Config, words_of
-from distbp.data.arrays import BUILT_IN
+from distbp.data.sources import BUILT_IN
 from distbp.errors import DistbpError
 from distbp.runs.saved import config_of
 
@@ -19,10 +19,10 @@ _FOLLOWS = (
 _CHOSEN = ("activation", "output", "cost", "optimizer", "schedule")
 
 
-def command_of(settings: Mapping[str, Any]) -> tuple[str | None, str]:
+def repeat_command(settings: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return the command, from what config.json holds, and what there is to say of it; None where there is no command.
 
-    >>> command_of({"data": ["digits"], "hidden": [64, 32], "lr": 0.01, "drop": ["a b"], "task": "classification"})
+    >>> repeat_command({"data": ["digits"], "hidden": [64, 32], "lr": 0.01, "drop": ["a b"], "task": "classification"})
     ("distbp train digits --hidden 64,32 --lr 0.01 --drop 'a b'", '')
     """
     data = settings.get("data")

@@ -1,8 +1,8 @@
-"""What runs as a job on a cluster: ``distbp train``, again and again until it has come to an end of its own.
+"""The job on a cluster: run ``distbp train``, and start it again while the driver is killed.
 
-``python -m distbp.cli.again RUN_DIRECTORY [options] -- DATA..`` trains; with ``--pack RUN_DIRECTORY`` it says the run
-directory's files instead, for who has no other way to them. ``--sent HASH`` in front: first the data that were sent
-along, here in the working directory, are compared with what was sent.
+``python -m distbp.cli.cluster_job RUN_DIRECTORY [options] -- DATA..`` trains. With ``--sent HASH`` in front, it first
+compares the data in the working directory with the data that were uploaded. ``--pack RUN_DIRECTORY`` prints the run
+directory's files instead, for a machine that cannot read the cluster's storage.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from distbp.errors import RunError
+from distbp.files.atomic import atomic_write, remove_partial_files
+from distbp.files.json_files import read_json, write_json
 from distbp.files.tensors import read_tensors, write_tensors
-from distbp.files.whole import read_json, remove_remains, write_json, written_whole
 
 
 def names(folder):
@@ -17,7 +18,7 @@ def names(folder):
 
 
 def test_file_is_there_when_the_block_ends(tmp_path):
-    with written_whole(tmp_path / "a") as beside:
+    with atomic_write(tmp_path / "a") as beside:
         beside.write_text("new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a").read_text() == "new"
@@ -26,7 +27,7 @@ def test_file_is_there_when_the_block_ends(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_block_that_raises_leaves_no_partial_file(error, tmp_path):
-    with pytest.raises(error), written_whole(tmp_path / "a") as beside:
+    with pytest.raises(error), atomic_write(tmp_path / "a") as beside:
         beside.write_text("half")
         raise error
     assert names(tmp_path) == []
@@ -34,7 +35,7 @@ def test_block_that_raises_leaves_no_partial_file(error, tmp_path):
 
 def test_block_that_raises_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(RunError, match="a cannot be written: full"), written_whole(tmp_path / "a") as beside:
+    with pytest.raises(RunError, match="a cannot be written: full"), atomic_write(tmp_path / "a") as beside:
         beside.write_text("half")
         raise OSError(28, "full")
     assert (tmp_path / "a").read_text() == "old"
@@ -84,7 +85,7 @@ def test_missing_or_damaged_file_is_refused(read, content, tmp_path):
 def test_what_is_no_file_is_written_to_and_stays(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    with written_whole(tmp_path / "pipe") as place, place.open("w") as file:
+    with atomic_write(tmp_path / "pipe") as place, place.open("w") as file:
         file.write("through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
@@ -128,5 +129,5 @@ def test_only_what_a_process_that_is_no_more_has_left_beside_a_file_is_removed(t
     others = (".model.json.partial", ".model.json.x.partial", f".other.json.{ended.pid}.partial", "model.json")
     for name in (*left.values(), *others):
         (tmp_path / name).touch()
-    remove_remains(tmp_path / "model.json")
+    remove_partial_files(tmp_path / "model.json")
     assert names(tmp_path) == sorted([*others, left[os.getpid()]])

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.table import BOOLEAN, INTEGER, PIXEL, TEXT
-from distbp.data.tables.cells import LARGEST, Codes, codes_of, numbers_of
+from distbp.data.formats.kinds import BOOLEAN, INTEGER, PIXEL, TEXT
+from distbp.data.tables.cells import LARGEST, Codes, category_codes, numbers_of
 from distbp.data.tables.chunks import Chunks
-from distbp.data.targets import few
+from distbp.data.targets import shown_classes
 from distbp.errors import DataError
 
 _MOST_CLASSES_GUESSED = 20
@@ -19,7 +19,7 @@ _MOST_CLASSES = 1 << 16
 _LARGEST_WHOLE = 1 << 53
 
 
-class Labels:
+class TargetColumn:
     """The targets of a data set that is being read. They are kept as numbers; text as codes in order of appearance."""
 
     def __init__(self, name: str, kind: str, task: str | None) -> None:
@@ -67,22 +67,22 @@ class Labels:
 
     def _text(self, cells: Any, is_test: bool) -> Array:
         if not is_test:
-            y = codes_of(cells, self._codes, grow=True, most=_MOST_CLASSES)
+            y = category_codes(cells, self._codes, grow=True, most=_MOST_CLASSES)
             if len(self._codes) >= _MOST_CLASSES:
                 raise DataError(f"the target column {self.name!r} holds more than {_MOST_CLASSES} different texts")
             return y
         known = self._codes
-        y = codes_of(cells, known)
+        y = category_codes(cells, known)
         if not self._drops_stop and (y < 0).all():
             known = {f"{text}.": code for text, code in self._codes.items()}
-            again = codes_of(cells, known)
+            again = category_codes(cells, known)
             if (again >= 0).all():
                 self._drops_stop = True
                 self.notes.append(
                     f"the full stop after every target (column {self.name!r}) of the test file is dropped"
                 )
                 return again
-        return codes_of(cells, {f"{text}.": code for text, code in known.items()}) if self._drops_stop else y
+        return category_codes(cells, {f"{text}.": code for text, code in known.items()}) if self._drops_stop else y
 
     def _refuse_strange(self, y: Array, cells: Any, chunks: Chunks) -> None:
         known = np.array(sorted(self._found))
@@ -91,7 +91,7 @@ class Labels:
             row = int(strange.argmax())
             raise DataError(
                 f"{self._where(chunks, row)} is {cells[row].as_py()!r}, which is none of the training classes "
-                f"{few(self.classes)}"
+                f"{shown_classes(self.classes)}"
             )
 
     def are_classes(self, y: Array) -> bool:

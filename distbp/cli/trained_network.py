@@ -15,7 +15,7 @@ def load_network(run: Path) -> Network:
     Raises:
         RunError: it cannot be read.
     """
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
     from distbp.model.network import Network
 
     network = Network.load(run)

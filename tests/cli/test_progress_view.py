@@ -9,7 +9,7 @@ import pytest
 from terminals import watch
 
 from distbp.cli import run
-from distbp.cli.view import View
+from distbp.cli.progress_view import View
 from distbp.config import Config
 from distbp.nn.structure import Structure
 from distbp.parallel.step.records import StepRecord, WorkerRecord

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from distbp.cli.loading import load_network
+from distbp.cli.trained_network import load_network
 from distbp.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def evaluate(run: Path, data: tuple[str, ...], separator: str | None, header: bo
 
 def _described(found: Score, classes: Sequence[Any]) -> dict[str, Any]:
     """Return all scores as JSON's types; what cannot be told is null."""
-    from distbp.files.whole import for_json
+    from distbp.files.json_files import for_json
 
     told: dict[str, Any] = {"rows": found.rows, "cost": found.cost}
     for name, value in found.scores._asdict().items():
@@ -120,7 +120,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
     from distbp.cli.progress import reading_bar
     from distbp.data.formats.predictions import check_ending, writer
-    from distbp.files.whole import remove_remains, written_whole
+    from distbp.files.atomic import atomic_write, remove_partial_files
     from distbp.model.scoring import chunks_of
 
     if out is not None:
@@ -128,7 +128,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
         for source in data:
             if out.is_file() and Path(source).is_file() and out.samefile(source):
                 raise UsageError(f"-o {out} is what is read: write the predictions to another file")
-        remove_remains(out)
+        remove_partial_files(out)
     network = load_network(run)
     outputs = network.structure.sizes[-1]
     if network.classes:
@@ -141,7 +141,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
         chunks = chunks_of(network, data, False, separator, header, progress)
         first = next(chunks)  # what cannot be read at all is told before anything is written
         file: TextIO | None = sys.stdout if out is None else None
-        path = None if out is None else stack.enter_context(written_whole(out))
+        path = None if out is None else stack.enter_context(atomic_write(out))
         kind = ".csv" if out is None else out.suffix.lower()
         writing = stack.enter_context(writer(path, file, kind, columns, form))
         for chunk in _with(first, chunks):
