@@ -101,7 +101,7 @@ class Job:
 
     def fetched(self):
         """Wait for the end and return the summary."""
-        self.wait_for("run kept in")
+        self.wait_for("run saved in")
         until(lambda: "SUCCEEDED" in self.state(), lambda: f"SUCCEEDED, found {self.state()}")
         done = self.cluster.distbp("fetch", self.name, *ADDRESS, "-o", self.name)
         assert done.returncode == 0, done.stderr
