@@ -183,7 +183,7 @@ class OneHostExecutor:
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
             exchange.processes[exchange.shape.workers] = 0
             self._serving = self._crew.server.serve.remote(
-                exchange.folder, exchange.shape, self._rows, self._places.unheard
+                exchange.folder, exchange.shape, self._rows, self._places.silent
             )
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline:

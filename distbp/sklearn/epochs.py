@@ -11,7 +11,7 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.model.network import Network
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure

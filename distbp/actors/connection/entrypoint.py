@@ -27,9 +27,9 @@ _FIND_PYTHON = "; ".join(
 
 
 def entrypoint(words: Sequence[str]) -> str:
-    """Return the shell command that runs ``distbp.cli.again`` with the Python of the host's Ray.
+    """Return the shell command that runs ``distbp.cli.cluster_job`` with the Python of the host's Ray.
 
     A job's PATH may lack that Python if Ray was started by its full path, so the raylet's command line counts first;
     ``python3`` and ``python`` follow, if they can import Ray.
     """
-    return _FIND_PYTHON + shlex.join(["-m", "distbp.cli.again", *words])
+    return _FIND_PYTHON + shlex.join(["-m", "distbp.cli.cluster_job", *words])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distbp.actors.connection.session import ray_session
-from distbp.data.mapped import Mapped
+from distbp.data.prepared.mapped import MappedFile
 from distbp.system.arithmetic import fingerprint
 from distbp.system.folders import memory_folder
 from distbp.version import __version__
@@ -79,7 +79,7 @@ def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[Nod
         return sorted(reports, key=lambda report: report.name)
 
 
-def see_alike(files: Sequence[Mapped]) -> bool:
+def see_alike(files: Sequence[MappedFile]) -> bool:
     """Return whether every node sees the same files as this process, which must be connected to Ray."""
     import ray
     from ray.exceptions import RayError
@@ -94,7 +94,7 @@ def see_alike(files: Sequence[Mapped]) -> bool:
     return True
 
 
-def _check(files: Sequence[Mapped]) -> None:
+def _check(files: Sequence[MappedFile]) -> None:
     for each in files:
         each.check()
 

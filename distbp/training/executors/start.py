@@ -14,7 +14,7 @@ from distbp.config import Settings
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import ClusterError, PeerLostError
 from distbp.model.network import Network
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.host.shared_memory import MORE_MEMORY, Shape
