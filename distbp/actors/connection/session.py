@@ -102,7 +102,7 @@ def _claim(stack: ExitStack, private: bool) -> bool:
             )
         if _owner[0] not in (0, threading.get_ident()):
             raise ClusterError(
-                "another thread of this process trains on Ray: train one by one, or in separate processes"
+                "another thread of this process trains on Ray: train one after the other, or in separate processes"
             )
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             _user[0] = os.getpid()

@@ -19,7 +19,7 @@ _HEADLESS_SECONDS = 4.0
 """Time limit without a head, from which Ray would wait in vain for answers."""
 _LOOK_SECONDS = 0.1
 _left: list[ExitStack] = []
-"""Connections that must not be ended any more; this reference keeps them from being collected, which would end them."""
+"""Connections that must stay open; without this reference the garbage collector would end them."""
 
 
 def close(
