@@ -34,7 +34,7 @@ def bench(
       distbp bench mnist --data path/to/mnist --workers 2 --json
     """
     from distbp.data import load
-    from distbp.planning.bench import CASES, measure, quicker
+    from distbp.planning.bench import CASES, faster_config, measure
 
     if case not in CASES:
         raise unknown_name("case", case, CASES)
@@ -51,7 +51,7 @@ def bench(
     if isinstance(workers, int):
         config = CASES[case].config(workers, **chosen)
     else:
-        config = quicker(CASES[case], data_set, note, **chosen)
+        config = faster_config(CASES[case], data_set, note, **chosen)
     result = measure(case, config, data_set, steps or CASES[case].steps, note)
     click.echo(
         json.dumps(asdict(result))

@@ -93,13 +93,13 @@ def followed(breaks: list[int]) -> tuple[str, str]:
 @pytest.mark.parametrize("breaks", [[], [0], [1, 2], [2, 1, 3]])
 def test_every_word_is_heard_once_though_the_connection_breaks(breaks, monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
-    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     assert followed(breaks) == ("SUCCEEDED", "one\ntwo\nthree\nfour\n")
 
 
 def test_a_connection_that_stays_broken_is_told(monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
-    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     with pytest.raises(ClusterError, match=r"^the cluster at http://head:8265: broken$"):
         followed([1, 1, 1, 1])
 
