@@ -25,9 +25,9 @@ from distbp.runs.saved import config_of, is_finished, read_saved
 
 _MOST_ROWS = 100_000
 _MOST_OUTPUTS = 20_000_000
-"""Most outputs (rows times classes) that are computed; it limits the rows."""
+"""Limit of rows times outputs, which bounds the memory of the evaluation."""
 _MOST_CLASSES = 30
-"""Most classes with a whole confusion matrix; with more, only the most frequent confusions are shown."""
+"""With more classes, the page shows the most frequent confusions instead of the whole matrix."""
 _MOST_CONFUSIONS = 20
 _MOST_POINTS = 800
 _LARGEST_SIDE = 64
@@ -159,7 +159,7 @@ def _value_evaluation(y: Array, predicted: Array, outputs: int, most_mistakes: i
 def _image_shape(data: DataSet, sources: Sequence[str]) -> tuple[int, ...] | None:
     """Return (height, width) or (height, width, 3) if the rows are images, else None.
 
-    The shape comes from a folder's image files, or else is square if the number of columns allows it.
+    The shape comes from a folder's image files, or else is a square if the number of columns allows one.
     """
     x = data.test.x
     if getattr(x, "dtype", None) != np.uint8 or x.ndim != 2:

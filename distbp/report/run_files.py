@@ -1,4 +1,4 @@
-"""A run directory as the report reads it: of a finished, running, damaged or older run."""
+"""Reading of a run directory for a report; the run may be unfinished, damaged or of an older version."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Run:
     timeline: list[Mapping[str, Any]]
     notes: tuple[str, ...]
     """Messages about files that could not be read."""
-    standing: str
-    """See :func:`distbp.runs.directory.state_of`."""
+    disk_state: str
+    """State by the run's files and its lock, from :func:`distbp.runs.directory.state_of`."""
 
     @property
     def state(self) -> str:
         """State of the run: finished, going on, interrupted, failed, or left (no end was recorded)."""
-        if self.standing != "left":
-            return self.standing
+        if self.disk_state != "left":
+            return self.disk_state
         last = self.timeline[-1] if self.timeline else {}
         return str(last["how"]) if last.get("how") in ("interrupted", "failed") else "left"
 

@@ -1,4 +1,4 @@
-"""HTTP server for the live page of running runs; it accepts only connections from this machine."""
+"""HTTP server for the live report of unfinished runs; it accepts connections from this machine only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HOST = "127.0.0.1"
 
 
 class _LiveData:
-    """The page's data, reread when a run has written something."""
+    """Data of the page, reread after a run has changed its files."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = list(paths)

@@ -1,4 +1,4 @@
-"""Time use of a run per epoch: computation of each worker, work of the server, waiting, and recoveries."""
+"""Time use of a run: what each worker and the server spent per epoch, and when recoveries and breaks happened."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 "use strict";
-// Builds the page, and rebuilds it when the theme changes or a running run writes new data.
+// Builds the page, and rebuilds it when the theme changes or an unfinished run writes new data.
 
 (() => {
   let data = JSON.parse(document.getElementById("data").textContent);
