@@ -81,9 +81,9 @@ def quicker(case: Case, data: DataSet, note: Callable[[str], None], **settings: 
 
 def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable[[str], None]) -> Measurement:
     """Do the untimed and then ``steps`` timed steps of a case."""
-    config, structure = settle(config, data, None)
-    state = initial_state(structure, config)
-    with one_thread(config.threads), make_executor(structure, config, data.train, state, note) as pool:
+    settings, structure = settle(config, data, None)
+    state = initial_state(structure, settings)
+    with one_thread(settings.threads), make_executor(structure, settings, data.train, state, note) as pool:
         for _ in pool.steps(UNTIMED_STEPS):
             pass
         began = time.perf_counter()
@@ -93,5 +93,4 @@ def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable
         accuracy = evaluate(network, data.test).accuracy or 0.0
     speed = sum(record.rows for record in records) / seconds
     step_ms = 1000 * statistics.median(record.seconds for record in records)
-    assert config.shards is not None
-    return Measurement(name, speed, step_ms, config.worker_count, config.shards, accuracy)
+    return Measurement(name, speed, step_ms, settings.workers.most, settings.shards, accuracy)

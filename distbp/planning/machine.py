@@ -107,22 +107,21 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         ClusterError: the processes did not come up, or there is too little shared memory.
     """
     data = with_parts(config, data)
-    config, structure = settle(config, data, None)
-    assert config.shards is not None
-    order = EpochOrder.of(config, len(data.train))
-    rows, shards = order.size(0), min(config.shards, order.size(0))
-    most = min(cpu_count(), shards) if config.workers == "auto" else config.worker_count
+    settings, structure = settle(config, data, None)
+    order = EpochOrder.of(settings, len(data.train))
+    rows, shards = order.size(0), min(settings.shards, order.size(0))
+    most = min(cpu_count(), shards) if settings.workers.is_auto else settings.workers.most
     listed = host_counts(1, most) if most else []
     tried = sorted({min(count, shards) for count in listed})
-    _check_memory(structure, config, data.train, tried)
-    state = initial_state(structure, config)
-    some = _some(data.train, config.batch_size)
-    alone = replace(config, workers=0)
-    with one_thread(config.threads):
+    _check_memory(structure, settings, data.train, tried)
+    state = initial_state(structure, settings)
+    some = _some(data.train, settings.batch_size)
+    alone = settings.with_workers(0)
+    with one_thread(settings.threads):
         here = InProcessExecutor(structure, alone, some, state)
         seconds = {0: median_step(here, _SECONDS / (1 + len(tried)), _FEWEST_STEPS, most=2**62)}
         if tried:
-            many = replace(config, workers=tried[-1])
+            many = settings.with_workers(tried[-1])
             seconds |= _steps_with(structure, many, some, state, tried, _SECONDS / (1 + len(tried)))
     if not all(map(math.isfinite, seconds.values())):
         raise TrainingError("the run diverges in its first steps, so nothing can be planned: try a lower --lr")
@@ -131,21 +130,28 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         step = seconds[min(workers, shards)]
         epoch = step * order.steps_per_epoch
         start = RAY_START_SECONDS if workers else 0.0
-        sizes = _sizes(structure, replace(config, workers=workers), data.train, state)
-        choices.append(Expected(workers, step, epoch, start + config.epochs * epoch, *sizes))
+        sizes = _sizes(structure, settings.with_workers(workers), data.train, state)
+        choices.append(Expected(workers, step, epoch, start + settings.epochs * epoch, *sizes))
     held = sum(getattr(part, "nbytes", 0) for part in (data.train.x, data.train.y, data.train.weights))
     return MachinePlan(
-        structure.parameter_count, rows, shards, order.steps_per_epoch, config.epochs, held, cpu_count(), tuple(choices)
-    )  # fmt: skip
+        structure.parameter_count,
+        rows,
+        shards,
+        order.steps_per_epoch,
+        settings.epochs,
+        held,
+        cpu_count(),
+        tuple(choices),
+    )
 
 
 def _check_memory(structure: Structure, config: Settings, rows: Rows, tried: Sequence[int]) -> None:
     """Refuse what would fill the machine, before any of it is taken."""
     shape = 1 + len(optimizer_of(config).slots), structure.parameter_count
     state = np.broadcast_to(np.zeros((), config.dtype), shape)  # as large as it would be, and takes nothing
-    needed = _sizes(structure, replace(config, workers=0), rows, state)[0]
+    needed = _sizes(structure, config.with_workers(0), rows, state)[0]
     if tried:
-        each, shared, _ = _sizes(structure, replace(config, workers=tried[-1]), rows, state)
+        each, shared, _ = _sizes(structure, config.with_workers(tried[-1]), rows, state)
         needed += tried[-1] * each + shared
     free = free_memory()
     if free is not None and needed > free:
@@ -168,11 +174,10 @@ def _some(rows: Rows, batch_size: int) -> Rows:
 
 def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> tuple[int, int, int]:
     """Return the bytes of a worker, of shared memory, and that are read and written in a step."""
-    assert config.shards is not None
     vector, item = state[0].nbytes, state.itemsize
     mini_batch = min(config.batch_size, len(rows))
     parts = cut(mini_batch, config.shards)
-    spans = cut(len(parts), config.worker_count) if config.workers else [Span(0, len(parts))]
+    spans = [Span(0, len(parts))] if config.workers.in_process else cut(len(parts), config.workers.most)
     gathered = sum(part.stop - part.first for part in parts[: spans[0].stop])
     is_taken_as_it_is = rows.encoding is None and rows.x.dtype == state.dtype and rows.factor == 1.0
     x = gathered * (rows.inputs * item * (not is_taken_as_it_is) + rows.x.shape[1] * rows.x.dtype.itemsize)
@@ -180,7 +185,7 @@ def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> 
     kept = [2 + sigma.needs_z + 2 * (config.dropout > 0) for sigma in structure.sigmas[:-1]]  # z or a, and delta
     widths = 4 * outputs + sum(count * width for count, width in zip(kept, hidden, strict=True))
     own = x + parts[0].stop * widths * item + (config.shards - 1).bit_length() * vector
-    if not config.workers:
+    if config.workers.in_process:
         return _PROCESS_BYTES + own + vector + 3 * state.nbytes, 0, 2 * vector
     written = sum(len(subtrees(span, len(parts))) for span in spans)
     shared = _shape_of(structure, config, state).memory(spare=False)
@@ -189,8 +194,7 @@ def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> 
 
 def _shape_of(structure: Structure, config: Settings, state: Array) -> Shape:
     """Return how large the arrays are that so many workers share."""
-    assert config.shards is not None
-    places, (slots, parameters) = config.worker_count, state.shape
+    places, (slots, parameters) = config.workers.most, state.shape
     sums = buffers_for(config.shards, places)
     return Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
 
@@ -199,7 +203,7 @@ def _steps_with(
     structure: Structure, config: Settings, rows: Rows, state: Array, counts: Sequence[int], seconds: float
 ) -> dict[int, float]:
     """Return the median seconds of a step for each number of workers, which come one after the other."""
-    places, shape = config.worker_count, _shape_of(structure, config, state)
+    places, shape = config.workers.most, _shape_of(structure, config, state)
     with private_folder(memory_folder()) as folder:
         exchange = SharedMemory(folder, shape, create=True)
         exchange.states[0] = state

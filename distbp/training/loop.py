@@ -62,7 +62,7 @@ class TrainingLoop:
         self.baselines: Mapping[str, Any] = {}
         """How a constant and a linear model do on the test rows."""
         self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
-        self.chosen = config.workers != "auto"
+        self.chosen = not config.workers.is_auto
         self.step_here: float | None = None
         """Seconds per step in this process, where workers compute though nobody measured whether they should."""
 
@@ -93,7 +93,7 @@ class TrainingLoop:
         """Do all steps that are left of all epochs."""
         columns = self.preprocessing.described() if self.preprocessing is not None else ()
         begin = RunRecord(
-            self.config, self.structure, self.train_rows, len(self.test), self.steps_per_epoch,
+            self.config.as_config(), self.structure, self.train_rows, len(self.test), self.steps_per_epoch,
             self.keeper.path if self.keeper else None, pool.step, columns, pool.workers,
         )  # fmt: skip
         self.callbacks.step = pool.step
@@ -230,7 +230,7 @@ class TrainingLoop:
     def _tell_slower_choice(self) -> None:
         """Tell a person who chose the number of workers if another one would be clearly quicker."""
         step = statistics.median(self.step_seconds)
-        here = self.step_here if self.config.workers else step
+        here = step if self.config.workers.in_process else self.step_here
         if here is not None:
             rows, left = min(self.config.batch_size, self.train_rows), self.steps - self.steps_per_epoch
             useful = most_useful_workers(self.config, rows)
@@ -261,7 +261,7 @@ class TrainingLoop:
             **self.baselines,
             "epochs": pool.step // self.steps_per_epoch,
             "steps": pool.step,
-            "workers": config.worker_count,
+            "workers": config.workers.most,
             "shards": config.shards,
             "threads": config.threads,
             "seed": config.seed,

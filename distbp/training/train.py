@@ -223,7 +223,7 @@ def _train(
             check_settings(past.path, past.settings, config, found, force, past.changes())
             step, state = past.checkpoint.step, past.state_for(state)
             run.go_on(past)
-        if config.workers not in ("auto", 0) and config.address is None:
+        if config.address is None and not config.workers.is_auto and not config.workers.in_process:
             run.step_here = measure_here(structure, config, train_rows, state, seconds=0.15).step
         initial = layer_hashes(structure, state[0])
         steps_left = run.steps - step

@@ -69,8 +69,9 @@ class Trainer:
         self._callbacks = Callbacks(callbacks)
         loaded = load_as(list(data) if isinstance(data, list) else [data], Reading.of(wanted), self._note)
         self.data = with_parts(wanted, loaded)
-        self.config, self.structure = settle(wanted, self.data, network)
-        self._initial = initial_state(self.structure, self.config, network)
+        self._settings, self.structure = settle(wanted, self.data, network)
+        self.config = self._settings.as_config()
+        self._initial = initial_state(self.structure, self._settings, network)
         self._exit = ExitStack()
         self._pool: ManagedExecutor | None = None
         self.steps_per_epoch = -(-len(self.data.train) // min(self.config.batch_size, len(self.data.train)))
@@ -97,10 +98,10 @@ class Trainer:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(one_thread(self.config.threads))
-            for text in (*unpinned_notes(), *notes(self.config, self.data)):
+            for text in (*unpinned_notes(), *notes(self._settings, self.data)):
                 self._note(text)
             rows, state = self.data.train, self._initial
-            pool = started_executor(self.structure, self.config, rows, state, self._note, self.steps, 0)
+            pool = started_executor(self.structure, self._settings, rows, state, self._note, self.steps, 0)
             self._pool = stack.enter_context(pool)
             stack.callback(self._over)
             stack.enter_context(self._callbacks.until_end())
@@ -113,7 +114,7 @@ class Trainer:
         columns = data.preprocessing.described() if data.preprocessing is not None else ()
         rows = len(data.train), len(data.test)
         return RunRecord(
-            pool.config, self.structure, *rows, self.steps_per_epoch, None, pool.step, columns, pool.workers
+            pool.config.as_config(), self.structure, *rows, self.steps_per_epoch, None, pool.step, columns, pool.workers
         )  # fmt: skip
 
     def _over(self) -> None:

@@ -1,6 +1,5 @@
 """What ``--workers auto`` decides, tested as lists of events; times are numbers that the tests choose."""
 
-import dataclasses
 import random
 import statistics
 from itertools import count
@@ -179,7 +178,7 @@ def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
 
 
 def settings(workers, shards=4):
-    return dataclasses.replace(Config(hidden=(8,), shards=shards), workers=workers)
+    return Config(hidden=(8,), shards=shards, workers=workers).settled("classification")
 
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])

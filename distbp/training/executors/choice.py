@@ -106,8 +106,7 @@ def slower_choice(config: Settings, rows: int, useful: int, here: float, step: f
         step: seconds per step as chosen.
         steps_left: steps that are still to be done.
     """
-    assert config.shards is not None
-    if config.workers:
+    if not config.workers.in_process:
         if step < _CLEARLY * here:
             return None
         return (

@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 import numpy as np
 
-from distbp.config import Settings
+from distbp.config import Config, Settings, Workers
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import ClusterError, PeerLostError
 from distbp.model.network import Network
@@ -32,7 +31,6 @@ _MOMENT_SECONDS = 0.3
 
 def initial_state(structure: Structure, config: Settings, network: Network | None = None) -> Array:
     """Return weights and optimizer state before the first step, shape (1 + slots, parameters)."""
-    assert config.initial is not None
     slots = optimizer_of(config).slots
     state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
     if network is not None:
@@ -46,7 +44,7 @@ def make_executor(
     structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, step: int = 0
 ) -> ManagedExecutor:
     """Return the pool of ``config.workers``, not yet started, with the state after ``step`` steps."""
-    if config.workers == 0:
+    if config.workers.in_process:
         return InProcessExecutor(structure, config, rows, state, step)
     # Imported here so that a run in this process never loads Ray.
     from distbp.actors import ActorExecutor
@@ -54,12 +52,13 @@ def make_executor(
     return ActorExecutor(structure, config, rows, state, note, step)
 
 
-def read_while_ray_starts(stack: ExitStack, config: Settings, read: Callable[[], DataSet], note: Note) -> DataSet:
+def read_while_ray_starts(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
     """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
 
     The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
     """
-    if config.workers in ("auto", 0):
+    workers = Workers.of(config.workers)
+    if workers.is_auto or workers.in_process:
         return read()
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
@@ -76,9 +75,9 @@ def started_executor(
 ) -> Iterator[ManagedExecutor]:
     """Start the pool for ``steps`` steps after ``step``; with ``auto`` the one that promises to be done first."""
     with ExitStack() as stack:
-        if config.workers != "auto" or config.address is not None:
-            if config.workers != "auto" and config.workers != 0 and config.address is None:
-                workers = max(config.least_workers, min(config.worker_count, cpu_count()))
+        if not config.workers.is_auto or config.address is not None:
+            if config.address is None and not config.workers.in_process:
+                workers = max(config.workers.least, min(config.workers.most, cpu_count()))
                 missing = too_little_memory(config, state, structure.depth, workers, spare=False)
                 if missing is not None:
                     raise ClusterError(f"{missing}: {MORE_MEMORY}")
@@ -102,7 +101,7 @@ def _quickest_executor(
     """Measure this process first, and start Ray only if workers could win by more than its start takes."""
 
     def start(workers: int) -> ManagedExecutor:
-        return stack.enter_context(make_executor(structure, replace(config, workers=workers), rows, state, note, step))
+        return stack.enter_context(make_executor(structure, config.with_workers(workers), rows, state, note, step))
 
     mini_batch = min(config.batch_size, len(rows))
     choice = Choice(mini_batch, most_useful_workers(config, mini_batch), steps)
@@ -132,7 +131,6 @@ def too_little_memory(config: Settings, state: Array, layers: int, workers: int,
 
     ``spare`` counts also what is needed once a straggler's shards are computed again.
     """
-    assert config.shards is not None
     sums = buffers_for(config.shards, workers)
     shape = Shape(state.shape[0], state.shape[1], state.dtype.name, workers, sums, config.shards, layers)
     needed, free = shape.memory(spare), shutil.disk_usage(memory_folder()).free
@@ -152,6 +150,5 @@ def most_useful_workers(config: Settings, rows: int) -> int:
     # Imported here, as above; within a placement group Ray is there already.
     from distbp.actors import free_cpus
 
-    assert config.shards is not None
     room = free_cpus()
     return max(1, min(cpu_count() if room is None else room, config.shards, rows))
