@@ -82,7 +82,7 @@ def start_executor(
     """Start the executor for ``steps`` steps after ``step``, on ``stack``; with ``auto`` the one that is faster."""
     if config.workers.is_auto and config.address is None:
         return _faster_executor(stack, structure, config, rows, state, note, steps, step)
-    if not config.workers.is_auto and not config.workers.in_process and config.address is None:
+    if config.address is None and not config.workers.in_process:
         workers = max(config.workers.least, min(config.workers.most, cpu_count()))
         missing = missing_memory(config, state, structure.depth, workers, spare=False)
         if missing is not None:
