@@ -41,7 +41,7 @@ class Counted:
                     host.agree(factored)
             cluster.run(0, 1)
             for host in cluster.hosts:
-                assert cluster.wait(host)[0]["done"] == 1
+                assert cluster.wait(host)[0].steps == 1
         finally:
             cluster.close()
         sent, received, self.messages, self.kinds = Counter(), Counter(), Counter(), Counter()
