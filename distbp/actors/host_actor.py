@@ -20,7 +20,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.host.host import Host
 from distbp.parallel.host.messages import RunEnded
 from distbp.parallel.mesh.cost import Rates
-from distbp.parallel.mesh.reach import unreached
+from distbp.parallel.mesh.reachability import first_unreachable
 from distbp.parallel.mesh.view import View
 from distbp.parallel.step.records import StepRecord
 from distbp.system.blas import pin_threads
@@ -108,7 +108,7 @@ class _Host(Pinged):
 
     def reach(self, addresses: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Try to connect to other hosts; return those that fail, with the reasons."""
-        return unreached(addresses, self._config.timeout)
+        return first_unreachable(addresses, self._config.timeout)
 
     def rates(self) -> Rates:
         """Return the speed of this host's link and products."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from distbp.actors.host_handle import HostHandle
 from distbp.errors import CorruptError, PeerLostError
 from distbp.parallel.host.messages import RunEnded, ViewEnded, WeightsDiffer
-from distbp.parallel.mesh.agreement import difference, worded
+from distbp.parallel.mesh.agreement import describe, difference
 
 _MOST_DAMAGES = 8
 """Repetitions of one step because of damaged messages, before the link counts as broken."""
@@ -59,7 +59,7 @@ class Integrity:
         layers = {number: each.layers for number, each in ended.items() if each.steps == step and each.layers}
         for each in (*reported, difference(step, layers)):
             if each is not None and self._corrupt is None:
-                self._corrupt = CorruptError(worded(each, [member.name for member in self._view]))
+                self._corrupt = CorruptError(describe(each, [member.name for member in self._view]))
         self.confirm()
 
     def note_error(self, error: Exception) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from distbp.actors.connection.head import HeadWatch
-from distbp.actors.connection.session import local_ray
+from distbp.actors.connection.liveness import HeadWatch
+from distbp.actors.connection.session import private_ray
 
 
 class RayWatch:
     """Watches the Ray that a run uses. Once Ray is lost, a call to it may hang or end this process."""
 
     def __init__(self, timeout: float) -> None:
-        self._local = local_ray()
+        self._local = private_ray()
         self._head = HeadWatch(timeout) if self._local is None else None  # also for a Ray that the caller started
 
     def may_ask(self, step: int) -> bool:

@@ -8,15 +8,15 @@ from typing import Any
 
 from distbp.actors.actor_base import Pinged, remote
 from distbp.config import Settings
+from distbp.data.columns.encoding import Encoding
 from distbp.data.dataset import Rows
-from distbp.data.encoding import Encoding
-from distbp.data.mapped import opened
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.prepared.mapped import opened
 from distbp.nn.structure import Structure
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.step.executor import make_server
+from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.worker import Worker
 from distbp.system.blas import pin_threads
 
@@ -55,7 +55,7 @@ class _Server(Pinged):
         """Run the server's loop with the shared memory in ``folder``, until the driver closes its channel."""
         config, memory = self._config, SharedMemory(folder, shape)
         order = EpochOrder.of(config, rows)
-        server = make_server(self._structure, config, order, memory.states, memory.step)
+        server = make_parameter_server(self._structure, config, order, memory.states, memory.step)
         ServerLoop(server, memory, order, config.timeout, config.wait, orphans).serve()
 
 

@@ -25,7 +25,7 @@ from distbp.runs.saved import SavedRun, resume_command
 from distbp.runs.steplog import StepLog
 from distbp.runs.sums import Sums
 from distbp.runs.timeline import Timeline
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 Note = Callable[[str], None]
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
-from distbp.files.whole import for_json
+from distbp.files.json_files import for_json
 from distbp.model.files import weights_sha256
 from distbp.model.network import Network, evaluate
 from distbp.nn.structure import Structure

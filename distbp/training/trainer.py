@@ -11,8 +11,9 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import PIXEL_FACTOR
-from distbp.data.loading import Source, load_as
+from distbp.data.loading import load_as
 from distbp.data.reading import Reading
+from distbp.data.sources import Source
 from distbp.errors import Interrupted, UsageError
 from distbp.model.network import Evaluation, Network, evaluate
 from distbp.parallel.step.executor import ManagedExecutor

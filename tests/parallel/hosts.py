@@ -13,7 +13,7 @@ from processes import HANG_SECONDS, join, wait_until
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host.channel import DRIVER, connect
@@ -21,7 +21,7 @@ from distbp.parallel.host.messages import RUN, RunEnded, WorkerJoined, receive_m
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.step.executor import InProcessExecutor, make_server
+from distbp.parallel.step.executor import InProcessExecutor, make_parameter_server
 from distbp.parallel.step.shards import buffers_for
 from distbp.parallel.step.worker import Worker
 from distbp.training.executors import initial_state
@@ -46,7 +46,7 @@ class Faulty(Worker):
         super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
-    def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
+    def compute(self, step, span, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -60,7 +60,7 @@ class Faulty(Worker):
                 wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
-        report = super().push(step, held, weights, out, begin_or_fail, done, keep)
+        report = super().compute(step, span, weights, out, begin_or_fail, done, keep)
         self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
@@ -83,7 +83,9 @@ def worker_process(folder, shape, number, config, faults, timeout):
 def server_process(folder, shape, config, timeout, orphans, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
     memory = SharedMemory(folder, shape)
-    server = make_server(STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step)
+    server = make_parameter_server(
+        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step
+    )
     if dies_in is not None:
         update = server._rule.optimizer.update
 
@@ -118,7 +120,7 @@ class Host:
         """Let the server run here, so that its error can be seen."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
-        server = make_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
+        server = make_parameter_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
         self.loop = ServerLoop(server, self.memory, order, self.timeout, HANG_SECONDS)
 
         def serve():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
@@ -20,13 +20,13 @@ from distbp.parallel.host.server_link import ServerLink
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.mesh.cost import Rates
-from distbp.parallel.mesh.factors import Factors, Products
+from distbp.parallel.mesh.factors import FactorBroadcast, Reconstructor
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
-from distbp.parallel.step.executor import make_server
-from distbp.parallel.step.factor_store import FactorStore, candidates
+from distbp.parallel.step.executor import make_parameter_server
+from distbp.parallel.step.factor_store import FactorStore, factorable_layers
 from distbp.parallel.step.records import StepRecord
 from distbp.parallel.step.shards import buffers_for
 from distbp.system.folders import memory_folder, private_folder
@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.02
 class _LayerFactors(NamedTuple):
     """What layers need to travel between hosts as their factors."""
 
-    products: Products
+    products: Reconstructor
     store: FactorStore
 
 
@@ -67,10 +67,10 @@ class Host:
         self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
         self._order = order = EpochOrder.of(config, len(rows))
         self._structure = structure
-        products = Products(structure, config, rows)
+        products = Reconstructor(structure, config, rows)
         store = FactorStore(folder, structure, config.shards, products.rows, config.dtype, workers, create=True)
         self._factors = _LayerFactors(products, store)
-        server = make_server(structure, config, order, self.memory.states, 0)
+        server = make_parameter_server(structure, config, order, self.memory.states, 0)
         self._server_loop = ServerLoop(server, self.memory, order, config.timeout, config.wait)
         link = ServerLink.to(folder, config.wait)
         if link is None:
@@ -97,7 +97,7 @@ class Host:
             self._mesh.open(self._listener, secret, view.timeout)
         except HostsLostError as error:
             self._mesh = None
-            return error.why
+            return error.reasons
         self._server_loop.mesh = self._mesh
         return {}
 
@@ -112,12 +112,12 @@ class Host:
         """Return the speed of this host's link, which :meth:`meet` has measured, and of its products."""
         assert self._mesh is not None
         products, workers = self._factors.products, self.memory.shape.workers
-        layers = candidates(self._structure, products.rows)
+        layers = factorable_layers(self._structure, products.rows)
         seconds = {layer: each / workers for layer, each in products.seconds(layers).items()}
         return Rates(self._mesh.members.bytes_per_second, seconds)
 
     def agree(self, layers: Sequence[int]) -> None:
-        """Send these layers, of :func:`candidates`, as their factors in this view.
+        """Send these layers, of :func:`factorable_layers`, as their factors in this view.
 
         Raises:
             ClusterError: there is too little shared memory.
@@ -125,7 +125,7 @@ class Host:
         assert self._mesh is not None
         products, store = self._factors
         store.reserve()
-        self._mesh.agree(Factors(store, products, layers, self._order, self.memory.shape.workers))
+        self._mesh.agree(FactorBroadcast(store, products, layers, self._order, self.memory.shape.workers))
         self.memory.factored[list(layers)] = 1
 
     def leave(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from distbp.data.dataset import Array
-from distbp.system.signals import is_there
+from distbp.system.signals import process_exists
 
 
 class Processes:
@@ -57,7 +57,7 @@ class Processes:
 
     def has_ended(self, number: int) -> bool:
         """Return whether a process has ended, or never started."""
-        return not is_there(int(self.ids[number]))
+        return not process_exists(int(self.ids[number]))
 
     def silence(self, number: int) -> float:
         """Return the seconds since a process's last heartbeat."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import PeerLostError
 from distbp.parallel.host.channel import DRIVER, spin_before_sleeping
 from distbp.parallel.host.connections import NEWCOMER, Connections
@@ -17,9 +17,9 @@ from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.host.worker_loop import heartbeat_seconds
 from distbp.parallel.host.worker_tasks import CHECK_SECONDS, WorkerTasks
 from distbp.parallel.mesh.agreement import WeightsDifferError
-from distbp.parallel.mesh.collection import Told
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.step_exchange import HostReports
 from distbp.parallel.step.diagnosis import is_diagnosed
 from distbp.parallel.step.records import StepRecord
 from distbp.parallel.step.server import ParameterServer
@@ -97,11 +97,11 @@ class ServerLoop:
             answer = ended_run(self._server.step, last)
         except HostsLostError as error:
             self._workers.abandon()
-            reasons, damaged = tuple(error.why.items()), tuple(error.damaged)
+            reasons, damaged = tuple(error.reasons.items()), tuple(error.damaged)
             answer = ViewEnded(steps=self._server.step, reasons=reasons, damaged=damaged)
         except WeightsDifferError as error:
             self._workers.abandon()
-            answer = WeightsDiffer(steps=self._server.step, difference=error.found)
+            answer = WeightsDiffer(steps=self._server.step, difference=error.difference)
         if self.mesh is not None:
             answer = replace(answer, layers=self._layers, resent=tuple(self.mesh.members.damages()))
         return answer
@@ -129,7 +129,7 @@ class ServerLoop:
             reports, sums = workers.reports, workers.sums(whole.stop)
             if self.mesh is not None:
                 workers.end_early_sending()
-                told = Told(reports, self._layers, bool(memory.stop_requested[0]))
+                told = HostReports(reports, self._layers, bool(memory.stop_requested[0]))
                 reports, total = self.mesh.exchange(step, told, sums, workers.factor_buffers())
                 sums, ends = {whole: total}, self.mesh.ends
             record = server.update(step, reports, sums, began, diagnose)

@@ -78,7 +78,7 @@ def _serve(
         if store is not None and memory.factored.any():
             keep = partial(store.keep, memory.factored, factor_buffer)
         began = time.perf_counter()
-        report = worker.push(step, span, versions[step % 2], rows[row : row + shards], begin, done, keep)
+        report = worker.compute(step, span, versions[step % 2], rows[row : row + shards], begin, done, keep)
         spent[number] += time.perf_counter() - began
         doing[number] = -1
         channel.send(pack_worker_message(WorkerReport(which, report), shards))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from distbp.data.dataset import Array
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import PeerLostError
 from distbp.parallel.host.channel import Channel
 from distbp.parallel.host.connections import Connections
