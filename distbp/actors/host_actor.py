@@ -102,9 +102,9 @@ class _Host(Pinged):
         except (TrainingError, ClusterError) as error:
             self._error = error
 
-    def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
+    def join_view(self, view: View, number: int, step: int, secret: bytes) -> dict[int, str]:
         """Connect to the other hosts of a view; return those that fail, with the reasons."""
-        return self._host.meet(view, here, step, secret)
+        return self._host.join_view(view, number, step, secret)
 
     def reach(self, addresses: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Try to connect to other hosts; return those that fail, with the reasons."""

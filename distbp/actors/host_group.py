@@ -141,7 +141,7 @@ class HostGroup:
             except PeerLostError:
                 self._retries.never(joining.node, joining.numbers)
                 raise
-            self.note(f"a host died as it started{in_brackets(cause)}: another one is started")
+            self.note(f"a host died while it was starting{in_brackets(cause)}: another one is started")
             return
         for text in other_arithmetic([ping]):
             self.note(text)
@@ -170,7 +170,7 @@ class HostGroup:
     def _has_failed(self, joining: JoiningHost, member: HostHandle, error: RayError) -> None:
         """Note why a host did not get ready."""
         if not isinstance(error, RayTaskError):
-            self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
+            self.note(f"{member.name} died while it was getting ready{in_brackets(death(error, member.name))}")
             return
         self._retries.pause(joining.node, joining.numbers, self.config.wait)
         if not isinstance(error.cause, DataError):
@@ -189,10 +189,10 @@ class HostGroup:
             missed = ray.get(joining.call)
         except RayError as error:
             ray.kill(member.actor)
-            self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
+            self.note(f"{member.name} died while it was getting ready{in_brackets(death(error, member.name))}")
             return
         for (address, port), reason in missed.items():
-            self.leave_out(member, f"does not reach the others at {address}:{port} ({reason})")
+            self.leave_out(member, f"does not reach another host at {address}:{port} ({reason})")
             return
         self.newcomers.append(member)
 
@@ -203,8 +203,8 @@ class HostGroup:
         self._ending.append(_Ending(member.actor, member.actor.close.remote(), time.monotonic() + _END_SECONDS))
         seconds = self._retries.unreachable(member.ping.node, self.config.wait)
         self.note(
-            f"{member.name} {reason}: it is left out for {seconds:g} s; let hosts reach each other there "
-            "(--host-ports chooses the ports)"
+            f"{member.name} {reason}: it is left out for {seconds:g} s; open that port "
+            "between the hosts (--host-ports chooses the ports)"
         )
 
     def forgive(self) -> None:
@@ -221,7 +221,7 @@ class HostGroup:
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
         names = []
         for member, call in zip(newcomers, calls, strict=True):
-            reason = f"did not take the state within {self.config.wait:g} s (--wait)"
+            reason = f"did not receive the state within {self.config.wait:g} s (--wait)"
             if ray.wait([call], timeout=0)[0]:
                 try:
                     ray.get(call)
@@ -233,9 +233,9 @@ class HostGroup:
                         self.newcomers.append(member)
                         continue
                     try:
-                        reason = f"died as it began{in_brackets(death(error, member.name))}"
+                        reason = f"died while it was getting ready{in_brackets(death(error, member.name))}"
                     except (TrainingError, ClusterError) as own:
-                        reason = f"did not take the state ({own})"
+                        reason = f"did not receive the state ({own})"
             self.note(f"{member.name} {reason} in step {step}: it is left out")
             ray.kill(member.actor)
         return names

@@ -1,4 +1,4 @@
-"""Integrity of a run on several hosts: weights that differ between hosts, and messages damaged on their way."""
+"""Integrity of a run on several hosts: weights that differ between hosts, and messages damaged in transit."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Integrity:
             PeerLostError: messages were damaged in one step again and again.
         """
         for number, count in ended.resent:
-            self._note(f"{count} messages of {self._view[number].name} were damaged on their way and sent again")
+            self._note(f"{count} messages of {self._view[number].name} were damaged in transit and sent again")
         if not isinstance(ended, ViewEnded):
             return
         step = ended.steps
         for number, reason in ended.reasons:
             if number in ended.damaged:
-                self._note(f"{self._view[number].name} {reason}: step {step} is done again")
+                self._note(f"{self._view[number].name} {reason}: step {step} is repeated")
                 self._damages = step, self._damages[1] + 1 if self._damages[0] == step else 1
                 if self._damages[1] > _MOST_DAMAGES:
                     raise PeerLostError(

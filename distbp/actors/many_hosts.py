@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import ray
@@ -34,6 +35,18 @@ _MAINTENANCE_SECONDS = 1.0
 """Time between two checks for free CPUs, joining hosts, and Ray's head."""
 
 
+@dataclass
+class _Goal:
+    """What the caller of ``steps`` wants."""
+
+    stop: int
+    """The step to stop before."""
+    factor: float = 1.0
+    """The factor of the step size."""
+    is_halted: bool = False
+    """Whether to stop after the running step."""
+
+
 class ManyHostsExecutor:
     """Requests many steps at once from the hosts and reads their records; the steps need no driver."""
 
@@ -45,7 +58,7 @@ class ManyHostsExecutor:
         """The number of steps done, from which the hosts continue."""
         self._unseen = step
         """The first step whose record was not yielded yet."""
-        self._goal, self._is_halted = (step, 1.0), False
+        self._goal = _Goal(step)
         self._rendezvous, self._integrity = Rendezvous(hosts), Integrity(hosts.note)
         self.recoveries = 0
         """Hosts and workers lost so far."""
@@ -76,19 +89,19 @@ class ManyHostsExecutor:
                 hosts.check_data()
             # A host that has answered before the deadline may take as long again to get ready.
             if overdue > (wait if hosts.is_any_getting_ready else 0):
-                came = f"hosts for {hosts.ready} of {least} workers came"
-                raise ClusterError(f"{came} within {wait:g} s (--wait) in step {step}")
+                joined = f"hosts for {hosts.ready} of {least} workers joined"
+                raise ClusterError(f"{joined} within {wait:g} s (--wait) in step {step}")
             time.sleep(0.02)
         hosts.add_newcomers(put(state), step)
         self.step = step
-        self._meet()
+        self._connect_hosts()
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
         """Do the steps up to before ``stop``; yield each step's record some time after its update."""
-        self._goal, self._is_halted = (stop, factor), False
+        self._goal = _Goal(stop, factor)
         diverged: StepDiverged | None = None
         try:
-            while self.step < stop and not self._is_halted and diverged is None:
+            while self.step < stop and not self._goal.is_halted and diverged is None:
                 self._run()
                 while not self._all_ended():
                     yield from self._poll()
@@ -129,7 +142,7 @@ class ManyHostsExecutor:
         """Request the steps of all hosts."""
         for member in self._hosts.members:
             member.ended, member.last_answer = None, time.monotonic()
-            member.actor.run.remote(self.step, *self._goal)
+            member.actor.run.remote(self.step, self._goal.stop, self._goal.factor)
 
     def _all_ended(self) -> bool:
         return all(member.ended is not None for member in self._hosts.members)
@@ -223,7 +236,7 @@ class ManyHostsExecutor:
                     self._hosts.note(f"{name} joined in step {self.step}")
                 if self._hosts.newcomers:
                     self._lose(source, "died")
-            self._meet()
+            self._connect_hosts()
         return None
 
     def _start_over(self) -> None:
@@ -231,14 +244,14 @@ class ManyHostsExecutor:
         wait = self._hosts.config.wait
         self._head.look(self._unseen)
         if self._stall.seconds(self._unseen) > wait:
-            raise PeerLostError(f"no host has done step {self._unseen} within {wait:g} s (--wait)")
+            raise PeerLostError(f"no host has completed step {self._unseen} within {wait:g} s (--wait)")
         self._hosts.forgive()
-        self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
+        self._hosts.note(f"no host is left: new hosts repeat the steps from {self._kept[0]} on")
         self._fill()
 
-    def _meet(self) -> None:
+    def _connect_hosts(self) -> None:
         """Connect all hosts with each other in a new view, leaving out those that are not reached."""
-        self.recoveries += self._rendezvous.meet(self.step)
+        self.recoveries += self._rendezvous.connect(self.step)
         self._integrity.begin(self._hosts.members)
         if not self._hosts.members:
             self._start_over()
@@ -270,7 +283,7 @@ class ManyHostsExecutor:
 
     def halt(self) -> None:
         """Let :meth:`steps` end after the running step."""
-        self._is_halted = True
+        self._goal.is_halted = True
         self._pause()
 
     def restart(self, state: Array, step: int) -> None:
@@ -291,10 +304,10 @@ class ManyHostsExecutor:
         step = self.step
         while step != self._kept[0]:
             if not self._hosts.members:
-                if self._is_halted and not self._head.look(step):  # the hosts and the head were stopped together
+                if self._goal.is_halted and not self._head.look(step):  # the hosts and the head were stopped together
                     raise HeadLostError(f"all hosts and Ray's head were lost in step {step}")
                 self._start_over()
-                deque(self.steps(step, self._goal[1]), maxlen=0)
+                deque(self.steps(step, self._goal.factor), maxlen=0)
                 continue
             member = self._hosts.nearest()
             call = member.actor.state.remote(step)

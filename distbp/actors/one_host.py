@@ -81,7 +81,7 @@ class OneHostExecutor:
             self._poll()
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{self._slots.present} of {config.least_workers} workers came within {config.wait:g} s (--wait)"
+                    f"{self._slots.present} of {config.least_workers} workers joined within {config.wait:g} s (--wait)"
                 )
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
@@ -204,7 +204,8 @@ class OneHostExecutor:
                     break
             if time.monotonic() + pause > given_up:
                 raise PeerLostError(
-                    f"no parameter server came up within {self._group.config.wait:g} s (--wait) in step {memory.step}"
+                    f"no parameter server could be started within {self._group.config.wait:g} s (--wait) in step "
+                    f"{memory.step}"
                     f"{in_brackets(cause)}"
                 )
             time.sleep(pause)
@@ -233,11 +234,11 @@ class OneHostExecutor:
         cause = in_brackets(self._server_death(_DEATH_SECONDS) or "")
         if self._stall.seconds(step) > wait:
             raise PeerLostError(
-                f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait){cause}"
+                f"the parameter server was lost again and again in step {step}, for {wait:g} s (--wait){cause}"
             )
         self._servers_lost += 1
         name = self._group.name(None)
-        self._group.note(f"{name} {reason} in step {step}{cause}: another one goes on from its newest state")
+        self._group.note(f"{name} {reason} in step {step}{cause}: a new one continues from its latest state")
         self._slots.server_lost()
         self._group.start_server()
         self._start_server_loop()
@@ -255,7 +256,7 @@ class OneHostExecutor:
         self._memory.processes.kill(self._memory.shape.workers)
         if not self._link.closes_within(_DEATH_SECONDS):
             name, step = self._group.name(None), self._memory.step
-            raise PeerLostError(f"{name} shows no life and cannot be killed in step {step}")
+            raise PeerLostError(f"{name} sends no heartbeat and cannot be killed in step {step}")
 
     def close(self) -> None:
         """Close the driver's channel: the server then ends, and orders its workers to end."""

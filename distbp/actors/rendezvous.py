@@ -26,7 +26,7 @@ class Rendezvous:
 
     def __init__(self, hosts: HostGroup) -> None:
         self._hosts, self._config = hosts, hosts.config
-        self._met: list[HostHandle] = []
+        self._last_members: list[HostHandle] = []
         """The hosts of the last view, which have the latest state."""
         self._views = 0
         """The number of views so far, including those in which hosts did not connect."""
@@ -35,7 +35,7 @@ class Rendezvous:
         self._shards = self._config.shards or 1
         self._rows_per_shard = -(-hosts.batch_size // self._shards)
 
-    def meet(self, step: int) -> int:
+    def connect(self, step: int) -> int:
         """Connect all members with each other before ``step``; return the number of hosts that were left out.
 
         Raises:
@@ -45,29 +45,33 @@ class Rendezvous:
         hosts = self._hosts
         while hosts.members:
             view, members = self._new_view(), list(hosts.members)
-            missed = self._missed(view, step)
-            settled = sum(member in self._met for member in members)  # newcomers are last in the list
-            out = hosts_to_leave_out(missed, settled)
+            unreached = self._unreached(view, step)
+            settled = sum(member in self._last_members for member in members)  # newcomers are last in the list
+            out = hosts_to_leave_out(unreached, settled)
             if not out:
                 if not view.measures or self._factors_agreed():
                     break
                 continue
             for number in out:
                 lost += 1
-                if missed[number] is None:
-                    hosts.note(f"{members[number].name} gave no answer when hosts met in step {step}: it is left out")
+                if unreached[number] is None:
+                    hosts.note(
+                        f"{members[number].name} gave no answer when the hosts connected in step {step}: it is left out"
+                    )
                     hosts.lose(members[number])
                 else:
-                    hosts.leave_out(members[number], f"{self._why(members, missed, number)} in step {step}")
+                    hosts.leave_out(members[number], f"{self._why(members, unreached, number)} in step {step}")
             if time.monotonic() > deadline:
                 raise PeerLostError(f"the hosts did not reach each other within {self._config.wait:g} s (--wait)")
-        self._met = list(hosts.members)
+        self._last_members = list(hosts.members)
         return lost
 
-    def _missed(self, view: View, step: int) -> list[dict[int, str] | None]:
+    def _unreached(self, view: View, step: int) -> list[dict[int, str] | None]:
         """Let all members connect; return for each the hosts that it did not reach, None if it did not answer."""
         members = self._hosts.members
-        calls = [member.actor.meet.remote(view, number, step, self._secret) for number, member in enumerate(members)]
+        calls = [
+            member.actor.join_view.remote(view, number, step, self._secret) for number, member in enumerate(members)
+        ]
         ray.wait(calls, num_returns=len(calls), timeout=2 * self._config.timeout)
         return [self._answer(call, member) for call, member in zip(calls, members, strict=True)]
 
@@ -84,13 +88,13 @@ class Rendezvous:
                 self._hosts.note(str(own))
         return answer
 
-    def _why(self, members: Sequence[HostHandle], missed: Sequence[Mapping[int, str] | None], number: int) -> str:
+    def _why(self, members: Sequence[HostHandle], unreached: Sequence[Mapping[int, str] | None], number: int) -> str:
         """Return which connection of a host has failed, and why; of two hosts, the later one calls the other."""
-        own = missed[number] or {}
-        other = min([*own, *(host for host, others in enumerate(missed) if number in (others or {}))])
+        own = unreached[number] or {}
+        other = min([*own, *(host for host, others in enumerate(unreached) if number in (others or {}))])
         first, caller = sorted((number, other))
         address, port = members[first].address
-        why = (missed[caller] or {}).get(first) or (missed[first] or {}).get(caller)
+        why = (unreached[caller] or {}).get(first) or (unreached[first] or {}).get(caller)
         verb = "does not reach" if number == caller else "is not reached by"
         return f"{verb} {members[other].name} at {address}:{port} ({why})"
 

@@ -107,7 +107,7 @@ class Slots:
             cause = self._cause(number)
             if cause is not None:
                 if cause:
-                    self._note(f"{self._name(number)} did not come: {cause}")
+                    self._note(f"{self._name(number)} did not connect: {cause}")
                 self._orphans.discard(number)
                 self._roster.ended(number, now)
             elif number in self._orphans and processes.silence(number) > self._config.timeout:

@@ -100,11 +100,11 @@ class WorkerGroup:
                 cause = self._start_failure(ref, number) if ready else ""
                 if cause is None:
                     continue
-                why = f"{'died as it started' if ready else 'did not start'}{in_brackets(cause)}"
+                why = f"{'died while it was starting' if ready else 'did not start'}{in_brackets(cause)}"
                 self.note(f"{self.name(number)} {why}: another one is started")
                 if deaths == _MOST_DEATHS_AT_START * needed:
                     raise PeerLostError(
-                        f"{deaths} actors before it were lost while they started; {self.name(number)} {why}"
+                        f"{self.name(number)} {why}, after {deaths} other actors were lost while they were starting"
                     )
                 time.sleep(max(0.0, min(_PAUSE * deaths, _LONGEST_PAUSE, deadline - time.monotonic())))
                 deaths += 1

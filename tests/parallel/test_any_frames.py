@@ -90,7 +90,7 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
     try:
         view = view_of(here.hosts, (1,), set_up)
         view = view._replace(addresses=(*view.addresses, ("127.0.0.1", 1)), workers=(1, 1), servers=servers)
-        meeting = threading.Thread(target=here.hosts[0].meet, args=(view, 0, 0, SECRET))
+        meeting = threading.Thread(target=here.hosts[0].join_view, args=(view, 0, 0, SECRET))
         meeting.start()
         liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, HANG_SECONDS)
         join(meeting)

@@ -114,7 +114,7 @@ def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, m
             number += 1
             view = view_of(here.hosts, workers, settings, number=number, wire=wire)
             view = view._replace(addresses=tuple(relay.address for relay in relays))
-            assert not any(here.meet(view, step).values())
+            assert not any(here.join_view(view, step).values())
             here.run(step, step + STEPS)
             done = ended(here)
             step = min(ended.steps for ended in done)
@@ -141,7 +141,7 @@ def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
         relays = [Relay(host.address, flips) for host in here.hosts]
         try:
             view = view_of(here.hosts, (1, 1, 1), settings, wire=wire)
-            assert not any(here.meet(view._replace(addresses=tuple(relay.address for relay in relays))).values())
+            assert not any(here.join_view(view._replace(addresses=tuple(relay.address for relay in relays))).values())
             here.run(0, STEPS)
             done = [here.wait(host)[0] for host in here.hosts]
             assert [ended.steps for ended in done] == [STEPS] * 3
@@ -196,7 +196,7 @@ def test_weights_that_differ_end_the_step_on_all_hosts_and_name_the_one():
     settings = config(4)
     here = Cluster((1, 1, 1), settings)
     try:
-        here.meet(view_of(here.hosts, (1, 1, 1), settings))
+        here.join_view(view_of(here.hosts, (1, 1, 1), settings))
         here.run(0, 5)
         for host in here.hosts:
             here.wait(host)
@@ -215,7 +215,7 @@ def test_the_last_step_before_a_pause_is_compared_by_the_driver():
     here = Cluster((1, 1), settings)
     integrity = Integrity(lambda text: None)
     try:
-        here.meet(view_of(here.hosts, (1, 1), settings))
+        here.join_view(view_of(here.hosts, (1, 1), settings))
         here.run(0, 5)
         done = [here.wait(host)[0] for host in here.hosts]
         members = [SimpleNamespace(name=f"host h{host}", ended=ended) for host, ended in enumerate(done)]
@@ -254,10 +254,8 @@ def test_damage_is_noted_and_a_link_that_is_of_no_use_ends_the_run():
     integrity.note_damage(ViewEnded(steps=4, reasons=((0, "is gone"),), damaged=()))
     assert len(notes) == 16
     integrity.note_damage(RunEnded(steps=4, resent=((0, 7),)))
-    assert notes.pop() == "7 messages of host a were damaged on their way and sent again"
-    assert (
-        notes == ["host b sent rubbish: step 3 is done again"] * 8 + ["host b sent rubbish: step 4 is done again"] * 8
-    )
+    assert notes.pop() == "7 messages of host a were damaged in transit and sent again"
+    assert notes == ["host b sent rubbish: step 3 is repeated"] * 8 + ["host b sent rubbish: step 4 is repeated"] * 8
     with pytest.raises(
         PeerLostError, match="after 8 repetitions of step 4 for the same reason: look at its network card"
     ):

@@ -129,7 +129,7 @@ def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_
     here.check(5)
     lost = here.received(WorkerLost) or [here.until(WorkerLost)]
     assert [message.worker for message in lost] == [0]
-    assert lost[0].reason.startswith("no answer for 1 s in step ")
+    assert lost[0].reason.startswith("no heartbeat for 1 s in step ")
     stopped.join()
     assert stopped.exitcode == -signal.SIGKILL
 
@@ -157,7 +157,7 @@ def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
     os.kill(server.pid, signal.SIGSTOP)
     thread, errors = begin_to_work(here, 0, SHORT, SHORT)
     thread.join()
-    assert errors == ["worker 0: the parameter server has shown no life for 0.4 s (--timeout and --wait)"]
+    assert errors == ["worker 0: the parameter server has sent no heartbeat for 0.4 s (--timeout and --wait)"]
     server.kill()
 
 

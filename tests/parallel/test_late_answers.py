@@ -29,7 +29,7 @@ def met(settings, faults, measures=False):
         host.wait_for_workers(HANG_SECONDS)
     wait_until(lambda: all(len(host._server_loop._workers.supervisor.idle) == 2 for host in here.hosts))
     view = view_of(here.hosts, (2, 2), settings)._replace(measures=measures)
-    assert not any(here.meet(view).values())
+    assert not any(here.join_view(view).values())
     return here
 
 

@@ -68,7 +68,7 @@ def test_damaged_message_of_a_worker_gives_one_error(offset, damage):
     "message",
     [
         WorkerJoined(3),
-        WorkerLost(0, "no answer for 10 s"),
+        WorkerLost(0, "no heartbeat for 10 s"),
         WorkerEnded(1, "died in step 4"),
         WorkerEnded(1, None),
         Note('ä \\ "'),

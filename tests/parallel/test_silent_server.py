@@ -38,7 +38,7 @@ def test_a_server_whose_heart_beats_is_waited_for_however_long() -> None:
 
 def test_a_server_without_a_heartbeat_is_lost_once_patience_is_over() -> None:
     channel: Any = Quiet(1000, iter([7.0] * 1000))
-    with pytest.raises(PeerLostError, match="worker 3: the parameter server has shown no life for 10 s"):
+    with pytest.raises(PeerLostError, match="worker 3: the parameter server has sent no heartbeat for 10 s"):
         _next_order(channel, channel.memory, 3, PATIENCE)
     silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait has shown the beat
     assert PATIENCE < silent <= PATIENCE + heartbeat_seconds(PATIENCE)

@@ -38,13 +38,17 @@ class Deadlines:
 
     def silence_reason(self, step: int, silence: float) -> str | None:
         """Return why a worker without a heartbeat for so long counts as lost; None if it does not."""
-        return f"no answer for {self.timeout:g} s in step {step} (--timeout)" if silence > self.timeout else None
+        return f"no heartbeat for {self.timeout:g} s in step {step} (--timeout)" if silence > self.timeout else None
 
     def stuck_reason(self, task: Compute, seconds: float) -> str | None:
         """Return why a worker that has had its task for so long counts as lost; None if it does not."""
         usual = self._usual(task)
         limit = max(self.timeout, _STUCK_FACTOR * usual) if usual else _STUCK_TIMEOUTS * self.timeout
-        return f"no result for {seconds:.0f} s in step {task.step}, though it shows life" if seconds > limit else None
+        return (
+            f"no result for {seconds:.0f} s in step {task.step}, although it sends heartbeats"
+            if seconds > limit
+            else None
+        )
 
     def progresses(self) -> None:
         """Note that the step is complete or that a worker is computing it."""
@@ -56,5 +60,5 @@ class Deadlines:
             self._stalled_since = now
         if now - self._stalled_since <= self._wait:
             return None
-        who = "no worker that can compute the missing shards" if has_idle else "no worker is left and none"
-        return f"{who} came for {self._wait:g} s in step {step} (--wait)"
+        none = "no worker that can compute the missing shards has" if has_idle else "no worker is left, and none has"
+        return f"{none} joined for {self._wait:g} s in step {step} (--wait)"

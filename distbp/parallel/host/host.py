@@ -85,13 +85,13 @@ class Host:
         """Do the steps that :meth:`run` requests, until :meth:`close`."""
         self._server_loop.serve()
 
-    def meet(self, view: View, here: int, step: int, secret: bytes) -> dict[int, str]:
-        """Connect to the other hosts of a view, as its host number ``here``; return those that fail, with the reasons.
+    def join_view(self, view: View, number: int, step: int, secret: bytes) -> dict[int, str]:
+        """Connect to the other hosts of a view, as its host ``number``; return those that fail, with the reasons.
 
         ``step`` is the view's first step.
         """
         self.leave()
-        self._mesh = Mesh(view, here, step, self._structure, self.memory.shape.dtype, self._order)
+        self._mesh = Mesh(view, number, step, self._structure, self.memory.shape.dtype, self._order)
         self.memory.factored[:] = 0
         try:
             self._mesh.open(self._listener, secret, view.timeout)
@@ -109,7 +109,7 @@ class Host:
             time.sleep(_POLL_SECONDS)
 
     def rates(self) -> Rates:
-        """Return the speed of this host's link, which :meth:`meet` has measured, and of its products."""
+        """Return the speed of this host's link, which :meth:`join_view` has measured, and of its products."""
         assert self._mesh is not None
         products, workers = self._factors.products, self.memory.shape.workers
         layers = factorable_layers(self._structure, products.rows)

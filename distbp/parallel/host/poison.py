@@ -43,7 +43,7 @@ class Deaths:
         for shard, deaths in self._by_shard.items():
             if deaths >= MOST_DEATHS:
                 return (
-                    f"shard {shard} of step {step} brought down {deaths} workers, each while computing it: look at the "
-                    "rows, and at the memory that one shard needs"
+                    f"{deaths} workers died one after the other while they computed shard {shard} of step {step}: "
+                    "check its rows, and the memory that one shard needs"
                 )
         return None

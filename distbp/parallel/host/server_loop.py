@@ -84,7 +84,7 @@ class ServerLoop:
                 self._handle_events(_LONGEST_WAIT)
                 self._workers.check()
                 if not connections.has_driver and time.monotonic() > deadline:
-                    raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
+                    raise PeerLostError(f"the driver did not connect within {self._wait:g} s (--wait)")
                 if self._goal is not None:
                     answer = self._run(*self._goal)
                     self._goal = None

@@ -103,7 +103,8 @@ def _next_order(channel: Channel, memory: SharedMemory, number: int, patience: f
             silence, last = silence + seconds if heartbeat == last else 0.0, heartbeat
             if silence > patience:
                 raise PeerLostError(
-                    f"worker {number}: the parameter server has shown no life for {patience:g} s (--timeout and --wait)"
+                    f"worker {number}: the parameter server has sent no heartbeat for {patience:g} s "
+                    "(--timeout and --wait)"
                 ) from None
 
 
