@@ -66,9 +66,18 @@ def layers_of(network):
 @pytest.mark.parametrize("labels", [1, 2, 3, 5])
 def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
     x, y = cells(labels, dtype)
-    settings = {"cost": "binary-cross-entropy", "dtype": "float64", "hidden": (HIDDEN,), "activation": "sigmoid",
-                "optimizer": "sgd", "schedule": "constant", "workers": 0, "epochs": 1, "batch_size": ROWS,
-                "lr": 0.5}  # fmt: skip
+    settings = {
+        "cost": "binary-cross-entropy",
+        "dtype": "float64",
+        "hidden": (HIDDEN,),
+        "activation": "sigmoid",
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "workers": 0,
+        "epochs": 1,
+        "batch_size": ROWS,
+        "lr": 0.5,
+    }
     sizes = (INPUTS, HIDDEN, labels)
     begin = distbp.Network(sizes, "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64")
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x[:15], y_test=y[:15])
@@ -96,8 +105,16 @@ def test_smoothing_moves_each_label_towards_one_half(labels, tmp_path):
     """(1 - s) y + s/2 for each label by itself, in training alone; 1/2 and other shares are labels too."""
     x, y = cells(labels, "float64")
     y[::5] = 0.25
-    settings = {"cost": "binary-cross-entropy", "optimizer": "sgd", "workers": 0, "epochs": 1, "batch_size": ROWS,
-                "lr": 0.5, "task": "regression", "momentum": 0.0}  # fmt: skip
+    settings = {
+        "cost": "binary-cross-entropy",
+        "optimizer": "sgd",
+        "workers": 0,
+        "epochs": 1,
+        "batch_size": ROWS,
+        "lr": 0.5,
+        "task": "regression",
+        "momentum": 0.0,
+    }
     begin = distbp.Network(
         (INPUTS, HIDDEN, labels), "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64"
     )

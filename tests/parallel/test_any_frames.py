@@ -9,7 +9,7 @@ from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
-from distbp.parallel.mesh import peers
+from distbp.parallel.mesh import handshake
 from distbp.parallel.mesh.frames import HEARTBEAT, PART, REPORT, Frame
 from distbp.parallel.mesh.step_exchange import HostReports, pack_host_reports
 from distbp.parallel.step.layer_hashes import layer_hashes
@@ -91,7 +91,7 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
         view = view._replace(addresses=(*view.addresses, ("127.0.0.1", 1)), workers=(1, 1), servers=servers)
         meeting = threading.Thread(target=here.hosts[0].meet, args=(view, 0, 0, SECRET))
         meeting.start()
-        liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, HANG_SECONDS)
+        liar = handshake.connect(here.hosts[0].address, SECRET, 1, 1, 0, HANG_SECONDS)
         join(meeting)
         here.hosts[0].run(0, STEPS, 1.0)
         with liar:

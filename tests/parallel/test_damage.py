@@ -14,7 +14,7 @@ from processes import wait_until
 
 from distbp.actors.agreement import Agreement
 from distbp.errors import CorruptError, PeerLostError
-from distbp.parallel.mesh import frames, peers
+from distbp.parallel.mesh import frames, handshake, sockets
 from distbp.parallel.mesh.agreement import describe, difference
 
 STEPS = 40
@@ -37,7 +37,7 @@ class Relay:
                 other = socket.create_connection(self._to)
                 for each in (one, other):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                hello = peers._HELLO.size
+                hello = handshake._HELLO.size
                 for source, sink, sizes in ((one, other, (hello, 32)), (other, one, (64, 1))):
                     threading.Thread(target=self._pump, args=(source, sink, sizes), daemon=True).start()
 
@@ -58,7 +58,7 @@ class Relay:
 
 def exactly(source, size):
     whole = bytearray(size)
-    peers.receive_into(source, memoryview(whole))
+    sockets.receive_into(source, memoryview(whole))
     return whole
 
 
@@ -100,7 +100,7 @@ def ended(here):
     ids=str,
 )
 def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
     monkeypatch.setattr("distbp.parallel.host.host._NEWS_SECONDS", 0.002)
     settings = config(4)
     flips, here = Flips(7, count), Cluster(workers, settings)
@@ -132,7 +132,7 @@ def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, m
 
 @pytest.mark.parametrize("wire", ["exact", "float16"])
 def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
     settings, states = config(4), {}
     for count in (0, 50):
         flips, here = Flips(3, count, frames.HEADER_SIZE), Cluster((1, 1, 1), settings)

@@ -7,15 +7,15 @@ from contextlib import ExitStack, suppress
 import pytest
 from processes import HANG_SECONDS, join
 
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.rendezvous import HostsLostError, meet
+from distbp.parallel.mesh import handshake, sockets
+from distbp.parallel.mesh.rendezvous import HostsLostError, connect_all
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
 
 
 def test_a_handshake_ends_in_time_however_little_comes():
-    listener = peers.listen("127.0.0.1")
+    listener = sockets.listen("127.0.0.1")
     caller = socket.create_connection(listener.getsockname())
     connection = listener.accept()[0]
     done = threading.Event()
@@ -29,7 +29,7 @@ def test_a_handshake_ends_in_time_however_little_comes():
     dribbling.start()
     try:
         with pytest.raises(TimeoutError):  # all the bytes would have come after 7.6 s, and been refused
-            peers.accept(connection, SECRET, 1, 0, 0.5)
+            handshake.accept(connection, SECRET, 1, 0, 0.5)
     finally:
         done.set()
         join(dribbling)
@@ -50,7 +50,7 @@ class Two:
     """Two hosts that are to meet: the first waits for the second to call."""
 
     def __init__(self):
-        self.listeners = [peers.listen("127.0.0.1") for _ in range(2)]
+        self.listeners = [sockets.listen("127.0.0.1") for _ in range(2)]
         self.address = self.listeners[0].getsockname()
         addresses = tuple(listener.getsockname() for listener in self.listeners)
         self._view = View(1, addresses, (1, 1), 0, 2, "exact", HANG_SECONDS)
@@ -60,7 +60,9 @@ class Two:
 
     def _meet(self, here):
         with suppress(HostsLostError):  # where a test has failed before they met
-            self.met[here] = meet(self._view, here, self.listeners[here], SECRET, HANG_SECONDS, lambda: self._is_over)
+            self.met[here] = connect_all(
+                self._view, here, self.listeners[here], SECRET, HANG_SECONDS, lambda: self._is_over
+            )
 
     def finish(self):
         """Let the second host come."""

@@ -15,8 +15,8 @@ from contextlib import suppress
 
 import pytest
 
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.rendezvous import HostsLostError, meet
+from distbp.parallel.mesh import handshake
+from distbp.parallel.mesh.rendezvous import HostsLostError, connect_all
 from distbp.parallel.mesh.view import View
 
 SECRET, OTHER = b"s" * 32, b"x" * 32
@@ -80,7 +80,7 @@ def silence(hello):
 
 
 def call(address, patience=LONG, secret=SECRET):
-    return peers.connect(address, secret, VIEW, CALLER, LISTENER, patience)
+    return handshake.connect(address, secret, VIEW, CALLER, LISTENER, patience)
 
 
 def without_the_secret(hello):
@@ -120,10 +120,15 @@ EARLIER = hello(challenge=b"e" * 32)
 @pytest.mark.parametrize(
     "answer",
     [
-        without_the_secret, random_bytes, the_callers_own_bytes, the_callers_half_of_the_proof,
-        a_proof_of_an_earlier_call, a_proof_of_another_view, a_proof_with_a_wrong_bit,
+        without_the_secret,
+        random_bytes,
+        the_callers_own_bytes,
+        the_callers_half_of_the_proof,
+        a_proof_of_an_earlier_call,
+        a_proof_of_another_view,
+        a_proof_with_a_wrong_bit,
     ],
-)  # fmt: skip
+)
 def test_the_caller_hangs_up_on_a_listener_without_the_secret_before_it_proves_anything(answer):
     with Listening(answer) as impostor, pytest.raises(ConnectionRefusedError, match="does not know the run's secret"):
         call(impostor.address)
@@ -172,7 +177,7 @@ def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_le
     with Listening(without_the_secret) as impostor, socket.create_server(("127.0.0.1", 0)) as own:
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
         with pytest.raises(HostsLostError) as told:
-            meet(view, CALLER, own, SECRET, LONG, lambda: True)
+            connect_all(view, CALLER, own, SECRET, LONG, lambda: True)
     assert told.value.reasons == {LISTENER: "cannot be reached: it does not know the run's secret"}
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
@@ -197,7 +202,7 @@ class Calling:
     def _take(self):
         with self._other:
             try:
-                self.outcome = peers.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
+                self.outcome = handshake.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
             except OSError as error:
                 self.outcome = error
 
@@ -246,10 +251,14 @@ def the_other_halfs_label(answer):
 @pytest.mark.parametrize(
     "forge",
     [
-        wrong_secret, the_listeners_own_proof, the_listeners_challenge, a_proof_without_the_challenge,
-        a_proof_for_an_earlier_challenge, the_other_halfs_label,
+        wrong_secret,
+        the_listeners_own_proof,
+        the_listeners_challenge,
+        a_proof_without_the_challenge,
+        a_proof_for_an_earlier_challenge,
+        the_other_halfs_label,
     ],
-)  # fmt: skip
+)
 def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(forge):
     with Calling(hello()) as listener:
         listener.end.sendall(forge(received(listener.end, 64)))
@@ -272,7 +281,7 @@ def test_the_listener_tells_a_caller_that_means_another_run_or_host_nothing_at_a
     """Also a hello that this host has sent itself, and an impostor sends back: it means the other host."""
     with Calling(hello(**wrong)) as listener:
         assert listener.rest() == b""
-    assert str(listener.outcome) == "it means another run or host"
+    assert str(listener.outcome) == "it calls another run, view or host"
 
 
 def test_a_recorded_call_is_of_no_use_later():

@@ -14,8 +14,9 @@ from processes import HANG_SECONDS, join, wait_until
 from distbp.parallel.host.host import Host
 from distbp.parallel.host.shared_memory import SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.mesh import frames, peers
-from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
+from distbp.parallel.mesh import frames, handshake
+from distbp.parallel.mesh.chunks import chunks_of, sending_order
+from distbp.parallel.mesh.view import View, servers_for
 from distbp.parallel.step.executor import InProcessExecutor
 from distbp.training.executors import initial_state
 
@@ -129,7 +130,7 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
 def chunk(request, monkeypatch):
     """Chunks as small as this network, whose products need not be measured for long."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", request.param)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", request.param)
     return request.param
 
 
@@ -323,7 +324,7 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(here.hosts[0].meet(view, 0, 0, SECRET)))
     thread.start()
-    liar = peers.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
+    liar = handshake.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
     join(thread)
     here.hosts[0].run(0, 3, 1.0)
     liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")

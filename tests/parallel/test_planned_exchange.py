@@ -33,8 +33,11 @@ class Counted:
         try:
             view = view_of(cluster.hosts, workers, settings, servers=servers, wire=settings.wire)
             assert not any(cluster.meet(view._replace(measures=bool(factored))).values())
-            here = {id(peer): number for number, host in enumerate(cluster.hosts)
-                    for peer in host._mesh.members.peers.values()}  # fmt: skip
+            here = {
+                id(peer): number
+                for number, host in enumerate(cluster.hosts)
+                for peer in host._mesh.members.peers.values()
+            }
             if factored:
                 for host in cluster.hosts:
                     host.rates()

@@ -1,8 +1,9 @@
 """Who does what among hosts: shards, and the layers that travel as their factors."""
 
 from distbp.nn.structure import Structure
+from distbp.parallel.mesh.chunks import chunks_of, sending_order
 from distbp.parallel.mesh.cost import Rates, choose_factored_layers
-from distbp.parallel.mesh.view import View, chunks_of, sending_order
+from distbp.parallel.mesh.view import View
 from distbp.parallel.step.factor_store import factorable_layers
 from distbp.parallel.step.shards import Span
 

@@ -23,8 +23,8 @@ from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.mesh.cost import Rates
 from distbp.parallel.mesh.factors import FactorBroadcast, Reconstructor
 from distbp.parallel.mesh.mesh import Mesh
-from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.sockets import listen
 from distbp.parallel.mesh.view import View
 from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.factor_store import FactorStore, factorable_layers
@@ -116,7 +116,7 @@ class Host:
         assert self._mesh is not None
         self._store.reserve()
         factors = FactorBroadcast(self._store, self._products, layers, self._order, self._cores)
-        self._mesh.agree(factors)
+        self._mesh.broadcast_factors(factors)
         self.exchange.factored[list(layers)] = 1
 
     def leave(self) -> None:

@@ -130,7 +130,7 @@ class ServerLoop:
                 self._progress = Progress()  # what is late from here on belongs to no step
                 told = HostReports(reports, self._layers, bool(exchange.stop_asked[0]))
                 reports, total = self.mesh.exchange(step, told, sums, places_of(used))
-                sums, ends = {whole: total}, self.mesh.ends
+                sums, ends = {whole: total}, self.mesh.stop_agreed
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
