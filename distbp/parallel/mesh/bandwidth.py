@@ -16,7 +16,7 @@ from distbp.parallel.mesh.view import View
 _SMALL, _LARGE = 1 << 17, 1 << 20
 """Bytes of the first round and of each later one; the latter far exceed the burst that a shaped link lets through."""
 _FAST_SECONDS = 0.1
-"""Duration of the first round above which the link is slow enough for that round to be exact."""
+"""If the first round takes longer, the link is slow enough for that round alone to be accurate."""
 _ROUNDS, _PAUSE = 8, 0.02
 """Rounds after the first, and seconds before each: a host with a CPU limit may be paused for 0.05 s."""
 _REQUEST = struct.Struct("<I")
@@ -25,7 +25,7 @@ _FINISHED = 0
 
 
 def measure_bandwidth(peers: Mapping[int, PeerConnection], view: View, host: int) -> float:
-    """Return the bytes per second from the previous host of the ring while as many go to the next.
+    """Return the bytes per second received from the previous host of the ring while the next host is sent as many.
 
     In every round a host requests bytes from the previous host, then sends the bytes that the next one requests. Its
     clock starts at the request, so no bytes wait in buffers and arrive at any speed. A host that has finished its own

@@ -46,7 +46,7 @@ from distbp.parallel.step.factor_store import factor_size
 from distbp.parallel.step.shards import cut
 
 _WORTH_IT = 1.1
-"""Speedup of a step from which on more hosts are worthwhile."""
+"""Speedup of a step above which more hosts are worthwhile."""
 
 
 class Workload(NamedTuple):
@@ -197,7 +197,7 @@ def fastest_step(
     per_host: int = 1,
     costs: Costs = FITTED,
 ) -> StepEstimate:
-    """Return the fastest step over the numbers of servers, unless ``servers`` is given, and the choices of factors.
+    """Return the fastest step, with the best layers as factors and, unless it is given, the best number of servers.
 
     Among equally fast steps, the default number of servers of a run is preferred.
     """
@@ -240,7 +240,7 @@ def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
 
 
 _NOT_HIDDEN = 1 / 2
-"""Share of the shorter of transfer and reconstruction that does not overlap the longer: three hosts at 1 Gbit/s."""
+"""Share of the shorter of transfer and reconstruction that the longer does not hide (three hosts at 1 Gbit/s)."""
 MEASURING_SECONDS = 10.0
 """Time limit for the hosts to measure and answer."""
 

@@ -25,9 +25,9 @@ from distbp.parallel.step.factor_store import FactorStore, factor_size
 from distbp.parallel.step.shards import cut
 
 _MEASURED_SECONDS = 0.3
-"""Measuring time per layer: long enough to average over the 0.1 s periods in which control groups limit the CPU."""
+"""Measuring time per layer, long enough to average over the 0.1 s periods of a CPU limit by control groups."""
 _MOST_SECONDS = 1.0
-"""Measuring time of all layers together, without the first product of each."""
+"""Measuring time of all layers together, not counting the first product of each."""
 
 
 class Reconstructor:

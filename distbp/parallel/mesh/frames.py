@@ -24,9 +24,9 @@ _FIELDS = struct.Struct("<BqIIdII")
 _CHECK = struct.Struct("<I")
 HEADER_SIZE = _FIELDS.size + _CHECK.size
 _LONG = 1 << 15
-"""Bytes from which on sums are faster than CRC-32."""
+"""Length in bytes above which sums are faster than CRC-32."""
 _WIDTH = 631
-"""Words per row: a prime number, and below 5 kB, from which on zlib releases the GIL, which costs more."""
+"""Words per row: a prime number, and below 5 kB, above which zlib releases the GIL, which costs more."""
 _ROW = 8 * _WIDTH
 
 

@@ -120,7 +120,7 @@ class StepExchanges:
             return self._open.setdefault(step, new)
 
     def incomplete(self, step: int) -> StepExchange:
-        """Return the exchange of a step of which this host has begun to send."""
+        """Return the exchange of a step that is not complete yet."""
         return self._open[step]
 
     def find(self, step: int) -> tuple[StepExchange | None, bool]:
