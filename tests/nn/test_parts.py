@@ -1,4 +1,4 @@
-"""Weights of rows, smoothing, connections, own parts and traces: against differences, formulas and one another."""
+"""Row weights, smoothing, connections, custom parts and traces, compared with differences, formulas and each other."""
 
 import numpy as np
 import pytest

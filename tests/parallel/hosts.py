@@ -45,7 +45,7 @@ class Faulty(Worker):
         super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
-    def compute(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
+    def compute(self, step, span, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -59,7 +59,7 @@ class Faulty(Worker):
                 wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
-        report = super().compute(step, held, weights, out, begin_or_fail, done, keep)
+        report = super().compute(step, span, weights, out, begin_or_fail, done, keep)
         self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))

@@ -1,4 +1,4 @@
-"""Bits that flip between hosts, and in their memory: the bits of one process in the end, or nothing."""
+"""Bits that flip between hosts or in their memory: the run still has the bits of one process, or ends."""
 
 import random
 import socket
@@ -21,7 +21,7 @@ STEPS = 40
 
 
 class Relay:
-    """Passes on what is sent to a host and what it answers, and flips bits in some frames."""
+    """Forwards the traffic of a host in both directions, and flips bits in some frames."""
 
     def __init__(self, to, flip):
         self.address = ("127.0.0.1", 0)
@@ -63,10 +63,10 @@ def exactly(source, size):
 
 
 class Flips:
-    """Flips one bit in each of so many frames, one after the other at a random distance."""
+    """Flips one bit in each of several frames, at random distances."""
 
     def __init__(self, seed, count, first=0):
-        """Flip no bits before the byte number ``first`` of a frame."""
+        """Flip no bits before byte number ``first`` of a frame."""
         self._random, self._left, self._lock = random.Random(seed), count, threading.Lock()
         self._first, self.count = first, 0
 
@@ -78,7 +78,7 @@ class Flips:
 
 
 def ended(here):
-    """Wait until all hosts' rounds have ended, as the driver does: where a view is at its end, all leave it."""
+    """Wait until all hosts' runs have ended, as the driver does: if a view has ended, all hosts leave it."""
     done = {}
 
     def are_done():

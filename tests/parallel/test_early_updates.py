@@ -1,4 +1,4 @@
-"""Updates that begin before the step is complete, where a host is lost meanwhile."""
+"""Updates that begin before the step is complete, while a host is lost."""
 
 from contextlib import closing
 
@@ -21,10 +21,10 @@ def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
             if (frame.kind, sender, frame.step) != (REPORT, 1, 4):
                 received(sender, frame, body)
 
-        idle.received = all_but_one_report  # so it never ends step 4, while the others go on to step 5
+        idle.received = all_but_one_report  # so it never completes step 4, while the others continue with step 5
         here.run(0, STEPS)
         exchanges = here.hosts[0]._mesh._exchanges._open
-        wait_until(lambda: 5 in exchanges and not exchanges[5].open)  # all totals of step 5 are there
+        wait_until(lambda: 5 in exchanges and not exchanges[5].open)  # all totals of step 5 have arrived
         here.hosts.pop(1).close()
         done = []
         for host in here.hosts:

@@ -1,4 +1,4 @@
-"""Which addresses a host takes calls from while hosts meet: those of all hosts behind it, and no others."""
+"""The addresses from which a host accepts connections at a rendezvous: those of all later hosts, and no others."""
 
 import sys
 import threading
@@ -23,7 +23,7 @@ def view() -> View:
 
 
 def called(view: View, here: int, caller: int) -> Iterator[int]:
-    """Let a host call another one of the view from its own address; yield the numbers of those that were taken in."""
+    """Let a host of the view call another from its own address; yield the numbers of the accepted hosts."""
     listener = sockets.listen("127.0.0.1")
     callers = IncomingConnections(listener, SECRET, view, here, HANG_SECONDS)
     refused = threading.Event()

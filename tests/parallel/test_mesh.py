@@ -1,4 +1,4 @@
-"""Hosts that exchange sums over TCP: real sockets, real rounds, workers as threads; the bits of one process."""
+"""Hosts that exchange sums over real TCP sockets, with workers as threads: the bits of one process."""
 
 import os
 import socket
@@ -31,10 +31,10 @@ def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
 
 
 class Cluster:
-    """Hosts of this process."""
+    """Hosts in this process."""
 
     def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
-        """``faults`` are those of workers, by host and place (see Faulty)."""
+        """``faults`` are those of workers, by host and slot (see Faulty)."""
         self.settings, self.faults = settings, faults or {}
         self.structure, self.rows = structure, table() if rows is None else rows
         self.initial = initial_state(structure, settings)
@@ -128,7 +128,7 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
 
 @pytest.fixture(params=[3, 7, 1000])
 def chunk(request, monkeypatch):
-    """Chunks as small as this network, whose products need not be measured for long."""
+    """Make chunks as small as this network needs, and measure products only briefly."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
     monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", request.param)
     return request.param
@@ -278,16 +278,14 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
 
 
 def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
-    monkeypatch.setattr(
-        "distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS
-    )  # each of them is heard for long
+    monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS)  # each handshake may take long
     settings = config(2)
     here = cluster((1, 1), settings)
     callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
     met = threading.Event()
 
     def dribble():
-        with suppress(OSError):  # once it is hung up on
+        with suppress(OSError):  # once the connection is closed
             while not met.wait(0.3):
                 callers[0].sendall(b"d")
 

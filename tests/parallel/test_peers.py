@@ -11,7 +11,7 @@ from distbp.parallel.mesh.sockets import receive_into, send_both
 
 
 class Nobody:
-    """Takes in nothing."""
+    """Ignores everything."""
 
     def sent(self, frame):
         pass
@@ -21,7 +21,7 @@ class Nobody:
 
 
 def test_a_frame_of_any_size_comes_whole():
-    body = bytes(range(256)) * 16_384  # 4 MiB, more than buffers on the way hold
+    body = bytes(range(256)) * 16_384  # 4 MiB, more than the buffers on the way can hold
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
     here = listener.accept()[0]
@@ -40,7 +40,7 @@ def test_a_frame_of_any_size_comes_whole():
 
 def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     class Slow:
-        """A kilobyte goes out per second; the timeout, of three seconds, is that of each call, as a socket's is."""
+        """Sends a kilobyte per second; the timeout of three seconds applies to each call, as a socket's does."""
 
         def __init__(self):
             self.got, self.seconds = b"", 0

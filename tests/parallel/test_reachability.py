@@ -1,4 +1,4 @@
-"""Hosts that do not reach each other: who goes on, at which ports they listen."""
+"""Hosts that do not reach each other: which ones continue, and on which ports hosts listen."""
 
 import random
 import socket
@@ -12,7 +12,7 @@ from distbp.parallel.mesh.sockets import listen
 
 
 def missing(hosts, *pairs):
-    """Return what hosts say of whom they miss; in a pair the later one is blamed by the first and the other way."""
+    """Return each host's report of the hosts that it does not reach; both hosts of a pair report each other."""
     told = [{} for _ in range(hosts)]
     for one, other in pairs:
         told[one][other] = told[other][one] = "timed out"
