@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from distbp.actors.connection.session import private_ray, ray_session
-from distbp.config import Settings
+from distbp.config import Config, Settings, Workers
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
@@ -19,12 +18,13 @@ from distbp.system.limits import cpu_count
 from distbp.system.signals import signals_deferred
 
 
-def cpus_for(config: Settings) -> int:
+def cpus_for(config: Config) -> int:
     """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
-    return 0 if config.workers == "auto" else config.worker_count + 1
+    workers = Workers.of(config.workers)
+    return 0 if workers.is_auto else workers.most + 1
 
 
-def session_for(config: Settings, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
     """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
     return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
@@ -56,11 +56,11 @@ class ActorExecutor:
         config, rows = self.config, self._rows
         assert rows is not None
         cores = cpu_count()
-        if config.address is None and config.worker_count > max(cores, config.least_workers):
-            most = max(cores, config.least_workers)  # a range takes what there is
-            config = self.config = replace(config, workers=f"{config.least_workers}..{most}")
-        if config.address is None and config.worker_count > cores:
-            self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
+        if config.address is None and config.workers.most > max(cores, config.workers.least):
+            most = max(cores, config.workers.least)  # a range takes what there is
+            config = self.config = config.with_workers(f"{config.workers.least}..{most}")
+        if config.address is None and config.workers.most > cores:
+            self._note(f"{config.workers.most} workers share the {cores} cores of this machine")
         try:
             self._enter()
         except BaseException as error:
@@ -96,7 +96,7 @@ class ActorExecutor:
         structure, step = self._structure, self._first_step
         # Ray's store has the rows from here on; nobody needs the driver's copy.
         self._rows = None
-        if placement is None or len(placement.hosts().get(this_host(), ())) == config.worker_count:
+        if placement is None or len(placement.hosts().get(this_host(), ())) == config.workers.most:
             crew = self._exit.enter_context(worker_group(structure, config, rows, placement, self._note))
             shared = one_host_executor(crew, self._initial, len(rows), step, structure.depth)
             self._path = self._exit.enter_context(shared)

@@ -58,7 +58,7 @@ class ManyHostsExecutor:
             ClusterError: they do not come within --wait.
             PeerLostError: they cannot be started.
         """
-        self._fill(self._config.least_workers)
+        self._fill(self._config.workers.least)
 
     def _fill(self, least: int) -> None:
         """Have new hosts with at least so many places for workers, and let them begin with what is kept."""
@@ -229,7 +229,7 @@ class ManyHostsExecutor:
             raise PeerLostError(f"no host has done step {self._seen} within {self._config.wait:g} s (--wait)")
         self._hosts.forgive()
         self._hosts.note(f"no host is left: others do the steps from {self._kept[0]} on again")
-        self._fill(self._config.least_workers)
+        self._fill(self._config.workers.least)
 
     def _meet(self) -> None:
         """Connect all hosts with each other in a new view; whoever cannot be reached is left out."""
@@ -264,7 +264,6 @@ class ManyHostsExecutor:
 
     def workers(self) -> list[WorkerRecord]:
         """Return the workers that are there, as far as their hosts' last words tell."""
-        assert self._config.shards is not None
         return self._time.workers(list(self._hosts.members), self._config.shards)
 
     def halt(self) -> None:
@@ -277,7 +276,7 @@ class ManyHostsExecutor:
         self._kept, self._seen = (step, state), step
         for member in list(self._hosts.members):  # they may have been lost meanwhile; others get ready within --wait
             self._hosts.lose(member)
-        self._fill(self._config.least_workers)
+        self._fill(self._config.workers.least)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters); CorruptError if hosts differ."""

@@ -71,11 +71,11 @@ class OneHostExecutor:
                 ray.kill(self._crew.workers.pop(number))  # it is started again when its turn comes
         self._serve()
         deadline = time.monotonic() + self._config.wait
-        while self._places.present < self._config.least_workers:
+        while self._places.present < self._config.workers.least:
             self._look()
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{self._places.present} of {self._config.least_workers} workers came within "
+                    f"{self._places.present} of {self._config.workers.least} workers came within "
                     f"{self._config.wait:g} s (--wait)"
                 )
 
@@ -276,10 +276,9 @@ class OneHostExecutor:
 def one_host_executor(crew: WorkerGroup, state: Array, rows: int, step: int, layers: int) -> Iterator[OneHostExecutor]:
     """Make the shared memory, let the actors into it, and take it away at the end."""
     config = crew.config
-    assert config.shards is not None
-    sums = buffers_for(config.shards, config.worker_count)
+    sums = buffers_for(config.shards, config.workers.most)
     slots, parameters = state.shape
-    shape = Shape(slots, parameters, state.dtype.name, config.worker_count, sums, config.shards, layers)
+    shape = Shape(slots, parameters, state.dtype.name, config.workers.most, sums, config.shards, layers)
     with private_folder(memory_folder()) as folder:
         exchange = SharedMemory(folder, shape, create=True)
         exchange.states[step % 2] = state

@@ -32,7 +32,7 @@ class Rendezvous:
         """Also those that did not come together."""
         self._secret = secrets.token_bytes(32)
         self._can_factor = self._config.wire == "exact"
-        self._shards = self._config.shards or 1
+        self._shards = self._config.shards
         self._rows_per_shard = -(-hosts.batch_size // self._shards)
 
     def meet(self, step: int) -> int:

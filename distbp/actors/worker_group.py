@@ -75,14 +75,14 @@ class WorkerGroup:
             ClusterError: the cluster has no room for them within --wait.
         """
         self.start_server()
-        for number in range(self.config.worker_count):
+        for number in range(self.config.workers.most):
             self.start_worker(number)
         deadline = time.monotonic() + self.config.wait
         given_up = time.monotonic() + longest_start(self.config)
         refs: dict[Any, int | None] = {worker.pulse.remote(): number for number, worker in self.workers.items()}
         refs[self.server.pulse.remote()] = None
         deaths = 0
-        needed = 1 + self.config.least_workers
+        needed = 1 + self.config.workers.least
         while refs and (None not in self.pulses or len(self.pulses) < needed):
             until = min(deadline, given_up)
             ready, waiting = self._wait(list(refs), until)

@@ -48,7 +48,6 @@ class Host:
         Raises:
             ClusterError: there is too little shared memory, or the address is not this host's.
         """
-        assert config.shards is not None
         self._exit = ExitStack()
         self._listener: socket.socket = self._exit.enter_context(listen(address, config.host_port_range))
         folder = self._exit.enter_context(private_folder(memory_folder()))

@@ -34,7 +34,6 @@ class Reconstructor:
     """Reconstructs layer gradients from a shard's factors, on any thread."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
-        assert config.shards is not None
         self._structure, self.shards, self.dtype = structure, config.shards, config.dtype
         self._rows = rows
         self._new_order: Callable[[], EpochOrder] = lambda: EpochOrder.of(config, len(rows))

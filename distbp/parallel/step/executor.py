@@ -96,7 +96,6 @@ class InProcessExecutor:
     """Runs worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows, state: Array, step: int = 0) -> None:
-        assert config.shards is not None
         self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
