@@ -1,4 +1,4 @@
-"""The same mathematics in an independent implementation: scikit-learn's multi-layer perceptron, float64."""
+"""Comparison with an independent implementation: scikit-learn's multi-layer perceptron in float64."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ activations = pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", 
 
 
 def problem(kind, activation, rng):
-    """Return structure, x, y as we take it and y as scikit-learn does."""
+    """Return the structure, x, y in this package's form, and y in scikit-learn's."""
     cost, output, outputs = KINDS[kind]
     structure = Structure((FEATURES, *HIDDEN, outputs), (activation, activation, output), cost)
     x = rng.normal(size=(ROWS, FEATURES))
@@ -52,13 +52,13 @@ def their_network(structure, x, y, lr, momentum=0.0, nesterov=False):
         nesterovs_momentum=nesterov,
         random_state=0,
     )
-    step(network, x, y)  # makes the weights
+    step(network, x, y)  # creates the weights
     del network._optimizer  # the velocity of that step
     return network, flat_weights(network)
 
 
 def step(network, x, y):
-    """Do one step of theirs over all these rows."""
+    """Do one step of scikit-learn over all these rows."""
     network.batch_size = len(x)
     if isinstance(network, MLPClassifier):
         network.partial_fit(x, y, classes=getattr(network, "classes_", np.unique(y)))
@@ -72,7 +72,7 @@ def flat_weights(network):
 
 
 def their_cost_factor(structure):
-    """scikit-learn's cost of an example is half the sum of squares, ours the lecture's whole one."""
+    """scikit-learn's cost of an example is half the sum of squares, the lecture's the whole sum."""
     return 2 if structure.cost == "mse" else 1
 
 
@@ -93,7 +93,7 @@ def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
     for found, wanted in zip(structure.layers(gradient), structure.layers(expected), strict=True):
         assert relative_error(found.w, wanted.w) < 1e-10
         assert relative_error(found.b, wanted.b) < 1e-10
-    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # theirs is the mean over a row's values
+    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # scikit-learn averages over a row's columns
     assert sums.cost / ROWS == pytest.approx(network.loss_ * their_cost_factor(structure) * per_value, rel=1e-10)
 
 
@@ -129,5 +129,5 @@ def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
     for record in pool.steps(12):
         rows = order.rows(record.step)
         step(network, x[rows], their_y[rows])
-    assert relative_error(flat_weights(network), start) > 0.1  # they went somewhere
+    assert relative_error(flat_weights(network), start) > 0.1  # the weights have changed
     assert relative_error(pool.state()[0], flat_weights(network)) < 1e-10

@@ -1,4 +1,4 @@
-"""Dropout: masks that depend on the example's place alone, and gradients under them."""
+"""Dropout: masks depend only on the example's index, and gradients account for them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A gradient that is wrong in one place is found by gradcheck, which names the place."""
+"""gradcheck detects a gradient that is wrong in one parameter, and names the parameter."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Weights of rows, smoothing, connections, own parts and traces: against differences, formulas and one another."""
+"""Row weights, smoothing, connections, custom parts and traces, compared with differences, formulas and each other."""
 
 import numpy as np
 import pytest
@@ -98,9 +98,11 @@ def connections(rng):
     return [first, None]
 
 
-SETTINGS = [
-    {"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lion")
-] + [{"l1": 1e-3, "l2": 1e-3}, {"clip_norm": 0.1, "max_norm": 1.0}, {"clip_value": 1e-3, "dropout": 0.3}]  # fmt: skip
+SETTINGS = [{"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lion")] + [
+    {"l1": 1e-3, "l2": 1e-3},
+    {"clip_norm": 0.1, "max_norm": 1.0},
+    {"clip_value": 1e-3, "dropout": 0.3},
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)

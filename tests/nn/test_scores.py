@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and numbers computed by hand, and which class and probability an output stands for."""
+"""Scores compared with scikit-learn and hand calculation, and the class and probability of each output."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ def test_area_of_a_single_kind_is_not_a_number():
 
 
 def test_scores_of_three_classes_by_hand():
-    """A class that is never predicted has no precision, one that never comes no recall and no area of its own."""
+    """A class that is never predicted has no precision; one without rows has no recall and no AUC."""
     p = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.5, 0.4, 0.1], [0.0, 1.0, 0.0], [0.6, 0.4, 0.0]])
     y, predicted = np.array([0, 1, 1, 0, 0]), p.argmax(axis=1)
     found = class_scores(y, predicted, p)
@@ -76,7 +76,7 @@ def test_area_counts_pairs_and_half_of_each_tie(rng):
 
 
 def test_scores_of_values_by_hand():
-    """R2 is the mean over columns, and of one that does not vary 1 where it is met, else 0."""
+    """R2 is the mean over columns; a constant column scores 1 if predicted exactly, else 0."""
     y = np.array([[1.0, 5.0, 7.0], [2.0, 5.0, 7.0], [6.0, 5.0, 7.0]])
     predicted = np.array([[1.0, 5.0, 7.0], [4.0, 5.0, 7.0], [5.0, 5.0, 8.0]])
     found = value_scores(y, predicted)
@@ -125,7 +125,7 @@ OUTPUTS = [
     [*((output, cost) for output in CHOICES["output"] for cost in ("mse", "mae")), ("sigmoid", "binary-cross-entropy")],
 )
 def test_the_class_is_the_largest_output_and_has_the_largest_probability(output, cost):
-    """Also where the activation does not rise everywhere, as gelu and swish; of equal outputs z decides."""
+    """Also if the activation is not monotonic, like gelu and swish; z decides between equal outputs."""
     network, x = through(output, 3, cost), np.array(OUTPUTS)
     answers = network.answers(x)
     ranked = [list(zip(row, z, strict=True)) for row, z in zip(answers.outputs.tolist(), OUTPUTS, strict=True)]
@@ -141,7 +141,7 @@ def test_the_class_is_the_largest_output_and_has_the_largest_probability(output,
 
 
 class Falling:
-    """An activation of the user's own."""
+    """A custom activation that decreases."""
 
     def value(self, z):
         return 1 - z
@@ -159,7 +159,7 @@ def test_the_class_of_an_activation_of_ones_own_is_the_largest_output_too():
 @pytest.mark.parametrize("output", ["sigmoid", "gelu"])
 @pytest.mark.parametrize("cost", COSTS)
 def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
-    """Whatever an earlier mini-batch has left in the arrays."""
+    """Independently of what an earlier mini-batch left in the arrays."""
     output = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}.get(cost, output)
     z = np.array([[-3.0, -0.75, -1.0], [0.5, 0.25, 0.1], [-4.0, 2.0, 3.0]])
     a, delta, scratch = np.full((3, *z.shape), np.nan)

@@ -1,4 +1,4 @@
-"""Optimizers and schedules against PyTorch, where it is installed; in float64, step by step from equal starts."""
+"""Optimizers and schedules compared with PyTorch, if installed: in float64, step by step from equal starts."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes 
 
 @pytest.fixture(autouse=True)
 def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
-    """Its optimizers write the folder of their cache into the environment, unless it is there."""
+    """Torch's optimizers write their cache folder into the environment unless it is set."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules against their formulas, written out anew."""
+"""Optimizers and schedules compared with their formulas, written out independently."""
 
 import math
 

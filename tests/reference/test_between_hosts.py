@@ -35,7 +35,7 @@ CHOSEN = {
 def small_chunks(monkeypatch):
     """Chunks that begin and end within weights and biases."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
 
 
 def train_between(workers, settings, rows, layers=()):
