@@ -147,9 +147,7 @@ def test_prepared_before_there_were_sums(copy):
     notes = []
     data = load(copy, note=notes.append)
     assert (data.train.x == before.train.x).all()
-    assert notes == [
-        f"{copy} was prepared without checksums, so damage is not detected: prepare it again to have them"
-    ]
+    assert notes == [f"{copy} was prepared without checksums, so damage is not detected: prepare it again to have them"]
 
 
 @pytest.mark.parametrize(

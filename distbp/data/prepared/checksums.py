@@ -16,7 +16,7 @@ import numpy as np
 
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import mapped_array
-from distbp.data.formats.regular_files import opened_file
+from distbp.data.formats.regular_files import open_file
 from distbp.errors import DataError
 
 _BLOCK = 1 << 20
@@ -26,7 +26,7 @@ _DIGITS = 8
 def checksums_of(path: Path) -> str:
     """Return the checksums of a file's blocks of 1 MiB, eight hexadecimal digits each, joined."""
     sums = []
-    with opened_file(path) as file:
+    with open_file(path) as file:
         while block := file.read(_BLOCK):
             sums.append(f"{zlib.crc32(block):08x}")
     return "".join(sums)
