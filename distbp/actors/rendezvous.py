@@ -18,7 +18,7 @@ from distbp.errors import ClusterError, PeerLostError, TrainingError
 from distbp.parallel.mesh.cost import MEASURING_SECONDS, choose_factored_layers
 from distbp.parallel.mesh.reachability import hosts_to_leave_out
 from distbp.parallel.mesh.view import View, servers_for
-from distbp.parallel.step.factor_store import candidates
+from distbp.parallel.step.factor_store import factorable_layers
 
 
 class Rendezvous:
@@ -125,5 +125,5 @@ class Rendezvous:
             self._shards,
             self._config.wire,
             self._config.timeout,
-            measures=could_factor and bool(candidates(self._hosts.structure, self._rows_per_shard)),
+            measures=could_factor and bool(factorable_layers(self._hosts.structure, self._rows_per_shard)),
         )

@@ -1,4 +1,4 @@
-"""Activations and costs of the user's own: small objects, put behind the forms that backpropagation uses."""
+"""Custom activations and costs: what a user implements, and how it is checked and adapted to backpropagation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 class CustomActivation(Protocol):
-    """What an activation of your own must have; it is told about z of shape (rows, m_l), elementwise.
+    """The methods of a custom activation, both elementwise on z of shape (rows, m_l).
 
     >>> class Sine:
     ...     def value(self, z): return np.sin(z)
@@ -32,7 +32,7 @@ class CustomActivation(Protocol):
 
 
 class CustomCost(Protocol):
-    """What a cost of your own must have; a and y have the shape (rows, m_L), and classes come as 0 and 1.
+    """The methods of a custom cost on a and y of shape (rows, m_L); classes are one-hot rows.
 
     >>> class Quartic:
     ...     def value(self, a, y): return ((a - y) ** 4).sum(axis=1)
@@ -50,10 +50,10 @@ class CustomCost(Protocol):
 
 
 class ActivationAdapter:
-    """An :class:`CustomActivation` in the form of :class:`distbp.nn.activations.Activation`."""
+    """Adapts a :class:`CustomActivation` to :class:`distbp.nn.activations.Activation`."""
 
     needs_z = True
-    rises = False
+    is_monotonic = False
 
     def __init__(self, part: CustomActivation) -> None:
         self._part = part
@@ -68,12 +68,12 @@ class ActivationAdapter:
 
 
 def check_custom_activation(part: CustomActivation, dtype: str) -> None:
-    """Refuse an activation whose functions return another shape; it is tried on three rows of two nodes.
+    """Call a custom activation on three rows of two nodes and check the shapes that it returns.
 
-    What the user's own code raises goes through as it is.
+    Errors raised by the user's code propagate unchanged.
 
     Raises:
-        UsageError: it does.
+        UsageError: a returned shape is wrong.
     """
     z = np.linspace(-2.0, 2.0, 6, dtype=dtype).reshape(3, 2)
     for name in ("value", "derivative"):
@@ -81,10 +81,10 @@ def check_custom_activation(part: CustomActivation, dtype: str) -> None:
 
 
 def check_custom_cost(part: CustomCost, nodes: int, dtype: str) -> None:
-    """Refuse a cost whose functions return another shape; it is tried on three rows.
+    """Call a custom cost on three rows and check the shapes that it returns.
 
     Raises:
-        UsageError: it does.
+        UsageError: a returned shape is wrong.
     """
     a, y = np.full((3, nodes), 0.5, dtype), np.zeros((3, nodes), dtype)
     _check_shape(part, "value", part.value(a, y), (3,))

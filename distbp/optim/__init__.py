@@ -1,4 +1,4 @@
-"""How weights follow from a mean gradient. NumPy alone; all state is in flat vectors that are passed in and out."""
+"""Optimizers, schedules and the update rule, on NumPy alone; callers pass all state in and out as flat vectors."""
 
 from distbp.optim.optimizers import SGD, Adagrad, Adam, Lion, Optimizer, RMSProp
 from distbp.optim.rule import Rule, check_custom_rule, optimizer_of, schedule_of

@@ -3,14 +3,14 @@
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.cost import Rates, choose_factored_layers
 from distbp.parallel.mesh.view import View, chunks_of, sending_order
-from distbp.parallel.step.factor_store import candidates
+from distbp.parallel.step.factor_store import factorable_layers
 from distbp.parallel.step.shards import Span
 
 
 def test_factors_are_chosen_where_a_step_is_shorter_with_them():
     wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
-    assert candidates(wide, 64) == [0, 1]
-    assert candidates(wide, 4096) == []
+    assert factorable_layers(wide, 64) == [0, 1]
+    assert factorable_layers(wide, 4096) == []
     slow, fast, quick = 125e6, 125e9, {0: 1e-3, 1: 2e-3}
 
     def chosen(link, products, rows=64, shards=2, hosts=2):

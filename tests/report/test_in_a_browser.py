@@ -15,7 +15,7 @@ from actor_processes import actors
 from processes import HANG_SECONDS, ended, nothing_left, start, start_program, wait_until
 
 import distbp
-from distbp.report import told_of, write_page
+from distbp.report import page_data, write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (group test)")
 axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (group test)")
@@ -88,7 +88,7 @@ def opened(browser, tmp_path, request):
 
 def write(folder, *names):
     page = folder / f"{'-'.join(names)}.html"
-    write_page(page, told_of([folder / name for name in names]))
+    write_page(page, page_data([folder / name for name in names]))
     assert page.stat().st_size < MOST_BYTES
     return page.as_uri()
 
@@ -216,7 +216,7 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             page.close()
             watching.send_signal(signal.SIGINT)
             out, err = ended(watching)
-            assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C ends it")
+            assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C stops the server")
             assert (tmp_path / "last.html").stat().st_size < MOST_BYTES
             assert run.wait(HANG_SECONDS) == 0
         finally:
@@ -233,7 +233,7 @@ def test_names_are_never_html(tmp_path, opened):
     (folder / "timeline.jsonl").write_text(
         (folder / "timeline.jsonl").read_text().replace("finished", "failed").replace('"text": ""', f'"text": "{bad}"')
     )
-    write_page(tmp_path / "page.html", told_of([folder]))
+    write_page(tmp_path / "page.html", page_data([folder]))
     page = opened((tmp_path / "page.html").as_uri())
     assert page.locator("img").count() == 0
     assert bad in page.inner_text("main")

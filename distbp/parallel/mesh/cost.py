@@ -258,7 +258,7 @@ def choose_factored_layers(
     """Return the layers with which a step is the shortest, if they travel as factors.
 
     Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
-    slowest link and the slowest host count. Products are formed while other numbers travel, but not wholly so.
+    slowest link and the slowest host count. Reconstructor are formed while other numbers travel, but not wholly so.
     """
     others = shards * (hosts - 1) / hosts
     link = min(rate.bytes_per_second for rate in rates)

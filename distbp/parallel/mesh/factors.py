@@ -30,7 +30,7 @@ _MOST_SECONDS = 1.0
 """For all of them together, but for the first product of each."""
 
 
-class Products:
+class Reconstructor:
     """Forms the gradient of a layer from a shard's factors, on any thread."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
@@ -85,11 +85,11 @@ class Products:
         return x
 
 
-class Factors:
+class FactorBroadcast:
     """One host's side of the layers that travel as factors, in one view."""
 
     def __init__(
-        self, store: FactorStore, products: Products, layers: Sequence[int], order: EpochOrder, threads: int
+        self, store: FactorStore, products: Reconstructor, layers: Sequence[int], order: EpochOrder, threads: int
     ) -> None:
         """Form products on so many threads, as many as workers have cores here."""
         self.layers = tuple(layers)
@@ -107,7 +107,7 @@ class Factors:
 
     def of(self, step: int, shard: int, layer: int, place: int) -> Array:
         """Return the factors of a shard of this host."""
-        return self._store.of(place, shard, layer, self._products.size(layer, self._rows(step, shard)))
+        return self._store.read(place, shard, layer, self._products.size(layer, self._rows(step, shard)))
 
     def room(self, step: int, shard: int, layer: int) -> Array:
         """Return where the factors of another host's shard belong, valid for two steps."""

@@ -25,7 +25,7 @@ from distbp.data.dataset import Array
 from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.agreement import WeightsDifferError, difference
-from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.factors import FactorBroadcast
 from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
 from distbp.parallel.mesh.membership import Membership
 from distbp.parallel.mesh.peers import PeerConnection
@@ -68,7 +68,7 @@ class Mesh:
         """Connect to all other hosts of the view; HostsLostError if they do not come."""
         self.members.open(listener, secret, patience, self)
 
-    def agree(self, factors: Factors | None) -> None:
+    def agree(self, factors: FactorBroadcast | None) -> None:
         """Let some layers travel as their factors; before the first step, and the same for all hosts."""
         self._factors = factors
         layers = () if factors is None else factors.layers
@@ -176,7 +176,7 @@ class Mesh:
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
                 continue
-            numbers = self._adder.node(span, sums, chunk.place)
+            numbers = self._adder.node(span, sums, chunk.params)
             if peers:
                 read = None
                 if chunk.server is None:  # whoever adds up takes the same numbers, also this host
@@ -213,7 +213,7 @@ class Mesh:
             parts = collection.part(number, span, numbers, self._inbox.needed(collection, chunk))
         if parts is None:
             return
-        total = self._inbox.total(collection.step, chunk.place)
+        total = self._inbox.total(collection.step, chunk.params)
         for piece in pieces_of(slice(0, len(total))):
             self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
@@ -224,7 +224,7 @@ class Mesh:
     def _close(self, collection: StepExchange, number: int) -> None:
         """Note that one more chunk's total is there."""
         if collection.apply is not None:
-            for piece in pieces_of(self._chunks[number].place):
+            for piece in pieces_of(self._chunks[number].params):
                 collection.apply(piece, self._totals[collection.step % 2])
         with self._changed:
             if number not in collection.open:

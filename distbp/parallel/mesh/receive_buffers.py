@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.factors import FactorBroadcast
 from distbp.parallel.mesh.frames import FACTORS, PART, TOTAL, DamagedError, Frame
 from distbp.parallel.mesh.step_exchange import StepExchange
 from distbp.parallel.mesh.view import Chunk, View, held
@@ -16,7 +16,9 @@ from distbp.parallel.mesh.view import Chunk, View, held
 class ReceiveBuffers:
     """The arrays that are received into: two of each, for steps of even and of odd number."""
 
-    def __init__(self, view: View, here: int, chunks: Sequence[Chunk], totals: Array, factors: Factors | None) -> None:
+    def __init__(
+        self, view: View, here: int, chunks: Sequence[Chunk], totals: Array, factors: FactorBroadcast | None
+    ) -> None:
         """Take in chunks at host number ``here``; ``totals`` are its, shape (2, parameters)."""
         self._view, self._here, self._chunks, self._totals, self._factors = view, here, chunks, totals, factors
         self._sums: dict[tuple[int, int, int], Array] = {}
@@ -29,7 +31,7 @@ class ReceiveBuffers:
         """
         chunk = self._chunks[frame.chunk]
         if frame.kind == TOTAL and chunk.server == sender:
-            return self.total(frame.step, chunk.place)
+            return self.total(frame.step, chunk.params)
         if frame.kind == PART and self._adds_up(chunk) and self._is_node_of(sender, frame, collection):
             return self.sums(frame.step, frame.chunk, frame.node)
         if frame.kind == FACTORS and chunk.is_factored and self._factors is not None:
@@ -54,7 +56,7 @@ class ReceiveBuffers:
         """Return where the sum of a chunk's node is that comes, or is formed of factors, or as others will read it."""
         key = step % 2, number, node
         if key not in self._sums:
-            place = self._chunks[number].place
+            place = self._chunks[number].params
             self._sums[key] = np.empty(place.stop - place.start, self._totals.dtype)
         return self._sums[key]
 

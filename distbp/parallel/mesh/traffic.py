@@ -37,7 +37,7 @@ def traffic_of_sums(
     pieces, parts = Counter[int | None](), Counter[int | None]()
     for chunk in chunks:
         pieces[chunk.server] += 1
-        parts[chunk.server] += chunk.place.stop - chunk.place.start
+        parts[chunk.server] += chunk.params.stop - chunk.params.start
     all_parts = sum(parts.values())
     sums = _sums(shards, hosts, per_host)
     loads = []
@@ -100,4 +100,4 @@ def traffic_of_layer(
 
 
 def _count(chunks: Sequence[Chunk]) -> int:
-    return sum(chunk.place.stop - chunk.place.start for chunk in chunks)
+    return sum(chunk.params.stop - chunk.params.start for chunk in chunks)

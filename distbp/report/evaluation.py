@@ -20,7 +20,7 @@ from distbp.data.sizes import is_large
 from distbp.data.sources import BUILT_IN
 from distbp.errors import DistbpError, RunError
 from distbp.model.network import Network
-from distbp.report.numbers import number, text, thinned
+from distbp.report.json_values import number, text, thinned
 from distbp.runs.saved import config_of, is_finished, read_saved
 
 _MOST_ROWS = 100_000
@@ -34,14 +34,14 @@ _LARGEST_SIDE = 64
 """Pixels of a picture's side; larger ones are shown coarser."""
 
 
-class Asking:
+class Evaluator:
     """Asks the networks of runs; data are read once."""
 
     def __init__(self, most_mistakes: int) -> None:
         self._most_mistakes = most_mistakes
         self._data: dict[str, DataSet] = {}
 
-    def answers(self, path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def evaluate(self, path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answers for a run, or under ``missing`` why there are none."""
         sources = settings.get("data")
         if not isinstance(sources, list) or not sources or not all(isinstance(each, str) for each in sources):

@@ -19,10 +19,10 @@ _FOLLOWS = (
 _CHOSEN = ("activation", "output", "cost", "optimizer", "schedule")
 
 
-def command_of(settings: Mapping[str, Any]) -> tuple[str | None, str]:
+def repeat_command(settings: Mapping[str, Any]) -> tuple[str | None, str]:
     """Return the command, from what config.json holds, and what there is to say of it; None where there is no command.
 
-    >>> command_of({"data": ["digits"], "hidden": [64, 32], "lr": 0.01, "drop": ["a b"], "task": "classification"})
+    >>> repeat_command({"data": ["digits"], "hidden": [64, 32], "lr": 0.01, "drop": ["a b"], "task": "classification"})
     ("distbp train digits --hidden 64,32 --lr 0.01 --drop 'a b'", '')
     """
     data = settings.get("data")

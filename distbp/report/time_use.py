@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from distbp.report.numbers import mapping, moment, number, seconds_as_text, text
-from distbp.report.reading import Run
+from distbp.report.json_values import mapping, moment, number, seconds_as_text, text
+from distbp.report.run_files import Run
 
 _MOST_PARTS = 200
 """Parts into which the time is cut; neighbouring epochs share one."""
@@ -16,7 +16,7 @@ _MOST_WORKERS = 24
 _MOST_MARKS = 200
 
 
-def spending_of(run: Run) -> dict[str, Any] | None:
+def time_use_of(run: Run) -> dict[str, Any] | None:
     """Return the time of a run in parts; None where it was not recorded.
 
     Time counts from the run's begin and stands still in breaks between processes. Each part has its ``from`` and

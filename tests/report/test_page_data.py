@@ -12,9 +12,9 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import Interrupted
-from distbp.report import told_of, watch
-from distbp.report.command import command_of
-from distbp.report.page import page_of
+from distbp.report import page_data, watch
+from distbp.report.page import render_page
+from distbp.report.repeat_command import repeat_command
 from distbp.runs.records import line_of, read_metrics
 
 
@@ -32,8 +32,8 @@ def run(made, tmp_path):
 
 
 def tell(*runs):
-    told = told_of(runs)
-    page_of(told)
+    told = page_data(runs)
+    render_page(told)
     return told["runs"][0]
 
 
@@ -140,7 +140,7 @@ def test_the_command_repeats_the_run(tmp_path, monkeypatch):
     "settings", [{"data": None}, {"data": 3}, {"data": [1]}, {"activation": "mine"}, {"new_setting": 1}, {"hidden": 7}]
 )
 def test_where_there_is_no_command_it_is_said_why(settings):
-    found, why = command_of({"data": ["digits"]} | settings)
+    found, why = repeat_command({"data": ["digits"]} | settings)
     assert found is None
     assert why
 
@@ -155,7 +155,7 @@ def test_bad_usage(made, tmp_path, capsys, monkeypatch):
         ([str(tmp_path / "none")], 2, "holds no run"),
         (["broken"], 1, "cannot be read"),
         ([run, "-o", "no/where.html"], 1, "cannot be written"),
-        ([run, "--port", "80"], 2, "belongs to --watch"),
+        ([run, "--port", "80"], 2, "needs --watch"),
         ([run] * 13, 2, "at most 12"),
     ):
         assert command(["report", *arguments], 0.0) == code

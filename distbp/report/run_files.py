@@ -10,7 +10,7 @@ from typing import Any
 from distbp.config import SETTINGS
 from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_sealed
-from distbp.report.numbers import text
+from distbp.report.json_values import text
 from distbp.runs.directory import CONFIG, is_held, state_of
 from distbp.runs.records import METRICS, SUMMARY, metrics_so_far, read_summary
 from distbp.runs.saved import resume_command

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from distbp.errors import DistbpError, UsageError
-from distbp.report.page import as_json, new_asking, page_of, told_of
-from distbp.report.reading import version_of
+from distbp.report.page import as_json, new_evaluator, page_data, render_page
+from distbp.report.run_files import version_of
 
 _HOST = "127.0.0.1"
 
@@ -21,7 +21,7 @@ class _Watched:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = list(paths)
-        self._asking = new_asking(paths)
+        self._evaluator = new_evaluator(paths)
         self._lock = threading.Lock()
         self._version: Any = None
         self._told: dict[str, Any] = {}
@@ -34,7 +34,7 @@ class _Watched:
             version = [version_of(path) for path in self._paths]
             if version != self._version:
                 try:
-                    self._told = told_of(self._paths, self._asking, is_live=True)
+                    self._told = page_data(self._paths, self._evaluator, is_live=True)
                     self._version, self._number = version, self._number + 1
                 except DistbpError:  # such as a file that is being replaced; the next look finds it whole
                     if not self._told:
@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         path, _, known = self.path.partition("?")
         number, told = self.watched.told()
         if path == "/":
-            self._answer(200, "text/html; charset=utf-8", page_of({**told, "number": number}))
+            self._answer(200, "text/html; charset=utf-8", render_page({**told, "number": number}))
         elif path == "/told.json" and known == str(number):
             self._answer(204, "application/json", "")
         elif path == "/told.json":
