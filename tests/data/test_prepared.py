@@ -108,7 +108,7 @@ def test_folder_that_exists_is_left_alone(table, tmp_path):
     told = []
     prepare(table, out=tmp_path / "new")
     prepare(table, out=tmp_path / "new", note=told.append)
-    assert "is there already, from the same files" in told[0]
+    assert "exists already, made from the same files" in told[0]
 
 
 def test_arrays_can_be_prepared_too(digits, tmp_path):
