@@ -175,7 +175,7 @@ def test_rows_that_change_once_they_are_shuffled_are_named(answer, message):
 def test_tables_stand_alone_and_must_be_finite(rows):
     x, y = rows
     sparse = scipy.sparse.csr_array(x)
-    with pytest.raises(UsageError, match="stand alone"):
+    with pytest.raises(UsageError, match="cannot be joined with other data"):
         sha([(sparse, y), (sparse, y)])
     bad = sparse.copy()
     bad.data[-1] = np.inf

@@ -151,7 +151,7 @@ def test_no_source_is_refused():
 
 def test_loaded_data_set_stands_for_itself(digits):
     assert load(digits) is digits
-    with pytest.raises(UsageError, match="a loaded data set stands alone"):
+    with pytest.raises(UsageError, match="a loaded data set cannot be joined with other data"):
         load(digits, digits)
 
 

@@ -200,7 +200,7 @@ def test_what_cannot_travel_is_refused_by_name(parquet, tmp_path, change, why):
 
 
 def test_what_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="does not exist here: --upload sends files and folders of this machine"):
+    with pytest.raises(UsageError, match="does not exist on this machine: --upload sends its files and folders"):
         pack([str(tmp_path / "nothing.csv")], tmp_path / "data.zip")
 
 
