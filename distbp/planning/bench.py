@@ -12,7 +12,7 @@ from distbp.data.dataset import DataSet
 from distbp.model.network import Network, evaluate
 from distbp.system.blas import one_thread
 from distbp.system.limits import cpu_count
-from distbp.training.executors import initial_state, make_executor, measure_here, median_step
+from distbp.training.executors import initial_state, make_executor, measure_in_process, median_step
 from distbp.training.setup import settle
 
 UNTIMED_STEPS = 5
@@ -72,8 +72,8 @@ def faster_config(case: Case, data: DataSet, note: Callable[[str], None], **sett
     many, _ = settle(case.config(cores, **settings), data, None)
     with one_thread(alone.threads):
         state = initial_state(structure, alone)
-        step = measure_here(structure, alone, data.train, state).step
-        if cores < 2 or measure_here(structure, many, data.train, state).with_workers(cores) > step:
+        step = measure_in_process(structure, alone, data.train, state).step
+        if cores < 2 or measure_in_process(structure, many, data.train, state).with_workers(cores) > step:
             return alone
         with make_executor(structure, many, data.train, state, note) as executor:
             return many if median_step(executor) < step else alone

@@ -40,12 +40,18 @@ class _Fake:
 @pytest.mark.parametrize(
     ("moment", "told"),
     [
-        ("submit", "distbp jobs --address http://head:8265 shows whether the job was submitted before this"),
-        ("follow", "distbp-1 goes on without this command: distbp logs distbp-1 --address http://head:8265 --follow "
-                   "shows it, distbp stop distbp-1 --address http://head:8265 ends it"),
-        ("fetch", "the run is on the cluster: distbp fetch distbp-1 --address http://head:8265 -o runs/distbp-1"),
+        ("submit", "the job may have been submitted: distbp jobs --address http://head:8265 lists the cluster's jobs"),
+        (
+            "follow",
+            "distbp-1 continues on the cluster: distbp logs distbp-1 --address http://head:8265 --follow shows its "
+            "progress, distbp stop distbp-1 --address http://head:8265 stops it",
+        ),
+        (
+            "fetch",
+            "the run is on the cluster; distbp fetch distbp-1 --address http://head:8265 -o runs/distbp-1 downloads it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(**{moment: KeyboardInterrupt()}))
     assert run(SUBMIT, 0.0) == 130
@@ -55,7 +61,7 @@ def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, 
 def test_a_cluster_that_is_no_longer_reached_does_not_end_a_job(monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(follow=ClusterError("the cluster is gone")))
     assert run(SUBMIT, 0.0) == 1
-    assert "distbp-1 goes on without this command" in capsys.readouterr().err
+    assert "distbp-1 continues on the cluster" in capsys.readouterr().err
 
 
 class _Client:

@@ -19,7 +19,7 @@ from processes import HANG_SECONDS, wait_until
 import distbp
 from distbp.actors.connection.jobs import _PACKAGE, staged
 from distbp.cli import run
-from distbp.cli.jobs import _checked
+from distbp.cli.jobs import _train_arguments
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
 from distbp.runs.parcel import pack, unpack
@@ -41,7 +41,7 @@ def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
     driver.send_signal(signal.SIGKILL)
     _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 0, said
-    assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
+    assert "the driver was killed (attempt 1): restarting from its last checkpoint" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["recoveries"] == 1
     alone = distbp.train("digits", workers=0, epochs=3, batch_size=4).summary
@@ -55,7 +55,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
     os.kill(job.pid, signal.SIGTERM)
     _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 130, said
-    assert "to go on from step" in said
+    assert "to resume from step" in said
 
 
 def test_a_wrong_command_fails_at_once(tmp_path):
@@ -154,9 +154,9 @@ def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["predict", "x"], 2, "what is submitted must be train, found 'predict'"),
+        (["predict", "x"], 2, "only train can be submitted, found 'predict'"),
         (["train", "digits", "--quiet"], 2, "--quiet and --json are for runs on this machine"),
-        (["train", "digits", "--json"], 2, "--quiet and --json are for runs on this machine: leave them out behind --"),
+        (["train", "digits", "--json"], 2, "--quiet and --json are for runs on this machine: remove them after --"),
         (["train", "digits", "--lr", "-1"], 2, "-1.0 is not in the range"),
         (["train", "digits", "--optimizer", "sdg"], 2, "unknown optimizer 'sdg': did you mean 'sgd'?"),
         (["train", "digits", "--run-dir", "here"], 2, "the job resumes by itself"),
@@ -190,7 +190,7 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
         "--drop=z",
         "--no-shuffle",
     )
-    data, options = _checked(("train", *given, "--target", "-2", "--workers", "0"))
+    data, options = _train_arguments(("train", *given, "--target", "-2", "--workers", "0"))
     options, data, digest = staged(options, data, tmp_path / "data.zip")
     ZipFile(tmp_path / "data.zip").extractall(there)
     for path in here.iterdir():

@@ -101,7 +101,7 @@ class Job:
 
     def fetched(self):
         """Wait for the end and return the summary."""
-        self.wait_for("run kept in")
+        self.wait_for("run saved in")
         until(lambda: "SUCCEEDED" in self.state(), lambda: f"SUCCEEDED, found {self.state()}")
         done = self.cluster.distbp("fetch", self.name, *ADDRESS, "-o", self.name)
         assert done.returncode == 0, done.stderr
@@ -260,7 +260,7 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
 
     (driver,) = [process for process in cluster.processes("h1") if is_driver(process)]
     driver.kill()
-    resumed = job.wait_for("goes on after step")
+    resumed = job.wait_for("resumes after step")
     print(f"driver killed: goes on after {resumed:.1f} s")
 
     network("mend", "h4")
