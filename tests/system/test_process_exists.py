@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 
 def test_a_process_is_there_from_its_start_until_it_was_waited_for():

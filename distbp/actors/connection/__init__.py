@@ -1,1 +1,1 @@
-"""The connection to Ray: a private local Ray or a cluster, its addresses, nodes, placement and jobs."""
+"""All about Ray itself: starting a private Ray, connecting to a cluster, its nodes and CPUs, liveness, jobs."""

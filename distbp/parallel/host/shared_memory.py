@@ -23,7 +23,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError
 from distbp.parallel.step.records import Diagnosis, StepRecord
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 _RECORDS = 4096
 _ALIGNMENT = 4096
