@@ -1,1 +1,1 @@
-"""All about Ray itself: starting a private Ray, connecting to a cluster, its nodes and CPUs, liveness, jobs."""
+"""Ray itself: start a private one or connect to a cluster, its nodes and CPUs, whether it is alive, its jobs."""
