@@ -1,4 +1,4 @@
-"""``distbp doctor``: each trouble made for real, and nothing needless on a healthy machine."""
+"""``distbp doctor``: real problems are reported, and a healthy machine passes."""
 
 import os
 import pty
@@ -27,7 +27,7 @@ def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> t
 
 
 def in_a_terminal(typed: bytes) -> bytes:
-    """Return what doctor shows to somebody who types this."""
+    """Run doctor in a terminal with this input; return its output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "distbp", "doctor"], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -99,7 +99,7 @@ def test_too_little_shared_memory() -> None:
     assert "--shm-size=2g" in told["shared memory"]
 
 
-def test_the_environments_threads_do_not_matter() -> None:
+def test_blas_threads_of_the_environment_do_not_matter() -> None:
     cores = cpu_count()
     _, told, _ = doctor(OMP_NUM_THREADS=str(4 * cores))
     assert told["BLAS"].startswith("ok ")
@@ -116,7 +116,7 @@ def test_a_missing_token(tmp_path: Path) -> None:
     assert "no token protects it" in told["token"]
 
 
-def test_a_dead_address() -> None:
+def test_an_address_without_a_cluster() -> None:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
@@ -144,7 +144,7 @@ def test_a_dead_address() -> None:
     ],
     ids=["none", "version 2", "of a group around it", "version 1, none", "version 1"],
 )
-def test_limits_of_both_versions_of_control_groups(tmp_path: Path, files: dict[str, str], found: Limits) -> None:
+def test_limits_of_control_groups_version_1_and_2(tmp_path: Path, files: dict[str, str], found: Limits) -> None:
     for name, text in files.items():
         (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "groups" / name).write_text(text + "\n")

@@ -1,4 +1,4 @@
-"""``distbp plan``: what it prints, and what it refuses."""
+"""``distbp plan``: its output and its error messages."""
 
 import json
 
@@ -11,8 +11,8 @@ PLAN = ("plan", "digits", "--hosts")
 
 
 @pytest.fixture(autouse=True)
-def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured is of no concern here."""
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the measurements: their results do not matter in these tests."""
     monkeypatch.setattr("distbp.planning.hosts._SECONDS", 0.05)
     monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.2)
 
@@ -96,7 +96,7 @@ def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...
     assert told in err
 
 
-def test_data_that_are_missing_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_data_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "nowhere.npz", "--hosts", "2"), 0.0) == 1
     assert "nowhere.npz" in capsys.readouterr().err
 
@@ -131,7 +131,9 @@ def test_a_run_that_diverges_at_once_cannot_be_planned(capsys: pytest.CaptureFix
     assert "diverges in its first steps" in capsys.readouterr().err
 
 
-def test_what_would_fill_the_machine_is_refused_before_it_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_needs_too_much_memory_is_refused_before_it_allocates_any(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(("plan", "digits", "--hidden", "1000000,1000000"), 0.0) == 1
     _, err = capsys.readouterr()
     assert err.startswith("Error: 1,000,076,000,010 parameters would take ")
