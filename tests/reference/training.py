@@ -62,8 +62,8 @@ def mean_cost(problem, weights):
 def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None, validation=None):
     """Yield each Step of the run.
 
-    ``rows_of(step)`` returns the row numbers of a mini-batch; ``kept(step, count)`` returns, for each of its examples and
-    each hidden layer, the nodes that dropout keeps. The plateau schedule uses the cost of ``validation``, if given.
+    ``rows_of(step)`` returns the row numbers of a mini-batch; ``kept(step, count)`` returns, for each of its examples
+    and each hidden layer, the nodes that dropout keeps. The plateau schedule uses the cost of ``validation``, if given.
     """
     steps = settings["epochs"] * steps_per_epoch
     parameters = [Parameter(value, settings) for value in initial]
