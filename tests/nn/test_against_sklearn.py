@@ -36,8 +36,8 @@ def problem(kind, activation, rng):
     return structure, x, labels[:, np.newaxis].astype(float) if outputs == 1 else labels, labels
 
 
-def their_network(structure, x, y, lr, momentum=0.0, nesterov=False):
-    """Return a scikit-learn network, its fresh optimizer, and its weights as our flat vector."""
+def sklearn_network(structure, x, y, lr, momentum=0.0, nesterov=False):
+    """Return a scikit-learn network, its new optimizer, and its weights as distbp's flat vector."""
     make = MLPRegressor if structure.cost == "mse" else MLPClassifier
     name = structure.activations[0]
     network = make(
@@ -82,11 +82,11 @@ def relative_error(found, expected):
 
 @kinds
 @activations
-def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
+def test_gradient_equals_the_step_of_sklearn(kind, activation, rng):
     structure, x, y, their_y = problem(kind, activation, rng)
-    network, before = their_network(structure, x, their_y, lr=1.0)
+    network, before = sklearn_network(structure, x, their_y, lr=1.0)
     step(network, x, their_y)
-    expected = (before - flat_weights(network)) * their_cost_factor(structure) * ROWS
+    expected = (before - flat_weights(network)) * sklearn_cost_factor(structure) * ROWS
 
     gradient = np.empty_like(before)
     sums = Backprop(structure, ROWS, "float64").gradient(structure.layers(before), x, y, structure.layers(gradient))
@@ -99,9 +99,9 @@ def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
 
 @kinds
 @activations
-def test_output_is_sklearns(kind, activation, rng):
+def test_output_equals_that_of_sklearn(kind, activation, rng):
     structure, x, _, their_y = problem(kind, activation, rng)
-    network, flat = their_network(structure, x, their_y, lr=0.1)
+    network, flat = sklearn_network(structure, x, their_y, lr=0.1)
     a = Backprop(structure, ROWS, "float64").forward(structure.layers(flat), x).a[-1]
     expected = network.predict(x) if kind == "values" else network.predict_proba(x)
     assert a == pytest.approx(expected[:, 1:] if kind == "one sigmoid" else expected, rel=1e-10)
@@ -110,12 +110,12 @@ def test_output_is_sklearns(kind, activation, rng):
 @kinds
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 @pytest.mark.parametrize("shards", [1, 3])
-def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
+def test_training_gives_the_weights_of_sklearn(kind, momentum, nesterov, shards, rng):
     structure, x, y, their_y = problem(kind, "tanh", rng)
-    network, start = their_network(structure, x, their_y, LR, momentum, nesterov)
+    network, start = sklearn_network(structure, x, their_y, LR, momentum, nesterov)
     config = Config(
         optimizer="sgd",
-        lr=LR / their_cost_factor(structure),
+        lr=LR / sklearn_cost_factor(structure),
         momentum=momentum,
         nesterov=nesterov,
         batch_size=16,  # the last mini-batch of an epoch has 12 rows
