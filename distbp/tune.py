@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.config import Config
-from distbp.data.loading import Source
+from distbp.data.sources import Source
 from distbp.errors import UsageError, needs
 from distbp.runs.directory import CHECKPOINTS
 from distbp.training.callbacks import Callback, CheckpointRecord, EpochRecord

@@ -1,4 +1,4 @@
-"""What a test with a real Ray has left: found, taken away, and that test's own failure."""
+"""Find and remove what a test with a real Ray leaves behind, and fail that test."""
 
 import os
 import shutil
@@ -23,16 +23,16 @@ FAILED = pytest.StashKey[bool]()
 
 
 def checked(item: pytest.Item, shares_a_ray: bool) -> Iterator[None]:
-    """Mark what a test starts; afterwards wait for its end, end it if it does not, and fail the test then.
+    """Mark what a test starts; afterwards wait until all of it has ended, else kill it and fail the test.
 
-    What a test that has failed leaves is ended at once, whatever it burns or holds.
+    After a failed test everything is killed at once.
     """
     mark = os.environ[MARK] = uuid.uuid4().hex
     folders = leftovers()
 
     def left() -> list[str]:
         found = [f"process {process.pid}: {' '.join(process.cmdline())[:200]}" for process in of_test(mark)]
-        # What is killed together with its Ray or its host leaves folders, which the next run there removes.
+        # A process killed together with its Ray or host leaves folders; the next run there removes them.
         return found + (sorted(leftovers() - folders) + left_in_ray() if shares_a_ray else [])
 
     yield
@@ -49,7 +49,7 @@ def checked(item: pytest.Item, shares_a_ray: bool) -> Iterator[None]:
 
 
 def until_nothing(left: Callable[[], list[str]], seconds: float) -> list[str]:
-    """Wait until nothing is left; return what is after so many seconds."""
+    """Wait until nothing is left; return what is still left after this many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         with suppress(psutil.NoSuchProcess):
@@ -71,7 +71,7 @@ def of_test(mark: str) -> list[psutil.Process]:
 
 
 def end(processes: list[psutil.Process]) -> None:
-    """Kill processes, and return when they have ended."""
+    """Kill processes and wait for their end."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
@@ -79,7 +79,7 @@ def end(processes: list[psutil.Process]) -> None:
 
 
 def left_in_ray() -> list[str]:
-    """Return what runs have left in the Ray that this process is connected to: actors and CPUs that stay taken."""
+    """Return what runs have left in the connected Ray: actors and reserved CPUs."""
     import ray
     from ray.util.placement_group import placement_group_table
 
@@ -90,15 +90,15 @@ def left_in_ray() -> list[str]:
 
 
 def alive() -> list[dict[str, object]]:
-    """Return the actors of runs that live or are about to, in the Ray that this process is connected to."""
+    """Return the actors of runs that are alive or starting in the connected Ray."""
     from ray._private import state
 
-    ours = ("_Worker", "_Server", "_Host")  # Ray Data keeps some of its own
+    ours = ("_Worker", "_Server", "_Host")  # Ray Data keeps actors of its own
     return [actor for actor in state.actors().values() if actor["State"] != "DEAD" and actor["ActorClassName"] in ours]
 
 
 def end_actors() -> None:
-    """Kill the actors, and give back the CPUs, that a run has left."""
+    """Kill the actors and release the CPUs that a run has left."""
     import ray
     from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 

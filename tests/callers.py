@@ -1,4 +1,4 @@
-"""What calling programs bring to a run: callbacks, and parts of their own."""
+"""Callbacks and custom parts such as users of the library write."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import distbp
 
 
 class EndAfter(distbp.Callback):
-    """Ends a run once so many steps are done."""
+    """Ends a run after a number of steps."""
 
     def __init__(self, steps):
         self._steps = steps
@@ -16,7 +16,7 @@ class EndAfter(distbp.Callback):
 
 
 class Sine:
-    """An activation of the user's own."""
+    """A custom activation."""
 
     def value(self, z):
         return np.sin(z)
@@ -26,7 +26,7 @@ class Sine:
 
 
 class Notes(distbp.Callback):
-    """Keeps the notes of a run."""
+    """Collects the notes of a run."""
 
     def __init__(self):
         self.notes = []

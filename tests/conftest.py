@@ -12,19 +12,19 @@ from distbp.data import load
 from distbp.system.signals import ENDING
 
 pytest_plugins = ["drawn", "leftovers"]
-collect_ignore = ["programs", "planned"]  # what tests run in a process of its own
+collect_ignore = ["programs", "planned"]  # tests run this in a process of its own
 
 
 def pytest_configure() -> None:
-    """Let signals end what the tests start, also where the tests were started by nohup or in the background."""
+    """Let signals end the tests' processes even if the tests were started by nohup or in the background."""
     for number in ENDING:
-        if signal.getsignal(number) is signal.SIG_IGN:  # which a command rightly leaves so
+        if signal.getsignal(number) is signal.SIG_IGN:  # a command rightly keeps ignoring these
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
 def data_folder():
-    """The folder with the real data sets, which are too large to live in the repository."""
+    """Return the folder of the real data sets, which are too large for the repository."""
     given = os.environ.get("DISTBP_TEST_DATA")
     folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
     if not folder.is_dir():
@@ -44,8 +44,8 @@ def digits():
 
 @pytest.fixture(scope="session")
 def shared_ray() -> Iterator[str]:
-    """One private Ray for all tests that need no Ray of their own; runs in this process use it. Its address."""
-    # It listens on 127.0.0.1 alone; where Ray is not told so, another process looks for it at this machine's address.
+    """Start one private Ray for all tests that need none of their own, and return its address."""
+    # Ray listens on 127.0.0.1 alone; unless this is set, other processes look for it at the machine's address.
     name = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
     with ray_session(None, cpus=8), pytest.MonkeyPatch.context() as environment:
         import ray
@@ -56,7 +56,7 @@ def shared_ray() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_of_ray_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test with a real Ray leaves fails that test, and not the next one."""
+    """Fail the test that leaves something behind in Ray, not the next one."""
     if request.node.get_closest_marker("ray") is None:
         yield
     else:
@@ -73,7 +73,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the testbed's tests in their order: the last ones end hosts, and then the head, that all of them share."""
+    """Keep the testbed's tests in order: the last ones kill hosts and then the head, which all of them share."""
     places = [place for place, item in enumerate(items) if item.path.name == "test_testbed.py"]
     in_order = sorted((items[place] for place in places), key=lambda item: item.location[1] or 0)
     for place, item in zip(places, in_order, strict=True):

@@ -1,4 +1,4 @@
-"""A plugin: what hypothesis draws is the same in every run, and no verdict depends on how quick the machine is.
+"""A plugin: Hypothesis draws the same examples in every run, and no test depends on the machine's speed.
 
 ``pytest --hypothesis-profile=default`` draws other examples each time, to look for new ones by hand.
 """

@@ -1,7 +1,7 @@
-"""A plugin: what a test leaves behind fails that test, and is put right before the next one.
+"""A plugin: a test that leaves something behind fails, and what it left is removed before the next test.
 
-Looked at are unclosed files and sockets, processes that are still there, and what all tests of a process share: its
-environment, its folder, its signal handlers and distbp's list of interrupts.
+It checks for unclosed files and sockets, live processes, and changes of what all tests share: environment, working
+folder, signal handlers and distbp's list of interrupts.
 """
 
 import gc
@@ -20,7 +20,7 @@ _OF_LIBRARIES = ("PYTEST_", "RAY_", "MLFLOW_", "_MLFLOW_", "TF_", "KMP_", "GIT_P
 
 
 class Shared(NamedTuple):
-    """What all tests of this process share."""
+    """State that all tests of this process share."""
 
     environment: dict[str, str]
     folder: str
@@ -51,11 +51,11 @@ class Shared(NamedTuple):
 @pytest.fixture(autouse=True)
 def _as_it_was_found() -> Iterator[None]:
     before = Shared.now()
-    # What outlives a test is frozen, so that collecting after the next one takes microseconds, not a tenth of a second.
+    # Objects that outlive a test are frozen, so the next collection takes microseconds, not a tenth of a second.
     gc.collect()
     gc.freeze()
     yield
-    gc.collect()  # what was left unclosed warns here, and not in the test in which it is collected by chance
+    gc.collect()  # unclosed objects warn here, not in a later test in which they happen to be collected
     end_what_was_started()
     if changes := before.changes(found := Shared.now()):
         before.restore(found)

@@ -1,4 +1,4 @@
-"""Runs of a command that end or wait at a planned moment, however quick the machine: see planned/sitecustomize.py."""
+"""Environments in which a command's run ends or pauses at a planned moment (see planned/sitecustomize.py)."""
 
 import os
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ _PLANNED = Path(__file__).parent / "planned"
 
 
 def ending(environment: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Return the environment of a command whose run ends with the epoch in which the file comes to be there."""
+    """Return an environment in which a run ends with the epoch during which the file appears."""
     return _on_its_path(environment) | {"DISTBP_TEST_END": str(file)}
 
 
 def held(environment: Mapping[str, str], file: Path) -> dict[str, str]:
-    """Return the environment of a command whose first run writes the file in an epoch's middle and stays there."""
+    """Return an environment in which the first run writes the file in the middle of an epoch and pauses there."""
     return _on_its_path(environment) | {"DISTBP_TEST_HOLD": str(file)}
 
 

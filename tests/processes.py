@@ -1,4 +1,4 @@
-"""Running the command as a user does, waiting for what it does, and finding what it left behind."""
+"""Run the command as a user does, wait for events, and find what it left behind."""
 
 import fcntl
 import inspect
@@ -23,14 +23,14 @@ _started: list["subprocess.Popen[str]"] = []
 
 
 def folders() -> set[str]:
-    """Return the folders for sockets and shared memory that runs have on this machine."""
+    """Return the folders for sockets and shared memory that runs have made on this machine."""
     places = {Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")}
     found = {path for place in places if place.is_dir() for path in place.glob("*distbp*")}
     return {str(path) for path in found if not path.name.startswith("distbp-testbed-")}  # hosts, no runs
 
 
 def leftovers() -> set[str]:
-    """Return those of them that have no living owner: other runs on this machine are no concern of a test."""
+    """Return those folders that no live process owns; other runs on this machine do not concern a test."""
     return {folder for folder in folders() if not _is_owned(Path(folder) / "owner")}
 
 
@@ -46,7 +46,7 @@ def _is_owned(lock: Path) -> bool:
 
 
 def marked(mark: str) -> dict[psutil.Process, str]:
-    """Return the processes whose environment carries the mark, and their command lines."""
+    """Return the processes whose environment carries the mark, with their command lines."""
     found = {}
     for process in psutil.process_iter():
         try:
@@ -59,10 +59,10 @@ def marked(mark: str) -> dict[psutil.Process, str]:
 
 @contextmanager
 def nothing_left(seconds: float = 0.0) -> Iterator[dict[str, str]]:
-    """Give an environment for a command; check afterwards that no process, segment or folder of it is left.
+    """Yield an environment for a command; afterwards check that no process, segment or folder of it is left.
 
-    They may be there for ``seconds`` more (Ray's helpers see in their own time that a driver has ended), but not later;
-    whatever the outcome, no process of it lives on.
+    They may remain for ``seconds`` more, since Ray's helper processes notice late that a driver has ended. Whatever the
+    outcome, all of its processes are ended.
     """
     before = leftovers()
     mark = uuid.uuid4().hex
@@ -82,7 +82,7 @@ def nothing_left(seconds: float = 0.0) -> Iterator[dict[str, str]]:
 def start(
     arguments: Sequence[str], environment: dict[str, str] | None, folder: Path, stdin: int | None = None
 ) -> "subprocess.Popen[str]":
-    """Start the command with its output in pipes; it lives no longer than the test."""
+    """Start the command with its output in pipes; it is killed when the test ends."""
     return _start([sys.executable, "-m", "distbp", *arguments], environment, folder, stdin)
 
 
@@ -90,7 +90,7 @@ def start_program(
     name: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None,
     stdin: int | None = None,
 ) -> "subprocess.Popen[str]":  # fmt: skip
-    """Start one of the programs in tests/programs with its output in pipes; it lives no longer than the test."""
+    """Start a program of tests/programs with its output in pipes; it is killed when the test ends."""
     return _start(program(name, *arguments), environment, folder, stdin)
 
 
@@ -105,40 +105,40 @@ def _start(
 
 
 def program(name: str, *arguments: object) -> list[str]:
-    """Return the command that runs one of the programs in tests/programs."""
+    """Return the command line of a program in tests/programs."""
     return [sys.executable, str(_PROGRAMS / f"{name}.py"), *map(str, arguments)]
 
 
 def run_program(name: str, *arguments: object, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run one of the programs in tests/programs to its end."""
+    """Run a program of tests/programs to its end."""
     return subprocess.run(program(name, *arguments), cwd=folder, capture_output=True, text=True, timeout=HANG_SECONDS)
 
 
 def end_what_was_started() -> None:
-    """End the processes that a test has started and not seen the end of, and close their pipes."""
+    """Kill the processes that a test has started and not waited for, and close their pipes."""
     while _started:
         process = _started.pop()
         process.kill()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                with suppress(OSError):  # what was written to it has no reader any more
+                with suppress(OSError):  # its reader is gone
                     pipe.close()
         process.wait()
 
 
 def epochs_done(folder: Path) -> int:
-    """Return how many epochs are written down in the run directory ``run`` of a folder."""
+    """Return how many epochs are recorded in the run directory ``run`` of a folder."""
     metrics = folder / "run" / "metrics.jsonl"
     return metrics.read_text().count("\n") if metrics.exists() else 0
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Wait for the end of a process; return what it has said."""
+    """Wait for the end of a process; return its stdout and stderr."""
     return process.communicate(timeout=HANG_SECONDS)
 
 
 def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> None:
-    """Wait until something has happened; the process that is to do it may not end before."""
+    """Wait until a condition holds; fail if the process that should bring it about ends first."""
     deadline = time.monotonic() + HANG_SECONDS
     while not condition():
         if process is not None and process.poll() is not None and not condition():
@@ -150,12 +150,12 @@ def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str] 
 def _source_of(condition: Callable[[], object]) -> str:
     try:
         return inspect.getsource(condition).strip()
-    except (OSError, TypeError):  # of what was not written in Python
+    except (OSError, TypeError):  # a function without Python source
         return repr(condition)
 
 
 def join(*threads: threading.Thread) -> None:
-    """Wait for the end of threads."""
+    """Wait for threads to end."""
     for thread in threads:
         thread.join(HANG_SECONDS)
         assert not thread.is_alive(), f"thread {thread.name} has not ended in {HANG_SECONDS:g} s"

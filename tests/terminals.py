@@ -1,4 +1,4 @@
-"""A terminal that a test can look at: the command runs in a pseudo-terminal, an emulator keeps the screen."""
+"""Run the command in a pseudo-terminal whose screen a test can inspect, through a terminal emulator."""
 
 import fcntl
 import os
@@ -23,9 +23,9 @@ def watch(
     look: Callable[[Screen], tuple[int, int] | None] = lambda screen: None,
     **variables: str,
 ) -> tuple[int, list[Screen], bytes]:
-    """Run the command in a terminal; return its exit code, all screens that were to be seen, and the bytes.
+    """Run the command in a terminal; return its exit code, every screen that was shown, and the raw bytes.
 
-    What ``look`` returns of a screen is the new size of the terminal, as columns and lines.
+    ``look`` is called with each screen and may return a new size of the terminal, as (columns, lines).
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -44,7 +44,7 @@ def watch(
     while True:
         try:
             part = os.read(ours, 65536)
-        except OSError:  # the other side is closed
+        except OSError:  # the other end is closed
             break
         raw += part
         stream.feed(part)

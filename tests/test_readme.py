@@ -4,16 +4,20 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_help import help_in, help_of_all
+from generated import PARTS, TOP, part_in
 from processes import HANG_SECONDS, nothing_left
 
 from distbp.cli import commands
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FOLDERS = (".", "cluster", "distbp", "distbp/*", "scripts", "tests")
+READMES = {
+    str(file.relative_to(TOP)): file.read_text() for folder in FOLDERS for file in TOP.glob(f"{folder}/README.md")
+}
+EXAMPLES = [example for text in READMES.values() for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
 OF_TUNE = [example for example in EXAMPLES if "from ray import tune" in example]
 
 
@@ -60,12 +64,27 @@ def test_the_example_of_ray_tune_runs(tmp_path: Path) -> None:
     assert "{'lr': 0.01}" in done.stdout
 
 
-def test_the_help_of_every_command_is_the_programs() -> None:
-    assert help_in(README) == help_of_all(), "python tests/command_help.py brings README up to date"
+@pytest.mark.parametrize(("file", "name", "content"), PARTS, ids=[name for _, name, _ in PARTS])
+def test_generated_parts_are_up_to_date(file: str, name: str, content: Callable[[], str]) -> None:
+    assert part_in(READMES[file], name) == content(), "python tests/generated.py writes them anew"
+
+
+def test_links_lead_to_files() -> None:
+    broken = [
+        f"{file}: {target}"
+        for file, text in READMES.items()
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+        if "://" not in target and not ((TOP / file).parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_the_first_page_is_short() -> None:
+    assert len(READMES["README.md"].splitlines()) <= 250
 
 
 def test_the_commands_are_the_programs() -> None:
-    blocks = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", READMES["README.md"], re.DOTALL))
     lines = [line.split("#")[0] for line in blocks.splitlines() if line.startswith("distbp ")]
     assert {shlex.split(line)[1] for line in lines} == set(commands.commands)
     for line in lines:

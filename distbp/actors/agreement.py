@@ -7,7 +7,7 @@ from typing import Any
 
 from distbp.actors.host_handle import HostHandle
 from distbp.errors import CorruptError, PeerLostError
-from distbp.parallel.mesh.agreement import Difference, difference, worded
+from distbp.parallel.mesh.agreement import Difference, describe, difference
 
 _MOST_DAMAGES = 8
 """Times that one step is done again because messages were damaged; a link that is worse than that is of no use."""
@@ -59,7 +59,7 @@ class Agreement:
         )
         for each in (*found, last):
             if each is not None and self._corrupt is None:
-                self._corrupt = CorruptError(worded(each, [member.name for member in self._view]))
+                self._corrupt = CorruptError(describe(each, [member.name for member in self._view]))
         self.confirm()
 
     def heard(self, error: Exception) -> None:

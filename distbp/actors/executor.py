@@ -8,15 +8,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from distbp.actors.connection.session import local_ray, ray_session
-from distbp.actors.connection.signals import signals_deferred
+from distbp.actors.connection.session import private_ray, ray_session
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.parallel.step.executor import Executor
 from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
+from distbp.system.signals import signals_deferred
 
 
 def cpus_for(config: Settings) -> int:
@@ -73,7 +73,7 @@ class ActorExecutor:
 
     def _explained(self, error: BaseException) -> DistbpError | None:
         """Return the error with its cause, as far as it can be known, where actors did not start on a private Ray."""
-        local = local_ray()
+        local = private_ray()
         if local is None or not isinstance(error, ClusterError | PeerLostError) or isinstance(error, HeadLostError):
             return None
         return type(error)(local.explained(str(error)))
@@ -111,7 +111,7 @@ class ActorExecutor:
             if self._is_private:
                 self._exit.__exit__(kind, error, at)
             else:
-                from distbp.actors.connection.closing import close
+                from distbp.actors.connection.shutdown import close
 
                 close(self._exit, self._session, error, self.config.wait, lambda: bool(noted))
 

@@ -18,7 +18,7 @@ from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host.host import Host
 from distbp.parallel.mesh.cost import Rates
-from distbp.parallel.mesh.reach import unreached
+from distbp.parallel.mesh.reachability import first_unreachable
 from distbp.parallel.mesh.view import View
 from distbp.parallel.step.records import StepRecord
 from distbp.system.blas import pin_threads
@@ -101,7 +101,7 @@ class _Host(Alive):
 
     def reach(self, addresses: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
         """Try to connect to other hosts; return those that are not reached, and why."""
-        return unreached(addresses, self._config.timeout)
+        return first_unreachable(addresses, self._config.timeout)
 
     def rates(self) -> Rates:
         """Return how quick this host's link and products are."""

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from distbp.actors.agreement import Agreement
 from distbp.actors.connection.calls import death, in_brackets, put
-from distbp.actors.connection.head import HeadWatch
+from distbp.actors.connection.liveness import HeadWatch
 from distbp.actors.host_group import HostGroup
 from distbp.actors.host_handle import HostHandle
 from distbp.actors.rendezvous import Rendezvous

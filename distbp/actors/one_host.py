@@ -12,8 +12,8 @@ import ray
 from ray.exceptions import RayError
 
 from distbp.actors.connection.calls import ending, in_brackets
-from distbp.actors.connection.head import HeadWatch
-from distbp.actors.connection.session import local_ray
+from distbp.actors.connection.liveness import HeadWatch
+from distbp.actors.connection.session import private_ray
 from distbp.actors.slots import Slots
 from distbp.actors.standstill import Standstill
 from distbp.actors.utilisation import Shares, allotted
@@ -50,7 +50,7 @@ class OneHostExecutor:
         self._poll: select.poll  # unlike select, for any number of open files
         self._standstill = Standstill()
         self._next_care = 0.0
-        self._local = local_ray()
+        self._local = private_ray()
         self._head = HeadWatch(self._config.timeout) if self._local is None else None  # also the caller's own Ray
         self._factor = 1.0
         self.step = exchange.step
@@ -183,7 +183,7 @@ class OneHostExecutor:
             exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
             exchange.processes[exchange.shape.workers] = 0
             self._serving = self._crew.server.serve.remote(
-                exchange.folder, exchange.shape, self._rows, self._places.unheard
+                exchange.folder, exchange.shape, self._rows, self._places.silent
             )
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline:

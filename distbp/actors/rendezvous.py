@@ -15,10 +15,10 @@ from distbp.actors.connection.calls import death
 from distbp.actors.host_group import HostGroup
 from distbp.actors.host_handle import HostHandle
 from distbp.errors import ClusterError, PeerLostError, TrainingError
-from distbp.parallel.mesh.cost import MEASURING_SECONDS, choose
-from distbp.parallel.mesh.reach import left_out
+from distbp.parallel.mesh.cost import MEASURING_SECONDS, choose_factored_layers
+from distbp.parallel.mesh.reachability import hosts_to_leave_out
 from distbp.parallel.mesh.view import View, servers_for
-from distbp.parallel.step.factor_store import candidates
+from distbp.parallel.step.factor_store import factorable_layers
 
 
 class Rendezvous:
@@ -47,7 +47,7 @@ class Rendezvous:
             view, members = self._new_view(), list(hosts.members)
             missed = self._missed(view, step)
             settled = sum(member in self._met for member in members)  # newcomers are behind the others
-            out = left_out(missed, settled)
+            out = hosts_to_leave_out(missed, settled)
             if not out:
                 if not view.measures or self._factors_agreed():
                     break
@@ -103,7 +103,9 @@ class Rendezvous:
         try:
             rates = ray.get([member.actor.rates.remote() for member in members], timeout=patience)
             itemsize = np.dtype(self._config.dtype).itemsize
-            layers = choose(self._hosts.structure, self._rows_per_shard, self._shards, len(members), itemsize, rates)
+            layers = choose_factored_layers(
+                self._hosts.structure, self._rows_per_shard, self._shards, len(members), itemsize, rates
+            )
             if layers:
                 ray.get([member.actor.agree.remote(layers) for member in members], timeout=patience)
         except RayError:  # one is lost, or has too little memory
@@ -123,5 +125,5 @@ class Rendezvous:
             self._shards,
             self._config.wire,
             self._config.timeout,
-            measures=could_factor and bool(candidates(self._hosts.structure, self._rows_per_shard)),
+            measures=could_factor and bool(factorable_layers(self._hosts.structure, self._rows_per_shard)),
         )

@@ -61,7 +61,7 @@ class Slots:
         return sorted(self._roster.filled)
 
     @property
-    def unheard(self) -> list[int]:
+    def silent(self) -> list[int]:
         """Those that a server before this one had and that have not come to this one."""
         return sorted(self._unheard)
 
@@ -120,7 +120,7 @@ class Slots:
         """Note that all have to come again, to a new server."""
         self._unheard |= set(self._roster.filled)
         self._started_at |= dict.fromkeys(self._unheard, time.monotonic())
-        self._roster.unheard()
+        self._roster.silent()
 
     def _cause(self, number: int, seconds: float = 0.0) -> str | None:
         """Return what a worker has ended with, None if it works on."""

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import ray
 
 from distbp.config import Settings
+from distbp.data.columns.encoding import Encoding
 from distbp.data.dataset import Rows
-from distbp.data.encoding import Encoding
-from distbp.data.mapped import opened
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.prepared.mapped import opened
 from distbp.nn.structure import Structure
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.step.executor import make_server
+from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.worker import Worker
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import pin_threads
@@ -72,12 +72,12 @@ class _Server(Alive):
         pin_threads(config.threads)
         self._structure, self._config = structure, config
 
-    def serve(self, folder: Path, shape: Shape, rows: int, unheard: Sequence[int]) -> None:
+    def serve(self, folder: Path, shape: Shape, rows: int, silent: Sequence[int]) -> None:
         """Do the steps that the driver asks for with the state in shared memory, until the driver is gone."""
         config, exchange = self._config, SharedMemory(folder, shape)
         order = EpochOrder.of(config, rows)
-        server = make_server(self._structure, config, order, exchange.states, exchange.step)
-        ServerLoop(server, exchange, order, config.timeout, config.wait, unheard).serve()
+        server = make_parameter_server(self._structure, config, order, exchange.states, exchange.step)
+        ServerLoop(server, exchange, order, config.timeout, config.wait, silent).serve()
 
 
 # "pulse" is a thread of its own, so that an actor answers while NumPy computes on the other; so is "news".

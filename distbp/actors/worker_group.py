@@ -16,13 +16,13 @@ from ray.exceptions import RayError
 from distbp.actors.connection.calls import death, in_brackets, put, within
 from distbp.actors.connection.nodes import see_alike
 from distbp.actors.connection.placement import Placement, on_this_host
-from distbp.actors.connection.session import local_ray
+from distbp.actors.connection.session import private_ray
 from distbp.actors.worker_actors import Ping, RemoteServer, RemoteWorker
 from distbp.config import Settings
-from distbp.data.blocks import checked
 from distbp.data.dataset import Rows
 from distbp.data.lazy import LazyRows
-from distbp.data.mapped import Mapped, mapped, opened
+from distbp.data.prepared.checksums import checked
+from distbp.data.prepared.mapped import MappedFile, mapped, opened
 from distbp.errors import ClusterError, PeerLostError
 from distbp.nn.structure import Structure
 from distbp.system.arithmetic import fingerprint
@@ -60,7 +60,7 @@ class WorkerGroup:
         send_by_value(structure, config, rows)
         self._rows = put_rows(rows, is_one_host=True)
         self._structure, self._placement = structure, placement
-        self._local = local_ray()
+        self._local = private_ray()
         self.config = config
         self.note = note
         self.server: Any = None
@@ -190,7 +190,7 @@ def put_rows(rows: Rows, is_one_host: bool = False) -> tuple[Any, ...]:
     return x, y, rows.factor, weights, rows.encoding
 
 
-def _passed(array: Any, place: Mapped | None) -> Any:
+def _passed(array: Any, place: MappedFile | None) -> Any:
     """Return an array as it is passed to the workers: by a reference, or by its file's name."""
     if array is None:
         return None

@@ -13,19 +13,19 @@ from typing import Any
 
 import click
 
-from distbp.cli.apply import evaluate, predict
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
 from distbp.cli.doctor import doctor
 from distbp.cli.export import export
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
-from distbp.cli.output import forget_stdout, is_reader_gone, say
 from distbp.cli.plan import plan
+from distbp.cli.predict import evaluate, predict
 from distbp.cli.prepare import prepare
 from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
+from distbp.cli.streams import forget_stdout, is_reader_gone, say
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, RunError, UsageError, shortened, unknown_name
 from distbp.system.signals import interrupts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from distbp.cli.loading import load_network
+from distbp.cli.trained_network import load_network
 from distbp.errors import RunError, UsageError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -25,7 +25,7 @@ def export(run: Path, onnx: Path | None, safetensors: Path | None, torch: Path |
     Example:
       distbp export my-run --onnx my-model.onnx
     """
-    from distbp.files.whole import write_all
+    from distbp.files.atomic import write_all
     from distbp.interchange import onnx_content, safetensors_content, torch_content
 
     asked = [

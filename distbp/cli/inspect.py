@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from distbp.cli.loading import load_network
 from distbp.cli.options import Bounded, LayerSizes, Names
+from distbp.cli.trained_network import load_network
 from distbp.errors import RunError, TrainingError
 
 _COLUMNS = ("layer", "nodes", "activation", "parameters", "|w|", "|b|", "gradient", "update", "saturated", "dead")
@@ -28,7 +28,7 @@ def inspect(run: Path) -> None:
     """
     import numpy as np
 
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
     from distbp.config import name_of
     from distbp.runs.records import METRICS, read_metrics
     from distbp.runs.saved import is_begun, is_finished, read_saved

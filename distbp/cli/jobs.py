@@ -49,7 +49,7 @@ def submit(
       distbp submit --address http://head:8265 -- train digits --workers 6 --epochs 50
     """
     from distbp.actors.connection.jobs import check_target
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
 
     data, options = _checked(arguments)
     if run_dir is not None:
@@ -80,7 +80,7 @@ def submit(
 @contextmanager
 def _said_to_go_on(name: str, address: str) -> Iterator[None]:
     """Say, where a job is no longer followed, that it goes on all the same, and how to see and to end it."""
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
 
     try:
         yield

@@ -11,7 +11,7 @@ import click
 
 from distbp.config import CHOICES
 from distbp.errors import RunError, UsageError, brief, unknown_name
-from distbp.files.whole import read_bytes
+from distbp.files.regular import read_bytes
 
 _MOST_SETTINGS = 1 << 20
 """Bytes of a file of settings."""

@@ -24,8 +24,8 @@ def prepare(data: tuple[str, ...], out: Path, **reading: Any) -> None:
     Example:
       distbp prepare big.csv --target price -o big
     """
-    from distbp.cli.output import say
     from distbp.cli.progress import column_lines, reading_bar
+    from distbp.cli.streams import say
     from distbp.data import load
     from distbp.data import prepare as prepare_data
 

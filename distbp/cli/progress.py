@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distbp.cli.output import forget_stdout, is_reader_gone, say
-from distbp.cli.view import View
+from distbp.cli.progress_view import View
+from distbp.cli.streams import forget_stdout, is_reader_gone, say
 from distbp.parallel.step.records import StepRecord
 from distbp.training.callbacks import Callback, EpochRecord, RecoveryRecord, RunRecord
 

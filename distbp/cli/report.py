@@ -29,8 +29,8 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
       distbp report runs/20261123-181500-digits -o report.html
       distbp report runs/20261123-181500-digits --watch
     """
-    from distbp.cli.output import say
-    from distbp.report import told_of, watch, write_page
+    from distbp.cli.streams import say
+    from distbp.report import page_data, watch, write_page
 
     if port and not watched:
         raise UsageError("--port belongs to --watch")
@@ -43,7 +43,7 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
             _until_interrupted()
     if out is not None or not watched:
         out = out or Path("report.html")
-        write_page(out, told_of(runs))
+        write_page(out, page_data(runs))
         click.echo(out)
 
 

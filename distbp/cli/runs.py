@@ -107,15 +107,16 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
       distbp clean
       distbp clean runs --left --yes
     """
-    from distbp.data.cache import remove_prepared
-    from distbp.data.prepared import cached
+    from distbp.data.prepared.cache import cached_data_sets, remove_prepared
     from distbp.planning.doctor import memory_folders, size_of
     from distbp.system.folders import leftovers
 
     going: list[tuple[str, Path, Callable[[Path], None]]] = [
         ("leftover of a dead run", each, shutil.rmtree) for base in memory_folders() for each in leftovers(base)
     ]
-    going += [("prepared data", each, partial(remove_prepared, note=_say)) for each in (cached() if cache else ())]
+    going += [
+        ("prepared data", each, partial(remove_prepared, note=_say)) for each in (cached_data_sets() if cache else ())
+    ]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
     if states:
         going += _of_runs(folder, states)
@@ -143,7 +144,7 @@ def _say(text: str) -> None:
 
 def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[Path], None]]]:
     """Return the runs of these states that may go, and say which stay, and why."""
-    from distbp.files.locks import watched
+    from distbp.files.locks import dead_locks
     from distbp.runs.directory import LOCK
     from distbp.runs.leftovers import find_runs
 
@@ -152,7 +153,7 @@ def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[
     runs = find_runs(folder)
     going: list[tuple[str, Path, Callable[[Path], None]]] = []
     elsewhere = [run.path / LOCK for run in runs if run.host is not None and "left" in states]
-    dead = watched(elsewhere, _say)
+    dead = dead_locks(elsewhere, _say)
     for run in runs:
         lock = run.path / LOCK
         if lock in elsewhere and lock not in dead:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from distbp.parallel.step.records import StepRecord
-from distbp.system.signals import heeded, interrupt
+from distbp.system.signals import interrupt, not_ignored
 from distbp.training.callbacks import Callback, RunRecord
 
 _SAME_SECONDS = 0.2
@@ -52,7 +52,7 @@ class StopRequest(Callback):
 def stop_on_signals() -> Iterator[StopRequest]:
     """Handle the signals that end a run within the ``with`` block."""
     stop = StopRequest()
-    before = {number: signal.signal(number, stop) for number in heeded()}
+    before = {number: signal.signal(number, stop) for number in not_ignored()}
     hook = sys.unraisablehook
 
     def say_nothing_of_interrupts(told: sys.UnraisableHookArgs) -> None:

@@ -101,7 +101,7 @@ def shown(quiet: bool = False, as_json: bool = False) -> Iterator[list[Callback]
 
 def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_json: bool = False) -> None:
     """Say what came out of a run and where it is."""
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
 
     if quiet and as_json:
         return
@@ -125,7 +125,7 @@ def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_
 
 def say_already_done(run_dir: Path, quiet: bool = False, as_json: bool = False) -> None:
     """Say that a run has come to its end before, and what came out of it."""
-    from distbp.cli.output import say
+    from distbp.cli.streams import say
     from distbp.runs.records import read_summary
 
     if not quiet:

@@ -47,7 +47,7 @@ class Config:
     hidden: tuple[int, ...] = (128,)
     """Nodes of each hidden layer, from the input on; empty for none."""
     activation: Any = "relu"
-    """Of the hidden layers: a name or an object (see distbp.nn.own) for all, or a list with one for each."""
+    """Of the hidden layers: a name or an object (see distbp.nn.custom) for all, or a list with one for each."""
     output: Any = None
     """Activation of the output layer (by cost: softmax, sigmoid, softplus; else by task: identity, sigmoid)."""
     cost: Any = None

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from distbp.config.settings import NEVER_CHANGES_THE_RESULT, Config
-from distbp.files.json_text import (
+from distbp.files.json_checks import (
     Check,
     anything,
     either,
@@ -18,10 +18,10 @@ from distbp.files.json_text import (
     number,
     or_null,
     record,
-    sum_of,
     text,
     whole,
-)  # fmt: skip
+)
+from distbp.files.json_text import sum_of
 
 BESIDE_THE_SETTINGS = ("data", "data_sha256", "arithmetic")
 """What config.json holds beside the settings."""

@@ -1,6 +1,6 @@
 """Data sets: where rows come from, what their targets are, and in which order a run sees them."""
 
-from distbp.data.adapters import from_batches
+from distbp.data.batches import from_batches
 from distbp.data.dataset import DataSet, Rows
 from distbp.data.lazy import RowSource
 from distbp.data.loading import load, load_rows, prepare

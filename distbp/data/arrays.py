@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.checks import check_rows, check_same_columns, features, row_weights
+from distbp.data.checks import check_rows, check_same_columns, features, row_weights, target_values
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.idx import read_idx_folder
 from distbp.data.formats.npz import read_npz
+from distbp.data.hold_out import held_out
 from distbp.data.lazy import LazyRows, RowSource, SparseRows, read_source
 from distbp.data.reading import Reading
-from distbp.data.targets import class_numbers, classes_of, guess_task, held_out, values
-from distbp.errors import DataError, UsageError, unknown_name
-
-BUILT_IN = ("digits",)
-"""The data sets that come with the package."""
+from distbp.data.sources import BUILT_IN, existing_path, sources_name
+from distbp.data.targets import class_numbers, classes_of, guess_task
+from distbp.errors import DataError, UsageError
 
 _DIGITS_FACTOR = 1 / 16
 
@@ -28,7 +27,7 @@ def from_arrays(sources: Sequence[Any], reading: Reading) -> DataSet:
     """Return the data set of arrays, whose numbers are taken as they are."""
     task, test_fraction, seed, dtype = reading.task, reading.test_fraction, reading.seed, reading.dtype
     parts, byte_factor = read_all(sources)
-    name = name_of(sources)
+    name = sources_name(sources)
     parts = _with_test_part(parts, name, task, test_fraction, seed)
     x_train, x_test = (features(parts[part], part, dtype) for part in ("x_train", "x_test"))
     y_train, y_test = parts["y_train"], parts["y_test"]
@@ -38,7 +37,7 @@ def from_arrays(sources: Sequence[Any], reading: Reading) -> DataSet:
     task = task or guess_task(y_train)
     classes: tuple[Any, ...] = ()
     if task == "regression":
-        y_train, y_test = values(y_train, "y_train", dtype), values(y_test, "y_test", dtype)
+        y_train, y_test = target_values(y_train, "y_train", dtype), target_values(y_test, "y_test", dtype)
         if y_train.shape[1] != y_test.shape[1]:
             raise DataError(f"y_train has {y_train.shape[1]} values per row, y_test {y_test.shape[1]}")
     else:
@@ -94,35 +93,11 @@ def _read(source: Any) -> tuple[Mapping[str, Array], float]:
             return read_npz(path), _DIGITS_FACTOR
     if not isinstance(source, str | Path):
         raise UsageError(f"data must be a name, a path or a pair (x, y), found {type(source).__name__}")
-    return _read_path(existing(source)), PIXEL_FACTOR
+    return _read_path(existing_path(source)), PIXEL_FACTOR
 
 
 def _read_path(path: Path) -> Mapping[str, Array]:
     return read_idx_folder(path) if path.is_dir() else read_npz(path)
-
-
-def existing(source: str | Path) -> Path:
-    """Return the path of a file or folder that is there."""
-    path = Path(source)
-    try:
-        if path.is_dir() or path.is_file():
-            return path
-        exists = path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
-        raise DataError(f"{str(path)[:80]!r} is no usable path: {error}") from error
-    if exists:
-        raise DataError(f"{path} is neither a file nor a folder")
-    if len(path.parts) == 1 and not path.suffix:
-        raise unknown_name("data set (and no file or folder)", str(path), BUILT_IN)
-    raise DataError(f"{path} does not exist")
-
-
-def name_of(sources: Sequence[Any]) -> str:
-    """Return a short name for what is read from these sources."""
-    first = sources[0]
-    if isinstance(first, DataSet):
-        return first.name
-    return Path(first).resolve().stem or "data" if isinstance(first, str | Path) else "arrays"
 
 
 def _with_test_part(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.encoding import Array as Array
-from distbp.data.encoding import Encoder, Encoding
-from distbp.data.preprocessing import Preprocessing
+from distbp.data.columns.encoding import Array as Array
+from distbp.data.columns.encoding import Encoder, Encoding
+from distbp.data.columns.preprocessing import Preprocessing
 
 PIXEL_FACTOR = 1 / 255
 """What unsigned bytes are multiplied by, so that pixels lie in 0..1."""

@@ -10,31 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.arrays import BUILT_IN, existing, from_arrays, name_of, read_all
-from distbp.data.blocks import checked
-from distbp.data.building import Building
+from distbp.data.arrays import from_arrays, read_all
 from distbp.data.checks import check_rows, features
 from distbp.data.dataset import Array, DataSet
-from distbp.data.described import described
-from distbp.data.formats.opening import file_table, folder_tables, is_table, table_of
-from distbp.data.formats.table import Note, Progress, Table, unheard
+from distbp.data.formats.detect import file_table, folder_tables, is_table, table_of
+from distbp.data.formats.table import Table
 from distbp.data.formats.text import TextTable
-from distbp.data.lazy import RowSource
-from distbp.data.parts import InMemory
-from distbp.data.prepared import cache_folder, check_reading, is_prepared, read_prepared, save, source_of
-from distbp.data.prepared import prepare as prepare_tables
+from distbp.data.prepared.cache import cache_folder, source_of
+from distbp.data.prepared.checksums import checked
+from distbp.data.prepared.description import read_description
+from distbp.data.prepared.reader import check_reading, is_prepared, read_prepared
+from distbp.data.prepared.writer import prepare as prepare_tables
+from distbp.data.prepared.writer import save
 from distbp.data.reading import Reading
-from distbp.data.room import check_tables
-from distbp.data.sizes import is_large as is_large
+from distbp.data.reporting import Note, Progress, silent
+from distbp.data.sizes import is_large
+from distbp.data.sources import BUILT_IN, Source, existing_path, sources_name
+from distbp.data.tables.builder import DataSetBuilder
+from distbp.data.tables.memory import check_tables_fit
+from distbp.data.tables.stores import MemoryStore
 from distbp.errors import DataError, UsageError
 from distbp.system.blas import one_thread
 
-Source = Any
-"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
-Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
 
-
-def load(*sources: Source, note: Note = unheard, progress: Progress = unheard, **reading: Any) -> DataSet:
+def load(*sources: Source, note: Note = silent, progress: Progress = silent, **reading: Any) -> DataSet:
     """Read, join and check data; several sources of equal columns are taken one after the other.
 
     Args:
@@ -58,7 +57,7 @@ def load(*sources: Source, note: Note = unheard, progress: Progress = unheard, *
     return load_as(sources, Reading.from_names(reading), note, progress)
 
 
-def load_as(sources: Sequence[Source], reading: Reading, note: Note = unheard, progress: Progress = unheard) -> DataSet:
+def load_as(sources: Sequence[Source], reading: Reading, note: Note = silent, progress: Progress = silent) -> DataSet:
     """Read data as :func:`load` does."""
     with one_thread():
         return _load(sources, reading, note, progress)
@@ -73,24 +72,26 @@ def _load(sources: Sequence[Source], reading: Reading, note: Note, progress: Pro
     found = _tables(sources, reading)
     if found is None:
         if reading.chosen:
-            raise UsageError(f"{reading.chosen[0].replace('_', '-')} is for tables: {name_of(sources)} holds arrays")
+            raise UsageError(
+                f"{reading.chosen[0].replace('_', '-')} is for tables: {sources_name(sources)} holds arrays"
+            )
         return from_arrays(sources, reading)
     if is_large(sources):
         paths = [Path(source) for source in sources] + [path for path in [reading.test_path()] if path]
         source = source_of(paths, reading)
-        folder = cache_folder(source, name_of(sources))
+        folder = cache_folder(source, sources_name(sources))
         if not is_prepared(folder):
-            note(f"{name_of(sources)} is large: it is read once into {folder}; later runs use that")
+            note(f"{sources_name(sources)} is large: it is read once into {folder}; later runs use that")
             prepare_tables(*found, reading, folder, source, note, progress)
-        return replace(read_prepared(folder, note), name=name_of(sources))
-    check_tables([*found[0], *found[1]], in_memory=True)
-    building = Building(*found, reading, InMemory())
+        return replace(read_prepared(folder, note), name=sources_name(sources))
+    check_tables_fit([*found[0], *found[1]], in_memory=True)
+    building = DataSetBuilder(*found, reading, MemoryStore())
     building.read(note, progress)
-    return building.finish(name_of(sources))
+    return building.finish(sources_name(sources))
 
 
 def prepare(
-    *sources: Source, out: str | Path, note: Note = unheard, progress: Progress = unheard, **reading: Any
+    *sources: Source, out: str | Path, note: Note = silent, progress: Progress = silent, **reading: Any
 ) -> Path:
     """Read sources once into a data set on the disk, which :func:`load` maps; return its folder.
 
@@ -105,7 +106,7 @@ def prepare(
     paths = [Path(each) for each in sources if isinstance(each, str | Path) and str(each) not in BUILT_IN]
     source = source_of([*paths, *(path for path in [wanted.test_path()] if path)], wanted)
     if folder.exists():
-        if is_prepared(folder) and described(folder)[0].get("source") == source:
+        if is_prepared(folder) and read_description(folder)[0].get("source") == source:
             note(f"{folder} is there already, from the same files")
             return folder
         raise UsageError(f"{folder} exists already: choose another folder, or remove it")
@@ -164,7 +165,7 @@ def _opened(
         return [table_of(source)], []
     if not isinstance(source, str | Path):
         return None
-    path = existing(source)
+    path = existing_path(source)
     if is_prepared(path):
         raise UsageError(f"{path} is a prepared data set: it stands alone")
     if path.is_dir():
@@ -191,7 +192,7 @@ def load_rows(*sources: Source, dtype: str = "float32") -> tuple[Array, Array | 
     parts, _ = read_all(sources)
     end = "_test" if "x_test" in parts else ""
     if "x" + end not in parts:
-        raise DataError(f"{name_of(sources)} holds neither x_test nor X: no rows to predict")
+        raise DataError(f"{sources_name(sources)} holds neither x_test nor X: no rows to predict")
     x = features(parts["x" + end], "x" + end, dtype)
     y = parts.get("y" + end)
     if y is not None:
@@ -214,15 +215,3 @@ def tables_to_apply(
         return None
     found = _tables(sources, Reading(separator=separator, header=header))
     return None if found is None else found[1] or found[0]
-
-
-def address_of(source: Source) -> str:
-    """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
-    if isinstance(source, DataSet | tuple | RowSource) or is_table(source):
-        return "arrays"
-    if str(source) in BUILT_IN:
-        return str(source)
-    try:
-        return str(Path(source).absolute())
-    except TypeError:  # what is no source at all is for load to refuse
-        return str(source)

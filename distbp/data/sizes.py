@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distbp.data.arrays import BUILT_IN
-from distbp.data.formats.regular import check_file
+from distbp.data.formats.regular_files import check_file
 from distbp.data.formats.table import arrow, begins
+from distbp.data.sources import BUILT_IN
 from distbp.errors import DataError, UsageError
 
 _LARGE_BYTES = 512 << 20

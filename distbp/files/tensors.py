@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save, save_file
 
 from distbp.errors import RunError
-from distbp.files.whole import cannot_be_read, open_regular, written_whole
+from distbp.files.atomic import atomic_write
+from distbp.files.regular import cannot_be_read, open_regular
 
 _TENSOR_SUM = "sha256"
 """The name of the text in a safetensors file that is the sum over its tensors and its other texts."""
@@ -26,7 +27,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     """Write arrays by name, and texts by name, in the safetensors format, with a sum over them."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     texts = dict(metadata or {})
-    with written_whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.touch()
         mode = stat.S_IMODE(beside.stat().st_mode)
         try:

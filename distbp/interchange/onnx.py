@@ -11,9 +11,9 @@ import numpy as np
 from distbp.config import name_of
 from distbp.data.dataset import Array
 from distbp.errors import UsageError
-from distbp.files.whole import write_all
-from distbp.interchange.front import front
-from distbp.interchange.graph import Graph
+from distbp.files.atomic import write_all
+from distbp.interchange.onnx_graph import Graph
+from distbp.interchange.onnx_inputs import front
 from distbp.model.network import Network
 from distbp.nn.activations import LeakyRelu
 
@@ -71,7 +71,7 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
         probabilities = graph("Concat", graph("Sub", graph.constant(1.0), second), second, axis=1)
     elif network.structure.activations[-1] == "softmax":
         chosen, probabilities = graph("ArgMax", logits, axis=1, keepdims=0), a
-    else:  # as distbp.nn.costs.chosen_classes and distbp.nn.scores.Answers have it
+    else:  # as distbp.nn.costs.chosen_classes and distbp.nn.scores.Predictions have it
         columns = graph.constant([1], np.int64)
         is_largest = graph("Equal", a, graph("ReduceMax", a, columns, keepdims=1))
         ranked = graph("Where", is_largest, logits, graph.constant(-np.inf))

@@ -10,25 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array
-from distbp.data.preprocessing import Preprocessing
 from distbp.errors import RunError, UsageError
-from distbp.files.json_text import (
-    Unexpected,
-    above_0,
-    anything,
-    either,
-    flag,
-    list_of,
-    number,
-    parse,
-    record,
-    shown,
-    text,
-    whole,
-)  # fmt: skip
+from distbp.files.atomic import write_all
+from distbp.files.json_checks import above_0, anything, either, flag, list_of, number, record, text, whole
+from distbp.files.json_text import Unexpected, parse, shown
 from distbp.files.tensors import read_tensors, tensors_as_bytes
-from distbp.files.whole import write_all
 from distbp.model.network import Network, check_classes
 from distbp.nn.structure import Structure
 

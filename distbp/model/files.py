@@ -11,21 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distbp.errors import RunError
-from distbp.files.json_text import (
-    Unexpected,
-    above_0,
-    anything,
-    either,
-    flag,
-    list_of,
-    number,
-    of_format,
-    record,
-    text,
-    whole,
-)
+from distbp.files.json_checks import above_0, anything, either, flag, list_of, number, of_format, record, text, whole
+from distbp.files.json_files import read_sealed, write_json
+from distbp.files.json_text import Unexpected
 from distbp.files.tensors import read_sealed_tensors, read_tensors, write_tensors
-from distbp.files.whole import read_sealed, write_json
 from distbp.nn.structure import Array, Structure
 
 _FORMAT = 1

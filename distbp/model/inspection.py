@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from distbp.data.checks import numbers
+from distbp.data.columns.encoding import encode
 from distbp.data.dataset import Array
-from distbp.data.encoding import encode
 from distbp.model.network import Network
 from distbp.nn.backprop import Backprop
 from distbp.nn.gradcheck import GradCheck

@@ -9,20 +9,20 @@ from typing import Any, Self
 import numpy as np
 
 from distbp.config import Config, name_of
-from distbp.data.apply import frame_table, only_chunk
-from distbp.data.checks import features, numbers
+from distbp.data.checks import features, numbers, target_values
+from distbp.data.columns.encoding import encode
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, Gather, Rows
-from distbp.data.encoding import encode
 from distbp.data.lazy import as_rows
-from distbp.data.preprocessing import Preprocessing
-from distbp.data.targets import class_numbers, values
+from distbp.data.tables.transform import named_table, transform_table
+from distbp.data.targets import class_numbers
 from distbp.errors import DataError, RunError, UsageError
 from distbp.model.files import load_model, save_model
 from distbp.nn.backprop import Backprop, Workspace
 from distbp.nn.costs import chosen_classes
-from distbp.nn.initial import initial_weights
-from distbp.nn.scores import Answers, explained
+from distbp.nn.initialization import initial_weights
 from distbp.nn.scores import Evaluation as Evaluation
+from distbp.nn.scores import Predictions, r2_score
 from distbp.nn.structure import Structure
 from distbp.nn.trace import Trace
 from distbp.nn.trace import trace as trace_rows
@@ -134,7 +134,7 @@ class Network:
         """Return a^L of each row, as it is; shape (rows, m_L)."""
         return self.answers(x).outputs
 
-    def answers(self, x: Any) -> Answers:
+    def answers(self, x: Any) -> Predictions:
         """Return the outputs and the class numbers of each row."""
         table = self._features(x)
         outputs = np.empty((len(table), self.structure.sizes[-1]), self.weights.dtype)
@@ -147,10 +147,10 @@ class Network:
                 if self.classes:
                     chosen[part] = chosen_classes(self.structure.sigmas[-1], work.z[-1], work.a[-1])
                 start = part.stop
-        return Answers(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
+        return Predictions(outputs, chosen, not self.classes or self.structure.activations[-1] == "softmax")
 
     def probabilities(self, x: Any) -> Array:
-        """Return each class's probability, shape (rows, classes), in their order (see :class:`Answers`)."""
+        """Return each class's probability, shape (rows, classes), in their order (see :class:`Predictions`)."""
         return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:
@@ -208,7 +208,7 @@ class Network:
             raise DataError(f"found {rows} rows but targets of shape {targets.shape}: each row needs one")
         if self.classes:
             return class_numbers(targets, self.classes, "y", first)
-        measured = values(self._standardised(targets), "y", self.weights.dtype.name)
+        measured = target_values(self._standardised(targets), "y", self.weights.dtype.name)
         if measured.shape[1] != self.structure.sizes[-1]:
             raise DataError(f"y has {measured.shape[1]} values per row, the network {self.structure.sizes[-1]}")
         return measured
@@ -223,14 +223,14 @@ class Network:
         """Return x as a checked table, whose rows become numbers block by block."""
         dtype = self.weights.dtype.name
         if self.preprocessing is not None:
-            frame = frame_table(x)
-            kept = np.asarray(x) if frame is None else only_chunk(frame, self.preprocessing, dtype)
+            frame = named_table(x)
+            kept = np.asarray(x) if frame is None else transform_table(frame, self.preprocessing, dtype)
             encoding = self.preprocessing.encoding(dtype)
             if encoding is not None:
-                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.kept_columns:
+                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.stored_columns:
                     raise DataError(
                         f"x has the shape {kept.shape}, the network was trained on a table of "
-                        f"{self.preprocessing.kept_columns} columns"
+                        f"{self.preprocessing.stored_columns} columns"
                     )
                 return encode(encoding, kept.astype(dtype, copy=False))
             x = kept
@@ -282,4 +282,4 @@ def evaluate(network: Network, rows: Rows) -> Evaluation:
         return Evaluation(len(rows), mean_cost, right / len(rows), None, None)
     unit = network.preprocessing.target.deviation if network.preprocessing is not None else 1.0
     rmse = unit * float(np.sqrt(squares.sum() / rows.y.size))
-    return Evaluation(len(rows), mean_cost, None, rmse, explained(rows.y, squares))
+    return Evaluation(len(rows), mean_cost, None, rmse, r2_score(rows.y, squares))

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distbp.data.apply import kept_chunks
 from distbp.data.dataset import Array, Rows
-from distbp.data.formats.table import Progress, unheard
-from distbp.data.loading import Source, load_rows, tables_to_apply
+from distbp.data.loading import load_rows, tables_to_apply
+from distbp.data.reporting import Progress, silent
+from distbp.data.sources import Source
+from distbp.data.tables.transform import transformed_chunks
 from distbp.errors import DataError
 from distbp.model.network import Network, evaluate
 from distbp.nn.scores import ClassScores, ValueScores, class_scores, value_scores
@@ -32,7 +33,7 @@ def chunks_of(
     with_targets: bool,
     separator: str | None = None,
     header: bool | None = None,
-    progress: Progress = unheard,
+    progress: Progress = silent,
 ) -> Iterator[Chunk]:
     """Yield the rows of sources: their test part where they bring one, else all.
 
@@ -51,7 +52,7 @@ def chunks_of(
         raise DataError(f"{tables[0].name} is a table, the model was trained on arrays, whose columns have no names")
     first = 0
     classes = network.classes if with_targets else None
-    for applied in kept_chunks(tables, network.preprocessing, dtype, classes, progress):
+    for applied in transformed_chunks(tables, network.preprocessing, dtype, classes, progress):
         yield Chunk(applied.kept, applied.targets, first)
         first += len(applied.kept)
 

@@ -1,4 +1,4 @@
 """The lecture's mathematics on NumPy alone: structure, activations, costs, backpropagation.
 
-Nothing here knows of workers, files or settings. Parameters are one flat vector; layers are views into it.
+No module of this package knows about workers or files. Parameters are one flat vector; layers are views into it.
 """

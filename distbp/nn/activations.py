@@ -1,7 +1,7 @@
-"""Activations sigma and their derivatives sigma', each written in terms of a = sigma(z) where that is possible.
+"""Activations sigma and their derivatives sigma', each computed from a = sigma(z) where possible.
 
-Both functions write into arrays that exist already: ``apply`` may be given z itself as ``out`` unless the derivative
-needs z, and ``times_derivative`` changes delta in place. The derivatives are the lecture's, e.g. for the sigmoid
+Both methods write into existing arrays: ``apply`` accepts z itself as ``out`` unless the derivative needs z, and
+``times_derivative`` changes delta in place. The derivatives are the lecture's, e.g. for the sigmoid
 sigma'(u) = sigma(u) (1 - sigma(u)).
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.nn.own import Elementwise
+from distbp.nn.custom import ActivationAdapter
 
 Array = NDArray[Any]
 
@@ -25,33 +25,33 @@ class Activation(Protocol):
 
     @property
     def needs_z(self) -> bool:
-        """Whether sigma' cannot be told from a, so that z must be kept."""
+        """Whether sigma' needs z because it cannot be computed from a."""
 
     @property
-    def rises(self) -> bool:
-        """Whether sigma falls nowhere, so that the largest z gives the largest a."""
+    def is_monotonic(self) -> bool:
+        """Whether sigma never decreases, so that the largest z gives the largest a."""
 
     def apply(self, z: Array, out: Array) -> None:
         """Write a = sigma(z) into ``out``, which may be z."""
 
     def times_derivative(self, delta: Array, a: Array, z: Array, scratch: Array) -> None:
-        """Multiply dC/da, given in ``delta``, by sigma'(z) in place.
+        """Multiply dC/da, which ``delta`` holds, by sigma'(z) in place.
 
-        ``scratch`` has delta's shape and type; in a hidden layer it may be ``a`` itself. ``z`` may hold something else
-        unless it is needed.
+        ``scratch`` has the shape and dtype of ``delta``; in a hidden layer it may be ``a`` itself. ``z`` is valid only
+        if ``needs_z`` is true.
         """
 
 
 class Sigmoid:
-    """sigma(u) = 1 / (1 + e^-u), accurate to the last bits also where it is nearly 0."""
+    """sigma(u) = 1 / (1 + e^-u), accurate to the last bits even close to 0."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write 1 / (1 + e^-z) into ``out``."""
         np.negative(z, out=out)
-        # e^88 is the largest that float32 holds (e^709 in float64); sigma is 0 there in any case
+        # float32 overflows above e^88 (float64 above e^709), and sigma rounds to 0 long before that
         np.minimum(out, 80.0 if out.dtype == np.float32 else 700.0, out=out)
         np.exp(out, out=out)
         np.add(out, 1.0, out=out)
@@ -68,7 +68,7 @@ class Tanh:
     """sigma(u) = tanh u."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write tanh z into ``out``."""
@@ -85,7 +85,7 @@ class Relu:
     """sigma(u) = max(u, 0), with sigma'(0) = 0."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write max(z, 0) into ``out``."""
@@ -103,11 +103,10 @@ class LeakyRelu:
 
     slope: float = 0.01
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
-        """Write max(z, slope z) into ``out``."""
-        # Of z and slope z the larger one; a constant times max and min together needs no second array.
+        """Write z where z > 0, else slope z, into ``out``."""
         positive = z > 0.0
         np.multiply(z, np.where(positive, 1.0, self.slope).astype(z.dtype, copy=False), out=out)
 
@@ -123,7 +122,7 @@ class Elu:
     """sigma(u) = u where u > 0, else e^u - 1 (Clevert et al. 2016)."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z or e^z - 1 into ``out``."""
@@ -142,10 +141,10 @@ class Softplus:
     """sigma(u) = log(1 + e^u), a smooth relu; sigma' is the sigmoid."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
-        """Write max(z, 0) + log(1 + e^-|z|) into ``out``, which never overflows."""
+        """Write max(z, 0) + log(1 + e^-|z|) into ``out``; this form cannot overflow."""
         rest = np.log1p(np.exp(-np.abs(z)))
         np.maximum(z, 0.0, out=out)
         np.add(out, rest, out=out)
@@ -159,10 +158,10 @@ class Softplus:
 
 
 class Gelu:
-    """sigma(u) = u Phi(u) in the form with tanh (Hendrycks and Gimpel 2016): u/2 (1 + tanh(c (u + 0.044715 u^3)))."""
+    """sigma(u) = u Phi(u) in its tanh form (Hendrycks and Gimpel 2016): u/2 (1 + tanh(c (u + 0.044715 u^3)))."""
 
     needs_z = True
-    rises = False
+    is_monotonic = False
     _C, _CUBE = math.sqrt(2.0 / math.pi), 0.044715
 
     def apply(self, z: Array, out: Array) -> None:
@@ -184,7 +183,7 @@ class Swish:
     """sigma(u) = u / (1 + e^-u) (Ramachandran et al. 2017), also called SiLU."""
 
     needs_z = True
-    rises = False
+    is_monotonic = False
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z times the sigmoid of z into ``out``."""
@@ -203,7 +202,7 @@ class Identity:
     """sigma(u) = u."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write z into ``out``."""
@@ -211,14 +210,14 @@ class Identity:
             np.copyto(out, z)
 
     def times_derivative(self, delta: Array, a: Array, z: Array, scratch: Array) -> None:
-        """Leave delta as it is."""
+        """Do nothing: sigma' is 1."""
 
 
 class Softmax:
     """a_k = e^{z_k} / sum_i e^{z_i} over the nodes of the output layer, shifted by max z so that nothing overflows."""
 
     needs_z = False
-    rises = True
+    is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
         """Write the softmax of each row into ``out``."""
@@ -227,7 +226,7 @@ class Softmax:
         np.divide(out, out.sum(axis=1, keepdims=True), out=out)
 
     def times_derivative(self, delta: Array, a: Array, z: Array, scratch: Array) -> None:
-        """Multiply by the Jacobian: a_k (dC/da_k - sum_i a_i dC/da_i), since every z_i moves every a_k."""
+        """Multiply by the Jacobian, since every z_i changes every a_k: a_k (dC/da_k - sum_i a_i dC/da_i)."""
         np.multiply(delta, a, out=scratch)
         np.subtract(delta, scratch.sum(axis=1, keepdims=True), out=delta)
         np.multiply(delta, a, out=delta)
@@ -247,9 +246,9 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "identity": Identity(),
     "softmax": Softmax(),
 }
-"""Every activation by its name."""
+"""Activations by name."""
 
 
 def activation_of(part: Any) -> Activation:
-    """Return the activation of a name, or an object of the user's own in the form that is used here."""
-    return ACTIVATIONS[part] if isinstance(part, str) else Elementwise(part)
+    """Return the activation with this name, or an adapter for a custom one."""
+    return ACTIVATIONS[part] if isinstance(part, str) else ActivationAdapter(part)

@@ -22,32 +22,32 @@ from distbp.nn.structure import Array, Layer, Structure
 
 
 class Sums(NamedTuple):
-    """What the rows of one call add up to."""
+    """Sums over the rows of one call."""
 
     cost: float
-    """Sum of the rows' costs, each times its weight."""
+    """Sum of the rows' costs, each times the row's weight."""
     right: int
-    """Rows whose class the network gives; 0 where the targets are values."""
+    """Number of correctly classified rows; 0 for regression targets."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The arrays of one forward and backward pass, index 0 holding layer 1; a buffer may serve two of them."""
+    """The arrays of one forward and backward pass. Index 0 is layer 1; two entries may share a buffer."""
 
     z: tuple[Array, ...]
     a: tuple[Array, ...]
     delta: tuple[Array, ...]
     scratch: tuple[Array, ...]
-    kept: tuple[Array, ...] = ()
-    """Each hidden a^l with what was dropped taken out; only made for dropout."""
+    masked: tuple[Array, ...] = ()
+    """Each hidden a^l times its dropout mask; empty without dropout."""
 
 
 class Backprop:
-    """Forward and backward pass over up to ``rows`` examples at a time, in arrays that are made once.
+    """Forward and backward pass over up to ``rows`` examples at a time, in preallocated arrays.
 
-    With ``keep_z`` every z^l is kept beside its a^l; else a hidden layer's a^l overwrites its z^l, which the
-    derivatives do not need (where one does, that layer keeps its z^l), and is overwritten itself on the way back. The
-    results are the same bits. ``smoothing`` is the share of a class's target that is spread over all classes.
+    A hidden layer's a^l overwrites its z^l unless the derivative needs z^l, and is overwritten in turn by the backward
+    pass. ``keep_z`` keeps every z^l and a^l; the results are the same bits. ``smoothing`` is the share of each target
+    that label smoothing spreads over all classes.
     """
 
     def __init__(
@@ -74,29 +74,29 @@ class Backprop:
             np.empty_like(each) if keep_z or sigma.needs_z or each is z[-1] else each
             for each, sigma in zip(z, self._activations, strict=True)
         )
-        # Once delta^l has come down to a hidden layer nobody needs its a^l, which makes room for the derivative.
+        # The derivative is the last reader of a hidden a^l, and may overwrite it.
         scratch = buffers() if keep_z else (*a[:-1], np.empty_like(z[-1]))
         self._whole = Workspace(z, a, buffers(), scratch, buffers()[:-1] if dropout else ())
         self._ones = np.ones(rows, self.dtype)
-        self._cuts: dict[int, Workspace] = {}
+        self._views: dict[int, Workspace] = {}
 
     def workspace(self, rows: int) -> Workspace:
-        """Return the arrays cut to exactly ``rows`` examples; a run has few sizes."""
-        if rows not in self._cuts:
+        """Return views of the arrays for exactly ``rows`` examples; a run uses only a few sizes."""
+        if rows not in self._views:
             if rows > self._rows:
                 raise ValueError(f"built for {self._rows} rows, got {rows}")
-            whole = (self._whole.z, self._whole.a, self._whole.delta, self._whole.scratch, self._whole.kept)
-            self._cuts[rows] = Workspace(*(tuple(x[:rows] for x in part) for part in whole))
-        return self._cuts[rows]
+            whole = (self._whole.z, self._whole.a, self._whole.delta, self._whole.scratch, self._whole.masked)
+            self._views[rows] = Workspace(*(tuple(x[:rows] for x in part) for part in whole))
+        return self._views[rows]
 
     def forward(self, layers: Sequence[Layer], x: Array) -> Workspace:
-        """Run the network from left to right; return z and a of every layer (valid until the next call)."""
+        """Run the forward pass; return z and a of every layer, valid until the next call."""
         work = self._logits(layers, x)
         self._activations[-1].apply(work.z[-1], out=work.a[-1])
         return work
 
     def _logits(self, layers: Sequence[Layer], x: Array, masks: Sequence[Array] = ()) -> Workspace:
-        """Run the network up to z^L; each hidden a^l goes on times its mask, if there are masks."""
+        """Run the forward pass up to z^L. With dropout, multiply each hidden a^l by its mask."""
         work = self.workspace(len(x))
         a_prev = x
         last = self.structure.depth - 1
@@ -108,7 +108,7 @@ class Backprop:
                 a_prev = work.a[l]
                 self._activations[l].apply(z, out=a_prev)
                 if masks:
-                    a_prev = np.multiply(a_prev, masks[l], out=work.kept[l])
+                    a_prev = np.multiply(a_prev, masks[l], out=work.masked[l])
         return work
 
     def gradient(
@@ -121,16 +121,16 @@ class Backprop:
         weights: Array | None = None,
         done: Callable[[int, Array, Array], None] | None = None,
     ) -> Sums:
-        """Write the gradient's sum over the rows into ``out``; return the sums of cost and right answers.
+        """Write the gradient's sum over the rows into ``out``; return the sums of costs and correct rows.
 
-        ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). With
-        dropout ``masks`` holds for each hidden layer what its a^l is multiplied by, shape (rows, m_l). ``weights``
-        says what each row counts, shape (rows,), None for 1. ``done`` is called with each layer l (counted from 0)
-        whose gradient is there, its delta^l and its a^{l-1}, the last layer first.
+        ``layers`` and ``out`` are :meth:`Structure.layers` of two flat vectors; ``x`` has shape (rows, m_0). ``masks``
+        are the dropout masks of the hidden layers, each of shape (rows, m_l). ``weights`` are the rows' weights, shape
+        (rows,); None means 1 each. ``done(l, delta^l, a^{l-1})`` is called, last layer first, once the gradient of
+        layer l (counted from 0) is complete.
         """
         work = self._logits(layers, x, masks)
         sums = self._base_case(work, y, weights, self._smoothing)
-        inputs = work.kept if masks else work.a
+        inputs = work.masked if masks else work.a
         ones = self._ones[: len(x)]
         for l in reversed(range(self.structure.depth)):
             delta = work.delta[l]
@@ -149,11 +149,11 @@ class Backprop:
         return sums
 
     def sums(self, layers: Sequence[Layer], x: Array, y: Array, weights: Array | None = None) -> Sums:
-        """Return the sums of cost and right answers over the rows; the last ``delta`` is overwritten."""
+        """Return the sums of costs and correct rows. Overwrites the last layer's ``delta``."""
         return self._base_case(self._logits(layers, x), y, weights)
 
     def _base_case(self, work: Workspace, y: Array, weights: Array | None, smoothing: float = 0.0) -> Sums:
-        """Write delta^L of rows that each count their weight."""
+        """Write delta^L, each row times its weight; return the sums."""
         delta = work.delta[-1]
         costs, right = self._cost.base_case(
             self._activations[-1], work.z[-1], work.a[-1], y, delta, work.scratch[-1], smoothing
@@ -163,8 +163,8 @@ class Backprop:
         np.multiply(delta, weights[:, np.newaxis], out=delta)
         return Sums(float(np.dot(costs.astype(np.float64), weights)), right)
 
-    def first_bad_layer(self, layers: Sequence[Layer], x: Array) -> int:
-        """Return the first layer whose output is not finite for these rows; L if none is."""
+    def first_nonfinite_layer(self, layers: Sequence[Layer], x: Array) -> int:
+        """Return the first layer whose output is not finite for these rows; L if every output is."""
         work = self._logits(layers, x)
         for l, a in enumerate((*work.a[:-1], work.z[-1]), start=1):
             if not np.isfinite(a).all():
@@ -173,6 +173,6 @@ class Backprop:
 
 
 def layer_gradient(delta: Array, a_prev: Array, ones: Array, w: Array, b: Array) -> None:
-    """Write dC/dw^l and dC/db^l, summed over the rows, into ``w`` and ``b``; ``ones`` has shape (rows,)."""
+    """Write dC/dw^l and dC/db^l, summed over the rows, into ``w`` and ``b``. ``ones`` is 1 for each row."""
     np.matmul(delta.T, a_prev, out=w)
     np.matmul(ones, delta, out=b)

@@ -1,11 +1,11 @@
 """Costs C(x) of single examples, and the base case of backpropagation: delta^L = dC/dz^L.
 
 A cost is a function of the output layer's activation a^L alone, and the total cost is the mean of the examples'
-costs (the lecture's two assumptions). What is returned here is always the SUM over the rows; the one division by
-the number of examples happens where all shards have been added up.
+costs (the lecture's two assumptions). Gradients are SUMS over the rows: the parameter server divides once, after it
+has added up all shards.
 
-Targets y are either class numbers, shape (rows,), or values, shape (rows, m_L). A class number k stands for the
-vector that is 1 at node k and 0 elsewhere, which is never built; with a single node, for the value k itself, 0 or 1.
+Targets y are either class numbers, shape (rows,), or values, shape (rows, m_L). Class k stands for its
+one-hot vector, which is never built; with a single output node it stands for the value k itself, 0 or 1.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.nn.activations import Activation
-from distbp.nn.own import OwnCost
+from distbp.nn.custom import CustomCost
 
 Array = NDArray[Any]
 
 
 class RowCosts(NamedTuple):
-    """What a cost says of some rows."""
+    """Costs of some rows, and how many are classified correctly."""
 
     costs: Array
     """C of each row, shape (rows,)."""
     right: int
-    """Rows whose class the network gives; 0 where the targets are values."""
+    """Number of correctly classified rows; 0 for regression targets."""
 
 
 class Cost(Protocol):
@@ -37,16 +37,16 @@ class Cost(Protocol):
 
     @property
     def output(self) -> str | None:
-        """The output activation that the cost is fused with, None for any."""
+        """The output activation that the cost is fused with; None if it works with any."""
 
     def base_case(
         self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
     ) -> RowCosts:
         """Write delta^L into ``delta``, one row per example, from z^L; return the rows' costs.
 
-        ``a`` and ``scratch`` may be overwritten; z and y are not changed. With the share s = ``smoothing`` the target
-        is not y but: of cross-entropy (1 - s) y + s/K over its K classes (Szegedy et al. 2016, section 7), of binary
-        cross-entropy (1 - s) y + s/2 at each node, which is the same thing for its two answers; other costs take y.
+        ``a`` and ``scratch`` may be overwritten; z and y are not changed. Label smoothing by s =
+        ``smoothing`` replaces the target y by (1 - s) y + s/K for cross-entropy over K classes (Szegedy et al. 2016,
+        section 7) and by (1 - s) y + s/2 at each node for binary cross-entropy. Other costs ignore it.
         """
 
 
@@ -80,12 +80,12 @@ class CrossEntropy:
     def base_case(
         self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
     ) -> RowCosts:
-        """Write a - y; the softmax is made here, once, for a and for the cost."""
-        places = _places(*z.shape)
+        """Write a - y. The softmax is computed here once, for both a and the cost."""
+        row_starts = _row_starts(*z.shape)
         best = z.argmax(axis=1)
-        np.subtract(z, z.reshape(-1).take(places + best)[:, np.newaxis], out=delta)
+        np.subtract(z, z.reshape(-1).take(row_starts + best)[:, np.newaxis], out=delta)
         flat = delta.reshape(-1)
-        aim = places + y if y.ndim == 1 else None
+        aim = row_starts + y if y.ndim == 1 else None
         if aim is not None:
             aimed, right = flat.take(aim), int(np.count_nonzero(best == y))
         else:
@@ -115,7 +115,7 @@ class BinaryCrossEntropy:
     def base_case(
         self, activation: Activation, z: Array, a: Array, y: Array, delta: Array, scratch: Array, smoothing: float = 0.0
     ) -> RowCosts:
-        """Write a - y. A single node gives the second of two classes when a > 1/2."""
+        """Write a - y. A single node predicts the second of two classes where a > 1/2."""
         activation.apply(z, out=delta)
         right = count_right(activation, z, delta, y)
         _subtract_target(delta, y, 1.0 - smoothing)
@@ -132,15 +132,15 @@ class BinaryCrossEntropy:
 
 
 class MeanAbsoluteError:
-    """C = sum_k |a_k - y_k|, in the form of :class:`distbp.nn.own.OwnCost`."""
+    """C = sum_k |a_k - y_k| (a :class:`distbp.nn.custom.CustomCost`)."""
 
     def value(self, a: Array, y: Array) -> Array:
-        """Return the sum of the differences' sizes."""
+        """Return the sum of the absolute differences."""
         costs: Array = np.abs(a - y).sum(axis=1, dtype=np.float64)
         return costs
 
     def derivative(self, a: Array, y: Array) -> Array:
-        """Return the differences' signs, 0 at 0."""
+        """Return the signs of the differences, 0 at 0."""
         signs: Array = np.sign(a - y)
         return signs
 
@@ -156,21 +156,21 @@ class Huber:
         return costs
 
     def derivative(self, a: Array, y: Array) -> Array:
-        """Return a - y, held to -1..1."""
+        """Return a - y, clipped to -1..1."""
         slope: Array = np.clip(a - y, -1.0, 1.0)
         return slope
 
 
 class Poisson:
-    """C = sum_k (a_k - y_k log a_k): minus the log-likelihood of counts y with mean a, but for a constant."""
+    """C = sum_k (a_k - y_k log a_k): the negative log-likelihood of counts y with mean a, up to a constant."""
 
     _LEAST = 1e-30
-    """What an output that should be above 0 is held to."""
+    """Lower bound of the outputs, which should be above 0."""
 
     def value(self, a: Array, y: Array) -> Array:
         """Return the sum of a - y log a."""
-        held = np.maximum(a, self._LEAST)
-        costs: Array = (held - y * np.log(held)).sum(axis=1, dtype=np.float64)
+        positive = np.maximum(a, self._LEAST)
+        costs: Array = (positive - y * np.log(positive)).sum(axis=1, dtype=np.float64)
         return costs
 
     def derivative(self, a: Array, y: Array) -> Array:
@@ -179,10 +179,10 @@ class Poisson:
         return slope
 
 
-class OfOutputs:
-    """A cost that knows a and y alone, an :class:`OwnCost`, in the form of :class:`Cost`."""
+class CostAdapter:
+    """Adapts a :class:`CustomCost`, a function of a and y alone, to :class:`Cost`."""
 
-    def __init__(self, part: OwnCost, output: str | None = None) -> None:
+    def __init__(self, part: CustomCost, output: str | None = None) -> None:
         self._part = part
         self.output = output
 
@@ -203,49 +203,49 @@ class OfOutputs:
 
 
 def chosen_classes(activation: Activation, z: Array, a: Array) -> Array:
-    """Return the class number that the network gives each row: the node with the largest a^L.
+    """Return the predicted class of each row: the node with the largest a^L.
 
-    Of nodes with the same a, as where relu gives 0 or sigmoid 1, it is the one with the largest z^L, then the first. A
-    single node stands for two classes, and gives the second one where a > 1/2.
+    Equal a, such as 0 after relu or 1 after sigmoid, are ranked by z^L, then by node number. A single node stands for
+    two classes and predicts the second one where a > 1/2.
     """
     if z.shape[1] == 1:
         second: Array = (a[:, 0] > 0.5).astype(np.intp)
         return second
-    ranked = z if activation.rises else np.where(a == a.max(axis=1, keepdims=True), z, -np.inf)
+    ranked = z if activation.is_monotonic else np.where(a == a.max(axis=1, keepdims=True), z, -np.inf)
     chosen: Array = ranked.argmax(axis=1)
     return chosen
 
 
 def count_right(activation: Activation, z: Array, a: Array, y: Array) -> int:
-    """Count the rows whose class the network gives; 0 where the targets are values."""
+    """Count the correctly classified rows; 0 for regression targets."""
     return int(np.count_nonzero(chosen_classes(activation, z, a) == y)) if y.ndim == 1 else 0
 
 
 def _subtract_target(values: Array, y: Array, times: float = 1.0) -> None:
-    """Subtract the vectors that the targets stand for, ``times`` over, in place."""
+    """Subtract ``times`` the target vectors from ``values`` in place."""
     if y.ndim > 1:
         np.subtract(values, y if times == 1.0 else times * y, out=values)
     elif values.shape[1] == 1:
         np.subtract(values[:, 0], y if times == 1.0 else times * y, out=values[:, 0], casting="unsafe")
     else:
-        values.reshape(-1)[_places(*values.shape) + y] -= times
+        values.reshape(-1)[_row_starts(*values.shape) + y] -= times
 
 
 def _dot_target(values: Array, y: Array) -> Array:
-    """Return for each row the sum over nodes of values times the vector that the target stands for."""
+    """Return the dot product of each row with its target vector."""
     products: Array
     if y.ndim > 1:
         products = np.einsum("rk,rk->r", values, y, dtype=np.float64)
     elif values.shape[1] == 1:
         products = values[:, 0].astype(np.float64) * y
     else:
-        products = values.reshape(-1)[_places(*values.shape) + y].astype(np.float64)
+        products = values.reshape(-1)[_row_starts(*values.shape) + y].astype(np.float64)
     return products
 
 
 @lru_cache(maxsize=64)
-def _places(rows: int, nodes: int) -> Array:
-    """Return where each row begins in the flat form of an array of shape (rows, nodes)."""
+def _row_starts(rows: int, nodes: int) -> Array:
+    """Return the index of each row's first element in a flattened array of shape (rows, nodes)."""
     return np.arange(0, rows * nodes, nodes)
 
 
@@ -253,13 +253,13 @@ COSTS: Mapping[str, Cost] = {
     "mse": MeanSquaredError(),
     "cross-entropy": CrossEntropy(),
     "binary-cross-entropy": BinaryCrossEntropy(),
-    "mae": OfOutputs(MeanAbsoluteError()),
-    "huber": OfOutputs(Huber()),
-    "poisson": OfOutputs(Poisson(), "softplus"),
+    "mae": CostAdapter(MeanAbsoluteError()),
+    "huber": CostAdapter(Huber()),
+    "poisson": CostAdapter(Poisson(), "softplus"),
 }
-"""Every cost by its name."""
+"""Costs by name."""
 
 
 def cost_of(part: Any) -> Cost:
-    """Return the cost of a name, or an object of the user's own in the form that is used here."""
-    return COSTS[part] if isinstance(part, str) else OfOutputs(part)
+    """Return the cost with this name, or an adapter for a custom one."""
+    return COSTS[part] if isinstance(part, str) else CostAdapter(part)

@@ -1,4 +1,4 @@
-"""Gradients against central differences, parameter by parameter, for any network and any part of the user's own."""
+"""Gradient checking: compares backpropagation with central differences, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Array, Layer, Structure
 
 _STEPS = (1e-5, 1e-6, 1e-7)
-"""A parameter passes if one of these differences agrees: a kink, as relu has one at 0, spoils only the longer ones."""
+"""Step sizes of the differences. The closest result counts, since a kink (relu at 0) spoils only the larger steps."""
 _MOST_PER_LAYER = 200
 _NEGLIGIBLE = 1e-4
-"""Of a layer's largest slope; smaller ones are compared with this instead of with themselves."""
+"""Share of a layer's largest slope below which errors are relative to this share, not to the slope itself."""
 
 
 class GradCheck(NamedTuple):
@@ -22,11 +22,11 @@ class GradCheck(NamedTuple):
 
     Attributes:
         worst: the largest relative difference.
-        layer: the layer where it is.
-        parameter: the parameter, such as ``w[2, 0]``.
-        backprop: its slope by backprop.
+        layer: the layer of the parameter with the largest difference.
+        parameter: the name of that parameter, such as ``w[2, 0]``.
+        backprop: its slope by backpropagation.
         differences: its slope by central differences.
-        checked: the parameters that were compared.
+        checked: the number of parameters compared.
     """
 
     worst: float
@@ -37,7 +37,7 @@ class GradCheck(NamedTuple):
     checked: int
 
     def passes(self, tolerance: float = 1e-5) -> bool:
-        """Return whether backprop and differences agree."""
+        """Return whether the largest difference is within the tolerance."""
         return self.worst <= tolerance
 
     def __str__(self) -> str:
@@ -48,39 +48,39 @@ class GradCheck(NamedTuple):
 
 
 def gradcheck(structure: Structure, weights: Array, x: Array, y: Array) -> GradCheck:
-    """Compare all parameters, or 200 of each layer, in float64."""
+    """Compare the gradients in float64 for all parameters, or for 200 of each layer that has more."""
     flat = weights.astype(np.float64)
     layers = structure.layers(flat)
     backprop = Backprop(structure, len(x), "float64", keep_z=True)
     gradient = np.empty_like(flat)
     backprop.gradient(layers, x, y, structure.layers(gradient))
-    found = GradCheck(-1.0, 0, "", 0.0, 0.0, 0)
+    result = GradCheck(-1.0, 0, "", 0.0, 0.0, 0)
     checked = 0
     for l, (start, stop) in enumerate(zip(structure.bounds, structure.bounds[1:], strict=False), start=1):
-        places = np.unique(np.linspace(start, stop - 1, min(stop - start, _MOST_PER_LAYER)).astype(int))
+        indices = np.unique(np.linspace(start, stop - 1, min(stop - start, _MOST_PER_LAYER)).astype(int))
         slopes = gradient[start:stop]
         least = _NEGLIGIBLE * max(float(np.abs(slopes).max()), 1e-8)
-        for place in places.tolist():
-            slope = float(gradient[place])
-            difference, error = _closest(backprop, layers, flat, place, x, y, slope, least)
-            if not error <= found.worst:  # NaN counts as worst
-                name = _name(structure, l, place)
-                found = GradCheck(error, l, name, slope, difference, 0)
+        for index in indices.tolist():
+            slope = float(gradient[index])
+            difference, error = _closest(backprop, layers, flat, index, x, y, slope, least)
+            if not error <= result.worst:  # NaN counts as worst
+                name = _name(structure, l, index)
+                result = GradCheck(error, l, name, slope, difference, 0)
             checked += 1
-    return found._replace(checked=checked)
+    return result._replace(checked=checked)
 
 
 def _closest(
-    backprop: Backprop, layers: Sequence[Layer], flat: Array, place: int, x: Array, y: Array, slope: float, least: float
+    backprop: Backprop, layers: Sequence[Layer], flat: Array, index: int, x: Array, y: Array, slope: float, least: float
 ) -> tuple[float, float]:
-    """Return the central difference that agrees best, and its relative difference."""
-    kept, tried = float(flat[place]), []
+    """Return the central difference closest to ``slope``, and its relative error."""
+    original, tried = float(flat[index]), []
     for step in _STEPS:
         costs = []
-        for moved in (kept + step, kept - step):
-            flat[place] = moved
+        for moved in (original + step, original - step):
+            flat[index] = moved
             costs.append(backprop.sums(layers, x, y).cost)
-        flat[place] = kept
+        flat[index] = original
         difference = (costs[0] - costs[1]) / (2 * step)
         error = abs(slope - difference) / max(abs(slope), abs(difference), least)
         tried.append((error if np.isfinite(error) else np.inf, difference))
@@ -88,9 +88,9 @@ def _closest(
     return difference, error
 
 
-def _name(structure: Structure, l: int, place: int) -> str:
+def _name(structure: Structure, l: int, index: int) -> str:
     m_prev = structure.sizes[l - 1]
-    first, last = structure.weight_places[l - 1]
-    if place >= last:
-        return f"b[{place - last}]"
-    return f"w[{(place - first) // m_prev}, {(place - first) % m_prev}]"
+    first, last = structure.weight_ranges[l - 1]
+    if index >= last:
+        return f"b[{index - last}]"
+    return f"w[{(index - first) // m_prev}, {(index - first) % m_prev}]"

@@ -1,4 +1,4 @@
-"""How good predictions are, by the usual measures."""
+"""Metrics of predictions: accuracy, log-loss, ROC AUC, confusion matrix, RMSE, MAE, R2."""
 
 from __future__ import annotations
 
@@ -9,72 +9,73 @@ import numpy as np
 from distbp.nn.structure import Array
 
 _SMALLEST = 1e-15
-"""Probability below which the logarithm of the log-loss is taken no further."""
+"""Lower bound of the probabilities in the log-loss."""
 
 _MOST_CONFUSED = 2000
+"""Classes above which no confusion matrix is built."""
 
 
 class Evaluation(NamedTuple):
-    """How a network does on rows whose targets are known. What does not apply is None."""
+    """A network's results on labelled rows. Metrics that do not apply are None."""
 
     rows: int
     cost: float
-    """Mean of the examples' costs, weighted by their rows' weights."""
+    """Mean cost of the examples, weighted by the rows' weights."""
     accuracy: float | None
-    """Share of the rows whose class is right."""
+    """Share of correctly classified rows."""
     rmse: float | None
-    """Root of the mean squared error over rows and values, in the targets' own unit."""
+    """Root mean squared error over rows and target columns, in the targets' unit."""
     r2: float | None
-    """Share of the values' variance that is explained, averaged over the values of a row."""
+    """Explained share of the variance, averaged over the target columns."""
 
 
-class Answers(NamedTuple):
-    """What a network says of rows."""
+class Predictions(NamedTuple):
+    """A network's outputs for some rows, and the classes chosen from them."""
 
     outputs: Array
     """a^L of each row, shape (rows, m_L)."""
     chosen: Array
-    """The number of each row's class; empty for values."""
-    adds_up: bool
-    """Whether the outputs are probabilities as they are: a softmax, or labels of which a row may have several."""
+    """The predicted class number of each row; empty for regression."""
+    are_probabilities: bool
+    """Whether the outputs already are probabilities: a softmax, or independent labels."""
 
     @property
     def probabilities(self) -> Array:
-        """Each class's probability, shape (rows, classes): never negative, and 1 in sum.
+        """Class probabilities, shape (rows, classes), never negative; each row sums to 1.
 
-        Outputs that need not be probabilities are made such: below 0 they count as 0, and each is divided by the sum
-        of its row. If nothing is above 0 all classes have the same. A single node is held to 0..1 and is the second's.
+        Other outputs are converted: negative ones become 0, then each row is divided by its sum. A row without positive
+        outputs gets equal probabilities. A single node, clipped to 0..1, is the second class's probability.
         """
         a = self.outputs
         if a.shape[1] == 1:
             second = np.clip(a, 0, 1)
             return np.hstack([1 - second, second])
-        if self.adds_up:
+        if self.are_probabilities:
             return a
         positive = np.maximum(a, 0)
-        with np.errstate(invalid="ignore"):  # of outputs that are infinite
-            total = positive.sum(axis=1, keepdims=True, dtype=np.float64)  # of large single ones it would be infinite
-            some: Array = np.where(total > 0, positive / np.where(total > 0, total, 1), 1 / a.shape[1])
-        return some.astype(a.dtype, copy=False)
+        with np.errstate(invalid="ignore"):  # infinite outputs give inf / inf
+            total = positive.sum(axis=1, keepdims=True, dtype=np.float64)  # large float32 outputs would overflow
+            scaled: Array = np.where(total > 0, positive / np.where(total > 0, total, 1), 1 / a.shape[1])
+        return scaled.astype(a.dtype, copy=False)
 
 
 class ClassScores(NamedTuple):
-    """How good predicted classes and their probabilities are."""
+    """Metrics of predicted classes and their probabilities."""
 
     accuracy: float
     log_loss: float
     roc_auc: float
-    """Of two classes that of the second, else the mean over classes, each against the rest; NaN with one class."""
+    """With two classes the second's, else the mean of one-vs-rest over classes; NaN with one class."""
     confusion: Array | None
     """Rows by true class, columns by predicted class, shape (classes, classes); None with over 2,000 classes."""
     precision: Array
-    """Per class, NaN where it was never predicted."""
+    """Per class; NaN for classes never predicted."""
     recall: Array
-    """Per class, NaN where there was none."""
+    """Per class; NaN for classes without rows."""
 
 
 class ValueScores(NamedTuple):
-    """How good predicted values are."""
+    """Metrics of predicted values."""
 
     rmse: float
     mae: float
@@ -82,11 +83,11 @@ class ValueScores(NamedTuple):
 
 
 def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScores:
-    """Compare class numbers, shape (rows,), with predicted ones and probabilities, shape (rows, classes).
+    """Score predicted classes, shape (rows,), and probabilities, shape (rows, classes), against the true classes y.
 
     >>> y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
-    >>> found = class_scores(y, (p > 0.5).astype(int), np.column_stack([1 - p, p]))
-    >>> found.roc_auc, found.confusion.tolist(), found.recall.tolist()
+    >>> scores = class_scores(y, (p > 0.5).astype(int), np.column_stack([1 - p, p]))
+    >>> scores.roc_auc, scores.confusion.tolist(), scores.recall.tolist()
     (0.75, [[2, 0], [1, 1]], [1.0, 0.5])
     """
     classes = probabilities.shape[1]
@@ -94,7 +95,7 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
     if classes <= _MOST_CONFUSED:
         confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     of_true = probabilities[np.arange(len(y)), y].astype(np.float64)
-    total = probabilities.sum(axis=1, dtype=np.float64)  # 1 but for rounding
+    total = probabilities.sum(axis=1, dtype=np.float64)  # 1 up to rounding
     log_loss = float(-np.log(np.clip(of_true / np.where(total > 0, total, 1), _SMALLEST, 1)).mean())
     chosen = [1] if classes == 2 else range(classes)
     areas = [roc_auc(y == k, probabilities[:, k]) for k in chosen]
@@ -109,9 +110,9 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
 
 
 def roc_auc(is_positive: Array, score: Array) -> float:
-    """Return the share of pairs of a positive and a negative row in which the positive one has the higher score.
+    """Return the share of positive-negative pairs in which the positive row has the higher score.
 
-    Ties count one half (Mann and Whitney's U). NaN where all rows are of one kind.
+    Ties count one half (Mann and Whitney's U). NaN if all rows are positive or all negative.
     """
     positives = int(is_positive.sum())
     negatives = len(score) - positives
@@ -124,21 +125,21 @@ def roc_auc(is_positive: Array, score: Array) -> float:
 
 
 def value_scores(y: Array, predicted: Array) -> ValueScores:
-    """Compare values, shape (rows, values), with predicted ones; R2 is the mean over the values of a row.
+    """Score predicted values against y, both of shape (rows, columns); R2 is averaged over the columns.
 
     >>> value_scores(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [4.0]])).r2
     0.5
     """
     errors = predicted - y
-    r2 = explained(y, np.square(errors).sum(axis=0))
+    r2 = r2_score(y, np.square(errors).sum(axis=0))
     return ValueScores(float(np.sqrt(np.square(errors).mean())), float(np.abs(errors).mean()), r2)
 
 
-def explained(y: Array, squares: Array) -> float:
-    """Return R2, the mean over the values of a row of 1 - squares / sum (y - mean)^2, from the errors' sums of squares.
+def r2_score(y: Array, squares: Array) -> float:
+    """Return the mean over columns of 1 - squares / sum (y - mean)^2; ``squares`` are the columns' squared errors.
 
-    Values that do not vary at all cannot be explained: for them it is 1 where they are met exactly, else 0.
+    A constant column has no variance to explain: it scores 1 if predicted exactly, else 0.
     """
-    varies = y.max(axis=0) > y.min(axis=0)  # the sum about a rounded mean need not be 0
+    varies = y.max(axis=0) > y.min(axis=0)  # deviations from a rounded mean need not sum to 0
     spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     return float(np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0).mean())

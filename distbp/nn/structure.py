@@ -1,4 +1,4 @@
-"""The structure of a network: how many nodes each layer has, what they apply, and the cost at the end."""
+"""The structure of a network: layer sizes, activations, cost, and the layout of the flat parameter vector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distbp.config import CHOICES, name_of
 from distbp.errors import UsageError, unknown_name
 from distbp.nn.activations import Activation, activation_of
 from distbp.nn.costs import Cost, cost_of
-from distbp.nn.own import check_own_activation, check_own_cost
+from distbp.nn.custom import check_custom_activation, check_custom_cost
 
 Array = NDArray[Any]
 
@@ -23,7 +23,7 @@ _MOST_PARAMETERS = 2**40
 
 
 class Layer(NamedTuple):
-    """The parameters of one layer, or their gradient: views into a flat vector."""
+    """The parameters of one layer, or their gradient, as views into a flat vector."""
 
     w: Array
     """``w[k, j]`` is the weight from node j of layer l-1 to node k of layer l; shape (m_l, m_{l-1})."""
@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """A flat parameter vector, or a gradient's, with the views of its layers."""
+    """A flat parameter vector, or a flat gradient, with the views of its layers."""
 
     flat: Array
     layers: tuple[Layer, ...]
@@ -42,7 +42,7 @@ class Parameters(NamedTuple):
 class Structure:
     """A layered, fully connected network with layers l = 1..L.
 
-    The flat parameter vector holds w^1, b^1, w^2, b^2 .. one after the other, each w by rows.
+    The flat parameter vector holds w^1, b^1, w^2, b^2 .. in this order, each w row by row.
 
     >>> structure = Structure((4, 3, 2), ("relu", "softmax"), "cross-entropy")
     >>> structure.parameter_count
@@ -54,11 +54,11 @@ class Structure:
     sizes: tuple[int, ...]
     """m_0 .. m_L, the input's size first."""
     activations: tuple[Any, ...]
-    """Of the layers 1..L: names, or objects of the user's own."""
+    """Activations of layers 1..L: names or custom objects."""
     cost: Any
-    """A name, or an object of the user's own."""
+    """The cost: a name or a custom object."""
     connections: tuple[Array | None, ...] = field(default=(), compare=False, repr=False)
-    """For each layer where w is: an array of w's shape, 0 where a connection is left out, else 1; None for all."""
+    """For each layer a mask of w's shape, 0 where a connection is missing, else 1; None if fully connected."""
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or any(type(size) is not int or size < 1 for size in self.sizes):
@@ -72,7 +72,7 @@ class Structure:
             check_connections(self.sizes, self.connections)
 
     def _check_parts(self) -> None:
-        """Refuse activations and costs that nobody knows or that do not go together."""
+        """Raise UsageError for an unknown activation or cost, or for a pair that does not fit together."""
         for name in self.activations:
             if isinstance(name, str) and name not in CHOICES["output"]:
                 raise unknown_name("activation", name, CHOICES["output"])
@@ -82,51 +82,51 @@ class Structure:
             raise unknown_name("cost", self.cost, CHOICES["cost"])
         needed = cost_of(self.cost).output
         if needed is not None and self.activations[-1] != needed:
-            found = name_of(self.activations[-1])
-            raise UsageError(f"cost {name_of(self.cost)} needs the output activation {needed}, found {found}")
+            output = name_of(self.activations[-1])
+            raise UsageError(f"cost {name_of(self.cost)} needs the output activation {needed}, found {output}")
         if self.activations[-1] == "softmax" and self.sizes[-1] < 2:
             raise UsageError("a softmax output of 1 node is always 1: it needs at least 2 nodes")
 
     @property
     def depth(self) -> int:
-        """L, the number of layers without the input."""
+        """L, the number of layers not counting the input."""
         return len(self.activations)
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:
-        """Where each layer's parameters begin in the flat vector, and where the last ones end; L + 1 places."""
-        places = [0]
+        """Start of each layer's parameters in the flat vector, and the end of the last layer's; L + 1 numbers."""
+        bounds = [0]
         for m_prev, m in zip(self.sizes, self.sizes[1:], strict=False):
-            places.append(places[-1] + m * m_prev + m)
-        return tuple(places)
+            bounds.append(bounds[-1] + m * m_prev + m)
+        return tuple(bounds)
 
     @cached_property
     def sigmas(self) -> tuple[Activation, ...]:
-        """The layers' activations themselves."""
+        """Activation objects of layers 1..L."""
         return tuple(map(activation_of, self.activations))
 
     @property
     def cost_function(self) -> Cost:
-        """The cost itself."""
+        """The cost object."""
         return cost_of(self.cost)
 
     @property
-    def weight_places(self) -> list[tuple[int, int]]:
-        """Where each layer's w begins and ends in the flat vector; its b comes behind."""
+    def weight_ranges(self) -> list[tuple[int, int]]:
+        """Start and end of each layer's w in the flat vector; its b follows."""
         return [(start, stop - m) for start, stop, m in zip(self.bounds, self.bounds[1:], self.sizes[1:], strict=False)]
 
     def connection_vector(self, dtype: Any) -> Array | None:
-        """Return what the flat vector is multiplied by: 0 where a connection is left out, else 1; None for all 1."""
-        if all(chosen is None for chosen in self.connections):
+        """Return a mask for the flat vector, 0 where a connection is missing, else 1; None if fully connected."""
+        if all(mask is None for mask in self.connections):
             return None
         vector: Array = np.ones(self.parameter_count, dtype)
-        for layer, chosen in zip(self.layers(vector), self.connections, strict=True):
-            if chosen is not None:
-                layer.w[:] = chosen
+        for layer, mask in zip(self.layers(vector), self.connections, strict=True):
+            if mask is not None:
+                layer.w[:] = mask
         return vector
 
     def described(self) -> dict[str, Any]:
-        """Return sizes and names as JSON's types; the connections are arrays and not among them."""
+        """Return sizes and names as JSON types, without the connections, which are arrays."""
         return {
             "sizes": list(self.sizes),
             "activations": [name_of(each) for each in self.activations],
@@ -139,11 +139,11 @@ class Structure:
         return self.bounds[-1]
 
     def parameters(self, flat: Array) -> Parameters:
-        """Return ``flat`` with its layers' views, for callers that use them often."""
+        """Return ``flat`` together with its layers' views, for callers that use both repeatedly."""
         return Parameters(flat, self.layers(flat))
 
     def layers(self, flat: Array) -> tuple[Layer, ...]:
-        """Return each layer's w and b as views into ``flat``, whose last axis is the parameter vector's."""
+        """Return each layer's w and b as views into the flat vector."""
         views = []
         for l, (m_prev, m) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
             start, stop = self.bounds[l], self.bounds[l + 1]
@@ -151,8 +151,8 @@ class Structure:
         return tuple(views)
 
 
-def first_bad_layer(layers: tuple[Layer, ...]) -> int:
-    """Return the number of the first layer whose parameters cannot be squared and added up as finite numbers."""
+def first_nonfinite_layer(layers: tuple[Layer, ...]) -> int:
+    """Return the number of the first layer whose parameters have no finite sum of squares."""
     for l, (w, b) in enumerate(layers, start=1):
         if not (np.isfinite(np.vdot(w, w)) and np.isfinite(np.vdot(b, b))):
             return l
@@ -160,38 +160,38 @@ def first_bad_layer(layers: tuple[Layer, ...]) -> int:
 
 
 def check_connections(sizes: Sequence[int], connections: Sequence[Array | None]) -> None:
-    """Refuse connections of another shape, and those that leave no way from the input to some output node.
+    """Check the connection masks' shapes and values, and that the input reaches every output node.
 
     Raises:
-        UsageError: they are one of these.
+        UsageError: a check fails.
     """
     if len(connections) != len(sizes) - 1:
         raise UsageError(f"connections must have an array or None for each of {len(sizes) - 1} layers")
     reached: Array = np.ones(sizes[0], bool)
-    for l, (chosen, m_prev, m) in enumerate(zip(connections, sizes, sizes[1:], strict=False), start=1):
-        if chosen is None:
+    for l, (mask, m_prev, m) in enumerate(zip(connections, sizes, sizes[1:], strict=False), start=1):
+        if mask is None:
             reached = np.full(m, reached.any())
         else:
-            if chosen.shape != (m, m_prev):
-                raise UsageError(f"connections of layer {l} have the shape {chosen.shape}, w has {(m, m_prev)}")
-            if not np.isin(chosen, (0, 1)).all():
+            if mask.shape != (m, m_prev):
+                raise UsageError(f"connections of layer {l} have the shape {mask.shape}, expected {(m, m_prev)} as w")
+            if not np.isin(mask, (0, 1)).all():
                 raise UsageError(f"connections of layer {l} must be 0 or 1")
-            reached = (chosen != 0) @ reached
+            reached = (mask != 0) @ reached
         if not reached.any():
-            raise UsageError(f"connections of layer {l} cut the output off: nothing of the input comes through")
+            raise UsageError(f"connections of layer {l} cut the output off: keep a path from the input")
     if not reached.all():
         node = int(np.argmin(reached))
-        raise UsageError(f"connections cut output node {node} off: nothing of the input reaches it")
+        raise UsageError(f"connections cut output node {node} off: keep a path to it from the input")
 
 
-def check_own_parts_of(structure: Structure, dtype: str) -> None:
-    """Try the activations and the cost of the user's own, before anything is started with them.
+def check_custom_functions(structure: Structure, dtype: str) -> None:
+    """Try the structure's custom activations and cost on a few rows, before a run starts.
 
     Raises:
-        UsageError: one returns another shape than it must.
+        UsageError: one of them returns a wrong shape.
     """
     for part in structure.activations:
         if not isinstance(part, str):
-            check_own_activation(part, dtype)
+            check_custom_activation(part, dtype)
     if not isinstance(structure.cost, str):
-        check_own_cost(structure.cost, structure.sizes[-1], dtype)
+        check_custom_cost(structure.cost, structure.sizes[-1], dtype)

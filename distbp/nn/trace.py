@@ -1,4 +1,4 @@
-"""Everything that backpropagation computes for some rows, by the lecture's names."""
+"""All values of backpropagation for some rows, under the lecture's names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distbp.nn.structure import Array, Structure
 
 
 class TracedLayer(NamedTuple):
-    """One layer l. Layer 0 is the input, which has a alone; its other arrays are empty."""
+    """The values of one layer l. Layer 0 is the input: it has only a, and its other arrays are empty."""
 
     z: Array
     """Shape (rows, m_l)."""
@@ -20,16 +20,16 @@ class TracedLayer(NamedTuple):
     delta: Array
     """dC/dz of each row's own cost, shape (rows, m_l)."""
     dc_dw: Array
-    """Of the total cost, the MEAN of the rows' costs; shape (m_l, m_{l-1}). For one row it is the lecture's dC/dw."""
+    """Gradient of the total cost (the MEAN over the rows), shape (m_l, m_{l-1}); for one row, the lecture's dC/dw."""
     dc_db: Array
-    """The same for b, shape (m_l,)."""
+    """Gradient of the total cost with respect to b, shape (m_l,)."""
 
 
 class Trace(NamedTuple):
-    """What a forward and a backward pass compute; ``trace[l]`` is layer l."""
+    """The results of a forward and a backward pass; ``trace[l]`` is layer l."""
 
     cost: float
-    """The total cost."""
+    """The total cost: the mean of the rows' costs."""
     layers: tuple[TracedLayer, ...]
 
     def __getitem__(self, l: int) -> TracedLayer:  # type: ignore[override]
@@ -37,7 +37,7 @@ class Trace(NamedTuple):
 
 
 def trace(structure: Structure, weights: Array, x: Array, y: Array) -> Trace:
-    """Run forward and backward over the rows ``x`` with the targets ``y`` in the form of training."""
+    """Run a forward and a backward pass over the rows ``x`` with targets ``y``, both encoded as in training."""
     rows = len(x)
     backprop = Backprop(structure, rows, weights.dtype.name, keep_z=True)
     gradient = structure.parameters(np.empty_like(weights))
@@ -46,11 +46,11 @@ def trace(structure: Structure, weights: Array, x: Array, y: Array) -> Trace:
     if connections is not None:
         np.multiply(gradient.flat, connections, out=gradient.flat)
     np.divide(gradient.flat, rows, out=gradient.flat)
-    work, nothing = backprop.workspace(rows), np.empty(0, weights.dtype)
+    work, empty = backprop.workspace(rows), np.empty(0, weights.dtype)
     deltas = [each.copy() for each in work.delta]
-    # a cost that is fused with its activation leaves no a^L behind
+    # a cost fused with its activation does not leave a^L in place
     structure.sigmas[-1].apply(work.z[-1], out=work.a[-1])
-    layers = [TracedLayer(nothing, x, nothing, nothing, nothing)]
+    layers = [TracedLayer(empty, x, empty, empty, empty)]
     layers += [
         TracedLayer(z, a, delta, layer.w, layer.b)
         for z, a, delta, layer in zip(work.z, work.a, deltas, gradient.layers, strict=True)

@@ -1,7 +1,7 @@
-"""How weights follow from a mean gradient. NumPy alone; all state is in flat vectors that are passed in and out."""
+"""Optimizers, schedules and the update rule, on NumPy alone; callers pass all state in and out as flat vectors."""
 
 from distbp.optim.optimizers import SGD, Adagrad, Adam, Lion, Optimizer, RMSProp
-from distbp.optim.rule import Rule, check_own_parts, optimizer_of, schedule_of
+from distbp.optim.rule import Rule, check_custom_rule, optimizer_of, schedule_of
 from distbp.optim.schedules import Schedule
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "RMSProp",
     "Rule",
     "Schedule",
-    "check_own_parts",
+    "check_custom_rule",
     "optimizer_of",
     "schedule_of",
 ]

@@ -1,8 +1,8 @@
 """Optimizers as pure functions on flat vectors: old state and mean gradient in, new state out.
 
-The state of n parameters is one array of shape (1 + number of slots, n): the weights in row 0, then the optimizer's
-own vectors. All arithmetic is elementwise, so any part of the columns may be updated by itself, in any order and by
-anybody, and gives the same bits.
+The state of n parameters is one array of shape (1 + number of slots, n): the weights in row 0, then one row per slot.
+All arithmetic is elementwise, so any range of columns can be updated separately, in any order and on any thread, with
+the same bits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Array = NDArray[Any]
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Makes the state after a step from the state before it.
+    """Computes the state after a step from the state before it.
 
-    An object of your own with these two members can be given as ``optimizer`` to :func:`distbp.train`:
+    Any object with these two members works as the ``optimizer`` of :func:`distbp.train`:
 
     >>> class SignDescent:
     ...     slots = ()
@@ -37,13 +37,13 @@ class Optimizer(Protocol):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The names of the state's rows after row 0, which begin as 0."""
+        """Names of the state's rows after row 0, which are initially 0."""
 
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
         """Write the state after step number ``step`` (counted from 0) into ``new``.
 
-        ``gradient`` is the MEAN over the mini-batch. ``old`` is not changed; ``gradient`` and ``scratch``, both of
-        shape (n,), may be. It is called for parts of the parameters, from several threads at once.
+        ``gradient`` is the MEAN over the mini-batch. It and ``scratch``, both of shape (n,), may be overwritten;
+        ``old`` must not change. The method is called for ranges of the parameters, from several threads at once.
         """
 
 
@@ -52,7 +52,7 @@ class SGD:
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, eqs. 1 to 4).
 
     velocity <- momentum * velocity - lr * gradient; then w <- w + velocity, or with ``nesterov``
-    w <- w + momentum * velocity - lr * gradient, the look-ahead in the same place.
+    w <- w + momentum * velocity - lr * gradient, which is the look-ahead.
 
     >>> old, new = np.array([[1.0], [0.5]]), np.empty((2, 1))
     >>> SGD(momentum=0.9).update(old, new, np.array([2.0]), 0, 0.1, np.empty(1))
@@ -65,7 +65,7 @@ class SGD:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The velocity, if there is momentum."""
+        """The velocity; nothing without momentum."""
         return ("velocity",) if self.momentum else ()
 
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
@@ -86,7 +86,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class Adagrad:
-    """Adagrad (Duchi et al. 2011): w <- w - lr * gradient / (sqrt of the sum of all its squares + epsilon)."""
+    """Adagrad (Duchi et al. 2011): w <- w - lr * gradient / (sqrt(sum of squared gradients) + epsilon)."""
 
     epsilon: float = 1e-10
     slots = ("squares",)
@@ -102,7 +102,7 @@ class Adagrad:
 
 @dataclass(frozen=True)
 class RMSProp:
-    """RMSProp (Hinton 2012, lecture 6e): Adagrad with a running mean of the squares, which forgets."""
+    """RMSProp (Hinton 2012, lecture 6e): Adagrad with a decaying mean of the squares instead of their sum."""
 
     decay: float = 0.99
     epsilon: float = 1e-8
@@ -118,14 +118,14 @@ class RMSProp:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam (Kingma and Ba 2015, algorithm 1), with the bias corrections taken out of the vectors.
+    """Adam (Kingma and Ba 2015, algorithm 1), with the bias corrections applied to scalars.
 
-    With ``weight_decay`` it is AdamW (Loshchilov and Hutter 2019, algorithm 2): every parameter is first multiplied
-    by 1 - lr * weight_decay, apart from the gradient.
+    With ``weight_decay`` this is AdamW (Loshchilov and Hutter 2019, algorithm 2): every parameter is multiplied by
+    1 - lr * weight_decay, independently of the gradient.
 
     >>> old, new = np.zeros((3, 1)), np.empty((3, 1))
     >>> Adam().update(old, new, np.array([5.0]), 0, 0.001, np.empty(1))
-    >>> new[0].round(6).tolist()  # the first step is lr, whatever the gradient's size
+    >>> new[0].round(6).tolist()  # the first step is lr for any size of the gradient
     [-0.001]
     """
 
@@ -136,7 +136,7 @@ class Adam:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """Running means of the gradient and of its square."""
+        """The running means of the gradient and of its square."""
         return ("mean", "square")
 
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:
@@ -157,7 +157,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Lion:
-    """Lion (Chen et al. 2023, algorithm 2): steps of equal size, in the direction of a running mean's sign.
+    """Lion (Chen et al. 2023, algorithm 2): equal steps along the sign of an interpolated running mean.
 
     >>> old, new = np.zeros((2, 3)), np.empty((2, 3))
     >>> Lion().update(old, new, np.array([5.0, -0.1, 0.0]), 0, 0.5, np.empty(3))

@@ -1,4 +1,4 @@
-"""The whole rule by which a mean gradient changes the weights, as the settings describe it."""
+"""The update rule: how a mean gradient changes the weights, according to the settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from distbp.optim.schedules import SCHEDULES, Schedule, WarmUp
 
 
 def optimizer_of(config: Settings) -> Optimizer:
-    """Return the optimizer of these settings."""
+    """Return the optimizer that the settings name or contain."""
     if not isinstance(config.optimizer, str):
-        own: Optimizer = config.optimizer
-        return own
+        custom: Optimizer = config.optimizer
+        return custom
     decay = config.weight_decay or 0.0
     known: dict[str, Optimizer] = {
         "sgd": SGD(config.momentum or 0.0, config.nesterov),
@@ -31,53 +31,60 @@ def optimizer_of(config: Settings) -> Optimizer:
 
 
 def schedule_of(config: Settings) -> Schedule:
-    """Return the schedule of these settings, with its warm-up."""
+    """Return the schedule that the settings name or contain, preceded by the warm-up."""
     schedule: Schedule = SCHEDULES[config.schedule] if isinstance(config.schedule, str) else config.schedule
     return WarmUp(config.warmup, schedule) if config.warmup else schedule
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What happens to a mean gradient: penalties are added, it is clipped, the optimizer takes its step.
+    """The update of a step: add the penalties to the mean gradient, clip it, apply the optimizer, limit the norms.
 
-    With C the mean of the examples' costs, what is made small is C + l1 sum |w| + l2/2 sum w^2 over all w^l, not b^l.
+    With C the mean of the examples' costs, training minimizes C + l1 sum |w| + l2/2 sum w^2 over all w^l, without b^l.
     """
 
     optimizer: Optimizer
     lr: float
     schedule: Schedule
     steps: int
-    """Steps of the whole run."""
+    """Number of steps in the whole run."""
     l1: float = 0.0
     l2: float = 0.0
     clip_value: float | None = None
-    """No number of the gradient is further from 0 than this."""
+    """Each gradient element is clipped to [-clip_value, clip_value]."""
     clip_norm: float | None = None
-    """The gradient of all layers together is made shorter where it is longer than this (Pascanu et al. 2013)."""
+    """A gradient of all layers with a larger norm is scaled down to this norm (Pascanu et al. 2013)."""
     max_norm: float | None = None
-    """After the step no node's incoming weights are longer than this (Srivastava et al. 2014)."""
+    """Largest norm of a node's incoming weights after the step (Srivastava et al. 2014)."""
 
     @classmethod
     def of(cls, config: Settings, steps_per_epoch: int) -> Rule:
-        """Return the rule of these settings."""
+        """Return the rule that the settings describe."""
         assert config.lr is not None
         return cls(
-            optimizer_of(config), config.lr, schedule_of(config), config.epochs * steps_per_epoch,
-            config.l1, config.l2, config.clip_value, config.clip_norm, config.max_norm,
-        )  # fmt: skip
+            optimizer=optimizer_of(config),
+            lr=config.lr,
+            schedule=schedule_of(config),
+            steps=config.epochs * steps_per_epoch,
+            l1=config.l1,
+            l2=config.l2,
+            clip_value=config.clip_value,
+            clip_norm=config.clip_norm,
+            max_norm=config.max_norm,
+        )
 
     def rate(self, step: int) -> float:
-        """Return the step size of a step."""
+        """Return the learning rate of a step."""
         return self.lr * self.schedule.factor(step, self.steps)
 
 
-def check_own_parts(config: Settings, steps: int) -> None:
-    """Refuse an optimizer or a schedule of the user's own that cannot do its work; both are tried once.
+def check_custom_rule(config: Settings, steps: int) -> None:
+    """Call a custom optimizer and a custom schedule once and check their results.
 
-    What the user's own code raises goes through as it is.
+    Errors raised by the user's code propagate unchanged.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: a result has the wrong form.
     """
     schedule, optimizer = config.schedule, config.optimizer
     if not isinstance(schedule, str):

@@ -1,6 +1,6 @@
-"""Schedules: what --lr is multiplied by, as a function of the step alone, so a run can go on from any step.
+"""Schedules: factors of the learning rate that depend only on the step, so a run can resume at any step.
 
-With T steps in the run and t = 0..T-1; warm-up goes in front of any schedule, which then has the steps that are left.
+A run has T steps, t = 0..T-1. A warm-up precedes any schedule, which then covers the remaining steps.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Says what the step size is multiplied by.
+    """A factor of the learning rate for each step.
 
-    An object of your own with this method can be given as ``schedule`` to :func:`distbp.train`:
+    Any object with this method works as the ``schedule`` of :func:`distbp.train`:
 
     >>> class Halves:
     ...     def factor(self, step, steps):
@@ -27,12 +27,12 @@ class Schedule(Protocol):
     """
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor for step number ``step``, counted from 0, of ``steps``."""
+        """Return the factor for step number ``step`` (counted from 0) of ``steps``."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """1 all the time."""
+    """A constant factor of 1."""
 
     def factor(self, step: int, steps: int) -> float:
         """Return 1."""
@@ -41,7 +41,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Step:
-    """``gamma`` to the power of how many of ``parts`` equal parts of the run are over.
+    """Multiplies by ``gamma`` after each of ``parts`` equal parts of the run.
 
     >>> [round(Step().factor(t, 9), 4) for t in range(9)]
     [1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01]
@@ -57,7 +57,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Exponential:
-    """Down evenly on a logarithmic scale, to ``end`` after the run."""
+    """Exponential decay from 1 to ``end`` over the run."""
 
     end: float = 0.01
 
@@ -68,7 +68,7 @@ class Exponential:
 
 @dataclass(frozen=True)
 class InverseTime:
-    """Like 1/t (Robbins and Monro 1951), down to 1 / (1 + k) after the run."""
+    """Decay like 1/t (Robbins and Monro 1951), from 1 to 1 / (1 + k) over the run."""
 
     k: float = 9.0
 
@@ -79,7 +79,7 @@ class InverseTime:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine down to 0 (Loshchilov and Hutter 2017, eq. 5 without restarts)."""
+    """Half a cosine wave from 1 to 0 (Loshchilov and Hutter 2017, eq. 5 without restarts)."""
 
     def factor(self, step: int, steps: int) -> float:
         """Return (1 + cos(pi t/T)) / 2."""
@@ -88,38 +88,38 @@ class Cosine:
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Half a cosine up from 1/25 to 1 in the first 30 % of the run, another one down to 4e-6 (Smith and Topin 2018)."""
+    """Half a cosine wave from 1/25 up to 1 over the first 30 % of the run, then down to 4e-6 (Smith and Topin 2018)."""
 
     rise: float = 0.3
     begin: float = 1 / 25
     end: float = 1 / 25e4
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the height of the cycle at this step; 1 is at rise T - 1, ``end`` at T - 1."""
-        top = self.rise * steps - 1
-        if step <= top and top > 0:
-            return _between(self.begin, 1.0, step / top)
-        return _between(1.0, self.end, (step - top) / (steps - 1 - top) if steps - 1 > top else 0.0)
+        """Return the factor, which is 1 at step rise T - 1 and ``end`` at step T - 1."""
+        peak = self.rise * steps - 1
+        if step <= peak and peak > 0:
+            return _half_cosine(self.begin, 1.0, step / peak)
+        return _half_cosine(1.0, self.end, (step - peak) / (steps - 1 - peak) if steps - 1 > peak else 0.0)
 
 
-def _between(first: float, last: float, share: float) -> float:
+def _half_cosine(first: float, last: float, share: float) -> float:
     return last + (first - last) * (1.0 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True)
 class Plateau:
-    """Times ``gamma`` whenever the cost has not fallen for more than ``patience`` epochs.
+    """Multiplies by ``gamma`` when the cost has not fallen for more than ``patience`` epochs.
 
-    It looks at the validation part's cost where there is one, else at the training cost; the test part decides nothing.
+    It follows the validation cost if there are validation rows, else the training cost, never the test rows.
     """
 
     gamma: float = 0.5
     patience: int = 2
     least: float = 1e-4
-    """The share by which a cost must be lower than the best to count as lower."""
+    """Relative improvement over the best cost that counts as a fall."""
 
     def factor(self, step: int, steps: int) -> float:
-        """Return 1: this schedule follows the costs, not the steps."""
+        """Return 1: this schedule depends on the costs, not on the step."""
         return 1.0
 
     def after(self, costs: Sequence[float]) -> float:
@@ -141,7 +141,7 @@ class Plateau:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """Evenly up over the first ``warmup`` steps, then another schedule over those that are left.
+    """Linear warm-up over the first ``warmup`` steps, then another schedule over the remaining ones.
 
     >>> schedule = WarmUp(4, Constant())
     >>> [schedule.factor(t, 10) for t in range(6)]
@@ -152,7 +152,7 @@ class WarmUp:
     then: Schedule
 
     def factor(self, step: int, steps: int) -> float:
-        """Return (t + 1) / warmup, or what the other schedule says."""
+        """Return (t + 1) / warmup during the warm-up, then the other schedule's factor."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         return self.then.factor(step - self.warmup, steps - self.warmup)
@@ -167,4 +167,4 @@ SCHEDULES: Mapping[str, Schedule] = {
     "one-cycle": OneCycle(),
     "plateau": Plateau(),
 }
-"""Every schedule by its name."""
+"""Schedules by name."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from distbp.config import Config
 from distbp.data.dataset import DataSet
 from distbp.model.network import Network, evaluate
-from distbp.system.arithmetic import cpu_count
 from distbp.system.blas import one_thread
+from distbp.system.limits import cpu_count
 from distbp.training.executors import initial_state, make_executor, measure_in_process, median_step
 from distbp.training.setup import settle
 

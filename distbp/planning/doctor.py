@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 from distbp.config.checks import ports
 from distbp.errors import ClusterError
-from distbp.files.whole import home_folder
-from distbp.system.arithmetic import cpu_count, fingerprint
+from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import unpinned_notes
-from distbp.system.folders import leftovers, memory_folder, temporary_folder
-from distbp.system.limits import limits
+from distbp.system.folders import home_folder, leftovers, memory_folder, temporary_folder
+from distbp.system.limits import cpu_count, limits
 from distbp.version import __version__
 
 _LEAST_MEMORY = 512 * 2**20

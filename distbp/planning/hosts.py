@@ -10,11 +10,11 @@ import numpy as np
 
 from distbp.config import Settings, default_shards
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.optim.rule import Rule
-from distbp.parallel.mesh.cost import Job, Machine, Step, best_step, stops_paying
-from distbp.parallel.step.executor import two_versions
+from distbp.parallel.mesh.cost import Machine, StepEstimate, Workload, fastest_step, largest_worthwhile
+from distbp.parallel.step.executor import double_buffered
 from distbp.parallel.step.factor_store import factor_size
 from distbp.parallel.step.server import ParameterServer
 from distbp.parallel.step.shards import Span, cut
@@ -44,7 +44,7 @@ class HostPlan:
     alone_shards: int
     alone_seconds: float
     """A step of one worker with ``alone_shards`` shards, the default: what speed-ups are over."""
-    steps: tuple[Step, ...]
+    steps: tuple[StepEstimate, ...]
     """One for each number of hosts."""
 
     @property
@@ -55,7 +55,7 @@ class HostPlan:
     @property
     def stops_paying(self) -> int | None:
         """The least number of hosts that no larger one betters by 10 %; None if that is the largest."""
-        reached = stops_paying(self.steps).hosts
+        reached = largest_worthwhile(self.steps).hosts
         return reached if reached < self.steps[-1].hosts else None
 
 
@@ -84,20 +84,20 @@ def plan_hosts(config: Settings, data: DataSet, hosts: Iterable[int], link: floa
         machines = [measure_machine(structure, config, data.train, state, count, seconds) for count in counts]
     machine, alone = machines[0], machines[-1]
     job = job_of(config, structure, rows, asked)
-    steps = tuple(best_step(job, machine, link, count, config.servers, per_host) for count in hosts)
-    alone_step = best_step(job._replace(shards=counts[-1]), alone, link, 1)
+    steps = tuple(fastest_step(job, machine, link, count, config.servers, per_host) for count in hosts)
+    alone_step = fastest_step(job._replace(shards=counts[-1]), alone, link, 1)
     return HostPlan(
         structure.parameter_count, rows, asked, per_host, machine, counts[-1], alone_step.seconds, steps
     )  # fmt: skip
 
 
-def job_of(config: Settings, structure: Structure, rows: int, shards: int) -> Job:
+def job_of(config: Settings, structure: Structure, rows: int, shards: int) -> Workload:
     """Return what a step of these settings has to do."""
     if config.wire == "float16":
-        return Job(rows, structure.bounds, shards, 2, is_packed=True)
+        return Workload(rows, structure.bounds, shards, 2, is_packed=True)
     largest = cut(rows, shards)[0].stop
     factors = tuple(factor_size(structure, layer, largest) for layer in range(structure.depth))
-    return Job(rows, structure.bounds, shards, np.dtype(config.dtype).itemsize, factors=factors)
+    return Workload(rows, structure.bounds, shards, np.dtype(config.dtype).itemsize, factors=factors)
 
 
 def measure_machine(
@@ -112,14 +112,14 @@ def measure_machine(
     one = replace(config, workers=0, shards=1, batch_size=size)
     worker = Worker(structure, one, rows)
     order = EpochOrder(len(rows), size, config.seed)
-    server = ParameterServer(structure, Rule.of(one, order.steps_per_epoch), two_versions(state, 0), 0)
+    server = ParameterServer(structure, Rule.of(one, order.steps_per_epoch), double_buffered(state, 0), 0)
     whole = Span(0, 1)
     sums, other = (structure.parameters(np.zeros_like(state[0])) for _ in range(2))
     taken: list[Array] = []
     deadline = time.perf_counter() + seconds
     while len(taken) < _WARM_UP + _FEWEST_STEPS or time.perf_counter() < deadline:
         times = [time.perf_counter()]
-        report = worker.push(server.step, whole, server.weights, [sums])
+        report = worker.compute(server.step, whole, server.weights, [sums])
         times.append(time.perf_counter())
         np.add(sums.flat, sums.flat, out=other.flat)
         times.append(time.perf_counter())

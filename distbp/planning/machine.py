@@ -19,7 +19,7 @@ import numpy as np
 
 from distbp.config import Config, Settings
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
@@ -28,12 +28,12 @@ from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
 from distbp.parallel.mesh.cost import host_counts
-from distbp.parallel.step.executor import InProcessExecutor, make_server
+from distbp.parallel.step.executor import InProcessExecutor, make_parameter_server
 from distbp.parallel.step.shards import Span, buffers_for, cut, subtrees
 from distbp.parallel.step.worker import Worker
-from distbp.system.arithmetic import cpu_count
 from distbp.system.blas import one_thread, pin_threads
 from distbp.system.folders import memory_folder, private_folder
+from distbp.system.limits import cpu_count
 from distbp.system.memory import free_memory
 from distbp.training.executors import RAY_START_SECONDS, WARM_UP_STEPS, initial_state, median_of, median_step
 from distbp.training.setup import settle, with_parts
@@ -277,7 +277,7 @@ def _serve(structure: Structure, config: Settings, rows: int, folder: Path, shap
     pin_threads(config.threads)
     exchange = SharedMemory(folder, shape)
     order = EpochOrder.of(config, rows)
-    server = make_server(structure, config, order, exchange.states, exchange.step)
+    server = make_parameter_server(structure, config, order, exchange.states, exchange.step)
     with suppress(KeyboardInterrupt):
         ServerLoop(server, exchange, order, _START_SECONDS, _START_SECONDS).serve()
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from distbp.report.numbers import column, mapping, number, text, thinned
-from distbp.report.reading import Run
+from distbp.report.json_values import column, mapping, number, text, thinned
+from distbp.report.run_files import Run
 
 _NAMES = (
     "train_cost", "validation_cost", "test_cost", "train_accuracy", "validation_accuracy", "test_accuracy",

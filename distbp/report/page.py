@@ -19,13 +19,13 @@ from typing import Any
 
 from distbp.config import BESIDE_THE_SETTINGS
 from distbp.errors import UsageError
-from distbp.files.whole import written_whole
-from distbp.report.answers import Asking
-from distbp.report.command import command_of
+from distbp.files.atomic import atomic_write
 from distbp.report.curves import best_of, curves_of, findings_of, layers_of
-from distbp.report.numbers import mapping, number, seconds_as_text, text
-from distbp.report.reading import Run, names_of, read_run
-from distbp.report.spending import spending_of
+from distbp.report.evaluation import Evaluator
+from distbp.report.json_values import mapping, number, seconds_as_text, text
+from distbp.report.repeat_command import repeat_command
+from distbp.report.run_files import Run, names_of, read_run
+from distbp.report.time_use import time_use_of
 from distbp.runs.comparison import different_settings
 from distbp.training.health import LARGE_UPDATE, VANISHING
 from distbp.version import __version__
@@ -47,7 +47,7 @@ def check_runs(paths: Sequence[Path]) -> None:
         raise UsageError(f"{len(paths)} runs are given: a page compares at most {_MOST_RUNS}")
 
 
-def told_of(paths: Sequence[Path], asking: Asking | None = None, is_live: bool = False) -> dict[str, Any]:
+def page_data(paths: Sequence[Path], evaluator: Evaluator | None = None, is_live: bool = False) -> dict[str, Any]:
     """Return what a page tells of runs, as JSON's types.
 
     Raises:
@@ -55,25 +55,25 @@ def told_of(paths: Sequence[Path], asking: Asking | None = None, is_live: bool =
         RunError: a run's settings cannot be read.
     """
     check_runs(paths)
-    asking = asking or new_asking(paths)
+    evaluator = evaluator or new_evaluator(paths)
     runs = [read_run(path, name) for path, name in zip(paths, names_of(list(paths)), strict=True)]
     return {
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "version": __version__,
         "live": is_live,
         "bands": {"vanishing": VANISHING, "exploding": LARGE_UPDATE},
-        "runs": [_told_of(run, len(runs), asking) for run in runs],
+        "runs": [_run_data(run, len(runs), evaluator) for run in runs],
         "differences": _differences(runs),
     }
 
 
-def new_asking(paths: Sequence[Path]) -> Asking:
+def new_evaluator(paths: Sequence[Path]) -> Evaluator:
     """Return what asks the runs' networks for as many mistakes as a page of so many runs shows."""
-    return Asking(max(6, _MISTAKES // len(paths)))
+    return Evaluator(max(6, _MISTAKES // len(paths)))
 
 
-def _told_of(run: Run, runs: int, asking: Asking) -> dict[str, Any]:
-    command, note = command_of(run.settings)
+def _run_data(run: Run, runs: int, evaluator: Evaluator) -> dict[str, Any]:
+    command, note = repeat_command(run.settings)
     return {
         "name": text(run.name),
         "path": text(run.path),
@@ -86,8 +86,8 @@ def _told_of(run: Run, runs: int, asking: Asking) -> dict[str, Any]:
         "curves": curves_of(run, max(100, _POINTS // runs)),
         "layers": layers_of(run, max(40, _LAYER_POINTS // runs)),
         "findings": findings_of(run),
-        "time": spending_of(run),
-        "answers": asking.answers(run.path, run.settings),
+        "time": time_use_of(run),
+        "answers": evaluator.evaluate(run.path, run.settings),
         "settings": {name: text(value) for name, value in run.settings.items() if name not in BESIDE_THE_SETTINGS},
         "environment": _environment(run),
         "command": command,
@@ -161,7 +161,7 @@ def as_json(told: Mapping[str, Any]) -> str:
     return found.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def page_of(told: Mapping[str, Any]) -> str:
+def render_page(told: Mapping[str, Any]) -> str:
     """Return the whole page."""
     styles = [_asset(name) for name in _STYLES]
     scripts = [_asset(name) for name in _SCRIPTS]
@@ -194,8 +194,8 @@ def write_page(path: Path, told: Mapping[str, Any]) -> None:
     Raises:
         RunError: it cannot be written.
     """
-    page = page_of(told).encode("utf-8", "replace")
-    with written_whole(path) as beside:
+    page = render_page(told).encode("utf-8", "replace")
+    with atomic_write(path) as beside:
         beside.write_bytes(page)
 
 

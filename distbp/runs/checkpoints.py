@@ -13,19 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files.json_text import (
-    Check,
-    Unexpected,
-    anything,
-    flag,
-    list_of,
-    number,
-    or_null,
-    parse,
-    record,
-    text,
-    whole,
-)
+from distbp.files.json_checks import Check, anything, flag, list_of, number, or_null, record, text, whole
+from distbp.files.json_text import Unexpected, parse
 from distbp.files.tensors import read_sealed_tensors, write_tensors
 
 KEPT = 3

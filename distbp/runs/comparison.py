@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.config import BESIDE_THE_SETTINGS, NEVER_CHANGES_THE_RESULT, SETTINGS
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.directory import CONFIG
 from distbp.runs.steplog import Steps, read_steps
 

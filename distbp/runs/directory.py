@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from distbp.errors import RunError, UsageError
+from distbp.files.atomic import atomic_write, flush
+from distbp.files.json_files import write_json
 from distbp.files.locks import Lock, Watch, holder_of, locked
-from distbp.files.whole import flush, write_json, written_whole
 from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
 
 CONFIG = "config.json"
@@ -24,7 +25,7 @@ LOCK = ".lock"
 Note = Callable[[str], None]
 
 
-def unheard(text: str) -> None:
+def silent(text: str) -> None:
     """Drop what should be noted."""
 
 
@@ -96,7 +97,7 @@ def check_unused(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, note: Note = unheard, take_over: bool = False, watch: Watch | None = None) -> Iterator[Lock]:
+def held(path: Path, note: Note = silent, take_over: bool = False, watch: Watch | None = None) -> Iterator[Lock]:
     """Keep other processes, also those of other hosts, from writing a run into this folder.
 
     Args:
@@ -128,11 +129,11 @@ def is_held(path: Path) -> bool:
 def host_of(path: Path) -> str | None:
     """Return the other host, or container, whose process writes a run into this folder; None for this one."""
     holder = holder_of(path / LOCK)
-    return None if holder is None or holder.is_here else holder.host
+    return None if holder is None or holder.is_local else holder.host
 
 
 @contextmanager
-def made(path: Path, note: Note = unheard) -> Iterator[Lock]:
+def made(path: Path, note: Note = silent) -> Iterator[Lock]:
     """Make the folder before anything starts, and hold it for this run alone.
 
     If the block fails before something was written, the folder is taken away again.
@@ -173,7 +174,7 @@ class RunDirectory:
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             write_json(path / CONFIG, settings)
-            with written_whole(path / METRICS) as beside:
+            with atomic_write(path / METRICS) as beside:
                 beside.write_text("".join(map(line_of, records)), encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error

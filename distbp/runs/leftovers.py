@@ -11,7 +11,7 @@ from typing import Any
 
 from distbp.config import SETTINGS
 from distbp.errors import RunError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.checkpoints import remove_partial
 from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, LOCK, host_of, state_of
 from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary
@@ -53,7 +53,7 @@ class FoundRun:
         return sorted(name for name in names if name not in _OF_A_RUN and not _REMAINS.fullmatch(name))
 
 
-def remove_remains(path: Path) -> None:
+def remove_partial_files(path: Path) -> None:
     """Remove what killed writers left in a run directory, which this process holds."""
     with suppress(OSError):
         for each in path.iterdir():

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from distbp.errors import RunError
-from distbp.files.whole import read_json, write_json
+from distbp.files.json_files import read_json, write_json
 from distbp.runs.directory import CONFIG
 
 _BEGIN, _END = "-----BEGIN RUN-----", "-----END RUN-----"

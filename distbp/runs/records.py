@@ -8,21 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from distbp.errors import RunError
-from distbp.files.json_text import (
-    Unexpected,
-    list_of,
-    names_to,
-    number,
-    one_of,
-    or_null,
-    parse,
-    record,
-    sealed,
-    text,
-    unsealed,
-    whole,
-)  # fmt: skip
-from distbp.files.whole import cannot_be_read, read_json, read_lines
+from distbp.files.json_checks import list_of, names_to, number, one_of, or_null, record, text, whole
+from distbp.files.json_files import read_json, read_lines
+from distbp.files.json_text import Unexpected, parse, sealed, unsealed
+from distbp.files.regular import cannot_be_read
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"

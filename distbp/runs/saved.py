@@ -18,13 +18,14 @@ from distbp.config import (
 )  # fmt: skip
 from distbp.data.dataset import Array
 from distbp.errors import RunError, UsageError
-from distbp.files.whole import check_regular, read_sealed
+from distbp.files.json_files import read_sealed
+from distbp.files.regular import check_regular
 from distbp.model.files import CONNECTIONS, read_connections, read_weights
 from distbp.model.network import Network
 from distbp.nn.structure import Structure
 from distbp.runs.checkpoints import Checkpoint, check_described, newest_checkpoint
 from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, held
-from distbp.runs.leftovers import remove_remains
+from distbp.runs.leftovers import remove_partial_files
 from distbp.runs.records import METRICS, SUMMARY, history_of
 from distbp.runs.steplog import NAME as STEPS
 from distbp.runs.timeline import NAME as TIMELINE
@@ -208,7 +209,7 @@ def forget_unbegun(path: Path, note: Note, take_over: bool = False) -> None:
         with held(path, note, take_over):
             if not is_begun(path) and not is_finished(path):  # it may have gone on meanwhile
                 (path / CONFIG).unlink(missing_ok=True)
-                remove_remains(path)
+                remove_partial_files(path)
 
 
 def check_begun(path: Path) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.errors import RunError
-from distbp.files.json_text import Unexpected, list_of, of_format, parse, record, whole
-from distbp.files.whole import cannot_be_read, never_waiting, open_regular
+from distbp.files.json_checks import list_of, of_format, record, whole
+from distbp.files.json_text import Unexpected, parse
+from distbp.files.regular import cannot_be_read, open_regular, open_without_waiting
 
 NAME = "steps.bin"
 _FORMAT, _WITHOUT_SUM = 2, 1
@@ -126,7 +127,7 @@ class StepLog:
         """Write what was logged."""
         if not self._failed:
             try:
-                with open(self._path, "ab", opener=never_waiting) as file:
+                with open(self._path, "ab", opener=open_without_waiting) as file:
                     whole = file.tell()
                     try:
                         file.write(self._unwritten)

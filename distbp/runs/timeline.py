@@ -25,21 +25,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distbp.files.json_text import (
-    Unexpected,
-    anything,
-    list_of,
-    names_to,
-    number,
-    one_of,
-    parse,
-    record,
-    sealed,
-    text,
-    unsealed,
-    whole,
-)
-from distbp.files.whole import never_waiting, read_lines
+from distbp.files.json_checks import anything, list_of, names_to, number, one_of, record, text, whole
+from distbp.files.json_files import read_lines
+from distbp.files.json_text import Unexpected, parse, sealed, unsealed
+from distbp.files.regular import open_without_waiting
 from distbp.parallel.step.records import TimeSpent
 from distbp.version import __version__
 
@@ -97,7 +86,7 @@ class Timeline:
             return
         line = json.dumps(sealed({"kind": kind, "time": self._time(time.perf_counter()), **fields}), allow_nan=False)
         try:
-            with open(self._path, self._mode, encoding="utf-8", opener=never_waiting) as file:
+            with open(self._path, self._mode, encoding="utf-8", opener=open_without_waiting) as file:
                 # a killed process may have left half a line
                 file.write(f"\n{line}\n" if kind == "began" and self._mode == "a" else f"{line}\n")
             self._mode = "a"

@@ -23,7 +23,7 @@ from distbp.runs.saved import SavedRun, resume_command
 from distbp.runs.state_writer import StateWriter
 from distbp.runs.steplog import StepLog
 from distbp.runs.timeline import Timeline
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 Note = Callable[[str], None]
 

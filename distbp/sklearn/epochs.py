@@ -12,12 +12,12 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.model.network import Network
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
-from distbp.system.arithmetic import cpu_count
 from distbp.system.blas import one_thread
+from distbp.system.limits import cpu_count
 from distbp.training.executors import start_executor
 
 _ROWS_AT_ONCE = 1024

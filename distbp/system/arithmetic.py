@@ -1,8 +1,7 @@
-"""What the bits of a matrix product depend on besides its operands: BLAS, its kernel for this CPU, its threads."""
+"""What determines the bits of a matrix product besides its operands: BLAS, its kernel for this CPU, its threads."""
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,12 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 
-def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def fingerprint() -> dict[str, Any]:
-    """Return what must be equal for two processes to compute the same bits."""
+    """Return the properties that two processes must share to compute the same bits."""
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
-    # Others, such as SciPy's, may be loaded beside the one that NumPy's wheels bring along.
-    brought = str(Path(np.__file__).parent)
-    blas = [library for library in libraries if library["filepath"].startswith(brought)] or libraries
+    # Other libraries, such as SciPy's, may be loaded next to the one bundled with NumPy's wheels.
+    numpy_folder = str(Path(np.__file__).parent)
+    blas = [library for library in libraries if library["filepath"].startswith(numpy_folder)] or libraries
     return {
         "numpy": np.__version__,
         "blas": sorted({f"{library['internal_api']} {library['version']}" for library in blas}),

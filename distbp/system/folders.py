@@ -104,3 +104,11 @@ def _is_unowned(folder: Path) -> bool:
     is_old = time.time() - folder.stat().st_mtime > _NEW_SECONDS
     is_named_by_us = re.fullmatch(rf"{_PREFIX}[a-z0-9_]{{8}}", folder.name) is not None  # as tempfile does
     return is_old and is_named_by_us and all(entry.name.startswith(_UNOWNED) for entry in folder.iterdir())
+
+
+def home_folder() -> Path | None:
+    """Return the user's home; None for a user without HOME and without an entry in the list of users."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distbp.errors import Interrupted, needs
-from distbp.tracking.numbers import hyper_parameters, scalars
+from distbp.tracking.scalars import hyper_parameters, scalars
 from distbp.training.callbacks import Callback, EpochRecord, RunRecord
 
 _ARTIFACTS = ("config.json", "metrics.jsonl", "summary.json", "model.json", "model.safetensors")

@@ -7,7 +7,7 @@ from typing import Any
 
 from distbp.errors import needs
 from distbp.parallel.step.records import StepRecord
-from distbp.tracking.numbers import hyper_parameters, scalars
+from distbp.tracking.scalars import hyper_parameters, scalars
 from distbp.training.callbacks import Callback, EpochRecord, RunRecord
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from distbp.data.dataset import Array
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
-from distbp.files.whole import for_json
+from distbp.files.json_files import for_json
 from distbp.model.network import Network
 from distbp.optim import Rule
 from distbp.parallel.step.executor import ManagedExecutor

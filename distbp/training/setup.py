@@ -10,13 +10,13 @@ import numpy as np
 
 from distbp.config import Config
 from distbp.data.dataset import Array, DataSet
-from distbp.data.order import EpochOrder
-from distbp.data.room import ROWS_MEASURED, check_room
-from distbp.data.targets import held_out
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.hold_out import held_out
+from distbp.data.memory import ROWS_MEASURED, check_memory
 from distbp.errors import DataError, UsageError, unknown_name
 from distbp.model.network import Network
-from distbp.nn.structure import Structure, check_own_parts_of
-from distbp.optim import check_own_parts
+from distbp.nn.structure import Structure, check_custom_functions
+from distbp.optim import check_custom_rule
 from distbp.randomness import Purpose
 
 
@@ -61,9 +61,11 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
         structure = Structure(sizes, (*config.hidden_activations, config.output), config.cost)
     rows, x = min(ROWS_MEASURED, max(len(data.train), len(data.test))), data.train.x
     each = data.features * np.dtype(config.dtype).itemsize + x.shape[1] * x.dtype.itemsize
-    check_room(rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each")
-    check_own_parts_of(structure, config.dtype)
-    check_own_parts(config, steps)
+    check_memory(
+        rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each"
+    )
+    check_custom_functions(structure, config.dtype)
+    check_custom_rule(config, steps)
     return config, structure
 
 

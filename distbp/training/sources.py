@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distbp.data.dataset import DataSet
-from distbp.data.formats.table import Note, Progress
-from distbp.data.loading import Source, address_of, is_large, load_as
+from distbp.data.loading import load_as
 from distbp.data.reading import Reading
+from distbp.data.reporting import Note, Progress
+from distbp.data.sizes import is_large
+from distbp.data.sources import Source, address_of
 
 
 class Sources:

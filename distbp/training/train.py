@@ -11,18 +11,19 @@ from typing import Any
 
 from distbp.config import Config
 from distbp.data.dataset import DataSet
+from distbp.data.epoch_order import EpochOrder
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.formats.table import Progress as ReadProgress
-from distbp.data.loading import Source, address_of, load_as
-from distbp.data.order import EpochOrder
+from distbp.data.loading import load_as
 from distbp.data.reading import Reading
+from distbp.data.reporting import Progress as ReadProgress
+from distbp.data.sources import Source, address_of
 from distbp.errors import RunError, UsageError
+from distbp.files.json_files import read_json
 from distbp.files.locks import Lock
-from distbp.files.whole import read_json
 from distbp.model.network import Network
-from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, held, made
-from distbp.runs.leftovers import remove_remains
+from distbp.runs.leftovers import remove_partial_files
 from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved
 from distbp.runs.writer import NoWriter, RunWriter
 from distbp.system.arithmetic import fingerprint
@@ -138,7 +139,7 @@ def resume(
         remove_leftovers(base)
     watchers, early_notes = Callbacks(callbacks), list[str]()
     with held(Path(run), watchers.note, take_over) as lock:
-        remove_remains(Path(run))
+        remove_partial_files(Path(run))
         saved = read_saved(Path(run), early_notes.append)
         if data is None:
             data = saved.settings.get("data", "arrays")

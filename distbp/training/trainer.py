@@ -8,9 +8,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from distbp.config import Config
-from distbp.data.loading import Source, load_as
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
+from distbp.data.loading import load_as
 from distbp.data.reading import Reading
+from distbp.data.sources import Source
 from distbp.errors import Interrupted, UsageError
 from distbp.model.network import Evaluation, Network, evaluate
 from distbp.parallel.step.executor import ManagedExecutor

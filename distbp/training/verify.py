@@ -14,7 +14,7 @@ from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load_as
 from distbp.data.reading import Reading
 from distbp.errors import Interrupted, RunError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.parallel.step.records import StepRecord
 from distbp.runs.comparison import Parting, first_difference
 from distbp.runs.directory import CONFIG

@@ -1,8 +1,7 @@
 """Measure distbp against PyTorch DDP over gloo between hosts: network namespaces on this machine, with shaped links.
 
-Every host has one process that computes, one thread, and an equal share of the cores. Everybody does the same steps
-from the same initial weights in the same order of rows, one contestant after the other, and then again; medians are
-compared. Needs root.
+Every host has one computing process with one thread and an equal share of the cores. All contestants do the same steps
+from the same initial weights in the same order of rows, in turns; medians are compared. Needs root.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from processes import CommandError, end_on_signals
 from tables import markdown, surroundings
 
 from distbp.planning.bench import CASES
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 FEW_STEPS = 1
 """Of a run beside the timed ones, which shows how many bytes travel before the first step."""
@@ -30,7 +29,7 @@ FEW_STEPS = 1
 
 @dataclass
 class Found:
-    """What one contestant's rounds gave for one case in one setting."""
+    """One contestant's results for one case in one setting."""
 
     reports: list[Report] = field(default_factory=list)
     compute_ms: list[float] = field(default_factory=list)
@@ -54,14 +53,14 @@ Results = dict[tuple[str, Setting, Contestant], Found]
 
 
 def measure(setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], rounds: int, results: Results) -> None:
-    """Add what everybody does with all cases in one setting.
+    """Add the results of all contestants for all cases in one setting.
 
     Raises:
-        CommandError: somebody failed, or did not learn what the others learned.
+        CommandError: a contestant failed, or its accuracy differs from the others'.
     """
     for number in range(rounds):
         note = f"{_where(setting)}, round {number + 1} of {rounds}"
-        # A testbed for each of both, so that an idle Ray takes nothing from PyTorch.
+        # one testbed for each, so that an idle Ray takes no time from PyTorch
         for contestants in ([Ddp()], [Distbp(wire) for wire in wires]):
             if contestants:
                 with testbed(setting) as bed:
@@ -79,7 +78,7 @@ def _measure_round(
     results: Results,
     note: str,
 ) -> None:
-    """Add one run of these contestants, who need the same on the hosts, for every case."""
+    """Add one run of every case for contestants that share a setup of the hosts."""
     for case, task in cases.items():
         compute_ms = compute_alone(bed, contestants[0], task)
         for contestant in contestants:
@@ -98,7 +97,7 @@ def _measure_round(
 
 
 def _run(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task) -> tuple[Report, list[int]]:
-    """Do the steps; return also the bytes that have meanwhile left and reached each host."""
+    """Do the steps; return the report and the bytes that each host sent and received meanwhile."""
     before = bed.traffic()
     report = who.run(bed, environment, task)
     return report, [now - then for then, now in zip(before, bed.traffic(), strict=True)]
@@ -130,7 +129,7 @@ def table(results: Results) -> str:
 
 
 def ratio_table(results: Results, wires: Sequence[str]) -> str:
-    """Return by how much distbp is faster than DDP, a line per case and setting."""
+    """Return the speed of distbp relative to DDP, a line per case and setting."""
     rows = []
     for case, setting in dict.fromkeys((case, setting) for case, setting, _ in results):
         ddp = results[case, setting, Ddp()].samples_per_s
@@ -140,7 +139,7 @@ def ratio_table(results: Results, wires: Sequence[str]) -> str:
 
 
 def explained(options: argparse.Namespace, cases: Mapping[str, Task]) -> str:
-    """Say what the columns hold."""
+    """Print what the columns mean."""
     shares = [f"{_share(options.cpus, hosts):.2f} of a core with {hosts} hosts" for hosts in options.hosts]
     networks = [
         f"{case} is 784-{'-'.join(map(str, CASES[case].hidden))}-10, mini-batch {CASES[case].batch_size}, "

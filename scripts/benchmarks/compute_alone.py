@@ -1,6 +1,6 @@
-"""What a step costs one host without the others: the gradient of its share of the rows, and no exchange.
+"""Measure one host's computation of a step: the gradient of its share of the rows, without the exchange.
 
-For PyTorch with the update of all weights, which every process does; for distbp without, because the servers share it.
+PyTorch's time includes the update of all weights, which every process does; distbp's does not: the servers share it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from distbp.training.setup import settle
 
 
 def ddp_step(work: Work, hosts: int) -> Callable[[int], None]:
-    """Return what does the first process's part of a step in PyTorch."""
+    """Return a function that does the first process's part of a step in PyTorch."""
     torch.set_num_threads(1)
     part = Part(work.prepare(), lambda model: model, rank=0, processes=hosts)
     batches = part.rows(range(timed(work).stop))
@@ -31,7 +31,7 @@ def ddp_step(work: Work, hosts: int) -> Callable[[int], None]:
 
 
 def distbp_step(work: Work, hosts: int) -> Callable[[int], None]:
-    """Return what does the first worker's push of a step, and gathers the rows of the next."""
+    """Return a function that computes the first worker's push of a step and gathers the next step's rows."""
     data = load(work.data)
     config, structure = settle(CASES[work.case].config(hosts), data, None)
     worker = Worker(structure, config, data.train)
@@ -39,7 +39,7 @@ def distbp_step(work: Work, hosts: int) -> Callable[[int], None]:
     vectors = [structure.parameters(vector) for vector in (weights, np.empty_like(weights))]
 
     def step(number: int) -> None:
-        worker.push(number, Span(0, 1), vectors[0], vectors[1:])
+        worker.compute(number, Span(0, 1), vectors[0], vectors[1:])
         worker.prefetch(number + 1, Span(0, 1))
 
     return step
@@ -49,7 +49,7 @@ STEPS = {"ddp": ddp_step, "distbp": distbp_step}
 
 
 def main() -> None:
-    """Do the steps and report their mean: a host that has used up its share of the CPU stands still at times."""
+    """Do the steps and report their mean: a host that has used up its CPU share pauses at times."""
     parser = Work.parser(__doc__)
     parser.add_argument("--who", choices=list(STEPS), required=True)
     parser.add_argument("--hosts", type=int, required=True, metavar="N", help="who share the rows")

@@ -1,4 +1,4 @@
-"""Who takes part: the commands of distbp and of its peers, and what each of them reports."""
+"""The contestants: the commands of distbp and its peers, and their reports."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LINES_OF_AN_ERROR = 15
 
 
 def default_data() -> Path:
-    """Return where MNIST lies unless somebody says otherwise."""
+    """Return the default folder of MNIST."""
     named = os.environ.get("DISTBP_TEST_DATA")
     return Path(named, "mnist") if named else HERE.parents[2] / "shared" / "data" / "mnist"
 
 
 class Report(NamedTuple):
-    """What one measurement gave."""
+    """The result of one measurement."""
 
     samples_per_s: float
     step_ms: float
@@ -36,13 +36,13 @@ class Report(NamedTuple):
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Report:
-        """Take from a printed report what is wanted of it."""
+        """Build a report from the JSON object that a command printed."""
         return cls(**{name: found[name] for name in cls._fields if name in found})
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Somebody who does a case's steps and reports how long they took."""
+    """A contestant: it does a case's steps and reports how long they took."""
 
     title: str
     script: tuple[str, ...]
@@ -52,7 +52,7 @@ class Contestant:
     """Bad usage means that this version does not have it."""
 
     def measure(self, case: str, data: Path, steps: int) -> Report | None:
-        """Do the steps in a process of their own; None if this version does not have the contestant.
+        """Do the steps in a separate process; return None if this version lacks the contestant.
 
         Raises:
             CommandError: the process failed.
@@ -111,10 +111,10 @@ PEERS = {"ddp": DDP, "ray-train": RAY_TRAIN, "sklearn": SKLEARN, "floor": FLOOR}
 
 
 def check_accuracies(case: str, found: Mapping[str, float | None]) -> None:
-    """Compare the test accuracies, by title, of those who did the same steps.
+    """Compare the test accuracies, by title, of contestants that did the same steps.
 
     Raises:
-        CommandError: they did not learn the same.
+        CommandError: the accuracies differ.
     """
     accuracies = {title: accuracy for title, accuracy in found.items() if accuracy is not None}
     if max(accuracies.values()) - min(accuracies.values()) > NOISE:

@@ -1,8 +1,8 @@
 """Time whole commands, from start to end, that train 784-128-10 on MNIST until the test accuracy is 97 %.
 
 distbp, a plain DDP script and scikit-learn start from the same weights, see the rows in the same order in mini-batches
-of 128 (SGD, rate 0.1, momentum 0.9) and are evaluated after every epoch. distbp trains for as many epochs as an untimed
-run has shown to be needed; the others stop when they are there.
+of 128 (SGD, rate 0.1, momentum 0.9) and are evaluated after every epoch. distbp trains for the number of epochs that an
+untimed run needed; the others stop when they reach the target.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def train(workers: str, data: Path, epochs: int) -> tuple[float, list[float]] | 
 
 
 def epochs_needed(data: Path, target: float) -> int:
-    """Return how many epochs distbp needs; the same for any number of workers."""
+    """Return how many epochs distbp needs, which is the same for any number of workers."""
     found = train("0", data, MOST_EPOCHS)
     reached = [i for i, accuracy in enumerate(found[1] if found else []) if accuracy >= target]
     if not reached:
@@ -60,7 +60,7 @@ def epochs_needed(data: Path, target: float) -> int:
 
 
 def measure_ours(workers: str, data: Path, epochs: int, target: float) -> Measured | None:
-    """Time one run that ends with the target reached; None if this version does not know these workers."""
+    """Time one run that reaches the target; return None if this version does not accept this number of workers."""
     found = train(workers, data, epochs)
     if found is None:
         return None
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def _rounds(data: Path, target: float, rounds: int) -> dict[str, list[Measured]]:
-    """Return everybody's measurements, interleaved."""
+    """Return all contestants' measurements, interleaved."""
     epochs = epochs_needed(data, target)
     ours = {"distbp, auto": "auto", "distbp, in process": "0", "distbp, 2 workers": "2"}
     measured: dict[str, list[Measured]] = {}

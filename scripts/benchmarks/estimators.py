@@ -27,7 +27,7 @@ WORDS = [1, 3, 5, 6, 7, 8, 9, 13]
 
 
 def adult_rows(folder):
-    """Return the training and the test rows of Adult as they are, and their labels."""
+    """Return the raw training and test rows of Adult, and their labels."""
     parts = []
     for name in ("adult.data", "adult.test"):
         with (folder / "adult" / name).open() as file:
@@ -37,14 +37,14 @@ def adult_rows(folder):
 
 
 def adult_encoder():
-    """Return what turns Adult's rows into numbers."""
+    """Return the transformer that turns Adult's rows into numbers."""
     return make_column_transformer(
         (StandardScaler(), NUMBERS), (OneHotEncoder(handle_unknown="ignore", sparse_output=False), WORDS)
     )
 
 
 def data(name, folder):
-    """Return x and y to train on, x and y to test on."""
+    """Return x and y for training, then x and y for testing."""
     if name == "digits":
         x, y = load_digits(return_X_y=True)
         x_train, x_test, y_train, y_test = train_test_split(x / 16, y, test_size=0.2, random_state=0, stratify=y)
@@ -59,7 +59,7 @@ def data(name, folder):
 
 
 def main():
-    """Run the cases that were asked for."""
+    """Run the chosen cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=default_data().parent)
     parser.add_argument("--cases", nargs="+", default=["digits:60", "mnist:5", "adult:10"], help="data:epochs")

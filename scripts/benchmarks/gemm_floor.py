@@ -1,7 +1,7 @@
-"""What the BLAS alone needs: the 3L - 1 matrix products of each shard, and nothing else.
+"""Time only the BLAS: the 3L - 1 matrix products of each shard.
 
-Two processes of one BLAS thread each work on half of the mini-batch, into arrays that are made once. There is nothing
-to learn, and so no accuracy.
+Each of two processes with one BLAS thread works on half of the mini-batch, in preallocated arrays. Nothing is trained,
+so there is no accuracy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Array = NDArray[np.float32]
 
 
 class Product(NamedTuple):
-    """``left @ right`` goes to ``out``."""
+    """The product ``left @ right``, written to ``out``."""
 
     left: Array
     right: Array
@@ -53,7 +53,7 @@ def products(sizes: tuple[int, ...], rows: int) -> list[Product]:
 
 
 def process(work: Work, sizes: tuple[int, ...], rows: int, start: Barrier, results: SimpleQueue[list[float]]) -> None:
-    """Be one of the processes; put the seconds that each timed step took."""
+    """Run one of the processes; put the seconds of each timed step."""
     with threadpool_limits(1, user_api="blas"):
         shard = products(sizes, rows)
         times = []

@@ -1,4 +1,4 @@
-"""Who takes part between hosts: a process or worker on each of them."""
+"""The contestants between hosts: a process or worker on each host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Task(NamedTuple):
     steps: int
 
     def options(self) -> list[str]:
-        """Return what all the commands are given."""
+        """Return the options common to all commands."""
         return [self.case, "--data", str(self.data), "--steps", str(self.steps)]
 
 
@@ -57,7 +57,7 @@ class Distbp:
 
     @property
     def title(self) -> str:
-        """Return how tables name it."""
+        """Return its name in tables."""
         return f"distbp, {self.wire}"
 
     def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
@@ -71,7 +71,7 @@ Contestant = Ddp | Distbp
 
 
 def compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
-    """Return the milliseconds of a step's arithmetic when all hosts compute and none waits for another."""
+    """Return the milliseconds of a step's arithmetic while all hosts compute and no host waits."""
     command = [sys.executable, str(HERE / "compute_alone.py"), *task.options()]
     options = ["--who", who.name, "--hosts", str(len(bed.hosts))]
     commands = [bed.on(host, *command, *options, OMP_NUM_THREADS="1") for host in bed.hosts]
@@ -81,6 +81,6 @@ def compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
 
 
 def _first(all_finished: Sequence[Finished]) -> Finished:
-    """Return how the first host's process ended, or that one's which failed first."""
+    """Return the result of the first process to fail, or the first host's if none fails."""
     failed = [finished for finished in all_finished if finished.code != 0]
     return min(failed, key=lambda finished: finished.seconds) if failed else all_finished[0]

@@ -1,12 +1,11 @@
 """Fit the model of distbp/parallel/mesh/cost.py on network namespaces with 1, 2 and 3 hosts; check it against more.
 
-Measuring and fitting are two commands, so that the measurements can be taken one number of hosts at a time:
+Measuring and fitting are separate commands, so that each number of hosts can be measured by itself:
 
   host_model.py measure POINTS.jsonl --hosts 1     (needs root; again for 2, 3 and 4)
   host_model.py fit POINTS.jsonl --check 4
 
-Every host has a worker and the same share of the CPU, by default half a core. The constants that are printed are those
-of a whole core.
+Every host has a worker and the same share of the CPU, by default half a core. The printed constants are for one core.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from scipy.optimize import least_squares
 from tables import markdown
 
 from distbp.data import load
-from distbp.parallel.mesh.cost import FITTED, Costs, Job, Machine, Step, best_step
+from distbp.parallel.mesh.cost import FITTED, Costs, Machine, StepEstimate, Workload, fastest_step
 from distbp.parallel.mesh.view import servers_for
 from distbp.planning.bench import CASES
 from distbp.planning.hosts import job_of, measure_machine
@@ -42,7 +41,7 @@ STEPS = {"tiny": 300, "small": 200, "mnist": 60, "wide": 14}
 
 
 class Point(NamedTuple):
-    """What one run gave."""
+    """The result of one run."""
 
     case: str
     wire: str
@@ -72,17 +71,17 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def medians(points: Sequence[Point]) -> list[Point]:
-    """Return the median of the points that differ in nothing but the time."""
+    """Merge points that differ only in time into their median."""
     keys = dict.fromkeys(point[:-1] for point in points)
     return [Point(*key, statistics.median(p.step for p in points if p[:-1] == key)) for key in keys]
 
 
 class Model:
-    """The model with the arithmetic of a host, for the share of the CPU that the points were taken with."""
+    """The cost model with a host's measured arithmetic, for the CPU share of the points."""
 
     def __init__(self, points: Sequence[Point], data: Path) -> None:
         """Take the gradient's time from the points with one host, in proportion to the rows; the rest is measured."""
-        self._jobs: dict[str, tuple[Callable[[int], Job], Machine]] = {}
+        self._jobs: dict[str, tuple[Callable[[int], Workload], Machine]] = {}
         data_set = load(data)
         for point in points:
             if point.hosts == 1:
@@ -94,12 +93,12 @@ class Model:
                 self._jobs[point.case] = partial(job_of, config, structure, config.batch_size), machine
 
     def described(self) -> str:
-        """Return what the arithmetic was found to take."""
+        """Return the measured time of the arithmetic."""
         rows = [[case, *(f"{1000 * part:.2f}" for part in machine)] for case, (_, machine) in self._jobs.items()]
         return markdown(["case", "gradient ms", "addition ms", "update ms"], rows)
 
-    def step(self, point: Point, costs: Costs) -> Step:
-        """Return what the model expects of a point."""
+    def step(self, point: Point, costs: Costs) -> StepEstimate:
+        """Return the model's prediction for a point."""
         make_job, machine = self._jobs[point.case]
         job, machine = make_job(point.hosts), machine._replace(shard=machine.shard / point.hosts)
         if point.wire == "float16":
@@ -107,7 +106,7 @@ class Model:
         link = 1000 * Setting(point.hosts, point.rate, point.cpus).bytes_per_ms
         servers = servers_for(None, point.hosts)
         slower = 1 / point.cpus
-        return best_step(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
+        return fastest_step(job, machine.slower(slower), link, point.hosts, servers, costs=costs.slower(slower))
 
 
 def fit(points: Sequence[Point], model: Model) -> Costs:
@@ -122,7 +121,7 @@ def fit(points: Sequence[Point], model: Model) -> Costs:
 
 
 def table(points: Sequence[Point], model: Model, costs: Costs, checked: Sequence[int]) -> str:
-    """Return what was measured and what is predicted."""
+    """Return a table of measured and predicted times."""
     rows = []
     for point in sorted(points):
         step = model.step(point, costs)

@@ -24,7 +24,7 @@ RAY_ADDRESS = f"{FIRST}:6379"
 
 @dataclass(frozen=True)
 class Setting:
-    """How many hosts there are, and what each of them has."""
+    """The number of hosts, and the resources of each."""
 
     hosts: int
     rate: str
@@ -34,13 +34,13 @@ class Setting:
 
     @property
     def bytes_per_ms(self) -> float:
-        """What a link carries."""
+        """Return the capacity of a link."""
         prefixes = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}
         return float(self.rate[:-4]) * prefixes[self.rate[-4:]] / 8 / 1000
 
 
 class Testbed(NamedTuple):
-    """Hosts h1, h2 .. that are up."""
+    """The running hosts h1, h2 .."""
 
     hosts: Sequence[str]
     folder: Path
@@ -51,12 +51,12 @@ class Testbed(NamedTuple):
         return [TESTBED, "exec", host, "env", *(f"{name}={value}" for name, value in environment.items()), *command]
 
     def traffic(self) -> list[int]:
-        """Return the bytes that have left and that have reached each host so far."""
+        """Return the bytes that each host has sent and received so far."""
         counters = [f"/sys/class/net/e0/statistics/{direction}_bytes" for direction in ("tx", "rx")]
         return [int(count) for host in self.hosts for count in _output(self.on(host, "cat", *counters)).split()]
 
     def start_ray(self) -> Mapping[str, str]:
-        """Start a cluster with a node of one CPU on each host; return the environment that its users need.
+        """Start a Ray cluster with a one-CPU node on each host; return the environment for its clients.
 
         Raises:
             CommandError: a node does not start.
@@ -66,7 +66,7 @@ class Testbed(NamedTuple):
             "RAY_worker_niceness": "0", "HOME": str(self.folder),
         }  # fmt: skip
         ray, port = str(Path(sys.executable).with_name("ray")), RAY_ADDRESS.rpartition(":")[2]
-        # One after the other: nodes of one machine that start at once get into each other's way.
+        # One after the other: nodes that start at the same time on one machine interfere with each other.
         for number, host in enumerate(self.hosts, 1):
             start = ["--head", "--port", port] if number == 1 else ["--address", RAY_ADDRESS]
             own = ["--node-ip-address", f"10.77.0.{number}", "--temp-dir", str(self.folder / host)]
@@ -76,12 +76,12 @@ class Testbed(NamedTuple):
 
 @contextmanager
 def testbed(setting: Setting) -> Iterator[Testbed]:
-    """Bring the hosts up; in the end take them down with everything that runs on them.
+    """Bring the hosts up; at the end take them down with all their processes.
 
     Raises:
-        CommandError: a testbed is up already, or cannot be made here.
+        CommandError: a testbed is up already, or this machine cannot make one.
     """
-    # Below /tmp, because Ray keeps sockets in it, whose paths must be short.
+    # in /tmp, because Ray puts sockets there, whose paths must be short
     folder = Path(tempfile.mkdtemp(prefix="distbp-bench-", dir="/tmp"))
     up = [TESTBED, "up", str(setting.hosts), "--rate", setting.rate, "--cpus", f"{setting.cpus:.4f}"]
     try:
@@ -97,7 +97,7 @@ def testbed(setting: Setting) -> Iterator[Testbed]:
 
 
 def _output(command: Sequence[str], changed: Mapping[str, str] | None = None) -> str:
-    """Run a command that does not end what it starts; return what it prints."""
+    """Run a command that may leave processes running; return its output."""
     done = subprocess.run(
         command, env=os.environ | (changed or {}), capture_output=True, text=True, start_new_session=True
     )

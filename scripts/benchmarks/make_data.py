@@ -1,8 +1,8 @@
-"""Make data to try formats and sizes with.
+"""Make data in several formats and sizes.
 
 make_data.py mnist IDX_FOLDER OUT [--rows N]   the same pictures as folders of PNG (OUT/images), OUT/mnist.npz, and
                                                OUT/train.parquet with OUT/test.parquet
-make_data.py table OUT.csv [--rows N]          numbers in 28 columns, and a column y of two classes that they decide
+make_data.py table OUT.csv [--rows N]          28 numeric columns, and a column y of two classes that depends on them
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROWS_AT_A_TIME = 100_000
 
 
 def mnist(source: Path, out: Path, rows: int | None) -> None:
-    """Write the pictures of the IDX files in all the other forms; PNG files are named by their row."""
+    """Write the images of the IDX files in all other formats; a PNG file is named by its row."""
     parts = {name: array[:rows] for name, array in read_idx_folder(source).items()}
     for part in ("train", "test"):
         x, y = parts[f"x_{part}"], parts[f"y_{part}"]
@@ -38,7 +38,7 @@ def mnist(source: Path, out: Path, rows: int | None) -> None:
 
 
 def table(out: Path, rows: int) -> None:
-    """Write a table of so many rows, always the same."""
+    """Write a table with this many rows; its content is deterministic."""
     random = np.random.default_rng(0)
     direction = random.standard_normal(COLUMNS)
     names = [f"x{number}" for number in range(COLUMNS)]
@@ -51,7 +51,7 @@ def table(out: Path, rows: int) -> None:
 
 
 def main() -> None:
-    """Make what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     pictures = kinds.add_parser("mnist")

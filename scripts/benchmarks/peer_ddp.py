@@ -18,19 +18,19 @@ from work import Work, pin_processes, say
 
 
 def process(rank: int, work: Work, meeting: str, processes: int = PROCESSES) -> None:
-    """Be one of the processes, which meet at a URL; the first one reports."""
+    """Run one process of the group, whose rendezvous is a URL; the first one reports."""
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     found = run(work, lambda model: DistributedDataParallel(model, **DDP_OPTIONS))
     if rank == 0:
         say(found)
     dist.barrier()
-    # Taking the group apart, gloo now and then aborts the process whose peer was first; all is measured by then.
+    # gloo sometimes aborts the process that leaves the group second; the measurement is complete by then
     sys.stdout.flush()
     os._exit(0)
 
 
 def main() -> None:
-    """Start the processes and wait for them, or be one of them."""
+    """Start the processes and wait for them, or run one of them."""
     work = Work.from_command_line(__doc__)
     if "RANK" in os.environ:
         process(int(os.environ["RANK"]), work, "env://", int(os.environ["WORLD_SIZE"]))

@@ -14,7 +14,7 @@ PROCESSES = 2
 
 
 def loop(settings: dict[str, Any]) -> dict[str, Any]:
-    """Be one of the workers; Ray Train keeps what the first one returns."""
+    """Run one of the workers; Ray Train keeps the first one's result."""
     from ray.train.torch import prepare_model
     from torch_loop import DDP_OPTIONS, run
 
@@ -22,15 +22,15 @@ def loop(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def private_ray(folder: str) -> None:
-    """Start a Ray that nobody else sees and that keeps everything in ``folder``."""
+    """Start a private Ray with all its files in ``folder``."""
     pin_processes()
-    # Set before the import. A token of this process's own, so that none is looked for or left in the home folder.
+    # Set before the import. This process has its own token, so that Ray uses none in the home folder.
     os.environ.update(
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),
         RAY_worker_niceness="0",
         RAY_TRAIN_V2_ENABLED="1",
-        # where the workers find the modules beside this one
+        # so that the workers can import the modules beside this one
         PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     )
     import ray

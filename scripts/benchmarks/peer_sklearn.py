@@ -1,6 +1,6 @@
 """scikit-learn's MLPClassifier in one process with two BLAS threads.
 
-It gets its rows already in order, so that it slices mini-batches where the others must gather them.
+Its rows come in order, so it slices mini-batches where the other contestants must gather them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLAS_THREADS = 2
 
 
 class Peer:
-    """A classifier that continues from wherever it is."""
+    """A classifier that continues from its current weights."""
 
     def __init__(self, work: Work, prepared: Prepared) -> None:
         self._prepared = prepared
@@ -38,14 +38,14 @@ class Peer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the mini-batch is larger than one row
             self._model.partial_fit(train.x[:1], train.y[:1], classes=np.unique(train.y))
-        # That row was there to make the arrays; now they get their initial values, and the momentum starts anew.
+        # That row only allocated the arrays; now they get their initial values, and the momentum restarts.
         for l, (w, b) in enumerate(prepared.structure.layers(prepared.weights)):
             self._model.coefs_[l][:] = w.T
             self._model.intercepts_[l][:] = b
         del self._model._optimizer
 
     def steps(self, steps: range) -> float:
-        """Do these steps, an epoch's at a time; return the seconds that they took without bringing rows in order."""
+        """Do these steps, an epoch at a time; return their seconds without the time to order the rows."""
         seconds, length = 0.0, self._prepared.order.steps_per_epoch
         first = steps.start
         while first < steps.stop:
@@ -66,14 +66,14 @@ class Peer:
 
 
 def measure(work: Work, prepared: Prepared, peer: Peer) -> dict[str, Any]:
-    """Time steps; single steps cannot be told apart, so ``step_ms`` is their mean."""
+    """Time steps; single steps are not visible, so ``step_ms`` is their mean."""
     peer.steps(range(UNTIMED_STEPS))
     seconds = peer.steps(timed(work))
     return report(prepared.rows_in(timed(work)), seconds, [seconds / work.steps], peer.accuracy())
 
 
 def reach(target: float, prepared: Prepared, peer: Peer) -> dict[str, Any]:
-    """Train until an epoch ends with this accuracy."""
+    """Train until an epoch reaches this accuracy."""
     accuracy, epoch, length = 0.0, 0, prepared.order.steps_per_epoch
     while accuracy < target:
         peer.steps(range(epoch * length, (epoch + 1) * length))

@@ -1,7 +1,7 @@
-"""Compare what distbp plan expects of a step on this machine with what distbp bench then measures.
+"""Compare the step time that distbp plan predicts on this machine with the one that distbp bench measures.
 
-Each case is planned once, with the shards of two workers, then timed with 0, 1 and 2 workers and as many shards; and
-that again for every round. Medians over the rounds are compared.
+In every round each case is planned once, with the shards of two workers, then timed with 0, 1 and 2 workers and the
+same shards. Medians over the rounds are compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALIKE = 1.05
 
 
 def distbp(*arguments: str) -> Any:
-    """Return what a command prints as JSON."""
+    """Return the JSON that a command prints."""
     finished = run([sys.executable, "-m", "distbp", *arguments, "--json"])
     if finished.code:
         raise CommandError(f"distbp {' '.join(arguments)}: {finished.err}")
@@ -49,7 +49,7 @@ def measured(case: str, data: Path, workers: int, steps: int) -> float:
 
 
 def main() -> int:
-    """Compare, print, and return the exit code: 1 where a step is more than --within off, or a choice wrong."""
+    """Compare, print, and return the exit code: 1 if a step is off by more than --within, or a choice is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default=",".join(CASES), metavar="A,B", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="default: %(default)s")

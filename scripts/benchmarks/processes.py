@@ -1,4 +1,4 @@
-"""Run a command in a session of its own and leave nothing of it behind, whatever happens."""
+"""Run a command in its own session and always end the whole session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS_TO_END = 30.0
 
 
 class Finished(NamedTuple):
-    """A command that has ended by itself."""
+    """A command that ended by itself."""
 
     code: int
     out: str
@@ -31,13 +31,13 @@ class Finished(NamedTuple):
 
 
 class CommandError(Exception):
-    """A command failed, took too long or gave what cannot be compared."""
+    """A command failed, took too long, or gave a result that cannot be compared."""
 
 
 def run(command: Sequence[str], seconds: float = 900.0, changed: Mapping[str, str] | None = None) -> Finished:
-    """Run a command; on return, also by an exception, no process of its session is left.
+    """Run a command; no process of its session is left on return, also after an exception.
 
-    ``changed`` holds variables of its environment that are not as here.
+    ``changed`` holds environment variables that differ from this process's.
 
     Raises:
         CommandError: it took longer than ``seconds``.
@@ -48,7 +48,7 @@ def run(command: Sequence[str], seconds: float = 900.0, changed: Mapping[str, st
 def run_together(
     commands: Sequence[Sequence[str]], seconds: float = 900.0, changed: Mapping[str, str] | None = None
 ) -> list[Finished]:
-    """Run commands that need each other, as :func:`run` does; when one of them fails, the others are ended.
+    """Run commands that depend on each other, as :func:`run` does; when one fails, end the others.
 
     Raises:
         CommandError: they took longer than ``seconds``.
@@ -58,7 +58,7 @@ def run_together(
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
         all_started = [stack.enter_context(_started(command, environment)) for command in commands]
-        # As Popen.wait does it: soon at first, then rarely, so that looking costs nothing.
+        # Poll as Popen.wait does: often at first, then rarely, so that polling costs nothing.
         pause = 0.0005
         while True:
             codes = [started.code() for started in all_started]
@@ -79,14 +79,14 @@ class _Started:
     seconds: float = 0.0
 
     def code(self) -> int | None:
-        """Return its exit code, None while it runs; the first time that there is one, its time is taken."""
+        """Return its exit code, None while it runs; record the time when it is first seen to have ended."""
         code = self.process.poll()
         if code is not None and not self.seconds:
             self.seconds = time.perf_counter() - self.began
         return code
 
     def finished(self) -> Finished:
-        """Return what has become of it, after ending it if it still runs."""
+        """End it if it still runs; return its result."""
         _end(self.process)
         code = self.code()
         assert code is not None
@@ -97,7 +97,7 @@ class _Started:
 
 @contextmanager
 def _started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[_Started]:
-    # Files, not pipes: a pipe would be read until the last helper process has closed it.
+    # Files, not pipes: reading a pipe would wait until the last helper process closes it.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment, start_new_session=True)
@@ -108,7 +108,7 @@ def _started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM do what Ctrl-C does."""
+    """Make SIGTERM act as Ctrl-C."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -118,7 +118,7 @@ def end_on_signals() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM pass by: what is done meanwhile cleans up."""
+    """Ignore Ctrl-C and SIGTERM during cleanup."""
     handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -128,7 +128,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask, wait, and kill what is left of the session."""
+    """Interrupt the session, wait, and kill its remaining processes."""
     with undisturbed():
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -145,14 +145,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _members(session: int) -> list[int]:
-    """Return the living processes of a session; only Linux tells."""
+    """Return the living processes of a session (Linux only)."""
     if sys.platform != "linux":
         return []
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                # pid (name) state parent group session ..; the name may hold anything
+                # pid (name) state parent group session ..; the name may contain any character
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if fields[0] not in "ZX" and int(fields[3]) == session:
                     found.append(int(folder.name))

@@ -1,7 +1,7 @@
-"""Measure what a failure costs, and what being ready for one costs while nothing fails.
+"""Measure the cost of a failure, and the cost of the preparation while nothing fails.
 
-After a kill or a freeze: the time until the next step is done. Without one: steps with checkpoints as often as the disk
-takes them, against steps with none. And over many steps of a small network: memory, open files and threads.
+After a kill or a freeze: the time until the next step is done. Without a failure: steps with checkpoints as often as
+the disk takes them, against steps without. Over many steps of a small network: memory, open files and threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMEOUT = 3.0
 
 
 class Fault(distbp.Callback):
-    """Sends a signal at a step, and measures until a later step was done."""
+    """Sends a signal at a step and measures the time until a later step is done."""
 
     def __init__(self, name: str, number: signal.Signals, step: int) -> None:
         self._name, self._number, self._step = name, number, step
@@ -33,7 +33,7 @@ class Fault(distbp.Callback):
         self.gap = 0.0
 
     def on_step(self, record: StepRecord) -> None:
-        """Look at the clock."""
+        """Record the time of a step."""
         now = time.perf_counter()
         if self._sent and now - self._sent < 2 * TIMEOUT + 5:
             self.gap = max(self.gap, now - max(self._sent, self._last))
@@ -49,7 +49,7 @@ class Fault(distbp.Callback):
 
 
 def gaps(data: distbp.DataSet, name: str, number: signal.Signals, rounds: int, workers: int) -> list[float]:
-    """Return the longest time without a step after each of some faults."""
+    """Return the longest time without a step after each of several faults."""
     found = []
     for _ in range(rounds):
         fault = Fault(name, number, 200)
@@ -60,7 +60,7 @@ def gaps(data: distbp.DataSet, name: str, number: signal.Signals, rounds: int, w
 
 
 def checkpoint_cost(data: distbp.DataSet, rounds: int) -> tuple[float, float]:
-    """Return the median seconds of a step of 784-512-512-10 with the usual checkpoints, and with none at all."""
+    """Return the median seconds of a step of 784-512-512-10 with the default checkpoints, and without any."""
     with_them, without = [], []
     settings = {"hidden": (512, 512), "batch_size": 1024, "workers": 2, "epochs": 8}
     for _ in range(rounds):
@@ -72,14 +72,14 @@ def checkpoint_cost(data: distbp.DataSet, rounds: int) -> tuple[float, float]:
 
 
 class Usage(distbp.Callback):
-    """Looks now and then at what all processes of the run hold."""
+    """Samples the memory, open files and threads of all processes of the run."""
 
     def __init__(self, every: int) -> None:
         self._every = every
         self.seen: list[tuple[int, float, int, int, float]] = []
 
     def on_step(self, record: StepRecord) -> None:
-        """Look."""
+        """Take a sample."""
         if record.step % self._every == 0:
             own = psutil.Process()
             mine = [own, *(p for p in own.children(recursive=True) if " ".join(p.cmdline()).startswith("ray::_"))]

@@ -1,7 +1,7 @@
 """Measure distbp against PyTorch DDP, Ray Train, scikit-learn and the bare matrix products on this machine.
 
-Every contestant does the same steps from the same initial weights in the same order of rows, each in processes of its
-own, one after the other, and then again: slow moments of the machine hit all of them. Medians are compared.
+Every contestant does the same steps from the same initial weights in the same order of rows, in its own processes. The
+contestants take turns for several rounds, so that slow moments of the machine hit all of them. Medians are compared.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def main() -> int:
 def _measure(
     case: str, steps: int, data: Path, rounds: int, peers: Sequence[Contestant]
 ) -> dict[Contestant, list[Report]]:
-    """Return everybody's reports on one case.
+    """Return all contestants' reports on one case.
 
     Raises:
-        CommandError: somebody failed, or did not learn what the others learned.
+        CommandError: a contestant failed, or its accuracy differs from the others'.
     """
     reports: dict[Contestant, list[Report]] = {}
     missing: set[Contestant] = set()

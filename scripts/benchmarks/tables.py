@@ -1,4 +1,4 @@
-"""The tables: what was measured, the ratios that matter, and on what machine."""
+"""The printed tables: measurements, the important ratios, and the machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np  # noqa: F401 # loads the BLAS that is described
+import numpy as np  # noqa: F401 # loads the BLAS to describe
 from contestants import AUTO, DDP, FLOOR, IN_PROCESS, ONE, RAY_TRAIN, SKLEARN, TWO, Contestant, Report
 from threadpoolctl import threadpool_info
 from work import KNOWN
@@ -85,7 +85,7 @@ def _ratios(results: Results) -> list[str]:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose columns are aligned also when read as text; all but the first one to the right."""
+    """Return a Markdown table with aligned columns, all but the first one to the right."""
     table = [list(columns), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
@@ -101,7 +101,7 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def surroundings() -> str:
-    """Say when, on what machine and with which versions this was measured."""
+    """Return the date, the machine and the versions of the measurement."""
     blas = sorted(
         f"{library['internal_api']} {library['version']} ({library.get('architecture')})"
         for library in threadpool_info()

@@ -22,7 +22,7 @@ DDP_OPTIONS = {"gradient_as_bucket_view": True, "static_graph": True}
 
 
 def network(prepared: Prepared) -> nn.Module:
-    """Return the case's network with the initial weights that everybody starts from."""
+    """Return the case's network with the initial weights of all contestants."""
     layers: list[nn.Module] = []
     for w, b in prepared.structure.layers(prepared.weights):
         linear = nn.Linear(w.shape[1], w.shape[0])
@@ -34,7 +34,7 @@ def network(prepared: Prepared) -> nn.Module:
 
 
 class Part:
-    """The part of the work that one of so many processes does."""
+    """One process's part of the work."""
 
     def __init__(self, prepared: Prepared, wrap: Callable[[nn.Module], nn.Module], rank: int, processes: int) -> None:
         self._order = prepared.order
@@ -56,7 +56,7 @@ class Part:
         self._optimizer.step()
 
     def accuracy(self) -> float:
-        """Return the accuracy on the test rows; each process of the group looks at its part of them."""
+        """Return the accuracy on the test rows; each process of the group evaluates its part."""
         x, y = (torch.tensor_split(whole, self._processes)[self._rank] for whole in self._test)
         with torch.no_grad():
             counts = torch.tensor([(self._model(x).argmax(dim=1) == y).sum().item(), len(y)])
@@ -66,7 +66,7 @@ class Part:
 
 
 def run(work: Work, wrap: Callable[[nn.Module], nn.Module]) -> dict[str, Any]:
-    """Do the work in this process, together with the others of its group; every process returns a report."""
+    """Do this process's part of the work, together with its group; return a report in every process."""
     torch.set_num_threads(1)
     prepared = work.prepare()
     part = Part(prepared, wrap, dist.get_rank(), dist.get_world_size())

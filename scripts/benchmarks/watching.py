@@ -1,4 +1,4 @@
-"""Measure what it costs a run to be watched: tiny with the picture in a terminal against --quiet, by turns."""
+"""Measure the cost of the live view: tiny with the view in a terminal against --quiet, in turns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contestants import default_data
 
 
 def samples_per_second(data: Path, workers: int, epochs: int, is_watched: bool) -> float:
-    """Train once; return the speed of the training loop, what is shown included."""
+    """Train once; return the speed of the training loop, including the view."""
     ours, theirs = pty.openpty()
 
     def read() -> None:
@@ -46,7 +46,7 @@ def samples_per_second(data: Path, workers: int, epochs: int, is_watched: bool) 
 
 
 def main() -> None:
-    """Measure by turns and print the ratio of the medians."""
+    """Measure in turns and print the ratio of the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="default: %(default)s")

@@ -1,4 +1,4 @@
-"""What every contestant is given: the same data, initial weights and order of rows, and how it reports."""
+"""The task of every contestant: the same data, initial weights and order of rows, and the form of its report."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distbp.data import Rows, load
-from distbp.data.order import EpochOrder
-from distbp.nn.initial import initial_weights
+from distbp.data.epoch_order import EpochOrder
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.planning.bench import CASES, UNTIMED_STEPS, Case
 
@@ -30,7 +30,7 @@ KNOWN: Mapping[str, Case] = {**CASES, END_TO_END: Case((128,), 128, 3000)}
 
 @dataclass(frozen=True)
 class Work:
-    """What the command line asks for; small, so that it can be sent to other processes."""
+    """The options of the command line; small, so that other processes can get a copy."""
 
     case: str
     data: str
@@ -46,7 +46,7 @@ class Work:
 
     @staticmethod
     def parser(description: str | None) -> argparse.ArgumentParser:
-        """Return what reads the options, for those who have more of them."""
+        """Return the parser of these options, to which a script may add its own."""
         parser = argparse.ArgumentParser(description=description)
         parser.add_argument("case", choices=list(KNOWN))
         parser.add_argument("--data", required=True, metavar="FOLDER", help="with the MNIST IDX files")
@@ -56,7 +56,7 @@ class Work:
 
     @classmethod
     def from_options(cls, found: argparse.Namespace) -> Work:
-        """Take what :meth:`parser` has read."""
+        """Return the work for the options that :meth:`parser` parsed."""
         return cls(found.case, found.data, found.steps or KNOWN[found.case].steps, found.target)
 
     def prepare(self) -> Prepared:
@@ -71,7 +71,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as a peer likes them best: float32 and class numbers, side by side in memory."""
+    """Rows in the form that suits the peers: float32 and class numbers, contiguous in memory."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -84,7 +84,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a contestant works on."""
+    """The data and initial weights of a contestant."""
 
     structure: Structure
     weights: NDArray[np.float32]
@@ -104,13 +104,13 @@ def timed(work: Work) -> range:
 
 
 def report(rows: int, seconds: float, step_seconds: Sequence[float], accuracy: float | None) -> dict[str, Any]:
-    """Return what a contestant reports; ``step_ms`` is the median."""
+    """Return a contestant's report; ``step_ms`` is the median."""
     found = {"samples_per_s": rows / seconds, "step_ms": 1000 * statistics.median(step_seconds)}
     return found if accuracy is None else {**found, "test_accuracy": accuracy}
 
 
 def pin_processes() -> None:
-    """Let the processes that this one starts use one thread each, and talk over loopback alone."""
+    """Limit the processes that this one starts to one thread each and to the loopback interface."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"

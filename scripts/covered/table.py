@@ -1,4 +1,4 @@
-"""Print the lines and branches that tests run, per package of distbp, from the report of ``coverage json``."""
+"""Print line and branch coverage per package of distbp, from the report of ``coverage json``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COUNTS = ("covered_lines", "num_statements", "covered_branches", "num_branches"
 
 
 def per_package(files: dict[str, dict[str, dict[str, int]]]) -> dict[str, Counter[str]]:
-    """Return the counts of each package, and of the modules beside them, each by itself."""
+    """Return the counts of each package and of each top-level module."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for name, file in files.items():
         counts = Counter({count: file["summary"][count] for count in _COUNTS})

@@ -1,4 +1,4 @@
-"""A copy of the checkout, in which faults are made and tests are run: the checkout itself is never changed."""
+"""A copy of the checkout for faults and tests: the checkout itself never changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Copy:
         for name in self.files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(checkout / name, folder / name)
-        data = checkout.parent / "shared" / "data"  # where the tests look for real data, beside the checkout
+        data = checkout.parent / "shared" / "data"  # the tests' default folder of real data, beside the checkout
         self._environment = {"DISTBP_TEST_DATA": str(data)} if data.is_dir() else {}
         self._environment |= os.environ
         self._environment["PYTHONPATH"] = os.pathsep.join([str(folder), str(Path(__file__).parent)])
@@ -40,7 +40,7 @@ class Copy:
 
     @contextmanager
     def changed(self, name: str, text: str) -> Iterator[None]:
-        """Give a file another text for a while."""
+        """Replace a file's text within the block."""
         before = self.read(name)
         self._write(name, text)
         try:
@@ -49,13 +49,13 @@ class Copy:
             self._write(name, before)
 
     def _write(self, name: str, text: str) -> None:
-        # Python takes compiled code by the second and the size of its source, which two faults may well share
+        # Python reuses compiled code if the source's size and mtime in seconds match, which may be so for two faults
         self._writes += 1
         (self.folder / name).write_text(text, encoding="utf-8")
         os.utime(self.folder / name, (self._writes, self._writes))
 
     def run(self, arguments: Sequence[str], extra: Mapping[str, str]) -> tuple[int, str]:
-        """Run Python in the copy; return its exit code and what it said."""
+        """Run Python in the copy; return its exit code and output."""
         done = subprocess.run(
             (sys.executable, *arguments),
             cwd=self.folder,
@@ -69,7 +69,7 @@ class Copy:
         return done.returncode, done.stdout
 
     def pytest(self, arguments: Sequence[str], tests: Sequence[str], seconds: float) -> tuple[int, str]:
-        """Run these tests of the copy, in this order; return pytest's exit code, or TIMED_OUT, and what it said."""
+        """Run these tests of the copy, in this order; return pytest's exit code, or TIMED_OUT, and its output."""
         with tempfile.TemporaryDirectory(prefix="mutants-") as made:
             chosen, says = Path(made) / "tests", Path(made) / "says"
             chosen.write_text("\n".join(tests))
@@ -82,7 +82,7 @@ class Copy:
 
     @cached_property
     def _forks(self) -> subprocess.Popen[str]:
-        """The process that runs tests in forks of itself; it ends with this one, whose pipe it reads."""
+        """The process that forks to run tests; it ends when this process closes the pipe."""
         command = (sys.executable, str(Path(__file__).parent / "forked.py"))
         return subprocess.Popen(
             command,

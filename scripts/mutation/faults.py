@@ -1,4 +1,4 @@
-"""Which faults are tried: those that the rules make in some lines, or the known ones."""
+"""The faults to try: those that the rules make in some lines, or the known ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINING = ("descent", "epoch", "findings", "keeping", "network", "problem", "re
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault, by rule or known: the new text of a file, the lines that it is in, and why it may live."""
+    """One fault, by rule or known: a file's new text, the lines it changes, and why it may survive."""
 
     says: str
     file: str
@@ -33,9 +33,9 @@ class Fault:
 
 
 def by_rule(copy: Copy, paths: Sequence[str], since: str | None) -> list[Fault]:
-    """Return the faults that the rules make, in these paths and in the lines that differ from a commit.
+    """Return the faults by rule in these paths and in the lines that differ from a commit.
 
-    Explained ones that there are no more are named on stderr.
+    Explained faults that no longer exist are named on stderr.
     """
     files = [name for name in copy.files if name.endswith(".py") and any(map(name.startswith, _places()))]
     paths = [str(Path(path).resolve().relative_to(CHECKOUT)) for path in paths]
@@ -71,7 +71,7 @@ def by_rule(copy: Copy, paths: Sequence[str], since: str | None) -> list[Fault]:
 
 
 def sampled(faults: Sequence[Fault], count: int | None, seed: int) -> list[Fault]:
-    """Return so many of the faults by chance, or all of them, but for those that are no Python."""
+    """Return a random sample of the faults, or all; leave out those that are not valid Python."""
     order = list(faults)
     if count is not None:
         random.Random(seed).shuffle(order)
@@ -79,7 +79,7 @@ def sampled(faults: Sequence[Fault], count: int | None, seed: int) -> list[Fault
 
 
 def known(copy: Copy) -> list[Fault]:
-    """Return the known faults, each at its place of today."""
+    """Return the known faults at their current lines."""
     faults = []
     for fault in tomllib.loads((HERE / "known.toml").read_text())["fault"]:
         text = copy.read(fault["file"])
@@ -108,7 +108,7 @@ def _is_in(name: str, path: str) -> bool:
 
 
 def _changed_since(ref: str) -> dict[str, set[int]]:
-    """Return the lines of every file that are new or other than at a commit."""
+    """Return the lines of every file that were added or changed since a commit."""
     git = ("git", "diff", "--unified=0", "--no-color", "--no-ext-diff", ref, "--", "distbp")
     done = subprocess.run(git, cwd=CHECKOUT, capture_output=True, text=True)
     if done.returncode:

@@ -1,8 +1,9 @@
-"""Runs pytest in forks of a process that has loaded what all tests need, except for distbp and the tests: a fork takes
-a tenth of the time that a new process would take to import NumPy, pytest and Hypothesis.
+"""Run pytest in forks of a process that has imported all that the tests need, except for distbp and the tests.
 
-Reads a JSON object a line: ``folder``, ``arguments`` of pytest, ``chosen`` (see traced_tests.py), the file ``says`` for
-what pytest prints, and ``seconds`` after which it is ended. Writes a line for each: its exit code, or -1.
+A fork takes a tenth of the time in which a new process imports NumPy, pytest and Hypothesis.
+
+It reads one JSON object per line: ``folder``, ``arguments`` of pytest, ``chosen`` (see traced_tests.py), the file
+``says`` for pytest's output, and a limit in ``seconds``. It writes one line for each: the exit code, or -1 on timeout.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LOOK_SECONDS = 0.01
 
 
 def serve() -> None:
-    """Answer every line of stdin."""
+    """Run the tests of every line of stdin."""
     import importlib
 
     import pytest
@@ -40,7 +41,7 @@ def serve() -> None:
 
 
 def _run(job: dict[str, Any], pytest: Any) -> None:
-    """Run pytest, and end this process with its exit code."""
+    """Run pytest and end this process with its exit code."""
     code = 3  # pytest's own error
     try:
         os.setsid()
@@ -61,7 +62,7 @@ def _run(job: dict[str, Any], pytest: Any) -> None:
 
 
 def _ended(process: int, seconds: float) -> int:
-    """Wait for a fork; end it, and all that it has started, after so many seconds."""
+    """Wait for a fork; end it and its children after this many seconds."""
     deadline = time.monotonic() + seconds
     code = TIMED_OUT
     while time.monotonic() < deadline:

@@ -1,11 +1,11 @@
-"""Put one-line faults into a copy of distbp and see whether the tests without Ray notice each.
+"""Put one-line faults into a copy of distbp and test whether the tests without Ray detect each.
 
-Without options these are all faults that the rules make in data, nn, optim, parallel, runs and the modules of training
-(many hours): --since, paths and --sample choose.
-For every fault run the tests that run its line, the quickest first, until one fails; a timeout counts as caught.
-Which test runs which line is recorded first, in build/mutants: twice as long as these tests take by themselves; from
-then on only for test files that have changed.
-Faults that may live are explained in scripts/mutation/explained.toml, and the score leaves them out.
+Without options it tries all faults by rule in data, nn, optim, parallel, runs and the modules of training (many hours);
+--since, paths and --sample select some.
+For every fault it runs the tests that execute its line, the quickest first, until one fails; a timeout counts as
+caught. It first records which test runs which line, in build/mutants, in twice the time of these tests; later it
+records only test files that have changed.
+scripts/mutation/explained.toml explains faults that may survive; the score leaves them out.
 Exit code: 0 if every fault was caught or explained, 1 if any other survived, 2 on bad usage.
 """
 
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
 
 
 def _run(copy: Copy, recorded: Recorded, faults: list[Fault], again: bool) -> int:
-    """Try the faults one by one, explained ones only if ``again``; print each, the score and the survivors."""
+    """Try the faults one by one, explained faults only if ``again``; print each, the score and the survivors."""
     survivors: list[Fault] = []
     caught = explained = 0
     for number, fault in enumerate(faults, 1):

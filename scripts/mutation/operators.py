@@ -1,6 +1,6 @@
-"""One-line faults made by rule: each changes one place of a source text, found in its syntax tree.
+"""One-line faults by rule: each changes one node of a source's syntax tree.
 
-Left out is what no test is to hold: annotations, decorators, docstrings, assertions and the wording of errors.
+The rules skip what tests need not cover: annotations, decorators, docstrings, assertions and the wording of errors.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _COMPARED = r"is\s+not|not\s+in|is|in|<=|>=|==|!=|<|>"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: in which function, what becomes of what, and the file's text with it."""
+    """One fault: its function, the change, and the file's text with it."""
 
     file: str
     function: str  # "" outside of functions
@@ -55,12 +55,12 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """The function by which the list of explained mutants knows it."""
+        """The key of a mutant in the list of explained mutants."""
         return f"{self.file}::{self.function}"
 
 
 class _Source:
-    """A text with the places of its tree's nodes, which are counted in bytes of UTF-8."""
+    """A text with the positions of its syntax tree's nodes, in bytes of UTF-8."""
 
     def __init__(self, text: str) -> None:
         self.data = text.encode()
@@ -77,14 +77,14 @@ class _Source:
         )
 
     def between(self, left: ast.expr, right: ast.expr, pattern: str) -> tuple[int, int]:
-        """Return where the operator between two operands is."""
+        """Return the position of the operator between two operands."""
         start, stop = self.span(left)[1], self.span(right)[0]
         found = re.search(pattern, re.sub(rb"#.*", lambda c: b" " * len(c[0]), self.data[start:stop]).decode())
         assert found, (pattern, self.data[start:stop])
         return start + found.start(), start + found.end()
 
     def changed(self, start: int, stop: int, new: str) -> str:
-        """Return the lines of a change as they are and as they become."""
+        """Return the lines of a change before and after it."""
         low = self.data.rfind(b"\n", 0, start) + 1
         high = self.data.find(b"\n", stop)
         before, after = self.data[low:start].decode(), self.data[stop:high].decode()
@@ -110,7 +110,7 @@ def mutants_of(file: str, text: str) -> list[Mutant]:
 
 
 def is_program(text: str) -> bool:
-    """Return whether Python compiles it: a few faults are none, since they cannot even be imported."""
+    """Return whether Python compiles it: a few faults cannot even be imported."""
     try:
         compile(text, "mutant", "exec", dont_inherit=True)
     except SyntaxError:
@@ -123,7 +123,7 @@ def _one_line(text: str) -> str:
 
 
 def _lines(statement: ast.stmt) -> tuple[int, int]:
-    """Return the lines of a statement, of a compound one those before its body."""
+    """Return the lines of a statement; of a compound statement, those before its body."""
     assert statement.end_lineno is not None
     body = getattr(statement, "body", None)
     if not body:
@@ -145,7 +145,7 @@ def _walk(
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         inner = f"{function}.{node.name}".lstrip(".")
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-        return  # one number: -2 for -1 is often the same (reshape), and its sign is changed already
+        return  # one number: -2 for -1 is often equivalent (reshape), and another rule changes the sign
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "type_params", "decorator_list") or isinstance(node, ast.arg):
             continue
@@ -155,7 +155,7 @@ def _walk(
 
 
 def _is_left_out(node: ast.AST) -> bool:
-    """Return whether it is wording, an assertion, or a text whose places are not known."""
+    """Return whether it is wording, an assertion, or a text of unknown position."""
     if isinstance(node, ast.keyword):
         return node.arg == "strict"  # zip's own assertion
     return isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom)
@@ -210,7 +210,7 @@ def _changed_values(node: ast.expr | ast.stmt, source: _Source) -> Iterator[_Cha
 
 
 def _negated(test: ast.expr, source: _Source) -> Iterator[_Change]:
-    """Yield a condition turned round, unless another rule does the same to it."""
+    """Yield the negated condition, unless another rule does the same."""
     is_simple = isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq | ast.NotEq)
     is_turned = isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is | ast.IsNot | ast.In | ast.NotIn)
     is_not = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)

@@ -1,6 +1,6 @@
-"""Which test runs which line: recorded once with coverage, and again for the test files that have changed.
+"""The record of which test runs which line, made with coverage and updated for test files that have changed.
 
-A line is known by its function and its text, not by its number, so that a change elsewhere in the file costs nothing.
+A line is identified by its function and its text, not by its number: a change elsewhere in the file costs nothing.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Recorded:
         self._tests_in: dict[str, set[str]] = {}  # of a function, and of a file
 
     def bring_up_to_date(self, copy: Copy) -> None:
-        """Run the test files that are new or have changed since, folder by folder, and keep what they ran."""
+        """Run the test files that are new or have changed, folder by folder, and record the lines that they run."""
         now = {name: _hash(copy.read(name)) for name in copy.files if _has_tests(name, copy)}
         for name in self._files.keys() - now.keys():
             self._forget(name)
-        # one folder after another, so that what was recorded survives an interruption
+        # one folder after another, so that an interruption loses only one folder's record
         folders: dict[str, list[str]] = defaultdict(list)
         for name in sorted(now):
             if now[name] != self._files.get(name):
@@ -63,11 +63,11 @@ class Recorded:
         (made / "settings").write_text(_SETTINGS.format(made))
         coverage = ("-m", "coverage", "run", f"--rcfile={made / 'settings'}")
         code, said = copy.run((*coverage, "-m", "pytest", *PYTEST, *names), {"MUTANTS_TRACED": str(made / "seconds")})
-        if code not in (0, 1, 5):  # 1: a test failed, which is left out; 5: all of them start Ray
+        if code not in (0, 1, 5):  # 1: a test failed and is left out; 5: all tests start Ray
             raise SystemExit(f"the tests cannot be recorded:\n{said[-3000:]}")
 
     def take_in(self, copy: Copy, made: Path, seconds: Path) -> None:
-        """Take in what coverage and the plugin wrote of the tests that passed."""
+        """Read the files of coverage and the plugin for the tests that passed."""
         from coverage import CoverageData
         from coverage.exceptions import CoverageException
 
@@ -79,7 +79,7 @@ class Recorded:
             data = CoverageData(basename=str(path))
             try:
                 data.read()
-            except CoverageException:  # of a process that a test killed
+            except CoverageException:  # from a process that a test killed
                 continue
             for file in data.measured_files():
                 numbers = keys[str(Path(file).relative_to(copy.folder))]
@@ -111,8 +111,8 @@ class Recorded:
     def tests_of(self, file: str, text: str, first: int, last: int) -> list[str]:
         """Return the tests that run one of these lines, the quickest first.
 
-        What is run at import belongs to all tests that run a function of the file; a line that was not there when the
-        tests were recorded belongs to the tests of its function.
+        A line that runs at import belongs to all tests that run a function of the file; a line that is newer than the
+        record belongs to the tests of its function.
         """
         tests_of, tests_in = self._index()
         functions, lines = functions_of(text), text.splitlines()

@@ -1,8 +1,8 @@
-"""A pytest plugin for the two runs of ``scripts/mutants``: one notes which test runs which line, one runs chosen tests.
+"""A pytest plugin for the two runs of ``scripts/mutants``: one records which test runs a line, one runs chosen tests.
 
 ``MUTANTS_TRACED`` names the file that gets the seconds of every test that passed; coverage, which runs around pytest,
 gets the test's name as its context, also in processes that the test starts.
-``MUTANTS_CHOSEN`` names a file with the tests to run, one a line, in the order in which they are to run.
+``MUTANTS_CHOSEN`` names a file with the tests to run, one per line, in this order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _failed: set[str] = set()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the chosen tests alone, in their order."""
+    """Keep only the chosen tests, in their order."""
     if "MUTANTS_CHOSEN" not in os.environ:
         return
     order = {name: place for place, name in enumerate(Path(os.environ["MUTANTS_CHOSEN"]).read_text().splitlines())}
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Give coverage the name of the test, here and in the processes that it starts."""
+    """Give coverage the name of the test, in this process and in those that it starts."""
     if "MUTANTS_TRACED" not in os.environ:
         return (yield)
     import coverage
@@ -49,7 +49,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what did not pass: it cannot tell a mutant from the program."""
+    """Record a test that did not pass: it cannot tell a mutant from the program."""
     if report.outcome != "passed":
         _failed.add(report.nodeid)
 

@@ -8,7 +8,7 @@ from copied import PYTEST, Copy
 from forked import TIMED_OUT
 from recorded import Recorded
 
-_MOST_SECONDS = 240.0  # of tests for one fault, by their recorded times: 700 tests may run one line
+_MOST_SECONDS = 240.0  # limit of the tests for one fault, by their recorded times: 700 tests may run one line
 _FIRST_FILES, _FIRST_TESTS = 3, 40
 """What is tried first by itself, since most faults are caught there: to collect all files takes longer."""
 _PASSED, _NOTHING_RAN = 0, 5
@@ -17,7 +17,7 @@ _OPTIONS = ("-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-W", "ignore
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether the tests noticed a fault, and how many of those that run its lines were asked."""
+    """Whether the tests detected a fault, and how many tests of its lines ran."""
 
     is_caught: bool
     says: str
@@ -55,7 +55,7 @@ def tried(copy: Copy, recorded: Recorded, file: str, text: str, lines: tuple[int
 
 
 def _run(copy: Copy, recorded: Recorded, tests: list[str]) -> tuple[int, str]:
-    """Run tests until one fails; return pytest's exit code and what it said."""
+    """Run tests until one fails; return pytest's exit code and output."""
     seconds = [recorded.seconds[test] for test in tests]
     files = dict.fromkeys(map(_file, tests))
     arguments = (*PYTEST, *_OPTIONS, f"--timeout={20 + 5 * max(seconds):.0f}", *files)

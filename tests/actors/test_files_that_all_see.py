@@ -6,7 +6,7 @@ import pytest
 from distbp.actors.connection.nodes import see_alike
 from distbp.actors.worker_group import got, put_rows
 from distbp.data.dataset import Rows
-from distbp.data.mapped import Mapped, mapped, opened
+from distbp.data.prepared.mapped import MappedFile, mapped, opened
 from distbp.errors import DataError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
@@ -32,10 +32,10 @@ def test_rows_are_passed_by_their_files_names_or_as_they_are(tmp_path):
     rows = Rows(np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(3))
     x, y, *_ = put_rows(rows)
     assert x.path == tmp_path / "x.npy"
-    assert not isinstance(y, Mapped)
+    assert not isinstance(y, MappedFile)
     for passed, array in ((x, rows.x), (y, rows.y)):
         np.testing.assert_array_equal(got(passed), array)
     (tmp_path / "x.npy").rename(tmp_path / "elsewhere.npy")
     x, *_ = put_rows(rows)
-    assert not isinstance(x, Mapped)
+    assert not isinstance(x, MappedFile)
     np.testing.assert_array_equal(got(x), rows.x)

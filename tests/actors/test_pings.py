@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from distbp.actors.connection.rayhead import Ping
+from distbp.actors.connection.ray_launcher import Ping
 
 
 def asked_for(seconds: float, listener: socket.socket) -> float:

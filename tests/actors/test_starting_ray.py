@@ -121,13 +121,13 @@ def test_a_signal_while_ray_is_cleaned_up_waits_for_its_end(tmp_path: Path) -> N
     code = """
 import os, signal, sys
 from distbp.actors import ray_session
-from distbp.actors.connection.local_ray import LocalRay
+from distbp.actors.connection.private_ray import PrivateRay
 signal.signal(signal.SIGTERM, lambda number, frame: print("heard", flush=True))
-end = LocalRay.end
+end = PrivateRay.end
 def signalled(local):  # once the connection has ended
     os.kill(os.getpid(), signal.SIGTERM)
     end(local)
-LocalRay.end = signalled
+PrivateRay.end = signalled
 with ray_session(None, cpus=1):
     pass
 """

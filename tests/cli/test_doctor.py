@@ -14,9 +14,8 @@ import pytest
 from processes import HANG_SECONDS, folders, start_program
 
 from distbp.errors import UsageError
-from distbp.system.arithmetic import cpu_count
 from distbp.system.folders import leftovers, memory_folder
-from distbp.system.limits import Limits, limits
+from distbp.system.limits import Limits, cpu_count, limits
 
 
 def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> tuple[int, dict[str, str], str]:
@@ -185,11 +184,11 @@ def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.Monke
 
 def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
-    from distbp.actors.connection import doors
+    from distbp.actors.connection import reachability
 
-    monkeypatch.setattr(doors, "_PATIENCE", 1.0)
-    monkeypatch.setattr(doors.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
-    one, other = doors._Door(), doors._Door()
+    monkeypatch.setattr(reachability, "_PATIENCE", 1.0)
+    monkeypatch.setattr(reachability.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
+    one, other = reachability._Door(), reachability._Door()
     opened = {"one": one.open(range(1)), "other": other.open(range(1))}
     assert one.knock({"other": opened["other"]}) == other.knock({"one": opened["one"]}) == {}
     with socket.socket() as closed:

@@ -37,7 +37,7 @@ def training(folder: Path, host: str, epochs: int = 100_000) -> Iterator["subpro
 
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.1)
 
 
 def fails(process: "subprocess.Popen[str]") -> str:
@@ -85,7 +85,7 @@ def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monk
 def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.5)
     epochs = 12
     with training(tmp_path / "run", "gpu-7", epochs) as process:
         process.kill()

@@ -9,7 +9,7 @@ import pytest
 
 import distbp
 from distbp.cli import run
-from distbp.data.prepared import read_prepared
+from distbp.data.prepared.reader import read_prepared
 from distbp.runs.directory import held
 
 

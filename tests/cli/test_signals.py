@@ -117,15 +117,15 @@ def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.Comp
         ("predict", "call:TextWriter.write:1"),
         ("predict", "rename:out.csv:1"),
         ("prepare", "rename:source.json:1"),
-        ("prepare", "call:Building._append:1"),
+        ("prepare", "call:DataSetBuilder._append:1"),
         ("prepare", "open:train-y.npy:1"),
         ("prepare", "rename:dataset.json:1"),
         ("prepare", "rename:prepared:1"),
         ("report", "open:summary.json:1"),
-        ("report", "call:page_of:1"),
+        ("report", "call:render_page:1"),
         ("report", "rename:page.html:1"),
         ("train", "open:table.csv:9"),
-        ("train", "call:InMemory.append:1"),
+        ("train", "call:MemoryStore.append:1"),
         ("train", "rename:config.json:1"),
         ("train", "rename:metrics.jsonl:1"),
         ("train", "call:Timeline._write:1"),
@@ -141,7 +141,7 @@ def test_an_interrupt_is_one_word_and_leaves_nothing_half_made(
 
 @pytest.mark.parametrize("step", [1, 9])
 def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Path, step: int) -> None:
-    done = at(table, tmp_path, f"call:Worker.push:{step}", "train")
+    done = at(table, tmp_path, f"call:Worker.compute:{step}", "train")
     assert done.returncode == 130, done.stderr
     assert done.stderr.endswith(
         f"note: to resume from step {step}: distbp resume new\nError: interrupted in epoch 1\n"

@@ -47,13 +47,13 @@ def job(path: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_path_with_python3_alone(bare):
     python(bare / "python3")
-    assert job(bare, "run", "a b", "$(id)").stdout == "python3 of bin: -m distbp.cli.again run a b $(id)\n"
+    assert job(bare, "run", "a b", "$(id)").stdout == "python3 of bin: -m distbp.cli.cluster_job run a b $(id)\n"
 
 
 def test_a_python_without_ray_is_left_out(bare):
     python(bare / "python3", has_ray=False)
     python(bare / "python")
-    assert job(bare, "run").stdout == "python of bin: -m distbp.cli.again run\n"
+    assert job(bare, "run").stdout == "python of bin: -m distbp.cli.cluster_job run\n"
 
 
 def test_no_python_at_all_is_told_by_name(bare):
@@ -79,4 +79,4 @@ def test_the_python_of_rays_own_process_comes_first(bare, tmp_path):
     workers = f"--python_worker_command={of_ray} -u /somewhere/setup_worker.py"
     command = [sys.executable, "-c", _RAYLET, entrypoint(["run"]), str(bare), "--labels=x y", workers]
     done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ.copy())
-    assert (done.stdout, done.stderr) == ("python of venv: -m distbp.cli.again run\n", "")
+    assert (done.stdout, done.stderr) == ("python of venv: -m distbp.cli.cluster_job run\n", "")

@@ -20,13 +20,13 @@ from distbp.actors.connection.jobs import staged
 from distbp.cli import run
 from distbp.cli.jobs import _checked
 from distbp.errors import RunError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.parcel import pack, unpack
 
 
 def start_job(folder, environment, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "distbp.cli.again", str(folder / "run"), "digits", "--workers", "0", *arguments],
+        [sys.executable, "-m", "distbp.cli.cluster_job", str(folder / "run"), "digits", "--workers", "0", *arguments],
         env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -59,7 +59,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
 
 def test_a_wrong_command_fails_at_once(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "distbp.cli.again", str(tmp_path / "run"), "nothing.npz", "--workers", "0"],
+        [sys.executable, "-m", "distbp.cli.cluster_job", str(tmp_path / "run"), "nothing.npz", "--workers", "0"],
         capture_output=True,
         text=True,
     )
@@ -190,7 +190,7 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     ZipFile(tmp_path / "data.zip").extractall(there)
     for path in here.iterdir():
         path.unlink()
-    job = [sys.executable, "-m", "distbp.cli.again", "--sent", digest, str(tmp_path / "run"), *options]
+    job = [sys.executable, "-m", "distbp.cli.cluster_job", "--sent", digest, str(tmp_path / "run"), *options]
     job += ["--", *data]
     done = subprocess.run(job, cwd=there, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -56,7 +56,10 @@ class Job:
         for name, words in stubs.items():
             (programs / name).write_text(f"#!/bin/bash\n{words}")
             (programs / name).chmod(0o700)
-        (folder / "slurm.sh").write_text(change(SCRIPT.read_text()))
+        script = SCRIPT.read_text()
+        assert "/tmp/distbp-" in script
+        # not in /tmp, where tests that run beside this one look for what their commands leave
+        (folder / "slurm.sh").write_text(change(script.replace("/tmp/distbp-", f"{folder}/distbp-")))
         self.environment = {
             "PATH": f"{programs}:{os.environ['PATH']}", "NOTES": str(self.notes), "DISTBP_RUNS": str(self.runs),
             "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2",

@@ -8,7 +8,7 @@ from distbp.config import CHOICES, Config, default_shards
 from distbp.errors import UsageError
 from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.costs import COSTS
-from distbp.nn.initial import SCHEMES
+from distbp.nn.initialization import SCHEMES
 from distbp.optim.schedules import SCHEDULES
 
 

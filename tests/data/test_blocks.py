@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distbp.data.blocks import CheckedArray, sums_of
+from distbp.data.prepared.checksums import CheckedArray, checksums_of
 from distbp.errors import DataError
 
 MIB = 1 << 20
@@ -14,7 +14,7 @@ MIB = 1 << 20
 def damaged(path: Path, array: np.ndarray, at: int) -> CheckedArray:
     """Keep an array, damage one byte of its rows afterwards, and map it."""
     np.save(path, array)
-    sums = sums_of(path)
+    sums = checksums_of(path)
     with path.open("r+b") as file:
         file.seek(np.load(path, mmap_mode="r").offset + at)
         byte = file.read(1)

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from distbp.data import load
-from distbp.data.encoding import encode
-from distbp.data.preprocessing import Preprocessing, missing_columns
+from distbp.data.columns.column import check_columns
+from distbp.data.columns.encoding import encode
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.errors import DataError
 
 
@@ -36,7 +37,7 @@ def test_the_first_three_missing_columns_are_named_and_the_others_counted(
     preprocessing: Preprocessing, there: str, said: str
 ) -> None:
     with pytest.raises(DataError, match=said):
-        missing_columns(preprocessing.columns, list(there), "t.csv")
+        check_columns(preprocessing.columns, list(there), "t.csv")
 
 
 @pytest.mark.parametrize(

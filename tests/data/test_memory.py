@@ -10,7 +10,7 @@ from processes import run_program
 
 import distbp
 from distbp.data import load, prepare
-from distbp.data.room import check_room
+from distbp.data.memory import check_memory
 from distbp.data.sizes import _size, is_large
 from distbp.errors import DataError
 from distbp.system.memory import free_memory
@@ -128,7 +128,7 @@ def test_large_pictures_are_read_a_few_at_a_time(pictures):
 
 
 def test_pictures_beyond_the_memory_are_refused(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.data.room.free_memory", lambda: 500_000_000)
+    monkeypatch.setattr("distbp.data.memory.free_memory", lambda: 500_000_000)
     what = r"with 40 rows of 4,000,004 bytes would take \d\.\d GB of memory, of which 0\.5 GB are free: .* fewer pixels"
     with pytest.raises(DataError, match=what):
         load(pictures)
@@ -139,7 +139,7 @@ def test_pictures_beyond_the_memory_are_refused(pictures, tmp_path, monkeypatch)
 
 def test_an_archive_beyond_the_memory_is_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "t.npz", X=np.ones((1000, 300)), y=np.arange(1000) % 2, other=np.ones(10**6))
-    monkeypatch.setattr("distbp.data.room.free_memory", lambda: 4_000_000)
+    monkeypatch.setattr("distbp.data.memory.free_memory", lambda: 4_000_000)
     with pytest.raises(DataError, match=r"t\.npz would take 0\.0 GB of memory, of which 0\.0 GB are free"):
         load(tmp_path / "t.npz")
 
@@ -147,9 +147,9 @@ def test_an_archive_beyond_the_memory_is_refused(tmp_path, monkeypatch):
 def test_a_limit_of_the_process_counts(tmp_path):
     done = run_program("limits_memory")
     assert 0 < int(done.stdout) < 4 << 30, done.stderr
-    check_room(free_memory() // 2, "half of it", "")
+    check_memory(free_memory() // 2, "half of it", "")
     with pytest.raises(DataError, match="all of it would take"):
-        check_room(10 * free_memory(), "all of it", "buy some")
+        check_memory(10 * free_memory(), "all of it", "buy some")
 
 
 def test_the_size_of_a_damaged_file_is_what_could_be_read(tmp_path):
@@ -159,7 +159,7 @@ def test_the_size_of_a_damaged_file_is_what_could_be_read(tmp_path):
 
 
 def test_rows_too_wide_for_a_network_are_refused_before_a_run(rng, monkeypatch, tmp_path):
-    monkeypatch.setattr("distbp.data.room.free_memory", lambda: 1_000_000)
+    monkeypatch.setattr("distbp.data.memory.free_memory", lambda: 1_000_000)
     with pytest.raises(DataError, match=r"80 rows of 5,000 inputs at a time would take 0\.0 GB of memory"):
         distbp.train((rng.normal(size=(100, 5000)), np.arange(100) % 2), workers=0, run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()

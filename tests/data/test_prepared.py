@@ -11,8 +11,8 @@ from processes import join, run_program, wait_until
 
 import distbp
 from distbp.data import load, prepare
-from distbp.data.cache import remove_prepared
 from distbp.data.fingerprint import data_fingerprint
+from distbp.data.prepared.cache import remove_prepared
 from distbp.errors import DataError, HeldError, UsageError
 from distbp.files.locks import locked
 from distbp.files.locks.holders import myself
@@ -86,7 +86,7 @@ def test_killed_reading_goes_on(table, tmp_path):
 
 def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, monkeypatch):
     path = write_table(tmp_path / "t.csv", 140_000)
-    monkeypatch.setattr("distbp.data.prepared._SECONDS_BETWEEN_STATES", 0.0)
+    monkeypatch.setattr("distbp.data.prepared.writer._SECONDS_BETWEEN_STATES", 0.0)
 
     def interrupt(done, total):
         if done > 0.7 * total:
@@ -147,8 +147,8 @@ def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
 
 
 def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stands_still(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
     lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
     told = []
@@ -158,7 +158,7 @@ def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stan
 
 
 def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     told, paths = [], []
     with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
         waiting = threading.Thread(target=lambda: paths.append(prepare(table, out=tmp_path / "out", note=told.append)))
@@ -176,7 +176,7 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
     def full(*given):
         raise DataError("it cannot be written") from OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("distbp.data.parts.InFiles.append", full)
+    monkeypatch.setattr("distbp.data.tables.stores.FileStore.append", full)
     with pytest.raises(
         DataError, match="cannot be written; set XDG_CACHE_HOME to a folder with room, or use distbp pre"
     ):

@@ -15,9 +15,9 @@ from processes import HANG_SECONDS
 
 import distbp
 from distbp.data import load
-from distbp.data.blocks import CheckedArray, checked, sums_of
 from distbp.data.loading import load_rows
-from distbp.data.mapped import mapped, opened
+from distbp.data.prepared.checksums import CheckedArray, checked, checksums_of
+from distbp.data.prepared.mapped import mapped, opened
 from distbp.errors import DataError
 
 SETTINGS = {"epochs": 1, "hidden": (4,), "workers": 0}
@@ -40,8 +40,8 @@ def copy(folder, tmp_path):
 
 @pytest.fixture
 def none_is_small(monkeypatch):
-    monkeypatch.setattr("distbp.data.described._SMALL", 0)
-    monkeypatch.setattr("distbp.data.blocks._BLOCK", 256)
+    monkeypatch.setattr("distbp.data.prepared.description._SMALL", 0)
+    monkeypatch.setattr("distbp.data.prepared.checksums._BLOCK", 256)
 
 
 def names_of(folder):
@@ -86,11 +86,11 @@ def test_any_flipped_bit_is_found(copy):
 @pytest.mark.usefixtures("none_is_small")
 def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
     told = json.loads((copy / "dataset.json").read_text())
-    from distbp.files.whole import write_json
+    from distbp.files.json_files import write_json
 
     del told["content_sha256"]
     write_json(
-        copy / "dataset.json", {**told, "blocks": {name: sums_of(copy / f"{name}.npy") for name in told["blocks"]}}
+        copy / "dataset.json", {**told, "blocks": {name: checksums_of(copy / f"{name}.npy") for name in told["blocks"]}}
     )
     whole = distbp.train(copy, **SETTINGS).summary["weights_sha256"]
     content = bytearray((copy / "train-x.npy").read_bytes())
@@ -124,7 +124,7 @@ def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
 def test_each_block_is_looked_at_once(tmp_path, rng, monkeypatch):
     array = rng.normal(size=(500, 7))
     np.save(tmp_path / "a.npy", array)
-    rows = CheckedArray.of(tmp_path / "a.npy", sums_of(tmp_path / "a.npy"))
+    rows = CheckedArray.of(tmp_path / "a.npy", checksums_of(tmp_path / "a.npy"))
     count = -(-(tmp_path / "a.npy").stat().st_size // 256)
     assert rows.blocks.left == count - 1
     out = np.empty((20, 7))
@@ -133,7 +133,7 @@ def test_each_block_is_looked_at_once(tmp_path, rng, monkeypatch):
         np.take(rows, indices, axis=0, out=out, mode="clip")
         assert (out == array[indices]).all()
         assert rows.blocks.left <= before
-    monkeypatch.setattr("distbp.data.blocks.zlib.crc32", None)  # is not called any more
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # is not called any more
     np.take(rows, np.arange(20), axis=0, out=out, mode="clip")
     assert checked(rows) is rows
     assert (rows[3:5] == array[3:5]).all()
@@ -179,14 +179,14 @@ def test_arrays_of_before_must_fit_too(name, array, message, copy):
 def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((3 << 18, 1), np.float32))
-    array = CheckedArray.of(path, sums_of(path))
+    array = CheckedArray.of(path, checksums_of(path))
     both, crc32 = threading.Barrier(2), zlib.crc32
 
     def slow(block):
         both.wait(HANG_SECONDS)
         return crc32(block)
 
-    monkeypatch.setattr("distbp.data.blocks.zlib", SimpleNamespace(crc32=slow))
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib", SimpleNamespace(crc32=slow))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
     assert array.blocks.left == 2  # of four; the first was looked at when it was opened

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import distbp
 from distbp.data import load
-from distbp.data.encoding import encode
+from distbp.data.columns.encoding import encode
+from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.formats.text import TextTable
-from distbp.data.preprocessing import Preprocessing
 from distbp.errors import DataError
 
 NUMBERS = st.one_of(st.none(), st.floats(-1e12, 1e12, allow_nan=False), st.integers(-(10**9), 10**9))
@@ -82,7 +82,7 @@ def test_csv_cells_are_read_as_they_were_written(tmp_path_factory, rows, separat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distbp.data.formats.text._BLOCK", block * 8)
         table = TextTable(path, separator, header=True)
-        table.read_as({"one": "text", "two": "text", "three": "number"}, ["one", "two", "three"])
+        table.select_columns({"one": "text", "two": "text", "three": "number"}, ["one", "two", "three"])
         read = [
             row for found in table.blocks() for row in zip(*(c.to_pylist() for c in found.rows.columns), strict=True)
         ]
@@ -96,7 +96,7 @@ def test_csv_cells_are_read_as_they_were_written(tmp_path_factory, rows, separat
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=200), st.integers(1, 50))
 def test_moments_are_those_of_all_rows(values, cut):
-    from distbp.data.moments import Moments
+    from distbp.data.tables.moments import Moments
 
     moments = Moments(1)
     for start in range(0, len(values), cut):
@@ -122,10 +122,10 @@ def test_unseen_and_missing_categories_are_unknown():
     frame = pd.DataFrame({"c": ["a", "b"] * 20, "y": [0, 1] * 20})
     data = load(frame)
     encoding = data.preprocessing.encoding("float32")
-    from distbp.data.apply import frame_table, only_chunk
+    from distbp.data.tables.transform import named_table, transform_table
 
-    new = frame_table(pd.DataFrame({"c": ["b", "zzz", None, " a "]}))
-    x = encode(encoding, only_chunk(new, data.preprocessing, "float32"))
+    new = named_table(pd.DataFrame({"c": ["b", "zzz", None, " a "]}))
+    x = encode(encoding, transform_table(new, data.preprocessing, "float32"))
     assert x.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]]
 
 

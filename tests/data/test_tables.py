@@ -12,7 +12,7 @@ from PIL import Image
 
 from distbp.data import load
 from distbp.data.fingerprint import data_fingerprint
-from distbp.data.formats.opening import file_table
+from distbp.data.formats.detect import file_table
 from distbp.errors import DataError, UsageError
 
 
@@ -160,7 +160,7 @@ def test_columns_of_the_test_file_may_stand_in_another_order(frame, tmp_path):
 
 def test_several_spaces_separate_too(tmp_path):
     (tmp_path / "t.data").write_text("".join(f"  {k}.0   {k % 7}    {k % 2}\n" for k in range(40)))
-    assert load(tmp_path / "t.data", target=-1).preprocessing.kept_columns == 2
+    assert load(tmp_path / "t.data", target=-1).preprocessing.stored_columns == 2
 
 
 @pytest.mark.parametrize(

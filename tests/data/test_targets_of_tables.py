@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from distbp.data.apply import targets_of
+from distbp.data.tables.transform import targets_of
 
 NOWHERE: Any = None  # where the rows are, for messages alone
 

@@ -5,8 +5,9 @@ import socket
 import pytest
 
 from distbp.errors import RunError
-from distbp.files import json_text as j
-from distbp.files.whole import read_bytes, read_json, read_lines, read_sealed, write_json
+from distbp.files import json_checks as j
+from distbp.files.json_files import read_json, read_lines, read_sealed, write_json
+from distbp.files.regular import read_bytes
 
 
 def refusal(path, *arguments):

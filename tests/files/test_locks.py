@@ -14,7 +14,7 @@ from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.files.locks import acquire, holder_of, locked
-from distbp.files.locks.holders import LOOK_SECONDS, SILENT_SECONDS, Holder, Standing, Watch, myself, standing_of
+from distbp.files.locks.holders import DEAD_AFTER_SECONDS, POLL_SECONDS, Holder, HolderState, Watch, myself, standing_of
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def elsewhere(**changed):
 
 
 def fast(monkeypatch, seconds=0.4):
-    monkeypatch.setattr("distbp.files.locks.lock.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("distbp.files.locks.holders.SILENT_SECONDS", seconds)
+    monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", seconds)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def another():
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, Standing.GONE),  # this process, which does not know the token
-        ({"pid": "another's", "started": None}, Standing.ALIVE),  # where starts are not told
-        ({"pid": "another's", "started": 1}, Standing.GONE),  # another process has got its number
-        ({"host": "other"}, Standing.UNKNOWN),
-        ({"boot": "other"}, Standing.UNKNOWN),
-        ({"namespace": "pid:[1]"}, Standing.UNKNOWN),
+        ({}, HolderState.GONE),  # this process, which does not know the token
+        ({"pid": "another's", "started": None}, HolderState.ALIVE),  # where starts are not told
+        ({"pid": "another's", "started": 1}, HolderState.GONE),  # another process has got its number
+        ({"host": "other"}, HolderState.UNKNOWN),
+        ({"boot": "other"}, HolderState.UNKNOWN),
+        ({"namespace": "pid:[1]"}, HolderState.UNKNOWN),
     ],
 )
 def test_one_look(changed, expected, another):
@@ -75,7 +75,7 @@ def test_one_look(changed, expected, another):
 
 def test_one_look_at_a_process_that_has_ended():
     pid, started = dead_process()
-    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is Standing.GONE
+    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is HolderState.GONE
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_one_look_at_a_process_that_has_ended():
 )  # fmt: skip
 def test_what_cannot_be_read_is_not_known(content):
     assert Holder.parse(content) is None
-    assert standing_of(content) is Standing.UNKNOWN
+    assert standing_of(content) is HolderState.UNKNOWN
 
 
 def test_a_name_in_a_lock_does_nothing_to_a_terminal():
@@ -96,28 +96,28 @@ def test_a_name_in_a_lock_does_nothing_to_a_terminal():
 
 def test_a_heartbeat_elsewhere_that_stands_still_for_a_minute_is_of_a_dead_process():
     watch, content, looks = Watch(), elsewhere().as_bytes(), 0
-    while watch.look(content, looks * LOOK_SECONDS) is Standing.UNKNOWN:
+    while watch.look(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
         looks += 1
-    assert looks * LOOK_SECONDS == SILENT_SECONDS
+    assert looks * POLL_SECONDS == DEAD_AFTER_SECONDS
 
 
 def test_one_beat_shows_life_however_late():
     watch = Watch()
-    for look in range(int(SILENT_SECONDS / LOOK_SECONDS)):
-        assert watch.look(elsewhere().as_bytes(), look * LOOK_SECONDS) is Standing.UNKNOWN
-    assert watch.look(elsewhere(beat=1).as_bytes(), SILENT_SECONDS) is Standing.ALIVE
-    assert watch.look(elsewhere(beat=1).as_bytes(), SILENT_SECONDS + 1) is Standing.UNKNOWN
+    for look in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
+        assert watch.look(elsewhere().as_bytes(), look * POLL_SECONDS) is HolderState.UNKNOWN
+    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
+    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
 
 
 def test_a_reader_that_was_stopped_itself_has_not_watched():
     watch = Watch()
-    assert watch.look(elsewhere().as_bytes(), 0.0) is Standing.UNKNOWN
-    assert watch.look(elsewhere().as_bytes(), 1000.0) is Standing.UNKNOWN
+    assert watch.look(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
+    assert watch.look(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
 
 
 def test_a_lock_is_there_as_long_as_it_is_held(path):
     with locked(path, path.parent, pytest.fail) as lock:
-        assert holder_of(path).is_here
+        assert holder_of(path).is_local
         lock.check()
         with pytest.raises(HeldError, match=f"is in use: another process trains there .process {os.getpid()} on"):
             take(path)
@@ -187,7 +187,7 @@ def test_a_lock_that_was_removed_is_noticed(removed, path):
 
 
 def test_the_heart_beats(path, monkeypatch):
-    monkeypatch.setattr("distbp.files.locks.lock._BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("distbp.files.locks.lock._HEARTBEAT_SECONDS", 0.01)
     lock = take(path)
     beats = set()
     wait_until(lambda: beats.add(Holder.parse(path.read_bytes()).beat) or len(beats) >= 3)

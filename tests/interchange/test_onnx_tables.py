@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import distbp
-from distbp.data.preprocessing import DATE_PARTS
+from distbp.data.columns.column import DATE_PARTS
 from distbp.errors import DataError, UsageError
-from distbp.interchange.dates import MISSING, date_parts
-from distbp.interchange.graph import Graph
+from distbp.interchange.onnx_dates import MISSING, date_parts
+from distbp.interchange.onnx_graph import Graph
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pandas = pytest.importorskip("pandas")

@@ -4,8 +4,8 @@ import struct
 import pytest
 
 from distbp.errors import RunError
+from distbp.files.json_files import read_json, write_json
 from distbp.files.tensors import write_tensors
-from distbp.files.whole import read_json, write_json
 from distbp.model.files import load_model, save_model, weights_sha256
 from distbp.model.network import Network
 

@@ -6,7 +6,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of

@@ -7,7 +7,7 @@ from distbp.config import Config
 from distbp.data.dataset import Rows
 from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.parallel.step.executor import InProcessExecutor
 from distbp.training.executors import initial_state

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distbp.errors import UsageError
-from distbp.nn.initial import SCHEMES, initial_weights
+from distbp.nn.initialization import SCHEMES, initial_weights
 from distbp.nn.structure import Structure
 
 STRUCTURE = Structure((200, 200, 200, 100), ("tanh", "tanh", "identity"), "mse")

@@ -120,7 +120,7 @@ def test_weights_that_are_left_out_stay_exactly_0(settings, rng, tmp_path):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ([np.ones((3, 4)), None], r"connections of layer 1 have the shape \(3, 4\), w has \(5, 4\)"),
+        ([np.ones((3, 4)), None], r"connections of layer 1 have the shape \(3, 4\), expected \(5, 4\) as w"),
         ([None], "an array or None for each of 2 layers"),
         ([np.full((5, 4), 2), None], "must be 0 or 1"),
         ([np.zeros((5, 4)), None], "layer 1 cut the output off"),

@@ -15,7 +15,7 @@ from distbp.data.dataset import Rows
 from distbp.model.network import evaluate
 from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.costs import COSTS
-from distbp.nn.scores import Answers, class_scores, roc_auc, value_scores
+from distbp.nn.scores import Predictions, class_scores, roc_auc, value_scores
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -178,8 +178,8 @@ def test_outputs_that_are_no_probabilities_are_made_such():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themselves(dtype, rng):
     outputs = rng.normal(size=(5, 3)).astype(dtype)
-    assert Answers(outputs, outputs, True).probabilities is outputs
-    assert Answers(outputs, outputs, False).probabilities.dtype == dtype
+    assert Predictions(outputs, outputs, True).probabilities is outputs
+    assert Predictions(outputs, outputs, False).probabilities.dtype == dtype
     labels = distbp.Network((2, 3), (), "sigmoid", "binary-cross-entropy", dtype=dtype)
     x = rng.normal(size=(4, 2))
     assert labels.probabilities(x).tobytes() == labels.outputs(x).tobytes()
@@ -189,7 +189,7 @@ def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themse
 
 def test_outputs_whose_sum_is_no_number_of_single_precision_still_give_probabilities():
     outputs = np.array([[3e38, 1e38, 0.0], [-1.0, 3e38, 3e38]], np.float32)
-    found = Answers(outputs, outputs, False).probabilities
+    found = Predictions(outputs, outputs, False).probabilities
     assert found == pytest.approx(np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distbp.errors import UsageError
-from distbp.nn.structure import Structure, first_bad_layer
+from distbp.nn.structure import Structure, first_nonfinite_layer
 
 
 def test_layers_are_views_in_the_order_w1_b1_w2_b2():
@@ -43,4 +43,4 @@ def test_first_bad_layer_finds_what_cannot_be_squared(place, layer, bad):
     flat = np.ones(13)
     flat[place] = bad
     with np.errstate(over="ignore"):
-        assert first_bad_layer(structure.layers(flat)) == layer
+        assert first_nonfinite_layer(structure.layers(flat)) == layer

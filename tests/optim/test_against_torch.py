@@ -6,7 +6,7 @@ import pytest
 from distbp.config import Config
 from distbp.optim import Rule, optimizer_of
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the extra bench)")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the group bench)")
 
 
 @pytest.fixture(autouse=True)

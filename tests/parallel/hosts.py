@@ -13,14 +13,14 @@ from processes import HANG_SECONDS, join, wait_until
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.step.executor import InProcessExecutor, make_server
+from distbp.parallel.step.executor import InProcessExecutor, make_parameter_server
 from distbp.parallel.step.shards import buffers_for
 from distbp.parallel.step.worker import Worker
 from distbp.training.executors import initial_state
@@ -45,7 +45,7 @@ class Faulty(Worker):
         super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
-    def push(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
+    def compute(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -59,7 +59,7 @@ class Faulty(Worker):
                 wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
-        report = super().push(step, held, weights, out, begin_or_fail, done, keep)
+        report = super().compute(step, held, weights, out, begin_or_fail, done, keep)
         self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
@@ -79,10 +79,10 @@ def worker_process(folder, shape, number, config, faults, timeout):
         )
 
 
-def server_process(folder, shape, config, timeout, unheard, dies_in):
+def server_process(folder, shape, config, timeout, silent, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
     exchange = SharedMemory(folder, shape)
-    server = make_server(
+    server = make_parameter_server(
         STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), exchange.states, exchange.step
     )
     if dies_in is not None:
@@ -96,7 +96,7 @@ def server_process(folder, shape, config, timeout, unheard, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, unheard).serve()
+    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, silent).serve()
 
 
 class Host:
@@ -119,7 +119,7 @@ class Host:
         """Let the server run here, so that its error can be seen."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
-        server = make_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
+        server = make_parameter_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
         self.rounds = ServerLoop(server, self.exchange, order, self.timeout, HANG_SECONDS)
 
         def serve():
@@ -132,11 +132,11 @@ class Host:
         self._threads[-1].start()
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
-    def serve_in_process(self, dies_in=None, unheard=()):
+    def serve_in_process(self, dies_in=None, silent=()):
         """Let the server be a process that may die."""
         if self.driver is not None:
             self.driver.close()
-        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, unheard, dies_in)
+        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, silent, dies_in)
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
         return process
 

@@ -10,9 +10,9 @@ from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.collection import Told, told_as_bytes
-from distbp.parallel.mesh.frames import BEAT, PART, REPORT, Frame
-from distbp.parallel.step.digest import layer_hashes
+from distbp.parallel.mesh.frames import HEARTBEAT, PART, REPORT, Frame
+from distbp.parallel.mesh.step_exchange import HostReports, pack_host_reports
+from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.parallel.step.records import Divergence, Report
 from distbp.parallel.step.reports import report_size
 from distbp.parallel.step.shards import Span
@@ -37,8 +37,8 @@ def reports(draw):
     divergence = draw(st.none() | st.just(Divergence("a gradient", draw(st.integers(0, 9)))))
     report = Report(held, rows, floats, right, floats, floats, floats, divergence)
     layers = draw(st.just(RIGHT) | st.just((0,) * STRUCTURE.depth))
-    told = Told([report] * draw(st.just(1) | st.integers(0, 2)), layers, draw(st.booleans()))
-    body = bytearray(told_as_bytes(told, SHARDS))
+    told = HostReports([report] * draw(st.just(1) | st.integers(0, 2)), layers, draw(st.booleans()))
+    body = bytearray(pack_host_reports(told, SHARDS))
     if draw(st.integers(0, 3)) == 0:
         at = draw(st.integers(0, len(body) - 1))
         body[at] = draw(st.integers(0, 255))
@@ -56,10 +56,10 @@ def messages(draw):
     """Bytes on the connection: raw ones, or a frame with the right checksums."""
     if draw(st.integers(0, 4)) == 0:
         return draw(st.binary(min_size=1, max_size=120))
-    kind = draw(st.sampled_from([BEAT, 1, 1, 2, 2, 2, 3, 4, 5, 255]))
+    kind = draw(st.sampled_from([HEARTBEAT, 1, 1, 2, 2, 2, 3, 4, 5, 255]))
     body = draw(reports()) if kind == REPORT and draw(st.booleans()) else draw(bodies)
     frame = Frame.of(kind, draw(steps), draw(large), draw(large), draw(numbers), memoryview(body))
-    return frame.header() + (body if kind != BEAT else b"")
+    return frame.header() + (body if kind != HEARTBEAT else b"")
 
 
 class Escaped(list):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from distbp.config import CHOICES, Config
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.step.diagnosis import is_diagnosed
-from distbp.parallel.step.executor import InProcessExecutor, make_server, shards_of, two_versions
+from distbp.parallel.step.executor import InProcessExecutor, all_shards, double_buffered, make_parameter_server
 from distbp.parallel.step.records import Report
 from distbp.parallel.step.shards import Span, cut, subtrees
 from distbp.parallel.step.worker import Worker
@@ -42,7 +42,7 @@ def push(worker, step, held, shards, weights, structure=STRUCTURE):
     """Return a worker's report and its sums by the spans they are of."""
     spans = subtrees(held, shards)
     out = [structure.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
-    report = worker.push(step, held, weights, out)
+    report = worker.compute(step, held, weights, out)
     return report, {span: sums.flat for span, sums in zip(spans, out, strict=True)}
 
 
@@ -50,10 +50,10 @@ def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
     """Do the steps with several workers, whose answers come in from the last to the first."""
     staff = [Worker(structure, config, rows) for _ in range(workers)]
     order = EpochOrder(len(rows), config.batch_size, config.seed)
-    server = make_server(structure, config, order, two_versions(start(config, structure), 0), 0)
+    server = make_parameter_server(structure, config, order, double_buffered(start(config, structure), 0), 0)
     records = []
     for step in range(steps):
-        shards = shards_of(order, step, config.shards).stop
+        shards = all_shards(order, step, config.shards).stop
         held = cut(shards, workers)
         answers = [
             push(worker, step, span, shards, server.weights, structure)
@@ -178,7 +178,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
     gradient = np.empty_like(weights.flat)
     expected = Backprop(STRUCTURE, 10, "float32").gradient(weights.layers, x, y, STRUCTURE.layers(gradient))
-    assert (report.held, report.rows, report.right, report.divergence) == (Span(1, 3), 10, expected.right, None)
+    assert (report.span, report.rows, report.right, report.divergence) == (Span(1, 3), 10, expected.right, None)
     assert len(report.costs) == 2
     assert sum(report.costs) == pytest.approx(expected.cost, rel=1e-6)
     assert list(sums) == [Span(1, 2), Span(2, 3)]
@@ -198,8 +198,8 @@ def test_record_tells_the_mean_cost_before_the_update(rows):
 def test_server_refuses_a_step_out_of_turn(wrong, rows):
     config = Config(batch_size=20, shards=2)
     worker = Worker(STRUCTURE, config, rows)
-    server = make_server(
-        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), two_versions(start(config), 1), 1
+    server = make_parameter_server(
+        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 1), 1
     )
     before = server.state.tobytes()
     report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
@@ -210,8 +210,8 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
 
 def test_server_refuses_a_step_without_one_of_its_shards(rows):
     config = Config(batch_size=20, shards=4)
-    server = make_server(
-        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), two_versions(start(config), 0), 0
+    server = make_parameter_server(
+        STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 0), 0
     )
     before = server.state.tobytes()
     report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
@@ -227,7 +227,7 @@ def test_large_parameter_vector_is_updated_in_parts_with_the_same_bits(optimizer
     made = optimizer_of(config)
     state = rng.random((1 + len(made.slots), structure.parameter_count), dtype=np.float32)
     left, right = rng.normal(size=(2, structure.parameter_count)).astype(np.float32)
-    server = make_server(structure, config, EpochOrder(7, 7, 0), two_versions(state, 0), 0)
+    server = make_parameter_server(structure, config, EpochOrder(7, 7, 0), double_buffered(state, 0), 0)
     server.update(
         0,
         [Report(Span(0, 2), 7, (1.0, 1.0), 0, (4.0, 3.0), (0.0, 0.0), (0.0, 0.0))],

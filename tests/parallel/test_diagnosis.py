@@ -9,7 +9,7 @@ from parallel.test_mesh import Cluster, view_of
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.step.diagnosis import is_diagnosed, noise, square_of_kept
 from distbp.parallel.step.executor import InProcessExecutor

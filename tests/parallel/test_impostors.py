@@ -173,7 +173,7 @@ def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_le
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
         with pytest.raises(HostsLostError) as told:
             meet(view, CALLER, own, SECRET, LONG, lambda: True)
-    assert told.value.why == {LISTENER: "cannot be reached: it does not know the run's secret"}
+    assert told.value.reasons == {LISTENER: "cannot be reached: it does not know the run's secret"}
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
 

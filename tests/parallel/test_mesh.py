@@ -139,11 +139,11 @@ def test_every_chunk_comes_once_and_layers_come_from_the_last_one_on(chunk, host
     del chunk
     bounds = STRUCTURE.bounds
     chunks = chunks_of(bounds, servers_for(servers, hosts))
-    places = sorted((chunk.place.start, chunk.place.stop) for chunk in chunks)
+    places = sorted((chunk.params.start, chunk.params.stop) for chunk in chunks)
     assert places[0][0] == 0
     assert [stop for _, stop in places[:-1]] == [start for start, _ in places[1:]]
     assert places[-1][1] == bounds[-1]
-    assert all(chunk.place.start >= bounds[chunk.layer] for chunk in chunks)
+    assert all(chunk.params.start >= bounds[chunk.layer] for chunk in chunks)
     for here in range(hosts):
         order = sending_order(chunks, servers, here)
         assert sorted(order) == list(range(len(chunks)))

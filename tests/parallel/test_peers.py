@@ -5,8 +5,8 @@ import socket
 
 from processes import HANG_SECONDS
 
-from distbp.parallel.mesh.frames import AGAIN, HEADER_SIZE, PART, REPORT, Frame
-from distbp.parallel.mesh.peers import Peer, receive_into, send_both
+from distbp.parallel.mesh.frames import HEADER_SIZE, PART, REPORT, RESEND, Frame
+from distbp.parallel.mesh.peers import PeerConnection, receive_into, send_both
 
 
 class Nobody:
@@ -25,7 +25,7 @@ def test_a_frame_of_any_size_comes_whole():
     there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
     here = listener.accept()[0]
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
-    peer = Peer(here, 1, HANG_SECONDS)
+    peer = PeerConnection(here, 1, HANG_SECONDS)
     peer.start(Nobody())
     frame = Frame.of(PART, 0, 0, 0, 1.0, memoryview(body))
     peer.send(frame, memoryview(body))
@@ -75,7 +75,7 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
 
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname())
-    peer = Peer(listener.accept()[0], 1, HANG_SECONDS)
+    peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
     peer.start(Broken())
     there.sendall(Frame.of(PART, 0, 7, 0, 1.0, memoryview(b"1234")).header())
     assert why.get(timeout=HANG_SECONDS) == (1, "sent what this host could not take in: KeyError(7)", False)
@@ -87,8 +87,8 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
 def test_what_is_short_goes_first_and_the_rest_in_its_order():
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), timeout=HANG_SECONDS)
-    peer = Peer(listener.accept()[0], 1, HANG_SECONDS)
-    body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (AGAIN, 4), (PART, 5)]
+    peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
+    body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (RESEND, 4), (PART, 5)]
     for kind, chunk in order:
         peer.send(Frame.of(kind, 0, chunk, 0, 1.0, body), body)
     peer.start(Nobody())

@@ -6,9 +6,9 @@ import pytest
 from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import Cluster, view_of
 
-from distbp.parallel.mesh.cost import Costs, Machine, step_of
-from distbp.parallel.mesh.frames import BEAT, FACTORS, PART, REPORT, TOTAL
-from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.cost import Costs, Machine, estimate_step
+from distbp.parallel.mesh.frames import FACTORS, HEARTBEAT, PART, REPORT, TOTAL
+from distbp.parallel.mesh.peers import PeerConnection
 from distbp.planning.hosts import job_of
 
 ROWS = 16
@@ -22,13 +22,13 @@ class Counted:
 
     def __init__(self, workers, settings, servers, factored, monkeypatch):
         frames = []
-        send = Peer._send_one
+        send = PeerConnection._send_one
 
         def counted(peer, ends, frame, body):
             frames.append((peer, frame.kind, frame.step, len(body)))
             send(peer, ends, frame, body)
 
-        monkeypatch.setattr(Peer, "_send_one", counted)
+        monkeypatch.setattr(PeerConnection, "_send_one", counted)
         cluster = Cluster(workers, settings)
         try:
             view = view_of(cluster.hosts, workers, settings, servers=servers, wire=settings.wire)
@@ -46,7 +46,7 @@ class Counted:
             cluster.close()
         sent, received, self.messages, self.kinds = Counter(), Counter(), Counter(), Counter()
         for peer, kind, step, size in frames:
-            if kind == BEAT or step != 0:
+            if kind == HEARTBEAT or step != 0:
                 continue
             self.kinds[kind] += 1
             self.messages.update((here[id(peer)], peer.number))
@@ -58,7 +58,7 @@ class Counted:
 
 def planned(workers, settings, servers, factored, costs=HOP):
     job = job_of(settings, STRUCTURE, ROWS, settings.shards)
-    return step_of(job, NOTHING, float("inf"), len(workers), servers, workers[0], costs, tuple(factored))
+    return estimate_step(job, NOTHING, float("inf"), len(workers), servers, workers[0], costs, tuple(factored))
 
 
 @pytest.mark.parametrize("wire", ["exact", "float16"])

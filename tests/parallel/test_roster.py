@@ -84,7 +84,7 @@ def test_those_who_are_to_come_to_a_new_server_and_do_not_are_failures():
     for place in (0, 1):
         roster.started(place)
         roster.joined(place)
-    roster.unheard()
+    roster.silent()
     assert (roster.present, roster.starting, roster.due(0.0)) == (0, [0, 1], [])
     roster.joined(1)
     roster.ended(0, 10.0)

@@ -175,7 +175,7 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
     for process in (server, first):
         process.kill()
         process.join(HANG_SECONDS)
-    here.serve_in_process(unheard=[0, 1])
+    here.serve_in_process(silent=[0, 1])
     here.wait_for(1)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
     here.until(lambda news: "left" in news)
@@ -227,7 +227,7 @@ def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(
         pass
     server.join(HANG_SECONDS)
     assert here.exchange.step == step
-    here.serve_in_process(unheard=[0, 1])
+    here.serve_in_process(silent=[0, 1])
     here.wait_for(2)
     here.run(STEPS)
     here.check(STEPS)

@@ -125,7 +125,7 @@ def test_spare_rows_that_somebody_may_still_write_are_not_given_away():
 
 
 def test_workers_unheard_of_may_still_write_spare_rows():
-    made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, unheard=[0, 1])
+    made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, silent=[0, 1])
     made.joined(0, 0.0)
     made.joined(2, 0.0)
     made.begin(5, Span(0, 4), 0.0)

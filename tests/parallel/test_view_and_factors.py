@@ -1,20 +1,22 @@
 """Who does what among hosts: shards, and the layers that travel as their factors."""
 
 from distbp.nn.structure import Structure
-from distbp.parallel.mesh.cost import Rates, choose
+from distbp.parallel.mesh.cost import Rates, choose_factored_layers
 from distbp.parallel.mesh.view import View, chunks_of, sending_order
-from distbp.parallel.step.factor_store import candidates
+from distbp.parallel.step.factor_store import factorable_layers
 from distbp.parallel.step.shards import Span
 
 
 def test_factors_are_chosen_where_a_step_is_shorter_with_them():
     wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
-    assert candidates(wide, 64) == [0, 1]
-    assert candidates(wide, 4096) == []
+    assert factorable_layers(wide, 64) == [0, 1]
+    assert factorable_layers(wide, 4096) == []
     slow, fast, quick = 125e6, 125e9, {0: 1e-3, 1: 2e-3}
 
     def chosen(link, products, rows=64, shards=2, hosts=2):
-        return choose(wide, rows, shards, hosts, 4, [Rates(link, products), Rates(fast, {0: 0.0, 1: 0.0})])
+        return choose_factored_layers(
+            wide, rows, shards, hosts, 4, [Rates(link, products), Rates(fast, {0: 0.0, 1: 0.0})]
+        )
 
     assert chosen(slow, quick) == [0, 1]
     assert chosen(fast, quick) == []
@@ -32,7 +34,7 @@ def test_factors_as_measured_with_three_hosts_at_one_gigabit():
     wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
     rates = [Rates(121e6, {0: 0.033, 1: 0.085})] * 3
     # ms per step without factors, with those of layer 0, of layer 1, of both: 450, 470, 426, 512
-    assert choose(wide, 334, 3, 3, 4, rates) == [1]
+    assert choose_factored_layers(wide, 334, 3, 3, 4, rates) == [1]
 
 
 def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():

@@ -1,7 +1,7 @@
-"""Python loads this where the folder is on its path: a command's run ends or waits as the environment says.
+"""Ends or pauses a command's run as environment variables say; Python loads this module from its path.
 
-DISTBP_TEST_END names a file: the run ends with the epoch in which it comes to be there. DISTBP_TEST_HOLD names one that
-the first run writes once it has kept a checkpoint in the middle of an epoch; there it stays until it is killed.
+DISTBP_TEST_END names a file: the run ends with the epoch during which the file appears. DISTBP_TEST_HOLD names a file:
+the first run writes it after a checkpoint in the middle of an epoch, then pauses until it is killed.
 """
 
 import importlib

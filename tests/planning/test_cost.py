@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from distbp.config import Config
-from distbp.parallel.mesh.cost import FITTED, Costs, Job, Machine, best_step, host_counts, step_of, stops_paying
-from distbp.parallel.mesh.traffic import factor_load, load_of
+from distbp.parallel.mesh.cost import (
+    FITTED,
+    Costs,
+    Machine,
+    Workload,
+    estimate_step,
+    fastest_step,
+    host_counts,
+    largest_worthwhile,
+)
+from distbp.parallel.mesh.traffic import traffic_of_factors, traffic_of_sums
 from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
 from distbp.planning.bench import CASES
 from distbp.planning.hosts import job_of, measure_machine, plan_hosts
@@ -21,8 +30,8 @@ FREE = Costs(0.0, 0.0, 0.0, 0.0)
 GBIT = 1e9 / 8
 
 
-def job(shards: int = 4, **changed: object) -> Job:
-    return Job(1024, BOUNDS, shards, 4)._replace(**changed)  # type: ignore[arg-type]
+def job(shards: int = 4, **changed: object) -> Workload:
+    return Workload(1024, BOUNDS, shards, 4)._replace(**changed)  # type: ignore[arg-type]
 
 
 def servers_of(hosts: int) -> int:
@@ -31,7 +40,7 @@ def servers_of(hosts: int) -> int:
 
 def test_one_host_has_no_wire() -> None:
     for link in (1.0, GBIT):
-        step = step_of(job(), MACHINE, link, hosts=1, servers=0)
+        step = estimate_step(job(), MACHINE, link, hosts=1, servers=0)
         assert (step.link_bytes, step.messages, step.wire_seconds) == (0, 0, 0.0)
         assert step.seconds == pytest.approx(4 * 0.010 + 3 * 0.0003 + 0.001)
         assert step.compute_seconds == pytest.approx(step.seconds)
@@ -39,7 +48,7 @@ def test_one_host_has_no_wire() -> None:
 
 @pytest.mark.parametrize("hosts", [2, 3, 4, 7, 64])
 def test_an_infinite_link_and_free_messages_leave_the_arithmetic(hosts: int) -> None:
-    step = step_of(job(64), MACHINE, np.inf, hosts, servers_of(hosts), costs=FREE)
+    step = estimate_step(job(64), MACHINE, np.inf, hosts, servers_of(hosts), costs=FREE)
     assert step.seconds == pytest.approx(step.compute_seconds)
     held = -(-64 // hosts)
     assert step.compute_seconds == pytest.approx(held * 0.010 + (held - 1) * 0.0003 + 0.001)
@@ -48,7 +57,7 @@ def test_an_infinite_link_and_free_messages_leave_the_arithmetic(hosts: int) -> 
 @pytest.mark.parametrize("hosts", [2, 3, 5, 16, 200])
 def test_a_quicker_link_is_never_slower(hosts: int) -> None:
     rates = np.geomspace(1e5, 1e12, 50)
-    times = [step_of(job(16), MACHINE, rate, hosts, servers_of(hosts)).seconds for rate in rates]
+    times = [estimate_step(job(16), MACHINE, rate, hosts, servers_of(hosts)).seconds for rate in rates]
     assert times == sorted(times, reverse=True)
     assert times[0] > 10 * times[-1]
 
@@ -56,13 +65,13 @@ def test_a_quicker_link_is_never_slower(hosts: int) -> None:
 @pytest.mark.parametrize("hosts", [2, 3, 5, 16])
 def test_the_link_hides_at_most_what_backpropagation_takes(hosts: int) -> None:
     for link in (1e6, 1e8, 1e10):
-        step = step_of(job(16), MACHINE, link, hosts, servers_of(hosts), costs=FREE)
+        step = estimate_step(job(16), MACHINE, link, hosts, servers_of(hosts), costs=FREE)
         assert max(step.compute_seconds, step.wire_seconds) <= step.seconds
         assert step.seconds <= step.compute_seconds + step.wire_seconds
 
 
 def test_on_a_slow_link_most_of_the_last_layers_bytes_are_hidden_but_none_of_the_firsts() -> None:
-    step = step_of(job(2), MACHINE, GBIT, hosts=2, servers=0, costs=FREE)
+    step = estimate_step(job(2), MACHINE, GBIT, hosts=2, servers=0, costs=FREE)
     first = BOUNDS[1] / BOUNDS[-1] * step.wire_seconds
     before_update = step.compute_seconds - MACHINE.update
     assert before_update + first <= step.seconds < before_update + step.wire_seconds
@@ -70,16 +79,16 @@ def test_on_a_slow_link_most_of_the_last_layers_bytes_are_hidden_but_none_of_the
 
 @pytest.mark.parametrize("hosts", [3, 4, 5, 8, 32, 256])
 def test_where_the_link_decides_as_many_servers_as_hosts_are_best(hosts: int) -> None:
-    found = best_step(job(hosts), MACHINE, GBIT, hosts, costs=FREE)
+    found = fastest_step(job(hosts), MACHINE, GBIT, hosts, costs=FREE)
     assert found.servers == hosts
-    with_less = [step_of(job(hosts), MACHINE, GBIT, hosts, servers, costs=FREE) for servers in range(1, hosts)]
+    with_less = [estimate_step(job(hosts), MACHINE, GBIT, hosts, servers, costs=FREE) for servers in range(1, hosts)]
     assert all(found.seconds < step.seconds for step in with_less)
 
 
 def test_the_wanted_number_of_servers_is_kept() -> None:
-    assert best_step(job(), MACHINE, GBIT, 4, servers=2).servers == 2
-    assert best_step(job(), MACHINE, GBIT, 4, servers=9).servers == 4
-    assert best_step(job(), MACHINE, GBIT, 2).servers == 0
+    assert fastest_step(job(), MACHINE, GBIT, 4, servers=2).servers == 2
+    assert fastest_step(job(), MACHINE, GBIT, 4, servers=9).servers == 4
+    assert fastest_step(job(), MACHINE, GBIT, 2).servers == 0
 
 
 @pytest.mark.parametrize("per_host", [1, 2])
@@ -96,7 +105,7 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
         messages.update((start, end))
 
     for chunk in chunks_of(BOUNDS, servers):
-        size = chunk.place.stop - chunk.place.start
+        size = chunk.params.stop - chunk.params.start
         for node in nodes_of(view, shards):
             for end in range(hosts):
                 if end != node.host and chunk.server in (None, end):
@@ -104,11 +113,11 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
         if chunk.server is not None:
             for end in set(range(hosts)) - {chunk.server}:
                 send(chunk.server, end, size)
-    load = load_of(BOUNDS, shards, hosts, servers, per_host)
+    load = traffic_of_sums(BOUNDS, shards, hosts, servers, per_host)
     assert load.link_numbers == max([*sent.values(), *received.values()])
     assert load.numbers == max(sent[host] + received[host] for host in range(hosts))
     assert load.messages == max(messages[host] for host in range(hosts))
-    step = step_of(job(shards), MACHINE, GBIT, hosts, servers, per_host)
+    step = estimate_step(job(shards), MACHINE, GBIT, hosts, servers, per_host)
     assert step.messages == pytest.approx(load.messages + 2 * (hosts - 1), abs=1)  # and the reports
     assert step.link_bytes == pytest.approx(4 * load.link_numbers, abs=4)
 
@@ -120,7 +129,7 @@ def test_the_load_of_factors_is_that_of_the_exchange(hosts: int, shards: int, pe
     counts = [span.stop - span.first for span in (view.span(host, shards) for host in range(hosts))]
     sent = [(hosts - 1) * count for count in counts]
     received = [shards - count for count in counts]
-    load = factor_load(100, shards, hosts, per_host)
+    load = traffic_of_factors(100, shards, hosts, per_host)
     assert load.link_numbers == 100 * max(*sent, *received)
     assert load.messages == max(map(sum, zip(sent, received, strict=True)))
     assert load.numbers == 100 * load.messages
@@ -134,48 +143,48 @@ def test_a_step_with_factors_sends_the_messages_of_both_kinds(hosts: int, factor
     mine = -(-pieces // hosts) if hosts > 2 else 0
     # One shard each: a sum of every chunk of others and its total, the sums of one's own chunks and their totals.
     sums = 2 * (pieces - mine) + 2 * (hosts - 1) * mine if hosts > 2 else 2 * pieces
-    step = step_of(job(hosts, factors=(1, 1, 1)), MACHINE, GBIT, hosts, servers_of(hosts), factored=factored)
+    step = estimate_step(job(hosts, factors=(1, 1, 1)), MACHINE, GBIT, hosts, servers_of(hosts), factored=factored)
     assert step.messages == sums + 2 * (hosts - 1) * (len(factored) + 1)
 
 
 def test_layers_travel_as_factors_where_the_link_is_slow_and_the_products_are_quick() -> None:
     factors = (100_000, 300_000, 2_000)  # the second layer has more of them than parameters
-    found = {link: best_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
+    found = {link: fastest_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
     assert {link: step.factored for link, step in found.items()} == {1e6: (0, 2), 1e12: ()}
-    without = best_step(job(4), MACHINE, 1e6, 2, costs=FREE)
+    without = fastest_step(job(4), MACHINE, 1e6, 2, costs=FREE)
     assert found[1e6].seconds < without.seconds
     assert found[1e6].link_bytes == 4 * (2 * (100_000 + 2_000) + BOUNDS[2] - BOUNDS[1])
     idle = MACHINE._replace(shard=10.0)
-    assert best_step(job(4, factors=factors), idle, 1e6, 2, costs=FREE).factored == ()
+    assert fastest_step(job(4, factors=factors), idle, 1e6, 2, costs=FREE).factored == ()
 
 
 def test_hosts_beyond_the_shards_do_not_help() -> None:
-    at_most = step_of(job(4), MACHINE, np.inf, 4, 4)
-    more = step_of(job(4), MACHINE, np.inf, 8, 8)
+    at_most = estimate_step(job(4), MACHINE, np.inf, 4, 4)
+    more = estimate_step(job(4), MACHINE, np.inf, 8, 8)
     assert more.compute_seconds == at_most.compute_seconds
     assert more.seconds > at_most.seconds
-    assert best_step(job(4), MACHINE, np.inf, 2, per_host=2, costs=FREE).compute_seconds == at_most.compute_seconds
+    assert fastest_step(job(4), MACHINE, np.inf, 2, per_host=2, costs=FREE).compute_seconds == at_most.compute_seconds
 
 
 def test_half_the_bytes_take_half_the_time_on_the_link() -> None:
-    whole = step_of(job(), MACHINE, GBIT, 4, 4)
-    half = step_of(job(wire_bytes=2, is_packed=True), MACHINE, GBIT, 4, 4)
+    whole = estimate_step(job(), MACHINE, GBIT, 4, 4)
+    half = estimate_step(job(wire_bytes=2, is_packed=True), MACHINE, GBIT, 4, 4)
     assert half.wire_seconds == whole.wire_seconds / 2
     assert half.link_bytes * 2 == whole.link_bytes
 
 
 def test_messages_end_the_gain() -> None:
-    steps = [best_step(job(1024), MACHINE, 1e12, hosts) for hosts in host_counts(1, 1024)]
-    reached = stops_paying(steps)
+    steps = [fastest_step(job(1024), MACHINE, 1e12, hosts) for hosts in host_counts(1, 1024)]
+    reached = largest_worthwhile(steps)
     assert 1 < reached.hosts < 1024
     assert steps[-1].seconds > reached.seconds
 
 
 def test_a_small_gain_on_the_way_to_a_large_one_does_not_end_it() -> None:
-    step = step_of(job(), MACHINE, GBIT, 1, 0)
+    step = estimate_step(job(), MACHINE, GBIT, 1, 0)
     steps = [step._replace(hosts=hosts, seconds=ms) for hosts, ms in ((1, 10.0), (2, 9.5), (4, 6.0), (8, 5.9))]
-    assert stops_paying(steps).hosts == 4
-    assert stops_paying(steps[:1]).hosts == 1
+    assert largest_worthwhile(steps).hosts == 4
+    assert largest_worthwhile(steps[:1]).hosts == 1
 
 
 def test_costs_are_seconds() -> None:

@@ -135,7 +135,7 @@ def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, 
         if workers:
             worker = Worker(structure, run, rows)
             for step in range(2):
-                worker.push(step, most, weights, outs)
+                worker.compute(step, most, weights, outs)
         else:
             list(InProcessExecutor(structure, run, rows, state).steps(2))
 

@@ -1,6 +1,6 @@
-"""Run the command on a host of this name, with a quick heart. Arguments: the name, an epoch, those of the command.
+"""Run the command under another host name, with frequent heartbeats. Arguments: host name, epoch, the command's.
 
-Before the end of the epoch after that one the run waits for the file ``go`` beside its run directory.
+Before the epoch after the given one ends, the run waits for the file ``go`` beside its run directory.
 """
 
 import socket
@@ -22,7 +22,7 @@ def end_when_told(keeper: RunWriter, record: dict[str, Any], *given: Any) -> Non
 
 
 if __name__ == "__main__":
-    lock._BEAT_SECONDS = 0.05
+    lock._HEARTBEAT_SECONDS = 0.05
     RunWriter.end_epoch = end_when_told  # type: ignore[assignment, method-assign]
     if host := sys.argv[1]:
         socket.gethostname = lambda: host

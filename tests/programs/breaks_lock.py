@@ -1,4 +1,4 @@
-"""Take a lock once a line comes, and hold it until the end of stdin. Argument: the lock's path."""
+"""Take a lock after a line on stdin and hold it until stdin ends. Argument: the lock's path."""
 
 import sys
 from pathlib import Path

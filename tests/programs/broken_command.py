@@ -1,4 +1,4 @@
-"""Run a command that has an error which is none of the user's."""
+"""Run a command that fails by a programming error, not by the user's."""
 
 from collections.abc import Sequence
 

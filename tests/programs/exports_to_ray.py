@@ -1,4 +1,4 @@
-"""Train on a Ray of its own, and print what its node exports of the run, as soon as it exports something."""
+"""Train on a private Ray and print the run's metrics as soon as its node exports any."""
 
 import json
 import time

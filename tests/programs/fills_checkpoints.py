@@ -1,4 +1,4 @@
-"""Write a small checkpoint, and a larger one than a file may be. Argument: the folder."""
+"""Write a small checkpoint and one that exceeds the file-size limit. Argument: the folder."""
 
 import resource
 import sys

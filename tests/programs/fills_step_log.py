@@ -1,4 +1,4 @@
-"""Write a longer log of steps than a file may be. Argument: the folder."""
+"""Write a step log that exceeds the file-size limit. Argument: the folder."""
 
 import resource
 import sys

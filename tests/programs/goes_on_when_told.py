@@ -1,4 +1,4 @@
-"""Train three epochs in ``run``; each one's end waits for the file go-EPOCH."""
+"""Train three epochs in ``run``; each waits at its end for the file go-EPOCH."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ import distbp
 
 
 class Waits(distbp.Callback):
-    """Waits."""
+    """Waits at the end of each epoch."""
 
     def on_epoch_end(self, record: distbp.EpochRecord) -> None:
         while not Path(f"go-{record.epoch}").exists():

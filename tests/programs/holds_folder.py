@@ -1,4 +1,4 @@
-"""Hold a private folder with so many bytes in it until the end of stdin. Arguments: where, how many bytes."""
+"""Hold a private folder with a file of N bytes until stdin ends. Arguments: parent folder, N."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Read a table that counts as large into the cache, and be killed while it is in use. Argument: the table."""
+"""Read a large table into the cache and be killed while it is in use. Argument: the table."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
-"""Run a command that only returns a code; two signals come while Python ends. Arguments: the signal's number, the code.
+"""Run a command that only returns a code; send two signals while Python exits. Arguments: signal number, code.
 
-One is sent by what runs last but one at Python's end, the other by what is taken down after it.
+The last atexit function but one sends the first signal, an object that is finalised after it the second.
 """
 
 import atexit
@@ -13,7 +13,7 @@ from distbp.__main__ import main
 
 
 class Late:
-    """Sends a signal when it is taken down."""
+    """Sends a signal when it is finalised."""
 
     def __del__(
         self, kill: Callable[[int, int], None] = os.kill, me: int = os.getpid(), number: int = int(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Evaluate an expression of ``load`` and ``prepare``; print what comes of it, and by how many MB the memory grew."""
+"""Evaluate an expression with ``load`` and ``prepare``; print its value and by how many MB memory grew."""
 
 import resource
 import sys

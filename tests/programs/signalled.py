@@ -1,9 +1,13 @@
-"""Run the command, and send this process a signal at a planned moment of it.
+"""Run the command and send this process a signal at a planned moment.
 
-Arguments: the signal's number, the moment, and those of the command. A moment is the nth time (from 1 on) that
-something of a kind happens, as in ``import:pyarrow:1`` (a module begins to be imported), ``open:table.csv:2`` (a file
-is opened), ``rename:out.csv:1`` (a file is about to get this name) or ``call:Building._append:3`` (a function is
-called). Once it has come, ``the moment`` is written to stderr.
+Arguments: signal number, moment, the command's. A moment is the nth time (from 1) that an event of a kind happens:
+
+- ``import:pyarrow:1``: the import of a module begins
+- ``open:table.csv:2``: a file is opened
+- ``rename:out.csv:1``: a file is about to get this name
+- ``call:DataSetBuilder._append:3``: a function is called
+
+``the moment`` is then written to stderr.
 """
 
 import os
@@ -17,7 +21,7 @@ from distbp.__main__ import main
 
 
 class Moment:
-    """Counts what happens, and sends the signal when its time has come."""
+    """Counts events and sends the signal at the planned one."""
 
     def __init__(self, number: int, moment: str) -> None:
         self._number = number

@@ -1,13 +1,13 @@
-"""Run the command in a second called ``now``, once a line comes; say ``ready`` before. Arguments: the command's."""
+"""Print ``ready``, wait for a line, then run the command as if the time were ``now``. Arguments: the command's."""
 
 import sys
 import time
 
-import distbp.training.train  # noqa: F401  # which the command itself loads late
-from distbp.cli import run
+import distbp.training.train  # noqa: F401  # the command loads it late
+from distbp.__main__ import main
 
 if __name__ == "__main__":
     time.strftime = lambda *given: "now"
     print("ready", flush=True)
     sys.stdin.readline()
-    sys.exit(run(sys.argv[1:], 0.0))
+    main()  # whose end no thread of pyarrow can abort

@@ -1,4 +1,4 @@
-"""Tests for pytest, in this order: each of them but the last ones leaves something behind (see tests/leftovers.py)."""
+"""Tests for pytest, in this order; each but the last ones leaves something behind (see tests/leftovers.py)."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ started: list[int] = []
 
 
 class Cycle:
-    """Holds itself and something else, so that only a collection finds it."""
+    """Refers to itself and to another object, so that only the garbage collector frees both."""
 
     def __init__(self, held: Any) -> None:
         self.itself, self.held = self, held

@@ -1,4 +1,4 @@
-"""Train on table.csv in either precision. Arguments: a name for the runs, and perhaps the step to be interrupted at."""
+"""Train on table.csv in either precision. Arguments: a name for the runs, optionally the step to interrupt at."""
 
 import sys
 from contextlib import suppress
@@ -8,7 +8,7 @@ from distbp.errors import Interrupted
 
 
 class Stop(distbp.Callback):
-    """Ends a run after its fifth step, where that is asked for."""
+    """Ends a run after its fifth step, if asked to."""
 
     def on_step(self, record: distbp.StepRecord) -> bool:
         return sys.argv[2:] == [str(record.step)]

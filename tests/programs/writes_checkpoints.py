@@ -1,4 +1,4 @@
-"""Write checkpoints until killed; say so once there are four. Argument: the folder."""
+"""Write checkpoints until killed; print a line once there are four. Argument: the folder."""
 
 import sys
 from itertools import count

@@ -11,7 +11,7 @@ from reference.training import Problem, Step, row_weights, train
 
 from distbp import Trainer
 from distbp.config import Config
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.dropout import Dropout
 
 TOLERANCE = 1e-12

@@ -10,7 +10,7 @@ from reference.agreement import TOLERANCE, Data, differ_by, expected_steps, foun
 from distbp import Network
 from distbp.cli import run
 from distbp.config import NEVER_CHANGES_THE_RESULT, Config
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 
 random = np.random.default_rng(8)
 DATA = Data(random.normal(size=(21, 3)), random.integers(0, 3, 21), random.random(21) * 2)

@@ -10,9 +10,9 @@ from reference.agreement import COMPUTING, Data, differ_by, problem_of
 from reference.updates import RATES
 
 from distbp import Trainer
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the extra bench)")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes with the group bench)")
 
 
 @pytest.fixture(autouse=True)

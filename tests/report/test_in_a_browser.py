@@ -15,10 +15,10 @@ from actor_processes import actors
 from processes import HANG_SECONDS, ended, nothing_left, start, start_program, wait_until
 
 import distbp
-from distbp.report import told_of, write_page
+from distbp.report import page_data, write_page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra test)")
-axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (extra test)")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (group test)")
+axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (group test)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt install chromium")
 
@@ -88,7 +88,7 @@ def opened(browser, tmp_path, request):
 
 def write(folder, *names):
     page = folder / f"{'-'.join(names)}.html"
-    write_page(page, told_of([folder / name for name in names]))
+    write_page(page, page_data([folder / name for name in names]))
     assert page.stat().st_size < MOST_BYTES
     return page.as_uri()
 
@@ -233,7 +233,7 @@ def test_names_are_never_html(tmp_path, opened):
     (folder / "timeline.jsonl").write_text(
         (folder / "timeline.jsonl").read_text().replace("finished", "failed").replace('"text": ""', f'"text": "{bad}"')
     )
-    write_page(tmp_path / "page.html", told_of([folder]))
+    write_page(tmp_path / "page.html", page_data([folder]))
     page = opened((tmp_path / "page.html").as_uri())
     assert page.locator("img").count() == 0
     assert bad in page.inner_text("main")

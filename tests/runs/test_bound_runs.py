@@ -11,9 +11,9 @@ import distbp
 from distbp.cli import run as command
 from distbp.config import SETTINGS, Config, deciding_sha256
 from distbp.errors import Interrupted, RunError
+from distbp.files.json_files import read_json, write_json
 from distbp.files.json_text import Unexpected
 from distbp.files.tensors import write_tensors
-from distbp.files.whole import read_json, write_json
 from distbp.model.network import Network
 from distbp.runs.checkpoints import newest_checkpoint, write_checkpoint
 from distbp.runs.records import METRICS, line_of, read_metrics

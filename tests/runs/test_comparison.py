@@ -8,8 +8,8 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import RunError
+from distbp.files.json_files import write_json
 from distbp.files.json_text import SUM
-from distbp.files.whole import write_json
 from distbp.parallel.step.records import StepRecord
 from distbp.runs.comparison import Parting, compare
 from distbp.runs.steplog import StepLog, read_steps

@@ -9,9 +9,9 @@ import pytest
 import distbp
 from distbp.cli import run as command
 from distbp.errors import RunError
-from distbp.files.whole import read_sealed
+from distbp.files.json_files import read_sealed
 from distbp.model.network import Network
-from distbp.report import told_of
+from distbp.report import page_data
 from distbp.runs.records import metrics_so_far
 from distbp.runs.saved import read_saved
 from distbp.runs.steplog import read_steps
@@ -49,7 +49,7 @@ def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
 
 
 def test_a_run_is_shown_compared_and_listed(before, capsys):
-    told = told_of([before / "finished"])["runs"][0]
+    told = page_data([before / "finished"])["runs"][0]
     assert told["epochs"] == [6, 6]
     assert "carries no sum" in told["notes"][0]
     assert len(read_steps(before / "finished").records) == 24

@@ -12,7 +12,7 @@ import pytest
 import distbp
 from distbp.cli import run
 from distbp.errors import ClusterError, UsageError
-from distbp.files.whole import read_json, write_json
+from distbp.files.json_files import read_json, write_json
 from distbp.runs.saved import resume_command
 from distbp.training.verify import verify
 

@@ -6,7 +6,7 @@ import pytest
 from processes import ended, start_program
 
 from distbp.errors import RunError, UsageError
-from distbp.files.whole import read_json
+from distbp.files.json_files import read_json
 from distbp.runs.directory import RunDirectory, check_unused, claimed
 from distbp.runs.records import read_metrics
 

@@ -57,13 +57,13 @@ def test_a_run_keeps_to_one_thread_outside_of_its_shards(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_shards_have_the_threads_that_they_ask_for(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    push, seen = Worker.push, set[int]()
+    compute, seen = Worker.compute, set[int]()
 
     def spying(worker: Worker, *arguments: Any) -> Any:
         seen.update(counts())
-        return push(worker, *arguments)
+        return compute(worker, *arguments)
 
-    monkeypatch.setattr(Worker, "push", spying)
+    monkeypatch.setattr(Worker, "compute", spying)
     distbp.train("digits", threads=threads, **SETTINGS)
     assert seen == {threads}
 

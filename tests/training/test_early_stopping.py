@@ -7,7 +7,7 @@ import pytest
 from callers import EndAfter, Sine
 
 import distbp
-from distbp.data.targets import held_out
+from distbp.data.hold_out import held_out
 from distbp.errors import DataError, Interrupted, UsageError
 from distbp.randomness import Purpose
 

@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from distbp.actors.connection.rayhead import HELLO
+from distbp.actors.connection.ray_launcher import HELLO
 from distbp.errors import ClusterError
 
 _CONNECT_SECONDS = 3.0

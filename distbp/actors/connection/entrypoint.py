@@ -25,9 +25,9 @@ _FIND_PYTHON = "; ".join(
 
 
 def entrypoint(words: Sequence[str]) -> str:
-    """Return the shell's words that run ``distbp.cli.again`` with the Python that the host's Ray runs in.
+    """Return the shell's words that run ``distbp.cli.cluster_job`` with the Python that the host's Ray runs in.
 
     Where Ray was started by its full path there is no ``python`` on the PATH of a job, or another one: so it is asked
     for first, and ``python3`` and ``python`` are taken where they have Ray.
     """
-    return _FIND_PYTHON + shlex.join(["-m", "distbp.cli.again", *words])
+    return _FIND_PYTHON + shlex.join(["-m", "distbp.cli.cluster_job", *words])

@@ -84,6 +84,6 @@ def _read_again() -> None:
     if "ray._raylet" not in sys.modules:
         return
     _raylet = sys.modules["ray._raylet"]
-    _raylet.Settings.initialize("")  # first, as nobody may look for a token that is not there any more
+    _raylet.Config.initialize("")  # first, as nobody may look for a token that is not there any more
     if hasattr(_raylet, "AuthenticationTokenLoader"):
         _raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distbp.actors.connection.entrypoint import entrypoint
-from distbp.data.sent import pack
+from distbp.data.upload import pack
 from distbp.errors import ClusterError, DistbpError, RunError, UsageError
 from distbp.runs.parcel import unpack
 

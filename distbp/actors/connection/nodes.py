@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from distbp.actors.connection.session import ray_session
-from distbp.data.mapped import Mapped
+from distbp.data.prepared.mapped import MappedFile
 from distbp.system.arithmetic import fingerprint
 from distbp.system.folders import memory_folder
 from distbp.version import __version__
@@ -70,14 +70,14 @@ def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[Nod
         alive = {_name_of(node): node["NodeID"] for node in ray.nodes() if node["Alive"]}
         well = {report.name: alive[report.name] for report in reports if not report.problem and report.name in alive}
         if len(well) > 1:
-            from distbp.actors.connection.doors import unreached
+            from distbp.actors.connection.reachability import unreached
 
             found = unreached(well, ports, _ANSWER_SECONDS)
             reports = [replace(report, unreached=found.get(report.name, "")) for report in reports]
         return sorted(reports, key=lambda report: report.name)
 
 
-def see_alike(files: Sequence[Mapped]) -> bool:
+def see_alike(files: Sequence[MappedFile]) -> bool:
     """Return whether every node has the same files as this process; within a session."""
     import ray
     from ray.exceptions import RayError
@@ -92,7 +92,7 @@ def see_alike(files: Sequence[Mapped]) -> bool:
     return True
 
 
-def _check(files: Sequence[Mapped]) -> None:
+def _check(files: Sequence[MappedFile]) -> None:
     for each in files:
         each.check()
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from distbp.actors.connection.addresses import check_address, refuse_open_cluster
 from distbp.actors.connection.environment import head_environment, ray_environment
-from distbp.actors.connection.local_ray import LocalRay
-from distbp.actors.connection.signals import keep_handlers, signals_deferred
+from distbp.actors.connection.private_ray import PrivateRay
 from distbp.errors import ClusterError
 from distbp.system.folders import private_folder, temporary_folder
+from distbp.system.signals import reinstall_handlers, signals_deferred
 
 WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
 _CONNECT_LOOK_SECONDS = 0.05
@@ -30,7 +30,7 @@ _deciding = threading.Lock()
 """Held while it is decided whose this process's Ray is, of which there can be one."""
 _owner = [0]
 """The thread whose run connected this process to Ray; 0 where none did."""
-_local: list[LocalRay] = []
+_local: list[PrivateRay] = []
 """The private Ray of this process, if it has one."""
 _broken: list[bool] = []
 """Holds something when the Ray to which this process stays connected was lost."""
@@ -38,7 +38,7 @@ _user = [0]
 """The process that used Ray first; a forked one has its number, but not its threads."""
 
 
-def local_ray() -> LocalRay | None:
+def private_ray() -> PrivateRay | None:
     """Return the private Ray that this process is connected to."""
     return _local[0] if _local else None
 
@@ -131,7 +131,7 @@ def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Calla
                 f"no folder for Ray can be made in {temporary_folder()}: {error.strerror}; set TMPDIR to a folder that "
                 "can be written, or use --workers 0"
             ) from error
-        local = LocalRay(folder, cpus, timeout, head_environment(wait))
+        local = PrivateRay(folder, cpus, timeout, head_environment(wait))
         stack.callback(local.end)
         _local.append(local)
         stack.callback(_local.clear)
@@ -141,7 +141,7 @@ def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Calla
     _connect("the private Ray on this machine", address, wait - (time.monotonic() - began), local)
 
 
-def _connect(what: str, address: str, wait: float, local: LocalRay | None = None) -> None:
+def _connect(what: str, address: str, wait: float, local: PrivateRay | None = None) -> None:
     """Connect to Ray in a thread of its own, so that no signal comes in the middle and no wait is for ever.
 
     Raises:
@@ -180,7 +180,7 @@ def _disconnect() -> None:
     """
     import ray
 
-    from distbp.actors.connection.head import raylet_answers
+    from distbp.actors.connection.liveness import raylet_answers
 
     def is_lost() -> bool:
         return _local[0].lost() if _local else not raylet_answers()
@@ -194,7 +194,7 @@ def _disconnect() -> None:
     while not is_left and ending.is_alive():
         is_left = is_lost() or time.monotonic() > deadline
         ending.join(_CONNECT_LOOK_SECONDS)
-    keep_handlers()
+    reinstall_handlers()
     if is_left:
         leave_alone()
 

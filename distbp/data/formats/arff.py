@@ -6,9 +6,9 @@ import csv
 import re
 from pathlib import Path
 
-from distbp.data.formats.guessing import Dialect
-from distbp.data.formats.regular import opened_file
-from distbp.data.formats.table import DATE, NUMBER, TEXT
+from distbp.data.formats.dialect import Dialect
+from distbp.data.formats.kinds import DATE, NUMBER, TEXT
+from distbp.data.formats.regular_files import opened_file
 from distbp.data.formats.text import TextTable
 from distbp.errors import DataError
 
@@ -49,7 +49,7 @@ def arff_table(path: Path) -> TextTable:
     if '"' in first and "'" not in first:
         quote = '"'
     table = TextTable(path, dialect=Dialect(",", tuple(names), True, start, "%", quote))
-    table.read_as(kinds, names)
+    table.select_columns(kinds, names)
     return table
 
 

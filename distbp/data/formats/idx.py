@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.regular import check_file, read_into
-from distbp.data.room import check_room, refuse_bomb
+from distbp.data.formats.regular_files import check_file, read_into
+from distbp.data.memory import check_memory, refuse_zip_bomb
 from distbp.errors import DataError
 
 _STEMS = {
@@ -67,10 +67,10 @@ def _read(file: Any, path: Path) -> Array:
     dtype = np.dtype(_TYPES[magic[2]])
     expected = dtype.itemsize * int(np.prod(shape, dtype=object))
     if path.suffix == ".gz":
-        refuse_bomb(path, expected, "gunzip it")
+        refuse_zip_bomb(path, expected, "gunzip it")
     elif path.stat().st_size != start + expected:
         raise _of_length(path, path.stat().st_size, start + expected)
-    check_room(expected, f"{path} with {' x '.join(map(str, shape))} numbers", "train on fewer or smaller images")
+    check_memory(expected, f"{path} with {' x '.join(map(str, shape))} numbers", "train on fewer or smaller images")
     content = np.empty(expected, np.uint8)
     found = read_into(file, content.data)
     if found != expected:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.regular import check_file
+from distbp.data.formats.regular_files import check_file
 from distbp.data.formats.table import arrow
 from distbp.data.formats.typed import TypedTable
 from distbp.errors import DataError

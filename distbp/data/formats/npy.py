@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.formats.regular import opened_file, read_into
+from distbp.data.formats.regular_files import opened_file, read_into
 from distbp.errors import DataError
 
 MAGIC = b"\x93NUMPY"

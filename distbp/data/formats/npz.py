@@ -10,8 +10,8 @@ from pathlib import Path
 
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import MAGIC, read_array
-from distbp.data.formats.regular import opened_file
-from distbp.data.room import check_room, refuse_bomb
+from distbp.data.formats.regular_files import opened_file
+from distbp.data.memory import check_memory, refuse_zip_bomb
 from distbp.errors import DataError
 
 _PARTS = ("x_train", "y_train", "weights_train", "x_test", "y_test", "x", "y", "weights")
@@ -29,11 +29,13 @@ def read_npz(path: Path) -> dict[str, Array]:
         try:
             with zipfile.ZipFile(file) as archive:
                 sizes = {member.filename: member.file_size for member in archive.infolist()}
-                refuse_bomb(path, sum(sizes.values()), "save it with np.savez, uncompressed")
+                refuse_zip_bomb(path, sum(sizes.values()), "save it with np.savez, uncompressed")
                 names = {name.removesuffix(".npy").lower(): name for name in sizes}
                 # what has no test part of its own is cut in two, and is there twice meanwhile
                 needed = sum(sizes[names[part]] * (2 if part in ("x", "y") else 1) for part in _PARTS if part in names)
-                check_room(needed, str(path), "save fewer rows, or numbers of fewer bytes; .npy and Parquet are mapped")
+                check_memory(
+                    needed, str(path), "save fewer rows, or numbers of fewer bytes; .npy and Parquet are mapped"
+                )
                 return {part: _member(archive, names[part]) for part in _PARTS if part in names}
         except DataError:
             raise

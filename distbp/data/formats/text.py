@@ -12,23 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from distbp.data.formats.guessing import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
-from distbp.data.formats.regular import opened_file
-from distbp.data.formats.table import (
-    BOOLEAN,
-    DATE,
-    INTEGER,
-    MISSING,
-    NUMBER,
-    TEXT,
-    Block,
-    ahead,
-    arrow,
-    as_kinds,
-    begins,
-    check_names,
-    kind_of,
-)  # fmt: skip
+from distbp.data.formats.dialect import NAMES, SAMPLE, Dialect, are_mostly_numbers, guess_dialect
+from distbp.data.formats.kinds import BOOLEAN, DATE, INTEGER, MISSING, NUMBER, TEXT, as_kinds, kind_of
+from distbp.data.formats.regular_files import opened_file
+from distbp.data.formats.table import Block, ahead, arrow, begins, check_names
 from distbp.errors import DataError
 
 _BLOCK = 32 << 20
@@ -63,7 +50,7 @@ class TextTable:
         self.kinds: dict[str, str] = {}
         self.kinds = self._first_kinds()
 
-    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+    def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
         """From now on give the ``wanted`` columns only, as these kinds."""
         self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
         self._wanted = list(wanted)

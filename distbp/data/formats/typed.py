@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from distbp.data.checks import text
+from distbp.data.formats.kinds import TEXT, as_kinds, check_kinds, kind_of
 from distbp.data.formats.npy import mapped_array
-from distbp.data.formats.regular import check_file, opened_file
-from distbp.data.formats.table import TEXT, Block, arrow, as_kinds, check_kinds, check_names, kind_of
+from distbp.data.formats.regular_files import check_file, opened_file
+from distbp.data.formats.table import Block, arrow, check_names
 from distbp.errors import DataError
 
 _ROWS = 1 << 16
@@ -48,7 +49,7 @@ class TypedTable:
         self._batches = batches
         self._wanted = list(types)
 
-    def read_as(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
+    def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
         """From now on give the ``wanted`` columns only, as these kinds."""
         for column in wanted:
             if column in self._nested:

@@ -12,6 +12,6 @@ lives after all sees the new token when it checks, which it does before everythi
 """
 
 from distbp.files.locks.holders import Watch
-from distbp.files.locks.lock import Lock, acquire, holder_of, locked, watched
+from distbp.files.locks.lock import Lock, acquire, dead_locks, holder_of, locked
 
-__all__ = ["Lock", "Watch", "acquire", "holder_of", "locked", "watched"]
+__all__ = ["Lock", "Watch", "acquire", "dead_locks", "holder_of", "locked"]

@@ -10,18 +10,18 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from distbp.system.signals import is_there
+from distbp.system.signals import process_exists
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How often a heartbeat is watched."""
-SILENT_SECONDS = 60.0
+DEAD_AFTER_SECONDS = 60.0
 """After so long without a heartbeat a holder elsewhere counts as dead."""
 _LONGEST_NAME = 64
-held_here: set[str] = set()
+own_tokens: set[str] = set()
 """The tokens of the locks that this process holds."""
 
 
-class Standing(Enum):
+class HolderState(Enum):
     """Whether a lock's holder lives."""
 
     ALIVE = "alive"
@@ -48,7 +48,7 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
     @property
-    def is_here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether the holder's process ids are those of this process."""
         me = myself()
         return (self.host, self.boot, self.namespace) == (me.host, me.boot, me.namespace)
@@ -74,14 +74,14 @@ class Holder:
 _TEXTS = ("host", "boot", "namespace", "token")
 
 
-def standing_of(content: bytes) -> Standing:
+def standing_of(content: bytes) -> HolderState:
     """Return whether a lock's holder lives, as far as one look can tell."""
     holder = Holder.parse(content)
-    if holder is None or not holder.is_here:
-        return Standing.UNKNOWN
+    if holder is None or not holder.is_local:
+        return HolderState.UNKNOWN
     if holder.pid == os.getpid() and holder.started == _process(holder.pid)[1]:
-        return Standing.ALIVE if holder.token in held_here else Standing.GONE
-    return Standing.ALIVE if _is_running(holder.pid, holder.started) else Standing.GONE
+        return HolderState.ALIVE if holder.token in own_tokens else HolderState.GONE
+    return HolderState.ALIVE if _is_running(holder.pid, holder.started) else HolderState.GONE
 
 
 class Watch:
@@ -91,18 +91,18 @@ class Watch:
         self._content: bytes | None = None
         self._silent = self._last = 0.0
 
-    def look(self, content: bytes, now: float) -> Standing:
+    def look(self, content: bytes, now: float) -> HolderState:
         """Return what is known at this look; ``now`` in seconds of this process's monotonic clock."""
         standing = standing_of(content)
-        if standing is not Standing.UNKNOWN:
+        if standing is not HolderState.UNKNOWN:
             return standing
         if content != self._content:
             is_first, self._content, self._silent, self._last = self._content is None, content, 0.0, now
-            return Standing.UNKNOWN if is_first else Standing.ALIVE
+            return HolderState.UNKNOWN if is_first else HolderState.ALIVE
         # a reader that was stopped itself, or waited for the disk, has not watched meanwhile
-        self._silent += min(now - self._last, 2 * LOOK_SECONDS)
+        self._silent += min(now - self._last, 2 * POLL_SECONDS)
         self._last = now
-        return Standing.GONE if self._silent >= SILENT_SECONDS else Standing.UNKNOWN
+        return HolderState.GONE if self._silent >= DEAD_AFTER_SECONDS else HolderState.UNKNOWN
 
 
 def myself() -> Holder:
@@ -126,7 +126,7 @@ def _process(pid: int) -> tuple[str, int | None]:
 
 
 def _is_running(pid: int, started: int | None) -> bool:
-    if not is_there(pid):
+    if not process_exists(pid):
         return False
     state, now_started = _process(pid)
     return state not in ("Z", "X") and (now_started is None or started is None or now_started == started)

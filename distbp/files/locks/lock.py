@@ -15,17 +15,17 @@ from typing import Any
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.files.locks.holders import (
-    LOOK_SECONDS,
-    SILENT_SECONDS,
+    DEAD_AFTER_SECONDS,
+    POLL_SECONDS,
     Holder,
-    Standing,
+    HolderState,
     Watch,
-    held_here,
     myself,
+    own_tokens,
     standing_of,
 )
 
-_BEAT_SECONDS = 3.0
+_HEARTBEAT_SECONDS = 3.0
 _LARGEST = 4096
 
 Note = Callable[[str], None]
@@ -63,7 +63,7 @@ class Lock:
             raise
         finally:
             os.close(handle)
-        held_here.add(self.token)
+        own_tokens.add(self.token)
 
     def replace(self) -> None:
         """Write the lock in the place of another one."""
@@ -102,17 +102,17 @@ class Lock:
         """Take the lock away, if it is still this process's."""
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_BEAT_SECONDS)
+            self._thread.join(_HEARTBEAT_SECONDS)
         if self._holder.pid != os.getpid():  # a child that was forked holds nothing
             return
-        held_here.discard(self.token)
+        own_tokens.discard(self.token)
         with suppress(OSError):
             found = Holder.parse(read_lock(self.path))
             if found is not None and found.token == self.token:
                 self.path.unlink()
 
     def _run(self) -> None:
-        while not self._ended.wait(_BEAT_SECONDS) and not self.is_lost:
+        while not self._ended.wait(_HEARTBEAT_SECONDS) and not self.is_lost:
             with suppress(LostError, OSError):
                 self.beat()
 
@@ -157,7 +157,7 @@ def acquire(
         take_over: break the lock that is there, whatever its holder does.
         waits: said once where a living holder is waited for; if empty, that is an error.
         beats: whether it has a heartbeat; not if it is held for a moment.
-        watch: what has watched the lock that is there, see :func:`watched`.
+        watch: what has watched the lock that is there, see :func:`dead_locks`.
 
     Raises:
         HeldError: another process holds it.
@@ -169,19 +169,19 @@ def acquire(
         if content is None:
             continue
         standing = watch.look(content, time.monotonic())
-        if take_over or standing is Standing.GONE:
+        if take_over or standing is HolderState.GONE:
             take_over = False  # if another one was quicker, it lives
             if _broken(lock, content, note):
                 break
             continue
         holder = Holder.parse(content)
-        if standing is Standing.ALIVE and not waits:
+        if standing is HolderState.ALIVE and not waits:
             raise HeldError(_in_use(what, holder))
         if not is_told:
             is_told = True
             note(waits or f"{what} is locked by {holder or 'another process'}, which cannot be seen from here: "
-                 f"watching its heartbeat for {SILENT_SECONDS:g} s")  # fmt: skip
-        time.sleep(LOOK_SECONDS)
+                 f"watching its heartbeat for {DEAD_AFTER_SECONDS:g} s")  # fmt: skip
+        time.sleep(POLL_SECONDS)
     if beats:
         lock.start()
     return lock
@@ -209,7 +209,7 @@ def _content(path: Path) -> bytes | None:
 
 def _in_use(what: Path, holder: Holder | None) -> str:
     by = f" ({holder})" if holder is not None else ""
-    elsewhere = "" if holder is not None and holder.is_here else "; --take-over if that host is gone for good"
+    elsewhere = "" if holder is not None and holder.is_local else "; --take-over if that host is gone for good"
     return f"{what} is in use: another process trains there{by}; wait for it, or end it{elsewhere}"
 
 
@@ -243,20 +243,20 @@ def locked(path: Path, what: Path, note: Note, **how: Any) -> Iterator[Lock]:
         lock.release()
 
 
-def watched(paths: Sequence[Path], note: Note) -> dict[Path, Watch]:
+def dead_locks(paths: Sequence[Path], note: Note) -> dict[Path, Watch]:
     """Watch locks of other hosts, all at once, for as long as it takes; return those whose holders are dead."""
     watching, dead = {path: Watch() for path in paths}, {}
     if watching:
-        note(f"watching {len(watching)} heartbeats of other hosts for up to {SILENT_SECONDS:g} s")
+        note(f"watching {len(watching)} heartbeats of other hosts for up to {DEAD_AFTER_SECONDS:g} s")
     while watching:
         for path, watch in list(watching.items()):
             content = _content(path)
-            standing = Standing.ALIVE if content is None else watch.look(content, time.monotonic())
-            if standing is not Standing.UNKNOWN:
+            standing = HolderState.ALIVE if content is None else watch.look(content, time.monotonic())
+            if standing is not HolderState.UNKNOWN:
                 del watching[path]
-            if standing is Standing.GONE:
+            if standing is HolderState.GONE:
                 dead[path] = watch
-        time.sleep(LOOK_SECONDS if watching else 0)
+        time.sleep(POLL_SECONDS if watching else 0)
     return dead
 
 
@@ -266,7 +266,7 @@ def holder_of(path: Path) -> Holder | None:
         content = read_lock(path)
     except OSError:
         return None
-    if standing_of(content) is Standing.GONE:
+    if standing_of(content) is HolderState.GONE:
         return None
     return Holder.parse(content) or Holder("?", "", "", 0, None, "")
 

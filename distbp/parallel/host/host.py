@@ -13,7 +13,7 @@ from typing import Any
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
@@ -21,13 +21,13 @@ from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.mesh.cost import Rates
-from distbp.parallel.mesh.factors import Factors, Products
+from distbp.parallel.mesh.factors import FactorBroadcast, Reconstructor
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.view import View
-from distbp.parallel.step.executor import make_server
-from distbp.parallel.step.factor_store import FactorStore, candidates
+from distbp.parallel.step.executor import make_parameter_server
+from distbp.parallel.step.factor_store import FactorStore, factorable_layers
 from distbp.parallel.step.records import StepRecord
 from distbp.parallel.step.shards import buffers_for
 from distbp.system.folders import memory_folder, private_folder
@@ -61,11 +61,11 @@ class Host:
         self.address: tuple[str, int] = (address, self._listener.getsockname()[1])
         self._order = order = EpochOrder.of(config, len(rows))
         self._structure, self._dtype, self._cores = structure, config.dtype, places
-        self._products = Products(structure, config, rows)
+        self._products = Reconstructor(structure, config, rows)
         self._store = FactorStore(
             folder, structure, config.shards, self._products.rows, config.dtype, places, create=True
         )
-        server = make_server(structure, config, order, self.exchange.states, 0)
+        server = make_parameter_server(structure, config, order, self.exchange.states, 0)
         self._rounds = ServerLoop(server, self.exchange, order, config.timeout, config.wait)
         channel = connect(folder, DRIVER, config.wait)
         if channel is None:
@@ -90,7 +90,7 @@ class Host:
             self._mesh.open(self._listener, secret, view.timeout)
         except HostsLostError as error:
             self._mesh = None
-            return error.why
+            return error.reasons
         self._rounds.mesh = self._mesh
         return {}
 
@@ -103,19 +103,19 @@ class Host:
     def rates(self) -> Rates:
         """Return how quick this host's link is, as :meth:`meet` has found, and its products."""
         assert self._mesh is not None
-        layers = candidates(self._structure, self._products.rows)
+        layers = factorable_layers(self._structure, self._products.rows)
         products = {layer: seconds / self._cores for layer, seconds in self._products.seconds(layers).items()}
         return Rates(self._mesh.members.bytes_per_second, products)
 
     def agree(self, layers: Sequence[int]) -> None:
-        """Let these layers, of :func:`candidates`, travel as their factors in this view.
+        """Let these layers, of :func:`factorable_layers`, travel as their factors in this view.
 
         Raises:
             ClusterError: there is too little shared memory.
         """
         assert self._mesh is not None
         self._store.reserve()
-        factors = Factors(self._store, self._products, layers, self._order, self._cores)
+        factors = FactorBroadcast(self._store, self._products, layers, self._order, self._cores)
         self._mesh.agree(factors)
         self.exchange.factored[list(layers)] = 1
 

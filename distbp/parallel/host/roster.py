@@ -55,7 +55,7 @@ class Roster:
         self._present.add(place)
         self._failures[place] = 0
 
-    def unheard(self) -> None:
+    def silent(self) -> None:
         """Note that all have to come again, to a new server."""
         self._starting |= self._present
         self._present.clear()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from distbp.data.dataset import Array
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.errors import PeerLostError
 from distbp.parallel.host.connections import NEWCOMER, Connections
 from distbp.parallel.host.contests import Contests
@@ -20,9 +20,9 @@ from distbp.parallel.host.spare import Spare
 from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.host.worker_loop import heartbeat_seconds
 from distbp.parallel.mesh.agreement import WeightsDifferError
-from distbp.parallel.mesh.collection import Told
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.step_exchange import HostReports
 from distbp.parallel.step.diagnosis import is_diagnosed
 from distbp.parallel.step.records import Report, StepRecord
 from distbp.parallel.step.reports import report_size, unpack_progress, unpack_report
@@ -47,13 +47,13 @@ class ServerLoop:
         order: EpochOrder,
         timeout: float,
         wait: float,
-        unheard: Iterable[int] = (),
+        silent: Iterable[int] = (),
     ) -> None:
-        """Serve the workers of ``exchange``; ``unheard`` are those that a server before this one had."""
+        """Serve the workers of ``exchange``; ``silent`` are those that a server before this one had."""
         shape = exchange.shape
         self._server, self._exchange, self._order, self._shards = server, exchange, order, shape.shards
         self._timeout, self._wait = timeout, wait
-        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, unheard)
+        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, silent)
         exchange.processes[shape.workers] = os.getpid()  # whoever can connect can also end this process
         self._connections = Connections(exchange.folder)
         self._reports: list[Report] = []
@@ -95,10 +95,10 @@ class ServerLoop:
                         news = done_news(self._server.step, last)
                     except HostsLostError as error:
                         self._abandon()
-                        news = lost_news(self._server.step, error.why, error.damaged)
+                        news = lost_news(self._server.step, error.reasons, error.damaged)
                     except WeightsDifferError as error:
                         self._abandon()
-                        news = {"done": self._server.step, "differ": error.found}
+                        news = {"done": self._server.step, "differ": error.difference}
                     if self.mesh is not None:
                         news |= {"layers": self._layers, "again": self.mesh.members.damages()}
                     self._goal = None
@@ -128,7 +128,7 @@ class ServerLoop:
             reports, sums = self._reports, self._slabs.sums(used, whole.stop)
             if self.mesh is not None:
                 self._progress = Progress()  # what is late from here on belongs to no step
-                told = Told(reports, self._layers, bool(exchange.stop_asked[0]))
+                told = HostReports(reports, self._layers, bool(exchange.stop_asked[0]))
                 reports, total = self.mesh.exchange(step, told, sums, places_of(used))
                 sums, ends = {whole: total}, self.mesh.ends
             record = server.update(step, reports, sums, began, diagnose)
@@ -218,7 +218,7 @@ class ServerLoop:
             self._hear_progress(number, *progress)
             return
         which, report = unpack_report(message)
-        decisions = self._supervisor.reported(number, which, report.held, time.monotonic())
+        decisions = self._supervisor.reported(number, which, report.span, time.monotonic())
         if decisions:
             if isinstance(decisions[0], Use):
                 self._reports.append(report)

@@ -23,7 +23,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError
 from distbp.parallel.step.records import Diagnosis, StepRecord
-from distbp.system.signals import is_there
+from distbp.system.signals import process_exists
 
 _RECORDS = 4096
 _ALIGNMENT = 4096
@@ -211,7 +211,7 @@ class SharedMemory:
 
     def has_ended(self, number: int) -> bool:
         """Return whether a process is known to be no more, or never was there."""
-        return not is_there(int(self.processes[number]))
+        return not process_exists(int(self.processes[number]))
 
     def silence(self, number: int) -> float:
         """Return for how many seconds a process has shown no life."""

@@ -38,11 +38,11 @@ class Supervisor:
     """
 
     def __init__(
-        self, sums: int, spare: int, shards: int, timeout: float, wait: float, unheard: Iterable[int] = ()
+        self, sums: int, spare: int, shards: int, timeout: float, wait: float, silent: Iterable[int] = ()
     ) -> None:
         """Give ``sums`` rows to each worker; those from number ``spare`` on are for what is computed again.
 
-        Workers that are ``unheard`` of may still be writing what a server before this one asked them for.
+        Workers that are ``silent`` of may still be writing what a server before this one asked them for.
         """
         self._sums, self._spare = sums, spare
         self._timeout, self._wait = timeout, wait
@@ -52,7 +52,7 @@ class Supervisor:
         self.idle: list[int] = []
         self._busy: dict[int, _Busy] = {}
         self._dying: dict[int, Compute | None] = {
-            worker: Compute(worker, -1, Span(0, shards), spare, -1) for worker in unheard
+            worker: Compute(worker, -1, Span(0, shards), spare, -1) for worker in silent
         }
         self._shards = 0
         self._open: set[Span] = set()

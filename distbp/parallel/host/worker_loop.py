@@ -74,7 +74,7 @@ def _answer(
         if store is not None and exchange.factored.any():
             keep = partial(store.keep, exchange.factored, place)
         began = time.perf_counter()
-        report = worker.push(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
+        report = worker.compute(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
         spent[me] += time.perf_counter() - began
         doing[me] = -1
         channel.send(pack_report(number, report, shards))

@@ -23,9 +23,9 @@ class Difference(NamedTuple):
 class WeightsDifferError(Exception):
     """The hosts' weights before a step differ."""
 
-    def __init__(self, found: Difference) -> None:
-        super().__init__(str(found))
-        self.found = found
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(str(difference))
+        self.difference = difference
 
 
 def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | None:
@@ -46,7 +46,7 @@ def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | 
     return None
 
 
-def worded(found: Difference, names: Sequence[str]) -> str:
+def describe(found: Difference, names: Sequence[str]) -> str:
     """Say what was found, with the hosts' names by their numbers."""
     who = " and ".join(names[host] for host in found.hosts)
     than = f"other weights than the other {found.compared - len(found.hosts)} hosts"

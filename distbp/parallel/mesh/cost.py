@@ -38,7 +38,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from distbp.nn.structure import Structure
-from distbp.parallel.mesh.traffic import factor_load, load_of_layer, shards_of
+from distbp.parallel.mesh.traffic import shard_counts, traffic_of_factors, traffic_of_layer
 from distbp.parallel.mesh.view import chunks_of, servers_for
 from distbp.parallel.step.factor_store import factor_size
 from distbp.parallel.step.shards import cut
@@ -47,7 +47,7 @@ _WORTH_IT = 1.1
 """By how much a step must become quicker for more hosts to pay."""
 
 
-class Job(NamedTuple):
+class Workload(NamedTuple):
     """What a step has to do."""
 
     rows: int
@@ -108,7 +108,7 @@ With them the model was too quick for four hosts: by 5 % (mnist), 11 % (wide) an
 """
 
 
-class Step(NamedTuple):
+class StepEstimate(NamedTuple):
     """A step as the model expects it."""
 
     hosts: int
@@ -127,10 +127,16 @@ class Step(NamedTuple):
     """The layers, counted from 0, that travel as their factors."""
 
 
-def step_of(
-    job: Job, machine: Machine, link: float, hosts: int, servers: int, per_host: int = 1, costs: Costs = FITTED,
+def estimate_step(
+    job: Workload,
+    machine: Machine,
+    link: float,
+    hosts: int,
+    servers: int,
+    per_host: int = 1,
+    costs: Costs = FITTED,
     factored: tuple[int, ...] = (),
-) -> Step:  # fmt: skip
+) -> StepEstimate:
     """Return what a step on so many hosts takes.
 
     Args:
@@ -144,7 +150,7 @@ def step_of(
         factored: the layers, counted from 0, that travel as their factors.
     """
     held_shards = cut(job.shards, hosts * per_host)[0].stop
-    others_per_core = (job.shards - min(shards_of(job.shards, hosts, per_host))) / per_host
+    others_per_core = (job.shards - min(shard_counts(job.shards, hosts, per_host))) / per_host
     weights = job.parameters
     # A product of rows and weights for z, one for w's gradient, one for delta but in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
@@ -154,11 +160,11 @@ def step_of(
     for first, stop, layer in reversed(_groups(job.bounds, factored)):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
         if layer in factored:
-            load = factor_load(job.factors[layer], job.shards, hosts, per_host)
+            load = traffic_of_factors(job.factors[layer], job.shards, hosts, per_host)
             products = others_per_core * (stop - first) * (unit + machine.addition / weights)
         else:
             products = 0.0
-            load = load_of_layer(layer, job.bounds, job.shards, hosts, servers, per_host, factored)
+            load = traffic_of_layer(layer, job.bounds, job.shards, hosts, servers, per_host, factored)
         bytes_of_layer = load.link_numbers * job.wire_bytes
         on_link = max(on_link, busy) + bytes_of_layer / link
         busy += load.numbers * (job.wire_bytes * costs.per_byte + costs.per_packed * job.is_packed)
@@ -169,7 +175,7 @@ def step_of(
     compute = held_shards * machine.shard + (held_shards - 1) * machine.addition + machine.update
     seconds = max(busy + machine.update, on_link if hosts > 1 else 0.0) + latency
     wire = link_bytes / link
-    return Step(hosts, servers, seconds, compute, wire, round(link_bytes), round(messages), factored)
+    return StepEstimate(hosts, servers, seconds, compute, wire, round(link_bytes), round(messages), factored)
 
 
 @lru_cache(maxsize=256)
@@ -180,10 +186,15 @@ def _groups(bounds: tuple[int, ...], factored: tuple[int, ...]) -> list[tuple[in
     return list(zip(firsts, [*firsts[1:], bounds[-1]], layers, strict=True))
 
 
-def best_step(
-    job: Job, machine: Machine, link: float, hosts: int, servers: int | None = None, per_host: int = 1,
+def fastest_step(
+    job: Workload,
+    machine: Machine,
+    link: float,
+    hosts: int,
+    servers: int | None = None,
+    per_host: int = 1,
     costs: Costs = FITTED,
-) -> Step:  # fmt: skip
+) -> StepEstimate:
     """Return the step with the servers, or the wanted number of them, and the factors that make it quickest.
 
     Where several are as quick it is the number of servers that a run has by itself.
@@ -193,14 +204,14 @@ def best_step(
     if servers is None and hosts > 2:
         choices += [1 << power for power in range((hosts - 1).bit_length())]
     steps = [
-        step_of(job, machine, link, hosts, number, per_host, costs, factored)
+        estimate_step(job, machine, link, hosts, number, per_host, costs, factored)
         for number in choices
         for factored in (_factor_choices(job) if hosts > 1 else [()])
     ]
     return min(steps, key=lambda step: step.seconds)
 
 
-def _factor_choices(job: Job) -> list[tuple[int, ...]]:
+def _factor_choices(job: Workload) -> list[tuple[int, ...]]:
     """Return the sets of layers that may travel as factors: none, and those first that save the most for a product."""
     sizes = [stop - first for first, stop in pairwise(job.bounds)]
     layers = [layer for layer, numbers in enumerate(job.factors) if numbers < sizes[layer]]
@@ -218,7 +229,7 @@ def host_counts(least: int, most: int) -> list[int]:
     return sorted({least, most, *(power for power in powers if least <= power <= most)})
 
 
-def stops_paying(steps: Sequence[Step]) -> Step:
+def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
     """Return the first of the steps, which are in rising order of hosts, that no later one betters by 10 %."""
     for number, step in enumerate(steps):
         if all(step.seconds < _WORTH_IT * later.seconds for later in steps[number + 1 :]):
@@ -241,13 +252,13 @@ class Rates(NamedTuple):
     """Seconds to form and add a shard's product of each candidate, by layer, with all its workers' cores."""
 
 
-def choose(
+def choose_factored_layers(
     structure: Structure, rows: int, shards: int, hosts: int, itemsize: int, rates: Sequence[Rates]
 ) -> list[int]:
     """Return the layers with which a step is the shortest, if they travel as factors.
 
     Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
-    slowest link and the slowest host count. Products are formed while other numbers travel, but not wholly so.
+    slowest link and the slowest host count. Reconstructor are formed while other numbers travel, but not wholly so.
     """
     others = shards * (hosts - 1) / hosts
     link = min(rate.bytes_per_second for rate in rates)

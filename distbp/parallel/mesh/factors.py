@@ -18,7 +18,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import layer_gradient
 from distbp.nn.structure import Structure
 from distbp.parallel.step.factor_store import FactorStore, factor_size
@@ -30,7 +30,7 @@ _MOST_SECONDS = 1.0
 """For all of them together, but for the first product of each."""
 
 
-class Products:
+class Reconstructor:
     """Forms the gradient of a layer from a shard's factors, on any thread."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
@@ -85,11 +85,11 @@ class Products:
         return x
 
 
-class Factors:
+class FactorBroadcast:
     """One host's side of the layers that travel as factors, in one view."""
 
     def __init__(
-        self, store: FactorStore, products: Products, layers: Sequence[int], order: EpochOrder, threads: int
+        self, store: FactorStore, products: Reconstructor, layers: Sequence[int], order: EpochOrder, threads: int
     ) -> None:
         """Form products on so many threads, as many as workers have cores here."""
         self.layers = tuple(layers)
@@ -117,9 +117,15 @@ class Factors:
         return self._rooms[key][: self._products.size(layer, self._rows(step, shard))]
 
     def form(
-        self, step: int, shard: int, layer: int, factors: Array, out: Array, take: Callable[[], None],
+        self,
+        step: int,
+        shard: int,
+        layer: int,
+        factors: Array,
+        out: Array,
+        take: Callable[[], None],
         fail: Callable[[str], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Have the product of these factors written to ``out``; then ``take`` is called, or ``fail`` with why not."""
 
         def work() -> None:

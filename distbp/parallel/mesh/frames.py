@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BEAT, REPORT, PART, TOTAL, FACTORS, AGAIN = range(6)
+HEARTBEAT, REPORT, PART, TOTAL, FACTORS, RESEND = range(6)
 _FIELDS = struct.Struct("<BqIIdII")
 _CHECK = struct.Struct("<I")
 HEADER_SIZE = _FIELDS.size + _CHECK.size
@@ -59,7 +59,7 @@ class Frame(NamedTuple):
 
     def again(self) -> Frame:
         """Return the frame that asks for this one again: its ``scale`` is the kind that is asked for."""
-        return Frame(AGAIN, self.step, self.chunk, self.node, float(self.kind), 0, 0)
+        return Frame(RESEND, self.step, self.chunk, self.node, float(self.kind), 0, 0)
 
     def header(self) -> bytes:
         """Return this as bytes."""

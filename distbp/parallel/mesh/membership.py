@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 
-from distbp.parallel.mesh.links import measure_ring
-from distbp.parallel.mesh.peers import Ends, Peer
+from distbp.parallel.mesh.bandwidth import measure_bandwidth
+from distbp.parallel.mesh.peers import FrameHandler, PeerConnection
 from distbp.parallel.mesh.rendezvous import HostsLostError, meet
 from distbp.parallel.mesh.view import View
 
@@ -16,7 +16,7 @@ class Membership:
 
     def __init__(self, view: View, here: int) -> None:
         self.view, self.here = view, here
-        self.peers: dict[int, Peer] = {}
+        self.peers: dict[int, PeerConnection] = {}
         self.bytes_per_second = 0.0
         """What comes in over this host's link, if the view measures it."""
         self.changed = threading.Condition()
@@ -25,7 +25,7 @@ class Membership:
         self._damaged: set[int] = set()
         self._ended = False
 
-    def open(self, listener: socket.socket, secret: bytes, patience: float, ends: Ends) -> None:
+    def open(self, listener: socket.socket, secret: bytes, patience: float, ends: FrameHandler) -> None:
         """Connect to all other hosts of the view; what they send goes to ``ends``.
 
         Raises:
@@ -34,7 +34,7 @@ class Membership:
         self.peers = meet(self.view, self.here, listener, secret, patience, lambda: self._ended)
         try:
             if self.view.measures and self.peers:
-                self.bytes_per_second = measure_ring(self.peers, self.view, self.here)
+                self.bytes_per_second = measure_bandwidth(self.peers, self.view, self.here)
         except HostsLostError:
             self.close()
             raise

@@ -22,16 +22,16 @@ from functools import partial
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.agreement import WeightsDifferError, difference
-from distbp.parallel.mesh.collection import Collection, Told, told_as_bytes, told_from_bytes
-from distbp.parallel.mesh.factors import Factors
+from distbp.parallel.mesh.factors import FactorBroadcast
 from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
-from distbp.parallel.mesh.inbox import Inbox
 from distbp.parallel.mesh.membership import Membership
-from distbp.parallel.mesh.peers import Peer
+from distbp.parallel.mesh.peers import PeerConnection
+from distbp.parallel.mesh.receive_buffers import ReceiveBuffers
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.step_exchange import HostReports, StepExchange, pack_host_reports, unpack_host_reports
 from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
 from distbp.parallel.mesh.wire import Packed, Wire, bytes_of
 from distbp.parallel.step.records import Report
@@ -57,8 +57,8 @@ class Mesh:
         """The connections to the other hosts, which belong to this view."""
         self._changed = self.members.changed
         self._wire = Wire(view.wire, dtype)
-        self._collections: dict[int, Collection] = {}
-        self._before: Collection | None = None
+        self._collections: dict[int, StepExchange] = {}
+        self._before: StepExchange | None = None
         """The one of the step before: whoever is still in that step may ask for something again."""
         self._adder = Adder(CHUNK, dtype)
         self.ends = False
@@ -68,13 +68,13 @@ class Mesh:
         """Connect to all other hosts of the view; HostsLostError if they do not come."""
         self.members.open(listener, secret, patience, self)
 
-    def agree(self, factors: Factors | None) -> None:
+    def agree(self, factors: FactorBroadcast | None) -> None:
         """Let some layers travel as their factors; before the first step, and the same for all hosts."""
         self._factors = factors
         layers = () if factors is None else factors.layers
         self._chunks = chunks_of(self._structure.bounds, self.view.servers, layers)
         self._order = sending_order(self._chunks, self.view.servers, self.here)
-        self._inbox = Inbox(self.view, self.here, self._chunks, self._totals, factors)
+        self._inbox = ReceiveBuffers(self.view, self.here, self._chunks, self._totals, factors)
 
     def close(self) -> None:
         """Close all connections, and let products be; from another thread."""
@@ -126,7 +126,7 @@ class Mesh:
             collection.pushed += 1
 
     def exchange(
-        self, step: int, told: Told, sums: Mapping[Span, Array], places: Mapping[int, int]
+        self, step: int, told: HostReports, sums: Mapping[Span, Array], places: Mapping[int, int]
     ) -> tuple[list[Report], Array]:
         """Return all hosts' reports on this step, and the sum over all shards, valid for two steps.
 
@@ -139,7 +139,7 @@ class Mesh:
         """
         self.push(step, 0, sums, places)
         collection = self._collection(step)
-        self._send(REPORT, collection, 0, 0, Packed(1.0, memoryview(told_as_bytes(told, self.view.shards))))
+        self._send(REPORT, collection, 0, 0, Packed(1.0, memoryview(pack_host_reports(told, self.view.shards))))
         with self._changed:
             collection.told[self.here] = told
             while not collection.is_complete(self.view.hosts):
@@ -153,17 +153,17 @@ class Mesh:
         self.ends = collection.told[0].stop
         return collection.all_reports(), self._totals[step % 2]
 
-    def _collection(self, step: int) -> Collection:
+    def _collection(self, step: int) -> StepExchange:
         found = self._collections.get(step)
         if found is not None:
             return found
         parts = cut(self._rows.size(step), self.view.shards)
-        new = Collection(step, parts, nodes_of(self.view, len(parts)), self._chunks, self.here)
+        new = StepExchange(step, parts, nodes_of(self.view, len(parts)), self._chunks, self.here)
         with self._changed:  # another thread may have been quicker
             return self._collections.setdefault(step, new)
 
     def _send_parts(
-        self, collection: Collection, number: int, sums: Mapping[Span, Array], places: Mapping[int, int]
+        self, collection: StepExchange, number: int, sums: Mapping[Span, Array], places: Mapping[int, int]
     ) -> None:
         """Send this host's sums of a chunk to whoever adds them up."""
         chunk = self._chunks[number]
@@ -176,7 +176,7 @@ class Mesh:
         for index, (span, host) in enumerate(collection.nodes):
             if host != self.here:
                 continue
-            numbers = self._adder.node(span, sums, chunk.place)
+            numbers = self._adder.node(span, sums, chunk.params)
             if peers:
                 read = None
                 if chunk.server is None:  # whoever adds up takes the same numbers, also this host
@@ -188,8 +188,14 @@ class Mesh:
                 self._take(collection, number, span, numbers)
 
     def _send(
-        self, kind: int, collection: Collection, number: int, node: int, packed: Packed, to: list[Peer] | None = None
-    ) -> None:  # fmt: skip
+        self,
+        kind: int,
+        collection: StepExchange,
+        number: int,
+        node: int,
+        packed: Packed,
+        to: list[PeerConnection] | None = None,
+    ) -> None:
         """Send a frame to these hosts, or to all others."""
         peers = self.members.peers.values() if to is None else to
         frame = Frame.of(kind, collection.step, number, node, packed.scale, packed.body)
@@ -200,14 +206,14 @@ class Mesh:
         for peer in peers:
             peer.send(frame, packed.body)
 
-    def _take(self, collection: Collection, number: int, span: Span, numbers: Array) -> None:
+    def _take(self, collection: StepExchange, number: int, span: Span, numbers: Array) -> None:
         """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
         chunk = self._chunks[number]
         with self._changed:
             parts = collection.part(number, span, numbers, self._inbox.needed(collection, chunk))
         if parts is None:
             return
-        total = self._inbox.total(collection.step, chunk.place)
+        total = self._inbox.total(collection.step, chunk.params)
         for piece in pieces_of(slice(0, len(total))):
             self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
         if chunk.server is not None:
@@ -215,10 +221,10 @@ class Mesh:
             self._send(TOTAL, collection, number, 0, packed)
         self._close(collection, number)
 
-    def _close(self, collection: Collection, number: int) -> None:
+    def _close(self, collection: StepExchange, number: int) -> None:
         """Note that one more chunk's total is there."""
         if collection.apply is not None:
-            for piece in pieces_of(self._chunks[number].place):
+            for piece in pieces_of(self._chunks[number].params):
                 collection.apply(piece, self._totals[collection.step % 2])
         with self._changed:
             if number not in collection.open:
@@ -226,7 +232,7 @@ class Mesh:
             collection.open.discard(number)
             self._wake(collection)
 
-    def _wake(self, collection: Collection) -> None:
+    def _wake(self, collection: StepExchange) -> None:
         """Let :meth:`exchange` go on once there is nothing left to wait for; whoever calls holds the lock."""
         if collection.is_complete(self.view.hosts):
             self._changed.notify_all()
@@ -238,7 +244,7 @@ class Mesh:
             return bytes_of(room)
         return self._wire.room(room, (frame.step % 2, frame.kind, frame.chunk, frame.node))
 
-    def _collection_of(self, frame: Frame) -> Collection:
+    def _collection_of(self, frame: Frame) -> StepExchange:
         """Return what has come of a frame's step, if somebody can be that far."""
         if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
             raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {self._step}")
@@ -248,7 +254,7 @@ class Mesh:
         """Take in what a peer has sent."""
         collection = self._collection_of(frame)
         if frame.kind == REPORT:
-            told = told_from_bytes(body, self._structure.depth, self.view.shards)
+            told = unpack_host_reports(body, self._structure.depth, self.view.shards)
             with self._changed:
                 collection.report(sender, told, self.view.span(sender, collection.shards))
                 self._wake(collection)
@@ -263,7 +269,7 @@ class Mesh:
         else:
             self._take(collection, frame.chunk, collection.nodes[frame.node].span, numbers)
 
-    def _form(self, sender: int, frame: Frame, collection: Collection, factors: Array) -> None:
+    def _form(self, sender: int, frame: Frame, collection: StepExchange, factors: Array) -> None:
         """Have a product formed and taken in, by a thread that does nothing else."""
         assert self._factors is not None
         out = self._inbox.sums(frame.step, frame.chunk, frame.node)

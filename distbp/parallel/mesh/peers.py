@@ -20,7 +20,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from distbp.errors import ClusterError
-from distbp.parallel.mesh.frames import AGAIN, BEAT, HEADER_SIZE, REPORT, ChecksumError, DamagedError, Frame
+from distbp.parallel.mesh.frames import HEADER_SIZE, HEARTBEAT, REPORT, RESEND, ChecksumError, DamagedError, Frame
 
 _CHALLENGE = 32
 _HELLO = struct.Struct("<4sQII32s")
@@ -36,7 +36,7 @@ _MOST_IN_A_ROW = 4
 """Damaged frames that are asked for again; a link that is worse than that is given up, and so is one damaged header."""
 
 
-class Ends(Protocol):
+class FrameHandler(Protocol):
     """What a peer's threads call, each peer's from threads of its own."""
 
     def place(self, sender: int, frame: Frame) -> memoryview:
@@ -155,7 +155,7 @@ def receive_into(connection: socket.socket, place: memoryview) -> None:
         place = place[_receive_some(connection, place) :]
 
 
-class Peer:
+class PeerConnection:
     """The other end of a connection: a thread that sends what is queued, and one that receives.
 
     While nothing is queued the sender shows life; a peer that shows none for ``timeout`` seconds is lost.
@@ -176,7 +176,7 @@ class Peer:
         connection.settimeout(timeout)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def start(self, ends: Ends) -> None:
+    def start(self, ends: FrameHandler) -> None:
         """Begin to send and receive."""
         self._threads = [
             threading.Thread(target=self._receive, args=(ends,), daemon=True),
@@ -187,7 +187,7 @@ class Peer:
 
     def send(self, frame: Frame, body: memoryview) -> None:
         """Queue a frame with its bytes, which must stay as they are until it is sent; what is short goes first."""
-        if frame.kind in (REPORT, AGAIN):
+        if frame.kind in (REPORT, RESEND):
             self._first.append((frame, body))
             self._queue.put(_LOOK)
         else:
@@ -203,15 +203,15 @@ class Peer:
             thread.join(self._timeout)
         self.connection.close()
 
-    def _receive(self, ends: Ends) -> None:
+    def _receive(self, ends: FrameHandler) -> None:
         header = memoryview(bytearray(HEADER_SIZE))
         try:
             while True:
                 receive_into(self.connection, header)
                 frame = Frame.read(header)
-                if frame.kind == BEAT:
+                if frame.kind == HEARTBEAT:
                     continue
-                if frame.kind == AGAIN:
+                if frame.kind == RESEND:
                     ends.again(self.number, frame)
                     continue
                 place = _room(frame) if frame.kind == REPORT else ends.place(self.number, frame)
@@ -243,8 +243,8 @@ class Peer:
         self._in_a_row = 0
         return True
 
-    def _send(self, ends: Ends) -> None:
-        beat = Frame.of(BEAT, 0, 0, 0, 0.0, memoryview(b"")).header()
+    def _send(self, ends: FrameHandler) -> None:
+        beat = Frame.of(HEARTBEAT, 0, 0, 0, 0.0, memoryview(b"")).header()
         with suppress(OSError):  # the receiver hears of it too
             while True:
                 try:
@@ -260,7 +260,7 @@ class Peer:
                 if queued is not _LOOK:
                     self._send_one(ends, *queued)
 
-    def _send_one(self, ends: Ends, frame: Frame, body: memoryview) -> None:
+    def _send_one(self, ends: FrameHandler, frame: Frame, body: memoryview) -> None:
         send_both(self.connection, frame.header(), body)
         self.sent += HEADER_SIZE + len(body)
         ends.sent(frame)
@@ -280,9 +280,9 @@ def send_all(connection: socket.socket, body: memoryview) -> None:
         body = body[connection.send(body) :]
 
 
-_LOOK = Frame(BEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
+_LOOK = Frame(HEARTBEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
 """Queued to say that something is to be sent first."""
-_END = Frame(BEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
+_END = Frame(HEARTBEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
 
 
 def _room(frame: Frame) -> memoryview:

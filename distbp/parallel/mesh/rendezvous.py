@@ -6,8 +6,8 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from distbp.parallel.mesh.callers import Callers
-from distbp.parallel.mesh.peers import Peer, connect
+from distbp.parallel.mesh.incoming import IncomingConnections
+from distbp.parallel.mesh.peers import PeerConnection, connect
 from distbp.parallel.mesh.view import View
 
 _AGAIN_SECONDS = 0.02
@@ -21,21 +21,21 @@ class HostsLostError(Exception):
     def __init__(self, why: Mapping[int, str], damaged: Collection[int] = ()) -> None:
         """``damaged`` are those that are only gone because something was damaged on its way from there."""
         super().__init__(str(dict(why)))
-        self.why = dict(why)
+        self.reasons = dict(why)
         self.damaged = list(damaged)
 
 
 def meet(
     view: View, here: int, listener: socket.socket, secret: bytes, patience: float, is_ended: Callable[[], bool]
-) -> dict[int, Peer]:
+) -> dict[int, PeerConnection]:
     """Connect to all other hosts of a view: those with lower numbers are called, the others call.
 
     Raises:
         HostsLostError: they did not come within ``patience`` seconds, or ``is_ended`` says that they need not.
     """
     deadline = time.monotonic() + patience
-    peers: dict[int, Peer] = {}
-    callers = Callers(listener, secret, view, here, min(_MOST_PATIENCE, patience))
+    peers: dict[int, PeerConnection] = {}
+    callers = IncomingConnections(listener, secret, view, here, min(_MOST_PATIENCE, patience))
     try:
         for there in range(here):
             peers[there] = _call(view, here, there, secret, deadline, is_ended)
@@ -44,7 +44,7 @@ def meet(
                 raise HostsLostError(dict.fromkeys(missing, f"did not come within {patience:g} s"))
             for number, connection in callers.come():
                 if number in missing and number not in peers:
-                    peers[number] = Peer(connection, number, view.timeout)
+                    peers[number] = PeerConnection(connection, number, view.timeout)
                 else:
                     connection.close()
     except BaseException:
@@ -56,13 +56,15 @@ def meet(
     return peers
 
 
-def _call(view: View, here: int, there: int, secret: bytes, deadline: float, is_ended: Callable[[], bool]) -> Peer:
+def _call(
+    view: View, here: int, there: int, secret: bytes, deadline: float, is_ended: Callable[[], bool]
+) -> PeerConnection:
     own = view.addresses[here][0]
     while True:
         patience = max(0.1, min(_MOST_PATIENCE, deadline - time.monotonic()))
         try:
             connection = connect(view.addresses[there], secret, view.number, here, there, patience, own)
-            return Peer(connection, there, view.timeout)
+            return PeerConnection(connection, there, view.timeout)
         except OSError as error:
             if time.monotonic() > deadline or is_ended():
                 raise HostsLostError({there: f"cannot be reached: {error.strerror or error}"}) from error

@@ -11,7 +11,7 @@ from distbp.parallel.mesh.view import Chunk, chunks_of, held
 from distbp.parallel.step.shards import Span, cut
 
 
-class Load(NamedTuple):
+class Traffic(NamedTuple):
     """What the exchange of a step asks of the host, or link and direction, that has the most."""
 
     link_numbers: float
@@ -23,21 +23,21 @@ class Load(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def load_of(
+def traffic_of_sums(
     bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int = 1, factored: tuple[int, ...] = ()
-) -> Load:
+) -> Traffic:
     """Return what the sums of a step ask of the busiest host: of all layers but those that travel as factors.
 
-    >>> load_of((0, 300_000, 900_000), shards=4, hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
+    >>> traffic_of_sums((0, 300_000, 900_000), shards=4, hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
     1200000
     """
     if hosts == 1:
-        return Load(0, 0, 0)
+        return Traffic(0, 0, 0)
     chunks = _summed_chunks(bounds, servers, factored)
     pieces, parts = Counter[int | None](), Counter[int | None]()
     for chunk in chunks:
         pieces[chunk.server] += 1
-        parts[chunk.server] += chunk.place.stop - chunk.place.start
+        parts[chunk.server] += chunk.params.stop - chunk.params.start
     all_parts = sum(parts.values())
     sums = _sums(shards, hosts, per_host)
     loads = []
@@ -51,7 +51,7 @@ def load_of(
             sent, received = own * all_parts * (hosts - 1), others * all_parts
             messages = (own * (hosts - 1) + others) * len(chunks)
         loads.append((max(sent, received), sent + received, messages))
-    return Load(*(max(column) for column in zip(*loads, strict=True)))
+    return Traffic(*(max(column) for column in zip(*loads, strict=True)))
 
 
 @lru_cache(maxsize=4096)
@@ -60,12 +60,12 @@ def _summed_chunks(bounds: tuple[int, ...], servers: int, factored: tuple[int, .
     return [chunk for chunk in chunks_of(bounds, servers, factored) if not chunk.is_factored]
 
 
-def factor_load(numbers: int, shards: int, hosts: int, per_host: int = 1) -> Load:
+def traffic_of_factors(numbers: int, shards: int, hosts: int, per_host: int = 1) -> Traffic:
     """Return what a layer asks of the busiest host that travels as its factors, so many numbers for each shard."""
-    counts = shards_of(shards, hosts, per_host)
+    counts = shard_counts(shards, hosts, per_host)
     most, fewest = max(counts), min(counts)
     link, both = max((hosts - 1) * most, shards - fewest), (hosts - 2) * most + shards
-    return Load(link * numbers, both * numbers, both)
+    return Traffic(link * numbers, both * numbers, both)
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +75,7 @@ def _sums(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def shards_of(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
+def shard_counts(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
     """Return how many shards each host has, which may be none."""
     return tuple(span.stop - span.first for span in _spans(shards, hosts, per_host))
 
@@ -88,16 +88,16 @@ def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
         yield Span(mine[0].first, mine[-1].stop) if mine else Span(shards, shards)
 
 
-def load_of_layer(
+def traffic_of_layer(
     layer: int, bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int, factored: tuple[int, ...]
-) -> Load:
-    """Return the part of :func:`load_of` that is of a layer and of those that travel together with it."""
-    load = load_of(bounds, shards, hosts, servers, per_host, factored)
+) -> Traffic:
+    """Return the part of :func:`traffic_of_sums` that is of a layer and of those that travel together with it."""
+    load = traffic_of_sums(bounds, shards, hosts, servers, per_host, factored)
     chunks = _summed_chunks(bounds, servers, factored)
     mine = [chunk for chunk in chunks if chunk.layer == layer]
     numbers = _count(mine) / _count(chunks)
-    return Load(load.link_numbers * numbers, load.numbers * numbers, load.messages * len(mine) / len(chunks))
+    return Traffic(load.link_numbers * numbers, load.numbers * numbers, load.messages * len(mine) / len(chunks))
 
 
 def _count(chunks: Sequence[Chunk]) -> int:
-    return sum(chunk.place.stop - chunk.place.start for chunk in chunks)
+    return sum(chunk.params.stop - chunk.params.start for chunk in chunks)

@@ -74,7 +74,7 @@ def held(span: Span, shards: int) -> list[Span]:
 class Chunk(NamedTuple):
     """Some neighbouring parameters that are added up and travel together."""
 
-    place: slice
+    params: slice
     layer: int
     """Counted from 0: they are final once the gradients of this layer and of all behind it are there."""
     server: int | None

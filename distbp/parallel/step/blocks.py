@@ -9,7 +9,7 @@ import numpy as np
 from distbp.data.dataset import Array
 from distbp.nn.structure import Structure
 from distbp.parallel.step.shards import cut
-from distbp.system.arithmetic import cpu_count
+from distbp.system.limits import cpu_count
 
 _BLOCK = 65_536
 """Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""
@@ -21,7 +21,7 @@ _PARAMETERS_PER_THREAD = 131_072
 class Block(NamedTuple):
     """Some neighbouring parameters and both versions of their state."""
 
-    place: slice
+    params: slice
     states: Array
     """Shape (2, 1 + slots, parameters of the block)."""
     weights: tuple[slice, ...]
@@ -46,7 +46,7 @@ def blocks_of(structure: Structure, states: Array, most_threads: int) -> list[li
 def block_at(place: slice, structure: Structure, states: Array, connections: Array | None) -> Block:
     """Return the block of these parameters; ``connections`` is Structure.connection_vector's."""
     weights = []
-    for w_first, w_stop in structure.weight_places:
+    for w_first, w_stop in structure.weight_ranges:
         inside = max(place.start, w_first) - place.start, min(place.stop, w_stop) - place.start
         if inside[0] < inside[1]:
             weights.append(slice(*inside))

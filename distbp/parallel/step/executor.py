@@ -11,7 +11,7 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.optim import Rule
 from distbp.parallel.step.diagnosis import is_diagnosed
@@ -73,19 +73,21 @@ class ManagedExecutor(Executor, Protocol):
         """Stop everything that the pool started."""
 
 
-def make_server(structure: Structure, config: Settings, order: EpochOrder, states: Array, step: int) -> ParameterServer:
+def make_parameter_server(
+    structure: Structure, config: Settings, order: EpochOrder, states: Array, step: int
+) -> ParameterServer:
     """Return the parameter server that the settings describe; it keeps its state in ``states`` (see there)."""
     return ParameterServer(structure, Rule.of(config, order.steps_per_epoch), states, step)
 
 
-def two_versions(state: Array, step: int) -> Array:
+def double_buffered(state: Array, step: int) -> Array:
     """Return an array for :class:`ParameterServer` that holds ``state`` after ``step`` steps."""
     states = np.empty((2, *state.shape), state.dtype)
     states[step % 2] = state
     return states
 
 
-def shards_of(order: EpochOrder, step: int, shards: int) -> Span:
+def all_shards(order: EpochOrder, step: int, shards: int) -> Span:
     """Return the span of all shards of a step: fewer than ``shards`` only where the mini-batch has fewer rows."""
     return Span(0, min(order.size(step), shards))
 
@@ -99,7 +101,7 @@ class InProcessExecutor:
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
         self._order = EpochOrder.of(config, len(rows))
-        self._server = make_server(structure, config, self._order, two_versions(state, step), step)
+        self._server = make_parameter_server(structure, config, self._order, double_buffered(state, step), step)
         self._shards, self._threads = config.shards, ShardThreads(config.threads)
         self._halted = False
         self._computing = self._serving = 0.0
@@ -123,9 +125,9 @@ class InProcessExecutor:
         while self._server.step < stop and not self._halted:
             began = time.perf_counter()
             step = self._server.step
-            whole = shards_of(self._order, step, self._shards)
+            whole = all_shards(self._order, step, self._shards)
             with self._threads:
-                report = self._worker.push(step, whole, self._server.weights, [self._sum])
+                report = self._worker.compute(step, whole, self._server.weights, [self._sum])
                 computing = time.perf_counter() - began
                 diagnose = is_diagnosed(step, self._order.steps_per_epoch)
                 record = self._server.update(step, [report], {whole: self._sum.flat}, began, diagnose)
@@ -148,7 +150,9 @@ class InProcessExecutor:
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._server = make_server(self._structure, self.config, self._order, two_versions(state, step), step)
+        self._server = make_parameter_server(
+            self._structure, self.config, self._order, double_buffered(state, step), step
+        )
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""

@@ -19,10 +19,10 @@ def factor_size(structure: Structure, layer: int, rows: int) -> int:
     return rows * (m + (m_prev if layer else 0))
 
 
-def candidates(structure: Structure, rows: int) -> list[int]:
+def factorable_layers(structure: Structure, rows: int) -> list[int]:
     """Return the layers of which a shard's factors have fewer numbers than its product.
 
-    >>> candidates(Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy"), 512)
+    >>> factorable_layers(Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy"), 512)
     [0, 1]
     """
     bounds = structure.bounds
@@ -44,7 +44,7 @@ class FactorStore:
         self._dtype = np.dtype(dtype)
         self._places: dict[int, tuple[int, int]] = {}
         size = 0
-        for layer in candidates(structure, rows):
+        for layer in factorable_layers(structure, rows):
             length = factor_size(structure, layer, rows)
             self._places[layer] = size, length
             size += shards * length

@@ -23,7 +23,7 @@ class Divergence(NamedTuple):
 class Report:
     """What a worker says beside the gradients of the shards it holds."""
 
-    held: Span
+    span: Span
     rows: int
     """Examples in these shards."""
     costs: tuple[float, ...]

@@ -24,7 +24,7 @@ def pack_report(number: int, report: Report, shards: int) -> bytes:
     """Return a worker's report on round ``number`` as bytes."""
     what, layer = report.divergence or ("", 0)
     rest = [0.0] * (_PER_SHARD * (shards - len(report.costs)))
-    return _REPORT.pack(number, *report.held, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
+    return _REPORT.pack(number, *report.span, report.rows, report.right, _WHATS.index(what), layer) + struct.pack(
         f"<{_PER_SHARD * shards}d", *report.costs, *report.weights, *report.squares, *report.weight_squares, *rest
     )
 

@@ -12,12 +12,12 @@ from typing import TypeVar
 import numpy as np
 
 from distbp.data.dataset import Array
-from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_nonfinite_layer
 from distbp.optim import Rule
 from distbp.parallel.step.blocks import Block, blocks_of
 from distbp.parallel.step.diagnosis import layer_norms, noise, square_of_kept
-from distbp.parallel.step.digest import hashes, words_of
-from distbp.parallel.step.early import EarlyUpdates
+from distbp.parallel.step.early_updates import EarlyUpdates
+from distbp.parallel.step.layer_hashes import hashes, words_of
 from distbp.parallel.step.records import Diagnosis, Divergence, Report, StepRecord
 from distbp.parallel.step.shards import Addition, Span
 from distbp.parallel.step.tree import add_up, buffers_of, plan_of
@@ -65,7 +65,7 @@ class ParameterServer:
         return self._weights[self.step % 2]
 
     def layers(self) -> tuple[int, ...]:
-        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.digest)."""
+        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.layer_hashes)."""
         return hashes(self._words[self.step % 2])
 
     def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
@@ -83,7 +83,7 @@ class ParameterServer:
 
     def _finish_early(self, block: Block, total: Array, divisor: float, scratch: Array) -> bool:
         root = Span(0, 1)
-        buffers = scratch[:, : block.place.stop - block.place.start]
+        buffers = scratch[:, : block.params.stop - block.params.start]
         mean = self._mean_of(block, (), {root: total}, root, divisor, buffers)
         return self._finish(block, self._regularise(block, mean, buffers), buffers, 1.0)
 
@@ -106,7 +106,7 @@ class ParameterServer:
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
-        reports = sorted(reports, key=lambda report: report.held)
+        reports = sorted(reports, key=lambda report: report.span)
         rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
         for report in reports:
             rows += report.rows
@@ -124,7 +124,7 @@ class ParameterServer:
         if divergence is None and is_finite is not None:
             divergence = self._ended(is_finite)
         elif divergence is None:
-            root = Span(0, reports[-1].held.stop)
+            root = Span(0, reports[-1].span.stop)
             if diagnose or self._rule.clip_norm is not None:
                 divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())
             else:
@@ -161,7 +161,7 @@ class ParameterServer:
         def average(part: list[Block], scratch: Array) -> list[tuple[float, float]]:
             squares = []
             for block in part:
-                place = mean[block.place]
+                place = mean[block.params]
                 self._mean_of(block, plan, gradients, root, divisor, scratch, place)
                 of_data = _square(place, block, scratch) if reports else 0.0
                 self._regularise(block, place, scratch)
@@ -176,7 +176,7 @@ class ParameterServer:
         norms = layer_norms(self._mean.layers) if reports else ()
 
         def finish(part: list[Block], scratch: Array) -> bool:
-            return all(self._finish(block, mean[block.place], scratch, scale) for block in part)
+            return all(self._finish(block, mean[block.params], scratch, scale) for block in part)
 
         divergence = self._ended(all(self._each_part(finish)))
         if divergence is not None or not reports:
@@ -203,7 +203,7 @@ class ParameterServer:
         plan = plan_of(root, tuple(gradients))
         buffers = 1 + buffers_of(plan)
         if not self._scratch or len(self._scratch[0]) < buffers:
-            longest = max(block.place.stop - block.place.start for part in self._parts for block in part)
+            longest = max(block.params.stop - block.params.start for part in self._parts for block in part)
             self._scratch = [np.empty((buffers, longest), self._states.dtype) for _ in self._parts]
         return plan
 
@@ -218,9 +218,9 @@ class ParameterServer:
         out: Array | None = None,
     ) -> Array:
         """Return one block of the total cost's gradient, in ``out`` or in the scratch's first row."""
-        buffers = scratch[:, : block.place.stop - block.place.start]
+        buffers = scratch[:, : block.params.stop - block.params.start]
         mean: Array = buffers[0] if out is None else out
-        np.divide(add_up(plan, gradients, root, block.place, buffers), divisor, out=mean)
+        np.divide(add_up(plan, gradients, root, block.params, buffers), divisor, out=mean)
         return mean
 
     def _regularise(self, block: Block, mean: Array, scratch: Array) -> Array:
@@ -254,7 +254,7 @@ class ParameterServer:
         """Hold the new weights to their longest, if there is one; say so if they are not finite."""
         layers = self._weights[(self.step + 1) % 2].layers
         if not is_finite:
-            return Divergence("a weight", first_bad_layer(layers))
+            return Divergence("a weight", first_nonfinite_layer(layers))
         most = self._rule.max_norm
         if most is not None:
             for w, _ in layers:

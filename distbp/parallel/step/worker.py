@@ -12,10 +12,10 @@ import numpy as np
 
 from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
-from distbp.data.order import EpochOrder
+from distbp.data.epoch_order import EpochOrder
 from distbp.nn.backprop import Backprop
 from distbp.nn.dropout import Dropout
-from distbp.nn.structure import Parameters, Structure, first_bad_layer
+from distbp.nn.structure import Parameters, Structure, first_nonfinite_layer
 from distbp.parallel.step.diagnosis import is_diagnosed, square_of_kept
 from distbp.parallel.step.factor_store import FactorStore
 from distbp.parallel.step.records import Divergence, Report
@@ -94,7 +94,7 @@ class Worker:
         self._fetched: tuple[int, Span, _Gathered] | None = None
         self._plans: dict[tuple[int, Span], _Plan] = {}
 
-    def push(
+    def compute(
         self,
         step: int,
         held: Span,
@@ -160,7 +160,7 @@ class Worker:
         return Report(held, rows, tuple(costs), right, tuple(totals), tuple(squares), tuple(weight_squares), divergence)
 
     def factor_store(self, folder: Path, workers: int) -> FactorStore:
-        """Return where factors are kept for other hosts (see :meth:`push`), made below ``folder`` by its server."""
+        """Return where factors are kept for other hosts (see :meth:`compute`), made below ``folder`` by its server."""
         return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype, workers)
 
     def _masks(self, step: int, first: int, rows: slice) -> Sequence[Array]:
@@ -168,7 +168,7 @@ class Worker:
         return self._dropout.masks(step, first, rows.stop - rows.start) if self._dropout is not None else ()
 
     def prefetch(self, step: int, held: Span) -> None:
-        """Gather the rows that :meth:`push` will need if it is asked for these shards of this step next."""
+        """Gather the rows that :meth:`compute` will need if it is asked for these shards of this step next."""
         if held.stop > min(self._shards, self._order.size(step)):  # a short mini-batch has no such shards
             return
         self._fetched = (step, held, self._fetch(step, held, self._plan(self._order.size(step), held)))
@@ -209,8 +209,8 @@ class Worker:
 
     def _divergence(self, cost: float, gradient: Parameters, weights: Parameters, x: Array) -> Divergence:
         if not math.isfinite(cost):
-            return Divergence("the cost", self._backprop.first_bad_layer(weights.layers, x))
-        return Divergence("a gradient", first_bad_layer(gradient.layers))
+            return Divergence("the cost", self._backprop.first_nonfinite_layer(weights.layers, x))
+        return Divergence("a gradient", first_nonfinite_layer(gradient.layers))
 
 
 def _sum_of_squares(counted: Array | None, count: int) -> float:

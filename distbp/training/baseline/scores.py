@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from distbp.data.dataset import Array, DataSet, Rows
-from distbp.data.formats.table import Note, unheard
-from distbp.nn.scores import explained
+from distbp.data.reporting import Note, silent
+from distbp.nn.scores import r2_score
 from distbp.training.baseline.least_squares import least_squares
 from distbp.training.baseline.logistic import logistic
 from distbp.training.baseline.sample import blocks_of, sample_of
@@ -22,7 +22,7 @@ _Model = Callable[[Array], Array]
 _Score = Callable[[Rows, float, Iterator[tuple[Array, Array]]], dict[str, Any]]
 
 
-def baselines(data: DataSet, dtype: str, note: Note = unheard) -> dict[str, Any]:
+def baselines(data: DataSet, dtype: str, note: Note = silent) -> dict[str, Any]:
     """Return accuracy, or rmse and r2, of a constant and of a linear model on the test rows, by the summary's names.
 
     Both are fitted to the training rows with the weights that training gives them, classes' included. The linear model
@@ -108,4 +108,4 @@ def _errors(rows: Rows, unit: float, blocks: Iterator[tuple[Array, Array]]) -> d
     squares = np.zeros(rows.y.shape[1])
     for said, y in blocks:
         squares += np.square(said - y.astype(np.float64)).sum(axis=0)
-    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": explained(rows.y, squares)}
+    return {"rmse": unit * float(np.sqrt(squares.sum() / rows.y.size)), "r2": r2_score(rows.y, squares)}

@@ -14,14 +14,14 @@ from distbp.config import Settings
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import ClusterError, PeerLostError
 from distbp.model.network import Network
-from distbp.nn.initial import initial_weights
+from distbp.nn.initialization import initial_weights
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
 from distbp.parallel.host.shared_memory import MORE_MEMORY, Shape
 from distbp.parallel.step.executor import InProcessExecutor, ManagedExecutor
 from distbp.parallel.step.shards import buffers_for
-from distbp.system.arithmetic import cpu_count
 from distbp.system.folders import memory_folder
+from distbp.system.limits import cpu_count
 from distbp.training.executors.choice import Choice, State
 from distbp.training.executors.timing import measure_in_process, median_step
 

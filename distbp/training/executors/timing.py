@@ -39,10 +39,10 @@ def measure_in_process(
     weights, out = (structure.parameters(vector) for vector in (state[0], np.empty_like(state[0])))
     times = []
     with ShardThreads(config.threads):
-        worker.push(0, Span(0, 1), weights, [out])
+        worker.compute(0, Span(0, 1), weights, [out])
         for _ in range(3):
             began = time.perf_counter()
-            worker.push(0, Span(0, 1), weights, [out])
+            worker.compute(0, Span(0, 1), weights, [out])
             times.append(time.perf_counter() - began)
     return Speed(step, min(statistics.median(times), step / shards), shards)
 

@@ -1,0 +1,1 @@
+"""Data sets on the disk: written once, checked by checksums, mapped into memory."""

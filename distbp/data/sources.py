@@ -1,0 +1,54 @@
+"""Sources of data as a user names them: built-in names, files, folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distbp.data.dataset import DataSet
+from distbp.data.formats.detect import is_table
+from distbp.data.lazy import RowSource
+from distbp.errors import DataError, unknown_name
+
+BUILT_IN = ("digits",)
+"""The data sets that come with the package."""
+Source = Any
+"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
+Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
+
+
+def existing_path(source: str | Path) -> Path:
+    """Return the path of a file or folder that is there."""
+    path = Path(source)
+    try:
+        if path.is_dir() or path.is_file():
+            return path
+        exists = path.exists()
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+        raise DataError(f"{str(path)[:80]!r} is no usable path: {error}") from error
+    if exists:
+        raise DataError(f"{path} is neither a file nor a folder")
+    if len(path.parts) == 1 and not path.suffix:
+        raise unknown_name("data set (and no file or folder)", str(path), BUILT_IN)
+    raise DataError(f"{path} does not exist")
+
+
+def sources_name(sources: Sequence[Any]) -> str:
+    """Return a short name for what is read from these sources."""
+    first = sources[0]
+    if isinstance(first, DataSet):
+        return first.name
+    return Path(first).resolve().stem or "data" if isinstance(first, str | Path) else "arrays"
+
+
+def address_of(source: Source) -> str:
+    """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
+    if isinstance(source, DataSet | tuple | RowSource) or is_table(source):
+        return "arrays"
+    if str(source) in BUILT_IN:
+        return str(source)
+    try:
+        return str(Path(source).absolute())
+    except TypeError:  # what is no source at all is for load to refuse
+        return str(source)

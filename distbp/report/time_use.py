@@ -1,0 +1,120 @@
+"""Where a run's time went: what each worker and the server did, epoch by epoch, with what was lost on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from distbp.report.json_values import mapping, moment, number, seconds_as_text, text
+from distbp.report.run_files import Run
+
+_MOST_PARTS = 200
+"""Parts into which the time is cut; neighbouring epochs share one."""
+_MOST_WORKERS = 24
+_MOST_MARKS = 200
+
+
+def time_use_of(run: Run) -> dict[str, Any] | None:
+    """Return the time of a run in parts; None where it was not recorded.
+
+    Time counts from the run's begin and stands still in breaks between processes. Each part has its ``from`` and
+    ``to``, the ``seconds`` of its steps, and of these what the server was ``serving`` and each worker ``computing``.
+    """
+    epochs, marks, end = _laid_out(run)
+    if not epochs and not marks:
+        return None
+    names = sorted({name for epoch in epochs for name in epoch["computing"]}, key=_in_order)
+    size = max(1, -(-len(epochs) // _MOST_PARTS))
+    groups = [epochs[first : first + size] for first in range(0, len(epochs), size)]
+    parts = [_part(group, names) for group in groups]
+    steps = sum(part["seconds"] for part in parts)
+    return {
+        "end": number(max([end, *(part["to"] for part in parts)])),
+        "workers": names[:_MOST_WORKERS],
+        "not_shown": max(0, len(names) - _MOST_WORKERS),
+        "parts": [{name: _short(value) for name, value in part.items()} for part in parts],
+        "totals": {
+            "steps": steps,
+            "serving": sum(part["serving"] for part in parts),
+            "computing": [sum(part["computing"][k] for part in parts) for k in range(min(len(names), _MOST_WORKERS))],
+            "else": max(0.0, end - steps),
+        },
+        "marks": marks[:_MOST_MARKS],
+        "marks_not_shown": max(0, len(marks) - _MOST_MARKS),
+    }
+
+
+def _short(value: Any) -> Any:
+    return [number(each) for each in value] if isinstance(value, list) else number(value)
+
+
+def _in_order(name: str) -> list[Any]:
+    """Sort worker 10 behind worker 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _laid_out(run: Run) -> tuple[list[dict[str, Any]], list[dict[str, Any]], float]:
+    """Return epochs and marks with their times since the run's begin, without the breaks, and when it ends."""
+    epochs: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
+    before, ended_at = 0.0, None
+    count: int = 0
+
+    def process(record: Mapping[str, Any]) -> int:
+        nonlocal count
+        count += int(record["kind"] == "began")
+        return count
+
+    for _, records in groupby(run.timeline, process):
+        told = [record for record in records if moment(record.get("time")) is not None]
+        if not told:
+            continue
+        start = float(told[0]["time"])
+        if ended_at is not None:
+            pause = max(0.0, start - ended_at)
+            marks.append({"kind": "break", "at": before, "text": f"the run went on after {seconds_as_text(pause)}"})
+        for record in told:
+            _place(record, before, start, epochs, marks)
+        ended_at = max(float(record["time"]) for record in told)
+        before += max(0.0, ended_at - start)
+    return epochs, marks, before
+
+
+def _place(
+    record: Mapping[str, Any],
+    before: float,
+    start: float,
+    epochs: list[dict[str, Any]],
+    marks: list[dict[str, Any]],
+) -> None:
+    at = before + max(0.0, float(record["time"]) - start)
+    step = number(record.get("step"))
+    if record["kind"] == "epoch":
+        began = moment(record.get("began"))
+        first = at if began is None else min(at, before + max(0.0, began - start))
+        seconds = min(max(number(record.get("seconds")) or 0.0, 0.0), at - first)
+        computing = {text(name): number(each) or 0.0 for name, each in mapping(record.get("computing")).items()}
+        serving = min(max(number(record.get("serving")) or 0.0, 0.0), seconds)
+        epochs.append({
+            "epoch": number(record.get("epoch")) or 0, "from": first, "to": at, "seconds": seconds, "serving": serving,
+            "computing": {name: min(max(each, 0.0), seconds - serving) for name, each in computing.items()},
+        })  # fmt: skip
+    elif record["kind"] == "recovery":
+        marks.append({"kind": "recovery", "at": at, "step": step, "text": text(record.get("text", ""))})
+    elif record["kind"] == "ended" and record.get("how") != "finished":
+        how = text(record.get("how", ""))
+        marks.append({"kind": "end", "at": at, "step": step, "text": f"{how}: {text(record.get('text', ''))}"})
+
+
+def _part(group: list[dict[str, Any]], names: list[str]) -> dict[str, Any]:
+    return {
+        "first": group[0]["epoch"],
+        "last": group[-1]["epoch"],
+        "from": group[0]["from"],
+        "to": group[-1]["to"],
+        "seconds": sum(epoch["seconds"] for epoch in group),
+        "serving": sum(epoch["serving"] for epoch in group),
+        "computing": [sum(epoch["computing"].get(name, 0.0) for epoch in group) for name in names[:_MOST_WORKERS]],
+    }

@@ -1,0 +1,30 @@
+"""Whether there is a process with a number, as locks, partial files and workers ask."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from distbp.system.signals import process_exists
+
+
+def test_a_process_is_there_from_its_start_until_it_was_waited_for():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert process_exists(process.pid)
+    process.communicate(b"\n")
+    assert not process_exists(process.pid)
+    assert process_exists(os.getpid())
+
+
+@pytest.mark.parametrize("number", [0, -1, pytest.param(-os.getpid(), id="minus its own"), 2**31, 2**64])
+def test_a_number_that_no_process_can_have_is_none(number):
+    assert not process_exists(number)
+
+
+def test_another_users_process_is_there(monkeypatch):
+    def refuse(process, number):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    assert process_exists(12345)
