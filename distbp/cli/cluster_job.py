@@ -84,7 +84,7 @@ def _computes_alone(arguments: Sequence[str]) -> bool:
 
 
 def _pack(directory: Path, checkpoints: bool) -> int:
-    from distbp.runs.parcel import pack
+    from distbp.runs.archive import pack
 
     if not directory.is_dir():
         click.echo(f"{directory} is not there on {socket.gethostname()}: the run has not begun, or is kept elsewhere")

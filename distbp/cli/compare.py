@@ -33,9 +33,9 @@ def verify(
     from distbp.training.verify import verify as verify_run
 
     with shown() as callbacks:
-        equal, parting = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
-    if parting is not None:
-        raise TrainingError(f"{equal} steps are equal, then the run parts from {run} {parting}")
+        equal, difference = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
+    if difference is not None:
+        raise TrainingError(f"{equal} steps are equal, then the run parts from {run} {difference}")
     click.echo(f"{equal} steps equal")
 
 
@@ -55,12 +55,12 @@ def diff(ctx: click.Context, run_a: Path, run_b: Path) -> None:
     from distbp.runs.comparison import compare
 
     found = compare(run_a, run_b)
-    if found.parting is None:
+    if found.difference is None:
         shorter, longer = sorted(found.steps)
         more = "" if shorter == longer else f"; one of them goes on to {longer}"
         click.echo(f"equal in all {shorter} steps that both have{more}")
         return
-    click.echo(f"they part {found.parting}")
+    click.echo(f"they part {found.difference}")
     for cause in found.causes:
         click.echo(cause)
     ctx.exit(1)

@@ -31,10 +31,10 @@ def inspect(run: Path) -> None:
     from distbp.cli.streams import say
     from distbp.config import name_of
     from distbp.runs.records import METRICS, read_metrics
-    from distbp.runs.saved import is_begun, is_finished, read_saved
+    from distbp.runs.saved import has_checkpoint, is_finished, read_saved
 
     # a run that is going on, or was left, has checkpoints only
-    network = load_network(run) if is_finished(run) or not is_begun(run) else read_saved(run, say).network()
+    network = load_network(run) if is_finished(run) or not has_checkpoint(run) else read_saved(run, say).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}

@@ -16,7 +16,7 @@ from distbp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from distbp.files.locks import Watch
-    from distbp.runs.leftovers import FoundRun
+    from distbp.runs.listing import ListedRun
 
 _QUALITIES = ("test_accuracy", "test_r2", "test_rmse")
 _MOST_SETTINGS = 6
@@ -34,7 +34,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
       distbp runs experiments --json
     """
     from distbp.runs.comparison import different_settings
-    from distbp.runs.leftovers import find_runs
+    from distbp.runs.listing import find_runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the one that holds the runs")
@@ -62,7 +62,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
         click.echo(_plain(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
 
 
-def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+def _row(run: ListedRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     last = run.last
     quality = next((f"{name.removeprefix('test_')} {last[name]:.4f}" for name in _QUALITIES
                     if isinstance(last.get(name), float)), "")  # fmt: skip
@@ -75,7 +75,7 @@ def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _state(run: FoundRun) -> str:
+def _state(run: ListedRun) -> str:
     return run.state if run.host is None else f"{run.state} (on {run.host})"
 
 
@@ -146,7 +146,7 @@ def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[
     """Return the runs of these states that may go, and say which stay, and why."""
     from distbp.files.locks import dead_locks
     from distbp.runs.directory import LOCK
-    from distbp.runs.leftovers import find_runs
+    from distbp.runs.listing import find_runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name the one that holds the runs")
@@ -160,8 +160,8 @@ def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[
             click.echo(_plain(f"stays: {run.path} is going on on {run.host}"), err=True)
             continue
         state = "left" if lock in dead else run.state
-        if state in states and run.strangers:
-            strangers = ", ".join(run.strangers)
+        if state in states and run.foreign_files:
+            strangers = ", ".join(run.foreign_files)
             click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
         elif state in states:
             going.append((f"{state} run", run.path, partial(_remove_run, watch=dead.get(lock))))
@@ -170,9 +170,9 @@ def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[
 
 def _remove_run(path: Path, watch: Watch | None) -> None:
     """Remove a run that no process holds; its lock goes last."""
-    from distbp.runs.directory import LOCK, held
+    from distbp.runs.directory import LOCK, lock_run
 
-    with held(path, _say, watch=watch):  # it may have gone on since it was looked at
+    with lock_run(path, _say, watch=watch):  # it may have gone on since it was looked at
         for each in path.iterdir():
             if each.name != LOCK:
                 shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()

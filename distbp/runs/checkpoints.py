@@ -79,7 +79,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     described = {"slots": checkpoint.slots, **checkpoint.described}
     path = folder / f"step-{checkpoint.step:010d}.safetensors"
     write_tensors(path, tensors, {"step": str(checkpoint.step), "described": json.dumps(described)})
-    remove_partial(folder)
+    remove_partial_checkpoints(folder)
     # What comes after this step is of a run that was left there, and no longer true.
     known = sorted(folder.glob("step-*.safetensors"))
     later = [other for other in known if other.name > path.name]
@@ -89,7 +89,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     return path
 
 
-def remove_partial(folder: Path) -> None:
+def remove_partial_checkpoints(folder: Path) -> None:
     """Remove what writers that were killed have left beside the checkpoints."""
     for pattern in (".step-*", ".tmp*"):  # ours, and what safetensors writes to before it renames
         for partial in folder.glob(pattern):

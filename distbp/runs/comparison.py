@@ -19,7 +19,7 @@ _ORDER = {"seed", "batch_size"}
 
 
 @dataclass(frozen=True)
-class Parting:
+class Difference:
     """The first step in which two logs differ."""
 
     step: int
@@ -36,7 +36,7 @@ class Parting:
 class Comparison:
     """What two runs have in common."""
 
-    parting: Parting | None
+    difference: Difference | None
     steps: tuple[int, int]
     """The steps that each has logged."""
     causes: tuple[str, ...]
@@ -53,9 +53,9 @@ def compare(one: Path, other: Path) -> Comparison:
         [read_json(path / CONFIG, SETTINGS) for path in (one, other)],
         [read_steps(path) for path in (one, other)],
     )
-    parting = first_difference(*logs)
-    causes = tuple(_causes(settings[0], settings[1], parting)) if parting is not None else ()
-    return Comparison(parting, (len(logs[0].records), len(logs[1].records)), causes)
+    difference = first_difference(*logs)
+    causes = tuple(_causes(settings[0], settings[1], difference)) if difference is not None else ()
+    return Comparison(difference, (len(logs[0].records), len(logs[1].records)), causes)
 
 
 def different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -68,12 +68,12 @@ def different_settings(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(each.get(name) != settings[0].get(name) for each in settings)]
 
 
-def first_difference(one: Steps, other: Steps) -> Parting | None:
+def first_difference(one: Steps, other: Steps) -> Difference | None:
     """Return where two logs part; None if they are equal as far as both go."""
     if len(one.initial) != len(other.initial):
-        return Parting(-1, 1)
+        return Difference(-1, 1)
     if one.initial != other.initial:
-        return Parting(-1, _first(np.array(one.initial, "u8") != np.array(other.initial, "u8")))
+        return Difference(-1, _first(np.array(one.initial, "u8") != np.array(other.initial, "u8")))
     common = min(len(one.records), len(other.records))
     mine, theirs = one.records[:common], other.records[:common]
     layers = mine["layers"] != theirs["layers"]
@@ -83,24 +83,24 @@ def first_difference(one: Steps, other: Steps) -> Parting | None:
     if not differs.any():
         return None
     step = int(differs.argmax())
-    return Parting(step, _first(layers[step]))
+    return Difference(step, _first(layers[step]))
 
 
 def _first(differs: NDArray[Any]) -> int | None:
     return int(differs.argmax()) + 1 if differs.any() else None
 
 
-def _causes(one: Mapping[str, Any], other: Mapping[str, Any], parting: Parting) -> list[str]:
+def _causes(one: Mapping[str, Any], other: Mapping[str, Any], difference: Difference) -> list[str]:
     """Return the likely causes, the likeliest first."""
     names = set(different_settings((one, other))) - NEVER_CHANGES_THE_RESULT - set(BESIDE_THE_SETTINGS)
     changed = {name: f"{name} {one.get(name)} and {other.get(name)}" for name in sorted(names)}
     causes = []
     if one.get("data_sha256") != other.get("data_sha256"):
         causes.append("data: they trained on other rows")
-    if parting.step < 0:
+    if difference.step < 0:
         causes.append(f"initial weights: {'; '.join(changed.values()) or 'a network was given to one of them'}")
         changed.clear()
-    elif parting.step == 0 and _ORDER & changed.keys():
+    elif difference.step == 0 and _ORDER & changed.keys():
         told = [changed.pop(name) for name in sorted(_ORDER & changed.keys())]
         causes.append(f"order: the same initial weights, but {'; '.join(told)}")
     if changed:

@@ -13,7 +13,7 @@ from distbp.errors import RunError, UsageError
 from distbp.files.atomic import atomic_write, flush
 from distbp.files.json_files import write_json
 from distbp.files.locks import Lock, Watch, holder_of, locked
-from distbp.runs.records import METRICS, SUMMARY, line_of, read_metrics
+from distbp.runs.records import METRICS, SUMMARY, metrics_line, read_metrics
 
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -30,7 +30,7 @@ def silent(text: str) -> None:
 
 
 @contextmanager
-def claimed(data_name: str) -> Iterator[Path]:
+def default_run_directory(data_name: str) -> Iterator[Path]:
     """Make ``runs/<time>-<data>`` for one run alone, with a number behind it if another run began in the same second.
 
     If the block fails before something was written, the folder is taken away again.
@@ -97,7 +97,7 @@ def check_unused(path: Path) -> None:
 
 
 @contextmanager
-def held(path: Path, note: Note = silent, take_over: bool = False, watch: Watch | None = None) -> Iterator[Lock]:
+def lock_run(path: Path, note: Note = silent, take_over: bool = False, watch: Watch | None = None) -> Iterator[Lock]:
     """Keep other processes, also those of other hosts, from writing a run into this folder.
 
     Args:
@@ -118,10 +118,10 @@ def state_of(path: Path) -> str:
     """Return how the run in a directory stands: ``finished``, ``going on``, or ``left`` (it may be resumed)."""
     if (path / SUMMARY).exists():
         return "finished"
-    return "going on" if is_held(path) else "left"
+    return "going on" if is_locked(path) else "left"
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Return whether a process is writing a run into this folder now, as far as one look can tell."""
     return holder_of(path / LOCK) is not None
 
@@ -133,7 +133,7 @@ def host_of(path: Path) -> str | None:
 
 
 @contextmanager
-def made(path: Path, note: Note = silent) -> Iterator[Lock]:
+def lock_new_run(path: Path, note: Note = silent) -> Iterator[Lock]:
     """Make the folder before anything starts, and hold it for this run alone.
 
     If the block fails before something was written, the folder is taken away again.
@@ -147,7 +147,7 @@ def made(path: Path, note: Note = silent) -> Iterator[Lock]:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error
-        with held(path, note) as lock:
+        with lock_run(path, note) as lock:
             yield lock
 
 
@@ -175,13 +175,13 @@ class RunDirectory:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             write_json(path / CONFIG, settings)
             with atomic_write(path / METRICS) as beside:
-                beside.write_text("".join(map(line_of, records)), encoding="utf-8")
+                beside.write_text("".join(map(metrics_line, records)), encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error.strerror}") from error
 
     def write_metrics(self, record: Mapping[str, Any]) -> None:
         """Append one epoch's record and flush it to the disk; if that fails, try again with the next one."""
-        self._unwritten.append(line_of(record))
+        self._unwritten.append(metrics_line(record))
         path = self.path / METRICS
         try:
             with path.open("r+b") as file:

@@ -62,7 +62,7 @@ class Metrics(NamedTuple):
     """Why what stands behind them cannot be read."""
 
 
-def line_of(told: Mapping[str, Any]) -> str:
+def metrics_line(told: Mapping[str, Any]) -> str:
     """Return a record as a line of metrics.jsonl."""
     return json.dumps(sealed(told), allow_nan=False) + "\n"
 
@@ -104,7 +104,7 @@ def metrics_so_far(folder: Path) -> Metrics:
     return Metrics(records, have_sums, None)
 
 
-def history_of(folder: Path, epochs: int, decides: bool, has_validation: bool) -> list[dict[str, Any]]:
+def read_history(folder: Path, epochs: int, decides: bool, has_validation: bool) -> list[dict[str, Any]]:
     """Return the records of a run's first ``epochs`` epochs to go on with; or fewer, unless the run decides by them.
 
     Raises:

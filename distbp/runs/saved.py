@@ -24,9 +24,9 @@ from distbp.model.files import CONNECTIONS, read_connections, read_weights
 from distbp.model.network import Network
 from distbp.nn.structure import Structure
 from distbp.runs.checkpoints import Checkpoint, check_described, newest_checkpoint
-from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, held
-from distbp.runs.leftovers import remove_partial_files
-from distbp.runs.records import METRICS, SUMMARY, history_of
+from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, lock_run
+from distbp.runs.listing import remove_partial_files
+from distbp.runs.records import METRICS, SUMMARY, read_history
 from distbp.runs.steplog import NAME as STEPS
 from distbp.runs.timeline import NAME as TIMELINE
 
@@ -78,7 +78,7 @@ class SavedRun:
     def history(self, epochs: int, config: Config) -> list[Mapping[str, Any]]:
         """Return the records of the first ``epochs`` epochs; as many as found room on the disk, if none decides."""
         decides = config.early_stopping is not None or config.schedule == "plateau"
-        return [*history_of(self.path, epochs, decides, bool(config.validation_fraction))]
+        return [*read_history(self.path, epochs, decides, bool(config.validation_fraction))]
 
     def best(self, epochs: int, config: Config) -> Array | None:
         """Return the weights of the best of so many epochs, None if none are kept."""
@@ -158,13 +158,13 @@ def config_of(settings: Mapping[str, Any], run: Path = Path()) -> Config:
         raise RunError(f"{run / CONFIG} cannot be used: {error}") from error
 
 
-def given_place(workers: int | str | None, address: str | None, insecure: bool) -> dict[str, Any]:
+def compute_options(workers: int | str | None, address: str | None, insecure: bool) -> dict[str, Any]:
     """Return by their names the settings of where to compute that are given."""
     given = {"workers": workers, "address": address, "insecure": insecure or None}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def config_on(config: Config, path: Path, given: Mapping[str, Any]) -> Config:
+def with_compute_options(config: Config, path: Path, given: Mapping[str, Any]) -> Config:
     """Return the settings of the run in ``path`` with what is ``given`` of workers, address and insecure.
 
     A run directory may come from anybody, and the cluster that its settings name would get the data and run code here:
@@ -198,21 +198,21 @@ def is_finished(path: Path) -> bool:
     return (path / SUMMARY).exists()
 
 
-def is_begun(path: Path) -> bool:
+def has_checkpoint(path: Path) -> bool:
     """Return whether this directory holds a run that has come as far as its first checkpoint."""
     return (path / CONFIG).exists() and any((path / CHECKPOINTS).glob("step-*.safetensors"))
 
 
-def forget_unbegun(path: Path, note: Note, take_over: bool = False) -> None:
+def discard_unresumable(path: Path, note: Note, take_over: bool = False) -> None:
     """Make room for a run where one was killed before it had anything to go on from."""
-    if not is_begun(path) and not is_finished(path) and path.is_dir():
-        with held(path, note, take_over):
-            if not is_begun(path) and not is_finished(path):  # it may have gone on meanwhile
+    if not has_checkpoint(path) and not is_finished(path) and path.is_dir():
+        with lock_run(path, note, take_over):
+            if not has_checkpoint(path) and not is_finished(path):  # it may have gone on meanwhile
                 (path / CONFIG).unlink(missing_ok=True)
                 remove_partial_files(path)
 
 
-def check_begun(path: Path) -> None:
+def check_run_exists(path: Path) -> None:
     """Raise UsageError if this directory holds no run."""
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
@@ -225,7 +225,7 @@ def read_saved(path: Path, note: Note) -> SavedRun:
         UsageError: there is none.
         RunError: it cannot be read, or it has no good checkpoint.
     """
-    check_begun(path)
+    check_run_exists(path)
     for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
         check_regular(path / name)  # whatever is read or written later never waits
     settings, has_sum = read_sealed(path / CONFIG, SETTINGS)

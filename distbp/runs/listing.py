@@ -12,7 +12,7 @@ from typing import Any
 from distbp.config import SETTINGS
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
-from distbp.runs.checkpoints import remove_partial
+from distbp.runs.checkpoints import remove_partial_checkpoints
 from distbp.runs.directory import BEST, CHECKPOINTS, CONFIG, LOCK, host_of, state_of
 from distbp.runs.records import METRICS, SUMMARY, read_metrics, read_summary
 
@@ -30,7 +30,7 @@ _REMAINS = re.compile(
 
 
 @dataclass(frozen=True)
-class FoundRun:
+class ListedRun:
     """A run directory."""
 
     path: Path
@@ -47,7 +47,7 @@ class FoundRun:
     """Where a run is going on that is not on this host."""
 
     @property
-    def strangers(self) -> list[str]:
+    def foreign_files(self) -> list[str]:
         """Names in the directory that distbp did not write."""
         names = (each.name for each in self.path.iterdir())
         return sorted(name for name in names if name not in _OF_A_RUN and not _REMAINS.fullmatch(name))
@@ -59,17 +59,17 @@ def remove_partial_files(path: Path) -> None:
         for each in path.iterdir():
             if _REMAINS.fullmatch(each.name) and each.name != LOCK:
                 each.unlink()
-    remove_partial(path / CHECKPOINTS)
+    remove_partial_checkpoints(path / CHECKPOINTS)
 
 
-def find_runs(folder: Path) -> list[FoundRun]:
+def find_runs(folder: Path) -> list[ListedRun]:
     """Return the runs in a folder and those below it, newest first; what cannot be read is left out, or ``broken``."""
-    found: list[FoundRun] = []
+    found: list[ListedRun] = []
     _walk(folder, found, 0)
     return sorted(found, key=lambda run: run.began, reverse=True)
 
 
-def _walk(folder: Path, found: list[FoundRun], depth: int) -> None:
+def _walk(folder: Path, found: list[ListedRun], depth: int) -> None:
     with suppress(OSError):
         if (folder / CONFIG).exists():
             run = read_run(folder)
@@ -82,20 +82,20 @@ def _walk(folder: Path, found: list[FoundRun], depth: int) -> None:
                     _walk(each, found, depth + 1)
 
 
-def read_run(path: Path) -> FoundRun | None:
+def read_run(path: Path) -> ListedRun | None:
     """Return the run in this directory; None if its config.json is none of distbp's."""
     began = (path / CONFIG).stat().st_mtime
     try:
         settings = read_json(path / CONFIG, SETTINGS)
     except RunError as error:
         is_ours = (path / CHECKPOINTS).is_dir() and (path / METRICS).is_file()
-        return FoundRun(path, began, "broken", {}, {}, damage=str(error)) if is_ours else None
+        return ListedRun(path, began, "broken", {}, {}, damage=str(error)) if is_ours else None
     if not settings.keys() >= _SETTINGS_OF_A_RUN:
         return None
     try:
         state = state_of(path)
         last = read_summary(path) if state == "finished" else next(reversed(read_metrics(path)), {})
     except RunError as error:
-        return FoundRun(path, began, "broken", settings, {}, damage=str(error))
+        return ListedRun(path, began, "broken", settings, {}, damage=str(error))
     host = host_of(path) if state == "going on" else None
-    return FoundRun(path, began, state, settings, last, host=host)
+    return ListedRun(path, began, state, settings, last, host=host)
