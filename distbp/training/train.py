@@ -223,7 +223,7 @@ class _Run:
         progress = Progress(EarlyStopping(config.early_stopping))
         if self.saved is not None:
             saved = self.saved
-            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changes())
+            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changed_settings())
             step, state = saved.checkpoint.step, saved.state_for(state)
             progress = self._saved_progress(saved, config, steps_per_epoch, steps)
         is_fixed, is_local = config.workers != "auto", config.address is None

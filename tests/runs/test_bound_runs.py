@@ -47,7 +47,7 @@ def change(run, **settings):
 def test_settings_that_decide_are_those_of_the_checkpoint(left, changed):
     run = left()
     change(run, **changed)
-    with pytest.raises(RunError, match=r"config\.json is not what its checkpoint of step 14 was made with"):
+    with pytest.raises(RunError, match=r"config\.json was changed after the checkpoint of step 14"):
         distbp.resume(run)
     if "data_sha256" not in changed:
         assert distbp.resume(run, force=True).summary["steps"] == 4 * changed.get("epochs", 6)

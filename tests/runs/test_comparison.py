@@ -62,7 +62,7 @@ def test_other_data_are_named(begun):
         "digits", data.task, type(data.train)(x, data.train.y, data.train.factor), data.test, data.classes
     )
     found = compare(begun("one"), begun("other", other))
-    assert found.causes == ("data: they trained on other rows",)
+    assert found.causes == ("data: the training rows differ",)
     assert found.difference.step < 15  # the changed row comes once in the first epoch
 
 
@@ -104,7 +104,7 @@ def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):
     found = compare(one, other)
     assert found.difference == Difference(17, 2)
     assert len(found.causes) == 1
-    assert found.causes[0].startswith("wire float16: with it the hosts, --servers")
+    assert found.causes[0].startswith("wire float16: with it, --servers and the number of hosts")
 
 
 def test_a_run_gives_the_same_bits_again(begun, capsys):
