@@ -94,7 +94,7 @@ def test_a_descent_that_has_not_converged_is_told_and_recorded(monkeypatch):
     told = Notes()
     result = distbp.train("digits", workers=0, epochs=1, callbacks=[told])
     assert result.summary["linear_converged"] is False
-    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in told.notes
+    assert "the linear model had not converged after 3 evaluations: its score may be too low" in told.notes
 
 
 def test_where_rows_of_one_class_count_the_model_gives_that_class(rng):
