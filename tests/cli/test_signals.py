@@ -170,7 +170,7 @@ def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers:
     assert process.returncode == 0, err
     assert (tmp_path / "run" / "summary.json").exists()
     assert out.startswith("test accuracy") == ("1>" not in closed)
-    assert ("run kept in" in err) == ("2>" not in closed)
+    assert ("run saved in" in err) == ("2>" not in closed)
 
 
 def with_a_reader_that_is_gone(

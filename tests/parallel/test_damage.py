@@ -15,7 +15,7 @@ from processes import wait_until
 from distbp.actors.agreement import Agreement
 from distbp.errors import CorruptError, PeerLostError
 from distbp.parallel.mesh import frames, peers
-from distbp.parallel.mesh.agreement import difference, worded
+from distbp.parallel.mesh.agreement import describe, difference
 
 STEPS = 40
 
@@ -235,7 +235,7 @@ def test_the_last_step_before_a_pause_is_compared_by_the_driver():
 def test_the_majority_says_which_host_is_wrong():
     names = ["host a", "host b", "host c", "host d"]
     found = difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 2)})
-    assert worded(found, names).startswith(
+    assert describe(found, names).startswith(
         "host c has other weights than the other 3 hosts after step 7, first in layer 2"
     )
     assert difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 4)}).hosts == (0, 1, 2, 3)

@@ -146,8 +146,8 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
 @pytest.mark.parametrize(
     ("changed", "code", "said"),
     [
-        (["digits"], 0, "is finished already"),
-        (["digits", "--workers", "2", "--timeout", "7"], 0, "is finished already"),
+        (["digits"], 0, "is already finished"),
+        (["digits", "--workers", "2", "--timeout", "7"], 0, "is already finished"),
         (
             ["digits", "--lr", "0.5"],
             1,
@@ -155,7 +155,7 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
         ),
         (["digits", "--hidden", "9"], 1, "or --force to accept the finished run"),
         (["table.csv", "--target", "y"], 1, "the data are not the same"),
-        (["digits", "--lr", "0.5", "--force"], 0, "is finished already"),
+        (["digits", "--lr", "0.5", "--force"], 0, "is already finished"),
     ],
 )
 def test_a_finished_run_is_that_which_was_asked_for(changed, code, said, tmp_path, monkeypatch, capsys):

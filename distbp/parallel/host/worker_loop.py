@@ -72,7 +72,7 @@ def _answer(
         tell = partial(_tell, channel, number, held, shards) if tells_layers else None
         keep = None
         if store is not None and exchange.factored.any():
-            keep = partial(store.keep, exchange.factored, place)
+            keep = partial(store.write, exchange.factored, place)
         began = time.perf_counter()
         report = worker.compute(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
         spent[me] += time.perf_counter() - began
