@@ -1,4 +1,4 @@
-"""Comparison with an independent implementation: scikit-learn's multi-layer perceptron in float64."""
+"""Compare gradients, outputs and training with scikit-learn's multi-layer perceptron in float64."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ activations = pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", 
 
 
 def problem(kind, activation, rng):
-    """Return the structure, x, y in this package's form, and y in scikit-learn's."""
+    """Return structure, x, y for distbp and y for scikit-learn."""
     cost, output, outputs = KINDS[kind]
     structure = Structure((FEATURES, *HIDDEN, outputs), (activation, activation, output), cost)
     x = rng.normal(size=(ROWS, FEATURES))
@@ -53,12 +53,12 @@ def sklearn_network(structure, x, y, lr, momentum=0.0, nesterov=False):
         random_state=0,
     )
     step(network, x, y)  # creates the weights
-    del network._optimizer  # the velocity of that step
+    del network._optimizer  # drop the velocity of that step
     return network, flat_weights(network)
 
 
 def step(network, x, y):
-    """Do one step of scikit-learn over all these rows."""
+    """Run one step of scikit-learn's optimizer on all rows."""
     network.batch_size = len(x)
     if isinstance(network, MLPClassifier):
         network.partial_fit(x, y, classes=getattr(network, "classes_", np.unique(y)))
@@ -71,8 +71,8 @@ def flat_weights(network):
     return np.concatenate([part.ravel() for w, b in pairs for part in (w.T, b)])
 
 
-def their_cost_factor(structure):
-    """scikit-learn's cost of an example is half the sum of squares, the lecture's the whole sum."""
+def sklearn_cost_factor(structure):
+    """Return scikit-learn's cost over distbp's: it halves the sum of squares, the lecture does not."""
     return 2 if structure.cost == "mse" else 1
 
 
@@ -93,8 +93,8 @@ def test_gradient_equals_the_step_of_sklearn(kind, activation, rng):
     for found, wanted in zip(structure.layers(gradient), structure.layers(expected), strict=True):
         assert relative_error(found.w, wanted.w) < 1e-10
         assert relative_error(found.b, wanted.b) < 1e-10
-    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # scikit-learn averages over a row's columns
-    assert sums.cost / ROWS == pytest.approx(network.loss_ * their_cost_factor(structure) * per_value, rel=1e-10)
+    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # scikit-learn takes the mean over a row's values
+    assert sums.cost / ROWS == pytest.approx(network.loss_ * sklearn_cost_factor(structure) * per_value, rel=1e-10)
 
 
 @kinds
@@ -129,5 +129,5 @@ def test_training_gives_the_weights_of_sklearn(kind, momentum, nesterov, shards,
     for record in pool.steps(12):
         rows = order.rows(record.step)
         step(network, x[rows], their_y[rows])
-    assert relative_error(flat_weights(network), start) > 0.1  # the weights have changed
+    assert relative_error(flat_weights(network), start) > 0.1  # the weights have moved
     assert relative_error(pool.state()[0], flat_weights(network)) < 1e-10

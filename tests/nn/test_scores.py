@@ -1,4 +1,4 @@
-"""Scores compared with scikit-learn and hand calculation, and the class and probability of each output."""
+"""Compare scores with scikit-learn and with numbers computed by hand; map outputs to classes and probabilities."""
 
 import csv
 import json
@@ -47,7 +47,7 @@ def test_roc_auc_of_a_single_class_is_nan():
 
 
 def test_scores_of_three_classes_by_hand():
-    """A class that is never predicted has no precision; one without rows has no recall and no AUC."""
+    """Precision of a class that is never predicted is undefined, as are recall and ROC AUC of an absent class."""
     p = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.5, 0.4, 0.1], [0.0, 1.0, 0.0], [0.6, 0.4, 0.0]])
     y, predicted = np.array([0, 1, 1, 0, 0]), p.argmax(axis=1)
     found = class_scores(y, predicted, p)
@@ -76,7 +76,7 @@ def test_roc_auc_counts_a_tie_as_half_a_pair(rng):
 
 
 def test_scores_of_values_by_hand():
-    """R2 is the mean over columns; a constant column scores 1 if predicted exactly, else 0."""
+    """R2 is the mean over columns; a constant column gives 1 if predicted exactly, else 0."""
     y = np.array([[1.0, 5.0, 7.0], [2.0, 5.0, 7.0], [6.0, 5.0, 7.0]])
     predicted = np.array([[1.0, 5.0, 7.0], [4.0, 5.0, 7.0], [5.0, 5.0, 8.0]])
     found = value_scores(y, predicted)
@@ -125,8 +125,8 @@ OUTPUTS = [
     [*((output, cost) for output in CHOICES["output"] for cost in ("mse", "mae")), ("sigmoid", "binary-cross-entropy")],
 )
 def test_the_class_is_the_largest_output_and_has_the_largest_probability(output, cost):
-    """Also if the activation is not monotonic, like gelu and swish; z decides between equal outputs."""
-    network, x = through(output, 3, cost), np.array(OUTPUTS)
+    """This holds for activations that are not monotonic (gelu, swish); between equal outputs z decides."""
+    network, x = identity_network(output, 3, cost), np.array(OUTPUTS)
     answers = network.answers(x)
     ranked = [list(zip(row, z, strict=True)) for row, z in zip(answers.outputs.tolist(), OUTPUTS, strict=True)]
     expected = [row.index(max(row)) for row in ranked]
@@ -141,7 +141,7 @@ def test_the_class_is_the_largest_output_and_has_the_largest_probability(output,
 
 
 class Falling:
-    """A custom activation that decreases."""
+    """A user-defined activation that decreases."""
 
     def value(self, z):
         return 1 - z
@@ -158,8 +158,8 @@ def test_the_largest_output_is_the_class_for_user_defined_activations():
 
 @pytest.mark.parametrize("output", ["sigmoid", "gelu"])
 @pytest.mark.parametrize("cost", COSTS)
-def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
-    """Independently of what an earlier mini-batch left in the arrays."""
+def test_right_rows_are_counted_by_the_outputs_of_the_current_step(cost, output):
+    """Arrays left over from an earlier mini-batch do not matter."""
     output = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}.get(cost, output)
     z = np.array([[-3.0, -0.75, -1.0], [0.5, 0.25, 0.1], [-4.0, 2.0, 3.0]])
     a, delta, scratch = np.full((3, *z.shape), np.nan)
