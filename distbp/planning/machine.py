@@ -1,4 +1,4 @@
-"""Measure steps on this machine with 0, 1, 2 .. workers and extrapolate to a whole run.
+"""Measure steps on this machine with 0, 1, 2 .. workers and estimate the cost of a whole run.
 
 The workers are processes without Ray. They run the same loops as a run's actors, over the same shared memory, so step
 times are measured, not modelled.

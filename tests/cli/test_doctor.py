@@ -116,7 +116,7 @@ def test_a_missing_token(tmp_path: Path) -> None:
     assert "no token protects it" in checks["token"]
 
 
-def test_a_dead_address() -> None:
+def test_an_address_without_a_cluster() -> None:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
