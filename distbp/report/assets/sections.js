@@ -162,7 +162,7 @@ function evaluation(run) {
   children.push(confusion(result));
   const hasImages = result.mistakes.some((each) => each.image);
   if (result.mistakes.length) {
-    children.push(el("h3", {}, "Worst mistakes"), el("p", { class: "soft small" }, "The wrong predictions with the lowest probability of the true class."));
+    children.push(el("h3", {}, "Worst mistakes"), el("p", { class: "soft small" }, `The wrong predictions with the lowest probability of the true class.${hasImages ? " Below each image: true → predicted class, probability of the prediction, row." : ""}`));
     children.push(hasImages ? el("ul", { class: "mistakes" }, result.mistakes.map(imageOfMistake))
       : table(["test row", "true class", "predicted class", "its probability"], result.mistakes.map((each) => [each.row, each.true, each.predicted, percent(each.probability, 1)]), { text: true, label: "worst mistakes" }));
   }
@@ -179,7 +179,7 @@ function imageOfMistake(each) {
     image.data[4 * pixel + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
-  return el("li", {}, canvas, el("b", {}, `${each.true}, predicted ${each.predicted}`), el("span", { class: "soft" }, `probability ${percent(each.probability, 1)} · row ${each.row}`));
+  return el("li", {}, canvas, el("b", {}, `${each.true} → ${each.predicted}`), el("span", { class: "soft" }, `${percent(each.probability, 1)} · row ${each.row}`));
 }
 
 function confusion(result) {
