@@ -155,7 +155,7 @@ def test_a_healthy_run(runs, opened):
 def test_a_vanishing_run(runs, opened):
     page = opened(write(runs, "vanishing"))
     assert "vanishing gradient" in page.locator(".box.bad").first.inner_text()
-    assert "Gradient relative to the output layer" in page.inner_text("main")
+    assert "Gradient (output layer = 1)" in page.inner_text("main")
     check_access(page)
     page.shoot("light")
 

@@ -43,7 +43,7 @@ function layers(run, bands) {
   const common = { x: epoch, xName: "epoch", log: true, sync: "layers" };
   const figures = [];
   const relative = lines("relative");
-  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient relative to the output layer",
+  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient (output layer = 1)",
     about: `Root mean square per weight; below ${bands.vanishing} the gradient counts as vanishing.`, series: relative,
     bands: [{ edge: bands.vanishing, above: false, name: "vanishing" }] }));
   figures.push(chart({ ...common, key: "update", title: "Update ratio",
@@ -51,7 +51,7 @@ function layers(run, bands) {
     bands: [{ edge: bands.exploding, above: true, name: "exploding" }] }));
   figures.push(chart({ ...common, key: "gradient", title: "Gradient norm", about: "Norm of each layer's gradient.", series: lines("gradient") }));
   const some = depth > each.length ? ` ${each.length} of ${depth} layers are drawn.` : "";
-  return section("Layers", `In a healthy network, relative gradients are above about 0.01 and update ratios between about 0.001 and 0.01.${some}`,
+  return section("Layers", `In a healthy network, each layer's gradient is above about 0.01 of the output layer's, and update ratios are about 0.001 to 0.01.${some}`,
     el("div", { class: "charts" }, figures));
 }
 
