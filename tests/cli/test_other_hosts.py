@@ -97,7 +97,7 @@ def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
     assert run(["clean", str(tmp_path / "other"), "--left", "--yes"], 0.0) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["stays"]
     assert run(["resume", str(tmp_path / "run")], 0.0) == 0
-    assert "which cannot be seen from here: watching its heartbeat" in capsys.readouterr().err
+    assert "which this process cannot inspect: watching its heartbeat" in capsys.readouterr().err
     undisturbed = distbp.train("digits", hidden=(4,), workers=0, batch_size=1437, epochs=epochs)
     summary = distbp.Network.load(tmp_path / "run")
     assert summary.weights.tobytes() == undisturbed.network.weights.tobytes()

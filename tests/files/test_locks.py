@@ -14,7 +14,15 @@ from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.files.locks import acquire, holder_of, locked
-from distbp.files.locks.holders import DEAD_AFTER_SECONDS, POLL_SECONDS, Holder, HolderState, Watch, myself, standing_of
+from distbp.files.locks.holders import (
+    DEAD_AFTER_SECONDS,
+    POLL_SECONDS,
+    Holder,
+    HolderState,
+    Watch,
+    state_of,
+    this_process,
+)
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def dead_process():
 
 def elsewhere(**changed):
     """Return the holder on another host; its process id is one that lives here."""
-    return replace(myself(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
+    return replace(this_process(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
 
 
 def fast(monkeypatch, seconds=0.4):
@@ -60,9 +68,9 @@ def another():
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, HolderState.GONE),  # this process, which does not know the token
+        ({}, HolderState.DEAD),  # this process, which does not know the token
         ({"pid": "another's", "started": None}, HolderState.ALIVE),  # where starts are not told
-        ({"pid": "another's", "started": 1}, HolderState.GONE),  # another process has got its number
+        ({"pid": "another's", "started": 1}, HolderState.DEAD),  # another process has got its number
         ({"host": "other"}, HolderState.UNKNOWN),
         ({"boot": "other"}, HolderState.UNKNOWN),
         ({"namespace": "pid:[1]"}, HolderState.UNKNOWN),
@@ -70,12 +78,12 @@ def another():
 )
 def test_one_look(changed, expected, another):
     changed = {name: another if value == "another's" else value for name, value in changed.items()}
-    assert standing_of(replace(myself(), token="t", **changed).as_bytes()) is expected
+    assert state_of(replace(this_process(), token="t", **changed).as_bytes()) is expected
 
 
 def test_one_look_at_a_process_that_has_ended():
     pid, started = dead_process()
-    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is HolderState.GONE
+    assert state_of(replace(this_process(), pid=pid, started=started, token="t").as_bytes()) is HolderState.DEAD
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_one_look_at_a_process_that_has_ended():
 )  # fmt: skip
 def test_what_cannot_be_read_is_not_known(content):
     assert Holder.parse(content) is None
-    assert standing_of(content) is HolderState.UNKNOWN
+    assert state_of(content) is HolderState.UNKNOWN
 
 
 def test_a_name_in_a_lock_does_nothing_to_a_terminal():
@@ -96,23 +104,23 @@ def test_a_name_in_a_lock_does_nothing_to_a_terminal():
 
 def test_a_heartbeat_elsewhere_that_stands_still_for_a_minute_is_of_a_dead_process():
     watch, content, looks = Watch(), elsewhere().as_bytes(), 0
-    while watch.look(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
+    while watch.observe(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
         looks += 1
     assert looks * POLL_SECONDS == DEAD_AFTER_SECONDS
 
 
 def test_one_beat_shows_life_however_late():
     watch = Watch()
-    for look in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
-        assert watch.look(elsewhere().as_bytes(), look * POLL_SECONDS) is HolderState.UNKNOWN
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
+    for observe in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
+        assert watch.observe(elsewhere().as_bytes(), observe * POLL_SECONDS) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
 
 
 def test_a_reader_that_was_stopped_itself_has_not_watched():
     watch = Watch()
-    assert watch.look(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
-    assert watch.look(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
 
 
 def test_a_lock_is_there_as_long_as_it_is_held(path):
@@ -127,7 +135,7 @@ def test_a_lock_is_there_as_long_as_it_is_held(path):
 
 def test_the_lock_of_a_killed_process_is_broken_at_once(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     lock = take(path)
     lock.check()
     assert [each.name for each in path.parent.iterdir()] == [".lock"]
@@ -211,7 +219,7 @@ def test_what_is_no_lock_is_watched_and_replaced_or_named(what, path, monkeypatc
 
 def test_a_breaker_that_was_killed_keeps_nobody_from_breaking(path):
     pid, started = dead_process()
-    dead = replace(myself(), pid=pid, started=started)
+    dead = replace(this_process(), pid=pid, started=started)
     path.write_bytes(replace(dead, token="old").as_bytes())
     path.with_name(".lock.old.broken").write_bytes(replace(dead, token="breaker").as_bytes())
     take(path).release()
@@ -226,7 +234,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(path):
 
 def test_of_many_that_break_a_lock_at_once_one_gets_it(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     others = [start_program("breaks_lock", path, stdin=subprocess.PIPE) for _ in range(6)]
     for other in others:
         other.stdin.write("\n")
