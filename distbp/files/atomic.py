@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from distbp.errors import RunError
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 _TEMPORARY = ".{name}.{process}.partial"
 """Temporary name of a file, which no file of a user has."""

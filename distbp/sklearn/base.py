@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from distbp.config import CHOICES, Config
+from distbp.config import CHOICES, Config, Settings
 from distbp.data.dataset import Array, Rows
 from distbp.data.lazy import as_rows
 from distbp.errors import DivergedError
@@ -133,7 +133,7 @@ class BasePerceptron(Targets, BaseEstimator):
         rows = Rows(as_rows(train[0]), train[2], 1.0, None if weights is None else train[3])
         return rows, (*held_out, None) if weights is None else held_out
 
-    def _settings(self, rows: Rows, dtype: str, seed: int, incremental: bool) -> tuple[Structure, Config]:
+    def _settings(self, rows: Rows, dtype: str, seed: int, incremental: bool) -> tuple[Structure, Settings]:
         batch_size = min(_BATCH, len(rows)) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > len(rows):
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=4)
@@ -163,13 +163,12 @@ class BasePerceptron(Targets, BaseEstimator):
             seed=seed,
             shuffle=bool(self.shuffle),
             workers=0,
-        )
-        assert config.shards is not None
-        config = replace(config, workers=workers_for(self.n_jobs, config.shards))
+        ).settled("regression" if is_regressor(self) else "classification")
+        config = config.with_workers(workers_for(self.n_jobs, config.shards))
         sizes = (int(rows.x.shape[1]), *config.hidden, nodes)
         return Structure(sizes, (*config.hidden_activations, output), cost), config
 
-    def _begin(self, structure: Structure, config: Config) -> None:
+    def _begin(self, structure: Structure, config: Settings) -> None:
         self._state = initial_state(structure, config)
         self._steps = 0
         self.n_iter_, self.t_ = 0, 0
@@ -183,7 +182,7 @@ class BasePerceptron(Targets, BaseEstimator):
         self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
 
     def _run(
-        self, structure: Structure, config: Config, rows: Rows, held_out: tuple[Any, ...] | None, incremental: bool
+        self, structure: Structure, config: Settings, rows: Rows, held_out: tuple[Any, ...] | None, incremental: bool
     ) -> None:
         best = self._state[0].copy()
         patience = Patience(self.get_params(deep=False))
@@ -217,7 +216,7 @@ class BasePerceptron(Targets, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _record(self, epoch: Epoch, structure: Structure, config: Config, rows: int) -> None:
+    def _record(self, epoch: Epoch, structure: Structure, config: Settings, rows: int) -> None:
         self._state, self._steps = epoch.state, epoch.step
         self.network_ = self._network(structure, epoch.state[0])
         penalty = sum(float(np.vdot(w, w)) for w, _ in structure.layers(epoch.state[0]))
