@@ -66,7 +66,7 @@ def test_the_ports_are_taken_one_after_the_other(monkeypatch):
     monkeypatch.setattr(sockets, "_PORT_SECONDS", 0.2)
     with listen("127.0.0.1", ports) as one, listen("127.0.0.1", ports) as other:
         assert [each.getsockname()[1] for each in (one, other)] == list(ports)
-        with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use there"):
+        with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use"):
             listen("127.0.0.1", ports)
         assert first_unreachable([one.getsockname(), other.getsockname()], 5.0) == {}
     assert first_unreachable([("127.0.0.1", first)], 5.0) == {("127.0.0.1", first): "Connection refused"}
