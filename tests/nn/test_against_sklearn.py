@@ -82,7 +82,7 @@ def relative_error(found, expected):
 
 @kinds
 @activations
-def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
+def test_gradients_are_sklearns(kind, activation, rng):
     structure, x, y, their_y = problem(kind, activation, rng)
     network, before = their_network(structure, x, their_y, lr=1.0)
     step(network, x, their_y)
@@ -99,7 +99,7 @@ def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
 
 @kinds
 @activations
-def test_output_is_sklearns(kind, activation, rng):
+def test_outputs_are_sklearns(kind, activation, rng):
     structure, x, _, their_y = problem(kind, activation, rng)
     network, flat = their_network(structure, x, their_y, lr=0.1)
     a = Backprop(structure, ROWS, "float64").forward(structure.layers(flat), x).a[-1]
@@ -110,7 +110,7 @@ def test_output_is_sklearns(kind, activation, rng):
 @kinds
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 @pytest.mark.parametrize("shards", [1, 3])
-def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
+def test_training_gives_sklearns_weights(kind, momentum, nesterov, shards, rng):
     structure, x, y, their_y = problem(kind, "tanh", rng)
     network, start = their_network(structure, x, their_y, LR, momentum, nesterov)
     config = Config(

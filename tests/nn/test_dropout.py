@@ -18,7 +18,7 @@ def structure(activation="relu"):
 
 
 @pytest.mark.parametrize("cut", [[12], [5, 7], [1, 4, 3, 4]])
-def test_an_example_has_the_same_masks_whoever_computes_it(cut):
+def test_an_example_has_the_same_masks_on_any_worker(cut):
     whole = [mask.copy() for mask in Dropout(structure(), 12, "float32", 0.3, 1).masks(9, 0, 12)]
     first = 0
     for rows in cut:
@@ -28,7 +28,7 @@ def test_an_example_has_the_same_masks_whoever_computes_it(cut):
         first += rows
 
 
-def test_masks_differ_by_seed_step_layer_and_place():
+def test_masks_differ_by_seed_step_layer_and_index():
     def drawn(seed=1, step=9, first=0):
         return [mask.copy() for mask in Dropout(structure(), 4, "float32", 0.5, seed).masks(step, first, 4)]
 
@@ -40,7 +40,7 @@ def test_masks_differ_by_seed_step_layer_and_place():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_masks_leave_out_the_share_and_keep_the_mean(share):
+def test_masks_drop_the_share_and_keep_the_mean(share):
     wide = Structure((5, 1000, 3), ("relu", "softmax"), "cross-entropy")
     (mask,) = Dropout(wide, 500, "float64", share, 0).masks(0, 0, 500)
     assert abs((mask == 0).mean() - share) < 0.005

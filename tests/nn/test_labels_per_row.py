@@ -64,7 +64,7 @@ def layers_of(network):
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32", "float64", "bool"])
 @pytest.mark.parametrize("labels", [1, 2, 3, 5])
-def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
+def test_labels_are_trained_and_scored_as_by_hand(labels, dtype, tmp_path):
     x, y = cells(labels, dtype)
     settings = {
         "cost": "binary-cross-entropy",

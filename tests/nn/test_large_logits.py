@@ -78,7 +78,7 @@ def test_activations_of_large_logits_are_finite(dtype, name):
     assert np.isfinite(delta).all()
 
 
-def test_sigmoid_of_float32_is_accurate_where_it_is_nearly_0():
+def test_float32_sigmoid_is_accurate_close_to_0():
     z = np.linspace(-70, 70, 281, dtype=np.float32)
     a = np.empty_like(z)
     ACTIVATIONS["sigmoid"].apply(z, out=a)

@@ -106,7 +106,7 @@ SETTINGS = [{"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam"
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_weights_that_are_left_out_stay_exactly_0(settings, rng, tmp_path):
+def test_weights_of_missing_connections_stay_exactly_0(settings, rng, tmp_path):
     chosen = connections(rng)
     network = distbp.Network((64, 8, 10), connections=chosen)
     result = distbp.train("digits", network=network, workers=0, epochs=2, run_dir=tmp_path / "run", **settings)
@@ -130,7 +130,7 @@ def test_weights_that_are_left_out_stay_exactly_0(settings, rng, tmp_path):
         ([None, np.eye(3, 5) * [[1], [0], [1]]], "cut output node 1 off"),
     ],
 )
-def test_connections_that_cannot_be_are_refused(chosen, message):
+def test_invalid_connections_are_refused(chosen, message):
     with pytest.raises(UsageError, match=message):
         distbp.Network((4, 5, 3), connections=chosen)
 
@@ -161,7 +161,7 @@ def test_the_trace_of_a_fused_cost_has_its_output_too(rng):
     assert np.allclose(trace[2].delta, trace[2].a - np.eye(3)[[0, 1, 2, 0]])
 
 
-def test_the_gradient_of_a_connection_that_is_left_out_is_0(rng):
+def test_the_gradient_of_a_missing_connection_is_0(rng):
     chosen = np.ones((4, 3))
     chosen[1, 2] = 0
     network = distbp.Network((3, 4, 2), connections=[chosen, None], classes=(0, 1))

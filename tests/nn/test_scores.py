@@ -42,7 +42,7 @@ def test_scores_of_values_are_sklearns(rng):
     assert found.r2 == pytest.approx(metrics.r2_score(y, predicted))
 
 
-def test_area_of_a_single_kind_is_not_a_number():
+def test_auc_of_a_single_class_is_nan():
     assert np.isnan(roc_auc(np.ones(3, bool), np.arange(3.0)))
 
 
@@ -60,13 +60,13 @@ def test_scores_of_three_classes_by_hand():
     assert found.roc_auc == pytest.approx(((1 + 0.5 + 0 + 0 + 1 + 1) / 6 + (1 + 0 + 1 + 1 + 0 + 0.5) / 6) / 2)
 
 
-def test_log_loss_is_that_of_shares_of_a_rows_sum():
+def test_log_loss_normalizes_the_probabilities_of_a_row():
     y, p = np.array([0, 1, 0]), np.array([[1.0, 4.0], [0.25, 0.25], [0.0, 0.0]])
     found = class_scores(y, np.array([1, 0, 0]), p)
     assert found.log_loss == pytest.approx(-(log(1 / 5) + log(1 / 2) + log(1e-15)) / 3, rel=1e-12)
 
 
-def test_area_counts_pairs_and_half_of_each_tie(rng):
+def test_auc_counts_pairs_and_half_of_each_tie(rng):
     is_positive, score = rng.random(60) < 0.3, rng.integers(0, 6, 60) / 4
     total = 0.0
     for positive in score[is_positive]:
@@ -150,7 +150,7 @@ class Falling:
         return -np.ones_like(z)
 
 
-def test_the_class_of_an_activation_of_ones_own_is_the_largest_output_too():
+def test_the_class_with_a_custom_activation_is_the_largest_output_too():
     answers = through(Falling(), 3).answers(np.array([[0.2, 0.5, 0.8], [0.75, 0.25, 2.0]]))
     assert answers.chosen.tolist() == [0, 1]
     assert answers.probabilities == pytest.approx(np.array([[0.8, 0.5, 0.2], [0.25, 0.75, 0]]) / [[1.5], [1]])
@@ -158,7 +158,7 @@ def test_the_class_of_an_activation_of_ones_own_is_the_largest_output_too():
 
 @pytest.mark.parametrize("output", ["sigmoid", "gelu"])
 @pytest.mark.parametrize("cost", COSTS)
-def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
+def test_correct_rows_are_counted_from_the_outputs_of_this_step(cost, output):
     """Independently of what an earlier mini-batch left in the arrays."""
     output = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}.get(cost, output)
     z = np.array([[-3.0, -0.75, -1.0], [0.5, 0.25, 0.1], [-4.0, 2.0, 3.0]])
@@ -168,7 +168,7 @@ def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
     assert found.right == 2
 
 
-def test_outputs_that_are_no_probabilities_are_made_such():
+def test_other_outputs_are_converted_to_probabilities():
     answers = through("identity", 3).answers(np.array(OUTPUTS))
     third = [1 / 3, 1 / 3, 1 / 3]
     expected = [third, [0.4, 0.2, 0.4], [0, 0.4, 0.6], third, third, [9 / 18.5, 9.5 / 18.5, 0], third]
@@ -187,7 +187,7 @@ def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themse
     assert classes.probabilities(x).tobytes() == classes.outputs(x).tobytes()
 
 
-def test_outputs_whose_sum_is_no_number_of_single_precision_still_give_probabilities():
+def test_outputs_whose_sum_overflows_float32_still_give_probabilities():
     outputs = np.array([[3e38, 1e38, 0.0], [-1.0, 3e38, 3e38]], np.float32)
     found = Predictions(outputs, outputs, False).probabilities
     assert found == pytest.approx(np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]))
@@ -205,7 +205,7 @@ def test_a_single_node_gives_the_second_class_above_one_half(output, z, second):
 
 
 @pytest.mark.parametrize("settings", [{"output": "identity"}, {"output": "tanh"}, {"cost": "binary-cross-entropy"}])
-def test_evaluate_scores_the_very_probabilities_that_predict_prints(settings, tmp_path, capsys):
+def test_evaluate_scores_the_probabilities_that_predict_prints(settings, tmp_path, capsys):
     settings = {"cost": "mse", **settings}
     distbp.train("digits", hidden=(8,), epochs=1, workers=0, run_dir=tmp_path / "run", **settings)
     assert run(["predict", str(tmp_path / "run"), "digits", "-o", str(tmp_path / "p.csv")], 0.0) == 0

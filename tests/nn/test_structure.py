@@ -38,7 +38,7 @@ def test_impossible_structure_is_refused(sizes, activations, cost, message):
 
 @pytest.mark.parametrize(("place", "layer"), [(0, 1), (6, 1), (9, 2), (12, 2)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
-def test_first_bad_layer_finds_what_cannot_be_squared(place, layer, bad):
+def test_the_first_layer_without_a_finite_sum_of_squares_is_found(place, layer, bad):
     structure = Structure((2, 3, 1), ("relu", "identity"), "mse")
     flat = np.ones(13)
     flat[place] = bad

@@ -74,7 +74,7 @@ def test_a_hundred_steps_of_every_schedule(name):
         schedule.step()
 
 
-def test_warm_up_in_front_of_a_schedule():
+def test_warm_up_before_a_schedule():
     optimizer = torch.optim.SGD([torch.zeros(1)], LR)
     schedulers = torch.optim.lr_scheduler
     both = schedulers.SequentialLR(

@@ -102,18 +102,18 @@ def test_updating_block_by_block_gives_the_same_bits(name, block, dtype):
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
-def test_first_step_of_adam_is_lr_whatever_the_gradients_size(size):
+def test_the_first_step_of_adam_is_lr_for_any_size_of_the_gradient(size):
     state = after(Adam(), np.zeros((3, 2)), np.array([[size, -size]]))
     assert state[0] == pytest.approx([-LR, LR], rel=1e-4)
 
 
 @every
-def test_gradient_of_0_leaves_fresh_weights_as_they_are(name):
+def test_a_gradient_of_0_leaves_initial_weights_unchanged(name):
     state = start(OPTIMIZERS[name])
     assert after(OPTIMIZERS[name], state, np.zeros((3, 1000)))[0].tobytes() == state[0].tobytes()
 
 
-def test_optimizer_is_made_by_its_name():
+def test_an_optimizer_is_created_by_name():
     assert optimizer_of(Config(optimizer="adam")) == Adam()
     assert optimizer_of(Config(optimizer="sgd", momentum=0.8, nesterov=True)) == SGD(0.8, True)
     assert optimizer_of(Config(optimizer="sgd", momentum=0.0)).slots == ()

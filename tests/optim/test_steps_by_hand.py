@@ -45,7 +45,7 @@ def test_first_two_steps_on_one_parameter(name):
     assert found == pytest.approx(expected, rel=1e-7, abs=1e-7)  # epsilon is left out on paper
 
 
-def test_every_optimizer_and_schedule_has_numbers_here():
+def test_every_optimizer_and_schedule_is_in_this_file():
     assert {settings["optimizer"] for settings, *_ in TWO_STEPS.values()} == set(CHOICES["optimizer"])
     assert {name.split()[0] for name, *_ in EDGES} == set(CHOICES["schedule"])
 
