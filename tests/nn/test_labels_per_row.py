@@ -23,7 +23,7 @@ def sigmoid(z):
 
 
 def outputs_of(layers, row):
-    """Return the activations of both layers, node by node."""
+    """Return the activations of both layers, computed node by node."""
     (w1, b1), (w2, b2) = layers
     hidden = [sigmoid(sum(w * v for w, v in zip(ws, row, strict=True)) + b) for ws, b in zip(w1, b1, strict=True)]
     return hidden, [
@@ -64,7 +64,7 @@ def layers_of(network):
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32", "float64", "bool"])
 @pytest.mark.parametrize("labels", [1, 2, 3, 5])
-def test_labels_are_trained_and_scored_as_by_hand(labels, dtype, tmp_path):
+def test_labels_are_trained_and_reported_as_computed_by_hand(labels, dtype, tmp_path):
     x, y = cells(labels, dtype)
     settings = {
         "cost": "binary-cross-entropy",
@@ -93,7 +93,7 @@ def test_labels_are_trained_and_scored_as_by_hand(labels, dtype, tmp_path):
     again = distbp.Network.load(tmp_path / "run")
     told = again.evaluate(x, y)
     assert told.cost == pytest.approx(mean_cost(layers_of(again), x, y), rel=1e-11)
-    if not again.classes:  # one label as a whole number or a boolean is one of two classes
+    if not again.classes:  # a single integer or boolean label is one of two classes
         predicted = again.predict(x)
         assert predicted.shape == (ROWS, labels)
         expected = [outputs_of(layers_of(again), row)[1] for row in x]

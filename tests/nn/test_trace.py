@@ -29,7 +29,7 @@ def network() -> Network:
     return network
 
 
-def test_a_trace_of_three_layers_has_the_numbers_of_the_equations(network: Network) -> None:
+def test_a_trace_of_three_layers_equals_the_equations_number_by_number(network: Network) -> None:
     layers = [(w.tolist(), b.tolist()) for w, b in network.structure.layers(network.weights)]
     sums = [([[0.0] * len(w[0]) for _ in w], [0.0] * len(w)) for w, _ in layers]
     total, every = 0.0, []

@@ -63,7 +63,7 @@ def test_a_hundred_steps_of_every_optimizer(name, rng):
 def test_a_hundred_steps_of_every_schedule(name):
     optimizer = torch.optim.SGD([torch.zeros(1)], LR)
     schedule = SCHEDULES[name](optimizer)
-    if name == "step":  # thirds of 102 steps, which is a multiple of 3
+    if name == "step":  # three equal parts: 102 is a multiple of 3
         rule = Rule.of(Config(schedule=name, lr=LR, epochs=STEPS + 2), 1)
     else:
         rule = Rule.of(Config(schedule=name, lr=LR, epochs=STEPS), 1)
