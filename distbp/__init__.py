@@ -1,7 +1,7 @@
 """Dense neural networks by data-parallel SGD: backpropagation on NumPy, workers and a parameter server on Ray.
 
-Begin with :func:`train`, which takes a name, a file, a folder, arrays or a data set of your own, and any setting by its
-name. It returns a :class:`Result` with the trained :class:`Network`.
+Start with :func:`train`: it takes a built-in name, a file, a folder, arrays or your own data set, and any setting as a
+keyword. It returns a :class:`Result` with the trained :class:`Network`.
 
     >>> import distbp
     >>> result = distbp.train("digits", workers=0, epochs=3)
@@ -9,14 +9,14 @@ name. It returns a :class:`Result` with the trained :class:`Network`.
     (1,)
 
 - settings: :class:`Config`; the number of workers never changes the result
-- runs: :func:`train`, :func:`resume`, :class:`Trainer` step by step, :class:`Callback` to watch and to stop them
-- data: :func:`load`, :class:`RowSource` for your own, :func:`from_batches` for generators
+- runs: :func:`train`, :func:`resume`, :class:`Trainer` for single steps, :class:`Callback` to observe and stop runs
+- data: :func:`load`, :class:`RowSource` for your own data sets, :func:`from_batches` for generators
 - networks: :class:`Network`, :func:`gradcheck`, :func:`to_onnx`, :func:`to_safetensors`, :func:`to_torch`,
   :func:`from_safetensors`, :func:`from_sklearn`
-- errors: :class:`DistbpError` and those under it, each with one line that says what to do
+- errors: :class:`DistbpError` and its subclasses, each with a one-line message that states what to do
 
-Beside them stand ``distbp.sklearn`` (estimators), ``distbp.tune`` (trials of Ray Tune) and ``distbp.tracking``
-(TensorBoard, MLflow, Ray's metrics); each needs an extra, such as ``pip install 'distbp[sklearn]'``.
+Further modules, each with an extra such as ``pip install 'distbp[sklearn]'``: ``distbp.sklearn`` (estimators),
+``distbp.tune`` (Ray Tune trials), ``distbp.tracking`` (TensorBoard, MLflow, Ray metrics).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from distbp.training.train import train as train
     from distbp.training.trainer import Trainer as Trainer
 
-_HOMES = {
+_MODULES = {
     "Callback": "distbp.training.callbacks",
     "CallbackError": "distbp.errors",
     "CheckpointRecord": "distbp.training.callbacks",
@@ -88,16 +88,16 @@ _HOMES = {
     "train": "distbp.training.train",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import distbp`` and ``distbp --help`` stay quick."""
-    if name not in _HOMES:
+    """Import a public name on first use, so that ``import distbp`` and ``distbp --help`` stay fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'distbp' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

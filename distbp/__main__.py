@@ -1,4 +1,4 @@
-"""``distbp`` and ``python -m distbp``."""
+"""Entry point of ``distbp`` and ``python -m distbp``."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ _BLAS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     from distbp.system.signals import end_at_once_on_signals, interrupt_on_signals
 
-    # The last of all to run at the end: what Python then takes down of itself (modules, threads of libraries) takes
-    # time, in which a signal would end the process as if it had failed, and is of no use to anybody.
-    code = 1  # of an error that is none of the user's
-    atexit.register(lambda: _leave(code))
+    # Registered first, so it runs last: it skips Python's own teardown of modules and threads, which takes time during
+    # which a signal would turn success into failure.
+    code = 1  # for an exception that is a bug
+    atexit.register(lambda: _exit(code))
     interrupt_on_signals()
     try:
         open_closed_streams()
-        # NumPy is not loaded yet, so its BLAS makes no threads that nothing here uses (see distbp.system.blas). Code
-        # that computes shards, in this process or in an actor, asks for --threads itself.
+        # NumPy is not loaded yet, so its BLAS starts no unused threads (see distbp.system.blas). Code that computes
+        # shards, in this process or in an actor, sets --threads itself.
         os.environ.update(dict.fromkeys(_BLAS, "1"))
         from distbp.cli import run
 
         code = run(sys.argv[1:], STARTED)
-    except KeyboardInterrupt:  # before the commands were there to handle it, or once more while they ended
+    except KeyboardInterrupt:  # before the command handled interrupts, or during its cleanup
         with suppress(OSError):
             os.write(2, b"interrupted\n")
         code = 130
     end_at_once_on_signals(code)
     if code:
-        # Something was broken off. Threads of a library may still be on their way to Python, whose end would then
-        # abort the process (pyarrow), or would have Ray ask a head that is gone, for minutes.
-        _leave(code)
+        # After a failure, a normal exit could abort the process (a thread of pyarrow that is about to enter Python) or
+        # hang for minutes (Ray waiting for a dead head).
+        _exit(code)
     sys.exit(0)
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -50,12 +50,12 @@ def _leave(code: int) -> None:
 
 
 def open_closed_streams() -> None:
-    """Open on /dev/null those of stdin, stdout and stderr that came closed: Ray and others take them to be there."""
+    """Open each of stdin, stdout and stderr that is closed on /dev/null: Ray and other libraries expect all three."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is not None:
             continue
         try:
-            os.fstat(number)  # a file that Python itself keeps open may have come to be there
+            os.fstat(number)  # Python itself may have opened another file under this number
         except OSError:
             null = os.open(os.devnull, os.O_RDWR)
             if null != number:

@@ -27,7 +27,7 @@ def test_the_names_of_what_stands_beside_are_documented_too(module: str) -> None
 
 def test_help_begins_with_what_a_person_needs() -> None:
     text = pydoc.render_doc(distbp, renderer=pydoc.plaintext)
-    assert "Begin with" in text[:600]
+    assert "Start with" in text[:600]
     assert all(name in text for name in distbp.__all__ if name != "__version__")
 
 

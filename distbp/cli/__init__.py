@@ -1,7 +1,7 @@
-"""The command line: options to settings, settings to one library call, and the only code that prints.
+"""The command line: each command turns its options into settings and calls one library function. Only it prints.
 
-Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted. Results go to stdout, all else to stderr. A reader
-of stdout that has seen enough (``| head``) is no failure: a run goes on to its end, other commands end, both quietly.
+Exit codes: 0 done, 1 the run failed, 2 bad usage, 130 interrupted. Results go to stdout, everything else to stderr. If
+the reader of stdout exits (``| head``), a run continues to its end and any other command stops, both without an error.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ import click
 from distbp.cli.bench import bench
 from distbp.cli.compare import diff, verify
 from distbp.cli.doctor import doctor
+from distbp.cli.evaluate import evaluate
 from distbp.cli.export import export
 from distbp.cli.inspect import gradcheck, inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
 from distbp.cli.plan import plan
-from distbp.cli.predict import evaluate, predict
+from distbp.cli.predict import predict
 from distbp.cli.prepare import prepare
 from distbp.cli.report import report
 from distbp.cli.resume import resume
 from distbp.cli.runs import clean, list_runs
-from distbp.cli.streams import forget_stdout, is_reader_gone, say
+from distbp.cli.streams import discard_stdout, echo_stderr, is_reader_gone
 from distbp.cli.train import train
 from distbp.errors import DistbpError, Interrupted, RunError, UsageError, shortened, unknown_name
 from distbp.system.signals import interrupts
@@ -44,13 +45,13 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            done = super().invoke(ctx)
-            sys.stdout.flush()  # here, where a reader that has gone meanwhile is no failure
-            return done
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # inside the try block, which handles a reader that has exited
+            return result
         except BrokenPipeError as error:
             if is_reader_gone():
                 raise
-            raise click.ClickException(str(error)) from error  # of which Click would say nothing
+            raise click.ClickException(str(error)) from error  # Click would exit without a message
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -73,44 +74,44 @@ for command in _COMMANDS:
 
 
 def run(arguments: Sequence[str], started: float) -> int:
-    """Run one command and return its exit code; errors that are the user's become one line on stderr."""
+    """Run one command and return its exit code; print a user's error as one line on stderr."""
     interrupts.clear()
     try:
         _check_current_folder()
         code = commands.main(list(arguments), prog_name="distbp", standalone_mode=False, obj=started)
         return code if isinstance(code, int) else 0
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
+        echo_stderr("interrupted")
         return INTERRUPTED
-    except SystemExit:  # Click's own end of what nobody reads
-        forget_stdout()
+    except SystemExit:  # raised by Click when stdout's reader has exited
+        discard_stdout()
         return 0
     except Exception as error:
-        if interrupts:  # which a library that was interrupted made another error of, such as ImportError
-            say("interrupted")
+        if interrupts:  # a library may turn the interrupt into another error, such as ImportError
+            echo_stderr("interrupted")
             return INTERRUPTED
-        return _told(error)
+        return _print_error(error)
 
 
-def _told(error: Exception) -> int:
-    """Say in one line what is the user's; return the exit code.
+def _print_error(error: Exception) -> int:
+    """Print a user's error in one line and return the exit code.
 
     Raises:
-        Exception: it is none of the user's.
+        Exception: the error is a bug.
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return error.exit_code
     if isinstance(error, click.ClickException):
-        say(f"Error: {shortened(error.format_message())}")
+        echo_stderr(f"Error: {shortened(error.format_message())}")
         return error.exit_code
     if isinstance(error, DistbpError):
-        say(f"Error: {error}")
+        echo_stderr(f"Error: {error}")
         if isinstance(error, Interrupted):
             return INTERRUPTED
         return BAD_USAGE if isinstance(error, UsageError) else FAILED
     if isinstance(error, OSError | MemoryError):
-        say(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}")
+        echo_stderr(f"Error: {str(error).splitlines()[0] if str(error) else 'out of memory'}")
         return FAILED
     raise error
 
@@ -119,4 +120,4 @@ def _check_current_folder() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise RunError("the current folder was removed: go to another one (cd)") from None
+        raise RunError("the current folder was removed: change to another one (cd)") from None

@@ -15,11 +15,11 @@ from distbp.errors import DataError, UsageError, unknown_name
 @click.command()
 @click.argument("case")
 @click.option(
-    "--data", required=True, metavar="DATA", help="What to train on, as in train: for the cases' names, MNIST."
+    "--data", required=True, metavar="DATA", help="Training data, as in train; the cases are sized for MNIST."
 )
 @click.option("--workers", type=WorkerCount(), default="auto", show_default=True, help="As in train.")
 @click.option("--shards", type=click.IntRange(min=1), help="As in train.  [default: workers, at least 1]")
-@click.option("--steps", type=Bounded(min=1), help="Timed steps, after 5 untimed ones.  [default: some seconds]")
+@click.option("--steps", type=Bounded(min=1), help="Timed steps, after 5 warm-up steps.  [default: a few seconds]")
 @click.option("--address", metavar="HOST:PORT", help="As in train.")
 @click.option("--servers", type=click.IntRange(min=1), help="As in train.")
 @click.option("--wire", metavar="NAME", help="As in train.")
@@ -34,16 +34,16 @@ def bench(
       distbp bench mnist --data path/to/mnist --workers 2 --json
     """
     from distbp.data import load
-    from distbp.planning.bench import CASES, measure, quicker
+    from distbp.planning.bench import CASES, faster_config, measure
 
     if case not in CASES:
         raise unknown_name("case", case, CASES)
     chosen: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     if isinstance(workers, str) and settings["address"] is not None:
-        raise UsageError(f"bench needs a number of --workers on a cluster, found {workers}")
+        raise UsageError(f"bench on a cluster needs a number as --workers, found {workers}")
     data_set = load(data)
     if data_set.task != "classification":
-        raise DataError(f"the cases are for classes, the targets of {data} are values")
+        raise DataError(f"bench needs classification data: the targets of {data} are numeric values")
 
     def note(text: str) -> None:
         click.echo(f"note: {text}", err=True)
@@ -51,11 +51,11 @@ def bench(
     if isinstance(workers, int):
         config = CASES[case].config(workers, **chosen)
     else:
-        config = quicker(CASES[case], data_set, note, **chosen)
-    found = measure(case, config, data_set, steps or CASES[case].steps, note)
+        config = faster_config(CASES[case], data_set, note, **chosen)
+    result = measure(case, config, data_set, steps or CASES[case].steps, note)
     click.echo(
-        json.dumps(asdict(found))
+        json.dumps(asdict(result))
         if as_json
-        else f"{case}: {found.samples_per_s:,.0f} samples/s, {found.step_ms:.3f} ms per step, {found.workers} workers, "
-        f"{found.shards} shards, test accuracy {found.test_accuracy:.4f}"
+        else f"{case}: {result.samples_per_s:,.0f} samples/s, {result.step_ms:.3f} ms per step, "
+        f"{result.workers} workers, {result.shards} shards, test accuracy {result.test_accuracy:.4f}"
     )

@@ -23,12 +23,12 @@ from distbp.data.upload import check_arrived
 from distbp.errors import DataError
 from distbp.system.signals import ENDING, not_ignored
 
-_MOST_TRIES = 20
+_MOST_ATTEMPTS = 20
 _PAUSE_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return the exit code of the run, once that is not the end of a killed process."""
+    """Run the job and return its exit code."""
     if arguments and arguments[0] == "--pack":
         return _pack(_expanded(arguments[1]), "--checkpoints" in arguments)
     if arguments and arguments[0] == "--sent":
@@ -41,16 +41,17 @@ def main(arguments: Sequence[str]) -> int:
     run_directory, *rest = arguments
     path = _expanded(run_directory)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cluster = [] if _computes_alone(rest) else ["--address", "auto"]  # a job is told its cluster by the environment
+    # auto is the cluster of this job: Ray sets its address in the environment
+    cluster = [] if _needs_no_cluster(rest) else ["--address", "auto"]
     run = ["--run-dir", str(path), "--resume", "auto", *cluster]
     command = [sys.executable, "-m", "distbp", "train", *run, *rest]
-    for attempt in range(1, _MOST_TRIES + 1):
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
         code = _run(command)
         if code >= 0:
             return code
         if -code in ENDING:
             return 130
-        click.echo(f"the driver was killed (attempt {attempt}): it goes on from its last checkpoint", err=True)
+        click.echo(f"the driver was killed (attempt {attempt}): restarting from its last checkpoint", err=True)
         time.sleep(_PAUSE_SECONDS)
     return 1
 
@@ -59,17 +60,17 @@ def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise SystemExit(f"Error: {path}: no home folder is known here; name an absolute path with --storage") from None
+        raise SystemExit(f"Error: {path}: this user has no home folder: give an absolute path as --storage") from None
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a command, pass on signals that end a run, and return its exit code; below 0 if a signal ended it."""
+    """Run a command, forward the signals that end a run, and return the exit code (negative: number of a signal)."""
     process = subprocess.Popen(command)
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = {number: signal.signal(number, pass_on) for number in not_ignored()}
+    before = {number: signal.signal(number, forward) for number in not_ignored()}
     try:
         return process.wait()
     finally:
@@ -77,17 +78,19 @@ def _run(command: Sequence[str]) -> int:
             signal.signal(number, handler)
 
 
-def _computes_alone(arguments: Sequence[str]) -> bool:
-    """Return whether --workers 0 is asked for, or another address."""
-    asked = any(name == "--workers" and value == "0" for name, value in pairwise(arguments))
-    return asked or "--workers=0" in arguments or any(each.startswith("--address") for each in arguments)
+def _needs_no_cluster(arguments: Sequence[str]) -> bool:
+    """Return whether the options have --workers 0 or an --address of their own."""
+    is_in_process = any(name == "--workers" and value == "0" for name, value in pairwise(arguments))
+    return is_in_process or "--workers=0" in arguments or any(each.startswith("--address") for each in arguments)
 
 
 def _pack(directory: Path, checkpoints: bool) -> int:
     from distbp.runs.parcel import pack
 
     if not directory.is_dir():
-        click.echo(f"{directory} is not there on {socket.gethostname()}: the run has not begun, or is kept elsewhere")
+        click.echo(
+            f"{directory} does not exist on {socket.gethostname()}: the run has not begun, or --storage is not shared"
+        )
         return 1
     click.echo(pack(directory, checkpoints))
     return 0

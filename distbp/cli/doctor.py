@@ -1,4 +1,4 @@
-"""``distbp doctor``: whether this machine, and a cluster, are fit for runs."""
+"""``distbp doctor``: checks of this machine and of a cluster before a run."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import click
 
 
 @click.command()
-@click.option("--address", metavar="HOST:PORT", help="Also look at every node of this Ray cluster; or auto.")
-@click.option("--host-ports", metavar="PORTS", help="Port or range at which the nodes connect to each other, as in "
-              "train.  [default: any free ones]")  # fmt: skip
-@click.option("--insecure", is_flag=True, help="Also a cluster on another machine that no token protects.")
+@click.option("--address", metavar="HOST:PORT", help="Also check every node of this Ray cluster; or auto.")
+@click.option(
+    "--host-ports",
+    metavar="PORTS",
+    help="Port or range for connections between the nodes, as in train.  [default: any free ports]",
+)
+@click.option("--insecure", is_flag=True, help="Also accept a cluster on another machine that no token protects.")
 @click.pass_context
 def doctor(ctx: click.Context, /, address: str | None, host_ports: str | None, insecure: bool) -> None:
-    """Look at versions, BLAS, shared memory, leftovers, ports, token and clock, and at the nodes of a cluster.
+    """Check versions, BLAS, shared memory, leftovers, ports, token, clock and, with --address, a cluster's nodes.
 
-    Each line is ok, a warning or an error, with what to do. Exit code 0 also with warnings, 1 with an error.
+    Prints one line per check: ok, warning or error, and what to do. Exit code 1 if there is an error, else 0.
 
     \b
     Example:

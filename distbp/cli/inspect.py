@@ -1,13 +1,15 @@
-"""``distbp inspect`` and ``distbp gradcheck``: a look inside a network."""
+"""``distbp inspect`` and ``distbp gradcheck``: the layers of a network, and a check of its gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from distbp.cli.options import Bounded, LayerSizes, Names
+from distbp.cli.tables import aligned
 from distbp.cli.trained_network import load_network
 from distbp.errors import RunError, TrainingError
 
@@ -17,10 +19,10 @@ _COLUMNS = ("layer", "nodes", "activation", "parameters", "|w|", "|b|", "gradien
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def inspect(run: Path) -> None:
-    """Print the layers of RUN's network: nodes, parameters, norms, saturation, and what was found.
+    """Print the layers of RUN's network: nodes, parameters, norms, saturation and health findings.
 
-    Norms of w and b are of the saved network; gradient (its norm), update (the change in a step as a share of the
-    weights), saturated and dead units are of the last epoch's record.
+    |w| and |b| are norms of the saved network. The gradient's norm, the update ratio (norm of a step's update / norm
+    of the weights) and the shares of saturated and dead units come from the last epoch's record.
 
     \b
     Example:
@@ -28,30 +30,37 @@ def inspect(run: Path) -> None:
     """
     import numpy as np
 
-    from distbp.cli.streams import say
+    from distbp.cli.streams import echo_stderr
     from distbp.config import name_of
     from distbp.runs.records import METRICS, read_metrics
     from distbp.runs.saved import is_begun, is_finished, read_saved
 
-    # a run that is going on, or was left, has checkpoints only
-    network = load_network(run) if is_finished(run) or not is_begun(run) else read_saved(run, say).network()
+    # an unfinished run has only checkpoints
+    network = load_network(run) if is_finished(run) or not is_begun(run) else read_saved(run, echo_stderr).network()
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}
-    told = last.get("layers") or [{}] * structure.depth
-    if len(told) != structure.depth:
-        raise RunError(f"{run / METRICS} tells of {len(told)} layers, the network has {structure.depth}")
-    rows = [_COLUMNS]
-    for l, (layer, found) in enumerate(zip(structure.layers(network.weights), told, strict=True), start=1):
-        rows.append((
-            str(l), str(structure.sizes[l]), name_of(structure.activations[l - 1]), f"{layer.w.size + layer.b.size:,}",
-            f"{np.linalg.norm(layer.w):.4g}", f"{np.linalg.norm(layer.b):.4g}", _number(found.get("gradient_norm")),
-            _number(found.get("update_ratio")), _share(found.get("saturated")), _share(found.get("dead")),
-        ))  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    layer_metrics = last.get("layers") or [{}] * structure.depth
+    if len(layer_metrics) != structure.depth:
+        raise RunError(f"{run / METRICS} has records of {len(layer_metrics)} layers, the network has {structure.depth}")
+    rows: list[Sequence[str]] = [_COLUMNS]
+    for l, (layer, metrics) in enumerate(zip(structure.layers(network.weights), layer_metrics, strict=True), start=1):
+        cells = [
+            str(l),
+            str(structure.sizes[l]),
+            name_of(structure.activations[l - 1]),
+            f"{layer.w.size + layer.b.size:,}",
+            f"{np.linalg.norm(layer.w):.4g}",
+            f"{np.linalg.norm(layer.b):.4g}",
+            _number(metrics.get("gradient_norm")),
+            _number(metrics.get("update_ratio")),
+            _share(metrics.get("saturated")),
+            _share(metrics.get("dead")),
+        ]
+        rows.append(cells)
     click.echo(f"{structure.sizes[0]} inputs, {structure.parameter_count:,} parameters, cost {name_of(structure.cost)}")
-    for row in rows:
-        click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in aligned(rows):
+        click.echo(line)
     for finding in last.get("findings", ()):
         click.echo(finding["text"])
 
@@ -66,17 +75,23 @@ def _share(value: float | None) -> str:
 
 @click.command()
 @click.argument("run", required=False, type=click.Path(path_type=Path))
-@click.option("--sizes", type=LayerSizes(), default="4,6,5,3", show_default=True, help="Nodes of each layer.")
-@click.option("--activation", type=Names(), default="relu", show_default=True, help="Of the hidden layers.")
-@click.option("--output", help="Of the output layer.  [default: by cost]")
-@click.option("--cost", default="cross-entropy", show_default=True, help="Cost of an example.")
 @click.option(
-    "--seed", type=Bounded(min=0, most=2**64 - 1), default=0, show_default=True, help="Fixes the random rows."
+    "--sizes", type=LayerSizes(), default="4,6,5,3", show_default=True, help="Nodes of each layer, input first."
+)
+@click.option("--activation", type=Names(), default="relu", show_default=True, help="Activation of the hidden layers.")
+@click.option("--output", help="Activation of the output layer.  [default: by cost]")
+@click.option("--cost", default="cross-entropy", show_default=True, help="Cost function.")
+@click.option(
+    "--seed",
+    type=Bounded(min=0, most=2**64 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random rows and weights.",
 )
 def gradcheck(
     run: Path | None, sizes: tuple[int, ...], activation: Any, output: str | None, cost: str, seed: int
 ) -> None:
-    """Compare backprop with central differences, for the network of RUN or for one of the given sizes and parts.
+    """Compare backprop with central differences, for the network of RUN or for one built from the options.
 
     \b
     Example:
@@ -86,11 +101,11 @@ def gradcheck(
     from distbp.model.inspection import gradcheck as check
 
     if run is not None:
-        found = check(load_network(run), seed=seed)
+        result = check(load_network(run), seed=seed)
     else:
         task = "classification" if cost.endswith("cross-entropy") else "regression"
         config = Config(hidden=sizes[1:-1], activation=activation, output=output, cost=cost).for_task(task)
-        found = check(sizes, seed=seed, activation=activation, output=config.output, cost=cost)
-    click.echo(str(found))
-    if not found.passes():
-        raise TrainingError(f"backprop and central differences differ in {found.parameter} of layer {found.layer}")
+        result = check(sizes, seed=seed, activation=activation, output=config.output, cost=cost)
+    click.echo(str(result))
+    if not result.passes():
+        raise TrainingError(f"backprop and central differences differ in {result.parameter} of layer {result.layer}")

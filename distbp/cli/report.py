@@ -1,4 +1,4 @@
-"""``distbp report``: runs as one page for a browser."""
+"""``distbp report``: an HTML page about one or several runs."""
 
 from __future__ import annotations
 
@@ -13,32 +13,44 @@ from distbp.errors import UsageError
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the page there.  [default: report.html; with --watch nowhere]")  # fmt: skip
-@click.option("--watch", "watched", is_flag=True,
-              help="Serve the page on 127.0.0.1 and follow a run that is going on, until Ctrl-C.")  # fmt: skip
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="PORT",
-              help="With --watch: serve there.  [default: a free one]")  # fmt: skip
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the page to FILE.  [default: report.html; with --watch no file]",
+)
+@click.option(
+    "--watch", "watched", is_flag=True, help="Serve the page on 127.0.0.1, updated while the runs go on, until Ctrl-C."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="PORT",
+    help="With --watch: port of the page.  [default: any free port]",
+)
 def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -> None:
-    """Make one page of one or several RUNS: curves, layers, where the time goes, mistakes, settings, how to repeat it.
+    """Write a self-contained HTML report of one or several RUNS that works offline, and print its path.
 
-    The page is one file that needs no network. It prints where it is.
+    The page shows learning curves, layers, time use, mistakes on the test rows, settings and the command that repeats
+    the run. With --watch the command prints the page's address.
 
     \b
     Example:
       distbp report runs/20261123-181500-digits -o report.html
       distbp report runs/20261123-181500-digits --watch
     """
-    from distbp.cli.streams import say
+    from distbp.cli.streams import echo_stderr
     from distbp.report import page_data, watch, write_page
 
     if port and not watched:
-        raise UsageError("--port belongs to --watch")
+        raise UsageError("--port needs --watch")
     if out is not None and out.is_dir():
-        raise UsageError(f"-o {out} is a folder: name a file in it, such as {out / 'report.html'}")
+        raise UsageError(f"-o {out} is a folder: give a file, such as {out / 'report.html'}")
     if watched:
         with watch(runs, port) as address:
-            say("Ctrl-C ends it")
+            echo_stderr("Ctrl-C stops the server")
             click.echo(address)
             _until_interrupted()
     if out is not None or not watched:
@@ -48,7 +60,7 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
 
 
 def _until_interrupted() -> None:
-    """Wait for Ctrl-C, or for SIGTERM where a script has started this in the background, with SIGINT ignored."""
+    """Wait for Ctrl-C or SIGTERM (a script may start the command in the background, where SIGINT is ignored)."""
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -1,4 +1,4 @@
-"""``distbp runs`` and ``distbp clean``: what is there of runs, and what of it may go."""
+"""``distbp runs`` and ``distbp clean``: a list of runs, and the removal of what dead runs left behind."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from distbp.cli.tables import aligned
 from distbp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from distbp.files.locks import Watch
     from distbp.runs.leftovers import FoundRun
 
-_QUALITIES = ("test_accuracy", "test_r2", "test_rmse")
 _MOST_SETTINGS = 6
+
+_Removal = tuple[str, Path, Callable[[Path], None]]
+"""Description, path, and the function that removes it."""
 
 
 @click.command("runs")
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per run on a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line and run.")
 def list_runs(folder: Path, as_json: bool) -> None:
-    """List the runs in FOLDER (default: runs), newest first: result, time, and the settings that differ.
+    """List the runs in FOLDER (default: runs), newest first: state, result, time and the settings that differ.
 
     \b
     Example:
@@ -37,70 +40,88 @@ def list_runs(folder: Path, as_json: bool) -> None:
     from distbp.runs.leftovers import find_runs
 
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
-    found = find_runs(folder)
+        raise UsageError(f"{folder} is not a folder: give the folder that contains the runs")
+    runs = find_runs(folder)
     if as_json:
-        for run in found:
-            click.echo(json.dumps({"run": str(run.path), "state": run.state, "host": run.host, "began": run.began,
-                                   "result": run.last, "settings": run.settings}))  # fmt: skip
+        for run in runs:
+            click.echo(json.dumps(_described(run)))
         return
-    names = [name for name in different_settings([run.settings for run in found if run.settings])
-             if name not in ("arithmetic", "data_sha256", "epochs")]  # fmt: skip
-    if not found:
+    if not runs:
         click.echo(f"no runs in {folder}", err=True)
         return
+    names = [
+        name
+        for name in different_settings([run.settings for run in runs if run.settings])
+        if name not in ("arithmetic", "data_sha256", "epochs")
+    ]
     rows = [("run", "began", "state", "epochs", "result", "seconds", *names[:_MOST_SETTINGS])]
-    rows += [_row(run, folder, names[:_MOST_SETTINGS]) for run in found]
-    rows = [tuple(map(_plain, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for run in found:
+    rows += [_row(run, folder, names[:_MOST_SETTINGS]) for run in runs]
+    for line in aligned([tuple(map(_printable, row)) for row in rows], left=True):
+        click.echo(line)
+    for run in runs:
         if run.damage:
-            click.echo(_plain(run.damage), err=True)
+            click.echo(_printable(run.damage), err=True)
     if len(names) > _MOST_SETTINGS:
-        click.echo(_plain(f"they also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
+        click.echo(_printable(f"the runs also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
+
+
+def _described(run: FoundRun) -> dict[str, Any]:
+    return {
+        "run": str(run.path),
+        "state": run.state,
+        "host": run.host,
+        "began": run.began,
+        "result": run.last,
+        "settings": run.settings,
+    }
 
 
 def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    from distbp.cli.progress_state import SCORES
+
     last = run.last
-    quality = next((f"{name.removeprefix('test_')} {last[name]:.4f}" for name in _QUALITIES
-                    if isinstance(last.get(name), float)), "")  # fmt: skip
+    score = next((name for name in SCORES if isinstance(last.get(name), float)), None)
     epochs = last.get("epochs", last.get("epoch", 0))
     seconds = last.get("wall_seconds")
     return (
-        str(run.path.relative_to(folder)), time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began)), _state(run),
-        f"{epochs}/{run.settings.get('epochs', '?')}", quality,
-        f"{seconds:.1f}" if isinstance(seconds, float) else "", *(_shown(run.settings.get(name)) for name in names),
-    )  # fmt: skip
+        str(run.path.relative_to(folder)),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(run.began)),
+        _state(run),
+        f"{epochs}/{run.settings.get('epochs', '?')}",
+        "" if score is None else f"{score.removeprefix('test_')} {last[score]:.4f}",
+        f"{seconds:.1f}" if isinstance(seconds, float) else "",
+        *(_shortened(run.settings.get(name)) for name in names),
+    )
 
 
 def _state(run: FoundRun) -> str:
     return run.state if run.host is None else f"{run.state} (on {run.host})"
 
 
-def _shown(value: Any) -> str:
+def _shortened(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return text if len(text) <= 24 else "…" + text[-23:]
 
 
-def _plain(text: str) -> str:
-    """Return text that does nothing to a terminal, whoever gave a folder its name."""
+def _printable(text: str) -> str:
+    """Return text without control characters, which a folder's name may contain."""
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
-@click.option("--left", is_flag=True, help="Also runs in FOLDER that were left before their end, or are broken.")
-@click.option("--finished", is_flag=True, help="Also finished runs in FOLDER, with their models.")
-@click.option("--cache", is_flag=True, help="Also the data sets that train has prepared by itself.")
-@click.option("--yes", is_flag=True, help="Remove it; without this only say what would go.")
+@click.option(
+    "--left", is_flag=True, help="Also remove unfinished runs in FOLDER that no process continues, and broken ones."
+)
+@click.option("--finished", is_flag=True, help="Also remove finished runs in FOLDER, with their models.")
+@click.option("--cache", is_flag=True, help="Also remove the data sets in train's automatic cache.")
+@click.option("--yes", is_flag=True, help="Remove the files. Without this option, only list them.")
 @click.pass_context
 def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
-    """Say what of dead runs may go, or remove it with --yes: shared memory and temporary folders; more by options.
+    """Remove the shared memory and temporary folders of dead runs (with --yes; else list them).
 
-    Goes only what is proved to be distbp's and nobody's: a run that is going on, here or on another host, stays, and
-    so does a run directory with files that distbp did not write.
+    Removes only files that distbp created and that no live process owns. Keeps a run that is going on, on this or
+    another host, and a run directory with files that distbp did not write.
 
     \b
     Example:
@@ -111,68 +132,69 @@ def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache
     from distbp.planning.doctor import memory_folders, size_of
     from distbp.system.folders import leftovers
 
-    going: list[tuple[str, Path, Callable[[Path], None]]] = [
+    removals: list[_Removal] = [
         ("leftover of a dead run", each, shutil.rmtree) for base in memory_folders() for each in leftovers(base)
     ]
-    going += [
-        ("prepared data", each, partial(remove_prepared, note=_say)) for each in (cached_data_sets() if cache else ())
-    ]
+    if cache:
+        removals += [("prepared data", each, partial(remove_prepared, note=_note)) for each in cached_data_sets()]
     states = {*(("left", "broken") if left else ()), *(("finished",) if finished else ())}
     if states:
-        going += _of_runs(folder, states)
+        removals += _run_removals(folder, states)
     failed = False
-    for what, path, remove in going:
+    for what, path, remove in removals:
         size = size_of(path) / 1e6
         try:
             if yes:
                 remove(path)
-            click.echo(f"{'removed' if yes else 'would remove'} {what} {_plain(str(path))} ({size:,.1f} MB)")
+            click.echo(f"{'removed' if yes else 'would remove'} {what} {_printable(str(path))} ({size:,.1f} MB)")
         except (OSError, RunError) as error:
             failed = True
-            click.echo(_plain(f"Error: {path} stays: {getattr(error, 'strerror', None) or error}"), err=True)
-    if not going:
+            click.echo(
+                _printable(f"Error: {path} was not removed: {getattr(error, 'strerror', None) or error}"), err=True
+            )
+    if not removals:
         click.echo("nothing to remove", err=True)
     elif not yes:
-        click.echo("nothing was removed; --yes removes it", err=True)
+        click.echo("nothing was removed: add --yes to remove these files", err=True)
     if failed:
         ctx.exit(1)
 
 
-def _say(text: str) -> None:
-    click.echo(_plain(f"note: {text}"), err=True)
+def _note(text: str) -> None:
+    click.echo(_printable(f"note: {text}"), err=True)
 
 
-def _of_runs(folder: Path, states: set[str]) -> list[tuple[str, Path, Callable[[Path], None]]]:
-    """Return the runs of these states that may go, and say which stay, and why."""
+def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
+    """Return the removable runs in these states, and print why the others are kept."""
     from distbp.files.locks import dead_locks
     from distbp.runs.directory import LOCK
     from distbp.runs.leftovers import find_runs
 
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name the one that holds the runs")
+        raise UsageError(f"{folder} is not a folder: give the folder that contains the runs")
     runs = find_runs(folder)
-    going: list[tuple[str, Path, Callable[[Path], None]]] = []
+    removals: list[_Removal] = []
     elsewhere = [run.path / LOCK for run in runs if run.host is not None and "left" in states]
-    dead = dead_locks(elsewhere, _say)
+    dead = dead_locks(elsewhere, _note)
     for run in runs:
         lock = run.path / LOCK
         if lock in elsewhere and lock not in dead:
-            click.echo(_plain(f"stays: {run.path} is going on on {run.host}"), err=True)
+            click.echo(_printable(f"kept: {run.path}, which is going on on {run.host}"), err=True)
             continue
         state = "left" if lock in dead else run.state
         if state in states and run.strangers:
-            strangers = ", ".join(run.strangers)
-            click.echo(_plain(f"stays: {run.path} holds {strangers}, which distbp did not write"), err=True)
+            files = ", ".join(run.strangers)
+            click.echo(_printable(f"kept: {run.path}, since distbp did not write {files}"), err=True)
         elif state in states:
-            going.append((f"{state} run", run.path, partial(_remove_run, watch=dead.get(lock))))
-    return going
+            removals.append((f"{state} run", run.path, partial(_remove_run, watch=dead.get(lock))))
+    return removals
 
 
 def _remove_run(path: Path, watch: Watch | None) -> None:
-    """Remove a run that no process holds; its lock goes last."""
+    """Remove the directory of a run that no process holds; remove the lock file last."""
     from distbp.runs.directory import LOCK, held
 
-    with held(path, _say, watch=watch):  # it may have gone on since it was looked at
+    with held(path, _note, watch=watch):  # another process may have resumed the run meanwhile
         for each in path.iterdir():
             if each.name != LOCK:
                 shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()

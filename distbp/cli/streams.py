@@ -1,4 +1,4 @@
-"""stdout and stderr, also where whoever reads them has gone away."""
+"""Output on stdout and stderr that survives a reader that goes away."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from contextlib import suppress
 import click
 
 
-def say(text: str) -> None:
-    """Print on stderr; a reader that has gone away must not end a run."""
+def echo_stderr(text: str) -> None:
+    """Print a line on stderr; a closed stderr does not end a run."""
     with suppress(OSError, ValueError):
         click.echo(text, err=True)
 
 
 def is_reader_gone() -> bool:
-    """Return whether stdout is a pipe that is read no more."""
+    """Return whether stdout is a pipe whose reading end is closed."""
     if not hasattr(select, "poll"):  # Windows
         return True
     with suppress(OSError, ValueError):
@@ -27,8 +27,8 @@ def is_reader_gone() -> bool:
     return False
 
 
-def forget_stdout() -> None:
-    """Let what is still to be printed on stdout go nowhere."""
+def discard_stdout() -> None:
+    """Redirect stdout to /dev/null, so that output still in its buffer raises no error."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -1,4 +1,4 @@
-"""``distbp train``."""
+"""``distbp train``, and what the commands share that train."""
 
 from __future__ import annotations
 
@@ -12,46 +12,67 @@ import click
 from distbp.cli.options import settings_options
 from distbp.errors import UsageError
 
-_COMPARED = ("accuracy", "rmse", "r2")
-
 if TYPE_CHECKING:
     from distbp.training.callbacks import Callback
 
-
-def shown_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what a run shows while it goes on."""
-    quiet = click.option("--quiet", is_flag=True, help="Show no progress and no notes, only the result and errors.")
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print each epoch's record on stdout, a JSON object "
-                           "on a line; the result goes to stderr then.")  # fmt: skip
-    return quiet(as_json(command))
-
+_BASELINE_SCORES = ("accuracy", "rmse", "r2")
 
 take_over_option = click.option(
-    "--take-over", is_flag=True, help="Go on although another process holds the run, as of a host that is gone for "
-    "good; if it lives, it ends."
-)  # fmt: skip
+    "--take-over",
+    is_flag=True,
+    help="Continue although another process holds the run, such as one on a host that is gone for good. If that "
+    "process still lives, it ends.",
+)
+
+
+def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for a run's output."""
+    quiet = click.option("--quiet", is_flag=True, help="Show no progress and no notes, only the result and errors.")
+    as_json = click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print each epoch's record on stdout, one JSON object per line; the result then goes to stderr.",
+    )
+    return quiet(as_json(command))
 
 
 @click.command()
 @click.argument("data", nargs=-1, required=True)
 @settings_options
-@click.option("--run-dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="Where the run goes.  [default: runs/<time>-<data>]")  # fmt: skip
-@click.option("--resume", "resume", type=click.Choice(["auto"]), help="Go on if the run directory holds a run, else "
-              "start; for commands that are run again by themselves.")  # fmt: skip
-@click.option("--force", is_flag=True, help="With --resume: go on with other data or settings all the same.")
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the run to DIR.  [default: runs/<time>-<data>]",
+)
+@click.option(
+    "--resume",
+    "resume",
+    type=click.Choice(["auto"]),
+    help="Continue the run in --run-dir if there is one, else start it; for commands that are restarted automatically.",
+)
+@click.option("--force", is_flag=True, help="With --resume: continue although data or settings differ.")
 @take_over_option
-@shown_options
+@progress_options
 @click.pass_obj
 def train(
-    started: float, /, data: tuple[str, ...], run_dir: Path | None, resume: str | None, force: bool, take_over: bool,
-    quiet: bool, as_json: bool, **settings: Any,
-) -> None:  # fmt: skip
-    """Train a network on DATA and keep the run in a directory.
+    started: float,
+    /,
+    data: tuple[str, ...],
+    run_dir: Path | None,
+    resume: str | None,
+    force: bool,
+    take_over: bool,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a network on DATA and save the run in a directory.
 
-    DATA is a built-in name (digits), a file (.csv, .tsv, .parquet, .arff, .npy, .npz, text of any ending, also
-    gzipped) or a folder (images by class, Parquet files, the MNIST IDX files, what distbp prepare made); several
-    files of equal columns are taken one after the other.
+    DATA is a built-in name (digits), a file (.csv, .tsv, .parquet, .arff, .npy, .npz, text with any suffix, also
+    gzipped) or a folder (images by class, Parquet files, the MNIST IDX files, the output of distbp prepare). Several
+    files with the same columns are read one after the other.
 
     \b
     Example:
@@ -68,66 +89,67 @@ def train(
 
     config = Config.from_settings(settings)
     if resume and run_dir is None:
-        raise UsageError("--resume auto needs the --run-dir that may hold a run")
+        raise UsageError("--resume auto needs --run-dir: the directory of the run to continue or to start")
     if (force or take_over) and not resume:
-        raise UsageError(f"{'--force' if force else '--take-over'} belongs to --resume auto")
+        raise UsageError(f"{'--force' if force else '--take-over'} needs --resume auto")
     if resume and run_dir is not None and is_finished(run_dir):
         if not force:
             check_finished(run_dir, data, config)
-        say_already_done(run_dir, quiet, as_json)
+        print_already_finished(run_dir, quiet, as_json)
         return
     chosen = claimed(Path(data[0]).stem) if run_dir is None else nullcontext(run_dir)
-    with shown(quiet, as_json) as callbacks, chosen as place:
-        if resume and is_begun(place):
+    with run_callbacks(quiet, as_json) as callbacks, chosen as directory:
+        if resume and is_begun(directory):
             result = resume_run(
-                place, list(data), config, force=force, take_over=take_over, callbacks=callbacks, started=started
+                directory, list(data), config, force=force, take_over=take_over, callbacks=callbacks, started=started
             )
         else:
             if resume:
-                forget_unbegun(place, Callbacks(callbacks).note, take_over)
-            result = train_network(list(data), config, run_dir=place, callbacks=callbacks, started=started)
-    finished(place, result.summary, quiet, as_json)
+                forget_unbegun(directory, Callbacks(callbacks).note, take_over)
+            result = train_network(list(data), config, run_dir=directory, callbacks=callbacks, started=started)
+    print_result(directory, result.summary, quiet, as_json)
 
 
 @contextmanager
-def shown(quiet: bool = False, as_json: bool = False) -> Iterator[list[Callback]]:
-    """Return what shows a run's progress and ends it on signals."""
-    from distbp.cli.progress import make_progress
+def run_callbacks(quiet: bool = False, as_json: bool = False) -> Iterator[list[Callback]]:
+    """Yield the callbacks of a command that trains: they show the progress and stop the run on signals."""
+    from distbp.cli.progress import progress_callbacks
     from distbp.cli.signals import stop_on_signals
 
-    with stop_on_signals() as stop, make_progress(quiet, as_json) as progress:
+    with stop_on_signals() as stop, progress_callbacks(quiet, as_json) as progress:
         yield [stop, *progress]
 
 
-def finished(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_json: bool = False) -> None:
-    """Say what came out of a run and where it is."""
-    from distbp.cli.streams import say
+def print_result(run_dir: Path, summary: Mapping[str, Any], quiet: bool = False, as_json: bool = False) -> None:
+    """Print a run's test scores, its directory and the scores of the baselines."""
+    from distbp.cli.streams import echo_stderr
 
     if quiet and as_json:
         return
     if not quiet:
-        say(f"run kept in {run_dir}")
+        echo_stderr(f"run saved in {run_dir}")
     for name in ("test_accuracy", "test_rmse", "test_r2"):
-        if summary.get(name) is not None:  # null where the number is not finite
+        if summary.get(name) is not None:  # null if the number is not finite
             click.echo(f"{name.replace('_', ' ')} {summary[name]:.4f}", err=as_json)
-    constant, linear = (
-        [
-            f"{name} {summary[f'{who}_test_{name}']:.4f}"
-            for name in _COMPARED
-            if summary.get(f"{who}_test_{name}") is not None
-        ]
-        for who in ("constant", "linear")
-    )
-    if constant and not quiet:
-        other = f"; a linear model: test {', '.join(linear)}" if linear else ""
-        say(f"for comparison, always the same prediction: test {', '.join(constant)}{other}")
+    baselines = [
+        f"{title}: test {scores}"
+        for title, name in (("constant prediction", "constant"), ("linear model", "linear"))
+        if (scores := _baseline_scores(summary, name))
+    ]
+    if baselines and not quiet:
+        echo_stderr(f"baselines: {'; '.join(baselines)}")
 
 
-def say_already_done(run_dir: Path, quiet: bool = False, as_json: bool = False) -> None:
-    """Say that a run has come to its end before, and what came out of it."""
-    from distbp.cli.streams import say
+def _baseline_scores(summary: Mapping[str, Any], baseline: str) -> str:
+    values = {name: summary.get(f"{baseline}_test_{name}") for name in _BASELINE_SCORES}
+    return ", ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None)
+
+
+def print_already_finished(run_dir: Path, quiet: bool = False, as_json: bool = False) -> None:
+    """Print that a run had finished before this command, and its result."""
+    from distbp.cli.streams import echo_stderr
     from distbp.runs.records import read_summary
 
     if not quiet:
-        say(f"{run_dir} is finished already")
-    finished(run_dir, read_summary(run_dir), quiet, as_json)
+        echo_stderr(f"{run_dir} is already finished")
+    print_result(run_dir, read_summary(run_dir), quiet, as_json)

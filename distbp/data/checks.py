@@ -105,7 +105,7 @@ def row_weights(weights: Array, rows: int, dtype: str) -> Array:
     counts: Array = _finite_numbers(weights.reshape(rows, 1), "weights", dtype)[:, 0].copy()
     if counts.min() < 0:
         row = int(counts.argmin())
-        raise DataError(f"weights row {row} is {counts[row]:g}: a row counts 0 or more")
+        raise DataError(f"weights row {row} is {counts[row]:g}: expected a weight of at least 0")
     if not counts.any():
         raise DataError("all weights are 0: at least one row must count")
     return counts

@@ -1,4 +1,4 @@
-"""What targets mean: classes or values, which classes there are, and which rows are held out for the test."""
+"""The targets of arrays: the task that they imply, and their classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_CLASSES_GUESSED = 20
 
 
 def guess_task(y: Array) -> str:
-    """Guess the task: text, booleans or at most 20 different integers are classes, all else is values.
+    """Guess the task: text, booleans and at most 20 different integers are classes; anything else is values.
 
     >>> guess_task(np.array(["yes", "no"])), guess_task(np.array([0.5, 1.5])), guess_task(np.arange(21))
     ('classification', 'regression', 'regression')
@@ -28,44 +28,49 @@ def guess_task(y: Array) -> str:
 
 
 def classes_of(y: Array) -> tuple[Any, ...]:
-    """Return the different targets of the training rows, sorted, as Python's own types."""
-    flat = _labels(y, "y_train")
-    classes = tuple(np.unique(flat).tolist())
+    """Return the distinct targets of the training rows, sorted, as Python's own types."""
+    labels = labels_of(y, "y_train")
+    classes = tuple(np.unique(labels).tolist())
     if len(classes) < 2:
         raise DataError(f"all training rows are of class {classes[0]!r}: at least two classes are needed")
     return classes
 
 
 def class_numbers(y: Array, classes: Sequence[Any], name: str, first: int = 0) -> Array:
-    """Return the number 0..K-1 of each target's class; ``first`` is the number of the first row.
+    """Return the class number 0..K-1 of each target; ``first`` is the number of the first row, for messages.
 
     Raises:
         DataError: a target is none of the classes (with its row).
     """
-    flat = _labels(y, name)
+    labels = labels_of(y, name)
     known = np.asarray(classes)
-    if (known.dtype.kind in "US") != (flat.dtype.kind in "US"):
-        raise DataError(f"{name} holds {flat.dtype}, the classes are {shown_classes(classes)}")
+    if (known.dtype.kind in "US") != (labels.dtype.kind in "US"):
+        raise DataError(f"{name} holds {labels.dtype}, the classes are {shown_classes(classes)}")
     order = np.argsort(known)
-    places = np.searchsorted(known[order], flat).clip(max=len(known) - 1)
-    found = order[places]
-    strange = known[found] != flat
-    if strange.any():
-        row = int(strange.argmax())
+    positions = np.searchsorted(known[order], labels).clip(max=len(known) - 1)
+    candidates = order[positions]
+    unknown = known[candidates] != labels
+    if unknown.any():
+        row = int(unknown.argmax())
         raise DataError(
-            f"{name} row {first + row} is {flat[row].item()!r}, which is none of the classes {shown_classes(classes)}"
+            f"{name} row {first + row} is {labels[row].item()!r}, which is none of the classes {shown_classes(classes)}"
         )
-    numbers: Array = found.astype(np.int64)
+    numbers: Array = candidates.astype(np.int64)
     return numbers
 
 
 def shown_classes(classes: Sequence[Any]) -> str:
-    """Return the first of the classes, to be shown."""
+    """Return the first classes as a message shows them."""
     shown = ", ".join(repr(name) for name in classes[:10])
     return shown + (", .." if len(classes) > 10 else "")
 
 
-def _labels(y: Array, name: str) -> Array:
+def labels_of(y: Array, name: str) -> Array:
+    """Return class labels as a flat array; floats that are whole numbers become integers.
+
+    Raises:
+        DataError: there are several labels per row, or one is not finite.
+    """
     flat = y.reshape(len(y), -1)
     if flat.shape[1] != 1:
         raise DataError(f"{name} has {flat.shape[1]} columns: classes need one label per row")

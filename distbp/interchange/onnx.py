@@ -13,7 +13,7 @@ from distbp.data.dataset import Array
 from distbp.errors import UsageError
 from distbp.files.atomic import write_all
 from distbp.interchange.onnx_graph import Graph
-from distbp.interchange.onnx_inputs import front
+from distbp.interchange.onnx_inputs import network_inputs
 from distbp.model.network import Network
 from distbp.nn.activations import LeakyRelu
 
@@ -43,7 +43,7 @@ def onnx_content(network: Network, pixels: bool = False) -> bytes:
     """Return the bytes of such a file; it raises the same."""
     structure, dtype = network.structure, network.weights.dtype.name
     graph = Graph(dtype)
-    x = front(graph, network, pixels)
+    x = network_inputs(graph, network, pixels)
     logits = x
     for l, (w, b) in enumerate(structure.layers(network.weights)):
         logits = graph("Gemm", x, graph.constant(w), graph.constant(b), transB=1)

@@ -52,9 +52,9 @@ def chunks_of(
         raise DataError(f"{tables[0].name} is a table, the model was trained on arrays, whose columns have no names")
     first = 0
     classes = network.classes if with_targets else None
-    for applied in transformed_chunks(tables, network.preprocessing, dtype, classes, progress):
-        yield Chunk(applied.kept, applied.targets, first)
-        first += len(applied.kept)
+    for rows in transformed_chunks(tables, network.preprocessing, dtype, classes, progress):
+        yield Chunk(rows.stored, rows.targets, first)
+        first += len(rows.stored)
 
 
 class Score(NamedTuple):

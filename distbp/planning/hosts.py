@@ -1,4 +1,4 @@
-"""What steps will take on several hosts, from a short measurement of this machine."""
+"""Predict steps on several hosts from a short measurement of this machine."""
 
 from __future__ import annotations
 
@@ -24,75 +24,83 @@ from distbp.training.executors import initial_state
 from distbp.training.setup import settle, with_parts
 
 _SECONDS = 2.0
-"""That a plan measures."""
+"""Duration of the measurement."""
 _WARM_UP = 2
 _FEWEST_STEPS = 3
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What steps are expected to take on several hosts."""
+    """The expected duration of a step on several hosts, by number of hosts."""
 
     parameters: int
     rows: int
-    """Per mini-batch."""
+    """Rows in a mini-batch."""
     shards: int
     per_host: int
     """Workers on each host."""
     machine: Machine
-    """As it was measured here."""
+    """Timings measured on this machine."""
     alone_shards: int
+    """Default number of shards, with which one worker alone is timed."""
     alone_seconds: float
-    """A step of one worker with ``alone_shards`` shards, the default: what speed-ups are over."""
+    """Duration of a step by one worker with ``alone_shards`` shards: the baseline of speed-ups."""
     steps: tuple[StepEstimate, ...]
-    """One for each number of hosts."""
+    """One estimate for each number of hosts."""
 
     @property
     def useful_hosts(self) -> int:
-        """The number of hosts beyond which there is no shard left for another one."""
+        """The largest number of hosts that all get a shard."""
         return -(-self.shards // self.per_host)
 
     @property
     def stops_paying(self) -> int | None:
-        """The least number of hosts that no larger one betters by 10 %; None if that is the largest."""
+        """The smallest number of hosts that no larger number beats by 10 %; None if that is the largest."""
         reached = largest_worthwhile(self.steps).hosts
         return reached if reached < self.steps[-1].hosts else None
 
 
 def plan_hosts(config: Settings, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
-    """Measure this machine for about two seconds and return what steps are expected to take.
+    """Measure this machine for about two seconds; return the expected duration of steps on several hosts.
 
     Args:
-        config: the settings of the run; its ``servers``, if given, else what is best for each number of hosts.
-        data: what it is to learn from.
-        hosts: their numbers, in rising order.
-        link: bytes per second of each host's link in each direction.
+        config: the settings of the run; ``servers``, if None, is chosen for each number of hosts.
+        data: the training data.
+        hosts: the numbers of hosts, in ascending order.
+        link: bandwidth of each host's link in each direction, in bytes per second.
         per_host: workers on each host, with a core for each of their threads.
 
     Raises:
-        UsageError: the settings do not go together with the data.
-        DataError: the targets are none for this cost.
+        UsageError: the settings do not fit the data.
+        DataError: the targets do not fit the cost.
     """
     data = with_parts(config, data)
     config, structure = settle(config, data, None)
     rows = min(config.batch_size, len(data.train))
-    asked, usual = (min(shards or 1, rows) for shards in (config.shards, default_shards(config.batch_size)))
-    counts = (asked,) if asked <= usual else (asked, usual)
+    shards, usual = (min(count or 1, rows) for count in (config.shards, default_shards(config.batch_size)))
+    counts = (shards,) if shards <= usual else (shards, usual)
     state = initial_state(structure, config)
     with one_thread(config.threads):
         seconds = _SECONDS / len(counts)
         machines = [measure_machine(structure, config, data.train, state, count, seconds) for count in counts]
     machine, alone = machines[0], machines[-1]
-    job = job_of(config, structure, rows, asked)
-    steps = tuple(fastest_step(job, machine, link, count, config.servers, per_host) for count in hosts)
-    alone_step = fastest_step(job._replace(shards=counts[-1]), alone, link, 1)
+    workload = workload_of(config, structure, rows, shards)
+    steps = tuple(fastest_step(workload, machine, link, count, config.servers, per_host) for count in hosts)
+    alone_step = fastest_step(workload._replace(shards=counts[-1]), alone, link, 1)
     return HostPlan(
-        structure.parameter_count, rows, asked, per_host, machine, counts[-1], alone_step.seconds, steps
-    )  # fmt: skip
+        parameters=structure.parameter_count,
+        rows=rows,
+        shards=shards,
+        per_host=per_host,
+        machine=machine,
+        alone_shards=counts[-1],
+        alone_seconds=alone_step.seconds,
+        steps=steps,
+    )
 
 
-def job_of(config: Settings, structure: Structure, rows: int, shards: int) -> Workload:
-    """Return what a step of these settings has to do."""
+def workload_of(config: Settings, structure: Structure, rows: int, shards: int) -> Workload:
+    """Return the work of a step with these settings, for the cost model."""
     if config.wire == "float16":
         return Workload(rows, structure.bounds, shards, 2, is_packed=True)
     largest = cut(rows, shards)[0].stop
@@ -103,11 +111,11 @@ def job_of(config: Settings, structure: Structure, rows: int, shards: int) -> Wo
 def measure_machine(
     structure: Structure, config: Settings, rows: Rows, state: Array, shards: int, seconds: float
 ) -> Machine:
-    """Measure the parts of a step with so many shards in this process, as medians over about so many seconds.
+    """Measure the parts of a step with this many shards for about ``seconds``, in this process; return medians.
 
     ``state`` is not changed.
     """
-    # One shard is enough to know: a mini-batch of as many rows as the largest has, and nothing else in it.
+    # One shard suffices: a mini-batch of as many rows as the largest shard.
     size = cut(min(config.batch_size, len(rows)), shards)[0].stop
     one = replace(config, workers=0, shards=1, batch_size=size)
     worker = Worker(structure, one, rows)
@@ -126,6 +134,6 @@ def measure_machine(
         record = server.update(server.step, [report], {whole: sums.flat})
         times.append(time.perf_counter())
         taken.append(np.diff(times))
-        if record.divergence is not None:  # a rate that makes the run diverge is for the run to say
+        if record.divergence is not None:  # the run itself reports a learning rate that is too high
             break
     return Machine(*np.median(taken[_WARM_UP:] or taken, axis=0).tolist())

@@ -1,6 +1,7 @@
-"""What steps take on this machine alone with 0, 1, 2 .. workers: some steps done for real, in processes without Ray.
+"""Measure steps on this machine with 0, 1, 2 .. workers and extrapolate to a whole run.
 
-The processes run the loops that a run's actors run, over the same shared memory, so nothing is left to a model.
+The workers are processes without Ray. They run the same loops as a run's actors, over the same shared memory, so step
+times are measured, not modelled.
 """
 
 from __future__ import annotations
@@ -39,73 +40,73 @@ from distbp.training.executors import RAY_START_SECONDS, WARM_UP_STEPS, initial_
 from distbp.training.setup import settle, with_parts
 
 _SECONDS = 2.0
-"""Of steps, over all numbers of workers together."""
+"""Duration of all measured steps together."""
 _START_SECONDS = 60.0
 _MOST_BYTES = 64 * 2**20
-"""Of rows that are given to the processes; more than a processor's caches hold, so that they are read as in a run."""
+"""Size of the rows to measure with: larger than the processor's caches, so that rows come from memory as in a run."""
 _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
-"""Of Python with NumPy, and of that with Ray, before there is any data."""
+"""Memory of a Python process with NumPy, and of one with NumPy and Ray, before it has any data."""
 _FEWEST_STEPS = 5
-_PROCESS_LOST = "a process of the measurement ended or did not come up: is there memory enough?"
+_PROCESS_LOST = "a process of the measurement ended or did not start: is there enough memory?"
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What is expected of a run with so many workers."""
+class RunEstimate:
+    """The expected cost of a run with a certain number of workers."""
 
     workers: int
     step_seconds: float
     epoch_seconds: float
-    """Of the steps; without start and evaluation."""
+    """Duration of an epoch's steps, without evaluation."""
     run_seconds: float
-    """Of all epochs, with Ray's start."""
+    """Duration of all epochs and of starting Ray."""
     memory_bytes: int
-    """Of each process, about: of a worker, or of this process with 0 workers."""
+    """Approximate memory of each worker, or of this process with 0 workers."""
     shared_bytes: int
-    """Of memory that the processes share, beside the data."""
+    """Memory that the processes share, without the data."""
     step_bytes: int
-    """That workers read and write of weights and gradients in a step; in memory, not over a network."""
+    """Weights and gradients that workers read and write in a step; in memory, not over a network."""
 
 
 @dataclass(frozen=True)
 class MachinePlan:
-    """What a run is expected to cost on this machine."""
+    """The expected cost of a run on this machine, by number of workers."""
 
     parameters: int
     rows: int
-    """Per mini-batch."""
+    """Rows in a mini-batch."""
     shards: int
     steps_per_epoch: int
     epochs: int
     data_bytes: int
     cores: int
-    choices: tuple[Expected, ...]
-    """In rising order of workers."""
+    choices: tuple[RunEstimate, ...]
+    """One estimate for each number of workers, in ascending order."""
 
     @property
-    def quickest(self) -> Expected:
-        """The choice with the quickest step."""
+    def quickest(self) -> RunEstimate:
+        """The choice with the fastest step."""
         return min(self.choices, key=lambda choice: choice.step_seconds)
 
     @property
-    def best(self) -> Expected:
-        """The choice that is done first, with the start of Ray."""
+    def best(self) -> RunEstimate:
+        """The choice whose run finishes first, including the start of Ray."""
         return min(self.choices, key=lambda choice: choice.run_seconds)
 
 
 def plan_machine(config: Config, data: DataSet) -> MachinePlan:
-    """Do steps for about two seconds, with rising numbers of workers, and return what a run is expected to cost.
+    """Measure steps for about two seconds, with increasing numbers of workers; return the expected cost of a run.
 
     Args:
-        config: the settings of the run; ``workers`` is the largest number to look at, ``auto`` up to a worker for
-            each core and shard.
-        data: what it is to learn from.
+        config: the settings of the run; ``workers`` is the largest number to measure, ``auto`` means up to one worker
+            for each core and shard.
+        data: the training data.
 
     Raises:
-        UsageError: the settings do not go together with the data.
-        DataError: the targets are none for this cost.
-        TrainingError: the run diverges in its first steps, or would take more memory than is free.
-        ClusterError: the processes did not come up, or there is too little shared memory.
+        UsageError: the settings do not fit the data.
+        DataError: the targets do not fit the cost.
+        TrainingError: the run diverges in its first steps, or needs more memory than is free.
+        ClusterError: the processes did not start, or there is too little shared memory.
     """
     data = with_parts(config, data)
     config, structure = settle(config, data, None)
@@ -114,17 +115,10 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
     rows, shards = order.size(0), min(config.shards, order.size(0))
     most = min(cpu_count(), shards) if config.workers == "auto" else config.worker_count
     listed = host_counts(1, most) if most else []
-    tried = sorted({min(count, shards) for count in listed})
-    _check_memory(structure, config, data.train, tried)
+    measured = sorted({min(count, shards) for count in listed})
+    _check_memory(structure, config, data.train, measured)
     state = initial_state(structure, config)
-    some = _some(data.train, config.batch_size)
-    alone = replace(config, workers=0)
-    with one_thread(config.threads):
-        here = InProcessExecutor(structure, alone, some, state)
-        seconds = {0: median_step(here, _SECONDS / (1 + len(tried)), _FEWEST_STEPS, most=2**62)}
-        if tried:
-            many = replace(config, workers=tried[-1])
-            seconds |= _steps_with(structure, many, some, state, tried, _SECONDS / (1 + len(tried)))
+    seconds = _step_seconds(structure, config, _sample(data.train, config.batch_size), state, measured)
     if not all(map(math.isfinite, seconds.values())):
         raise TrainingError("the run diverges in its first steps, so nothing can be planned: try a lower --lr")
     choices = []
@@ -133,32 +127,51 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         epoch = step * order.steps_per_epoch
         start = RAY_START_SECONDS if workers else 0.0
         sizes = _sizes(structure, replace(config, workers=workers), data.train, state)
-        choices.append(Expected(workers, step, epoch, start + config.epochs * epoch, *sizes))
-    held = sum(getattr(part, "nbytes", 0) for part in (data.train.x, data.train.y, data.train.weights))
+        choices.append(RunEstimate(workers, step, epoch, start + config.epochs * epoch, *sizes))
     return MachinePlan(
-        structure.parameter_count, rows, shards, order.steps_per_epoch, config.epochs, held, cpu_count(), tuple(choices)
-    )  # fmt: skip
+        parameters=structure.parameter_count,
+        rows=rows,
+        shards=shards,
+        steps_per_epoch=order.steps_per_epoch,
+        epochs=config.epochs,
+        data_bytes=sum(getattr(part, "nbytes", 0) for part in (data.train.x, data.train.y, data.train.weights)),
+        cores=cpu_count(),
+        choices=tuple(choices),
+    )
 
 
-def _check_memory(structure: Structure, config: Settings, rows: Rows, tried: Sequence[int]) -> None:
-    """Refuse what would fill the machine, before any of it is taken."""
+def _step_seconds(
+    structure: Structure, config: Settings, rows: Rows, state: Array, counts: Sequence[int]
+) -> dict[int, float]:
+    """Measure the median step in this process and with each of these numbers of workers."""
+    each = _SECONDS / (1 + len(counts))
+    with one_thread(config.threads):
+        executor = InProcessExecutor(structure, replace(config, workers=0), rows, state)
+        seconds = {0: median_step(executor, each, _FEWEST_STEPS, most=2**62)}
+        if counts:
+            seconds |= _steps_with(structure, replace(config, workers=counts[-1]), rows, state, counts, each)
+    return seconds
+
+
+def _check_memory(structure: Structure, config: Settings, rows: Rows, measured: Sequence[int]) -> None:
+    """Refuse a run that needs more memory than is free, before it allocates any."""
     shape = 1 + len(optimizer_of(config).slots), structure.parameter_count
-    state = np.broadcast_to(np.zeros((), config.dtype), shape)  # as large as it would be, and takes nothing
+    state = np.broadcast_to(np.zeros((), config.dtype), shape)  # has the state's size, but takes no memory
     needed = _sizes(structure, replace(config, workers=0), rows, state)[0]
-    if tried:
-        each, shared, _ = _sizes(structure, replace(config, workers=tried[-1]), rows, state)
-        needed += tried[-1] * each + shared
+    if measured:
+        each, shared, _ = _sizes(structure, replace(config, workers=measured[-1]), rows, state)
+        needed += measured[-1] * each + shared
     free = free_memory()
     if free is not None and needed > free:
-        cure = " or --workers 0" if tried else ""
+        cure = " or --workers 0" if measured else ""
         raise TrainingError(
-            f"{structure.parameter_count:,} parameters would take {needed / 1e9:,.1f} GB of memory here, of which "
+            f"{structure.parameter_count:,} parameters would take {needed / 1e9:,.1f} GB of memory, of which "
             f"{free / 1e9:,.1f} GB are free: try smaller --hidden{cure}"
         )
 
 
-def _some(rows: Rows, batch_size: int) -> Rows:
-    """Return as many of the first rows as are enough to measure with, in memory."""
+def _sample(rows: Rows, batch_size: int) -> Rows:
+    """Return the first rows, copied into memory: enough to measure with."""
     size = max(1, rows.x.shape[1] * rows.x.dtype.itemsize)
     count = min(len(rows), max(2 * batch_size, _MOST_BYTES // size))
     x = np.empty((count, rows.x.shape[1]), rows.x.dtype)
@@ -168,44 +181,44 @@ def _some(rows: Rows, batch_size: int) -> Rows:
 
 
 def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> tuple[int, int, int]:
-    """Return the bytes of a worker, of shared memory, and that are read and written in a step."""
+    """Return the bytes of a worker, of shared memory, and of the arrays that a step reads and writes."""
     assert config.shards is not None
     vector, item = state[0].nbytes, state.itemsize
     mini_batch = min(config.batch_size, len(rows))
-    parts = cut(mini_batch, config.shards)
-    spans = cut(len(parts), config.worker_count) if config.workers else [Span(0, len(parts))]
-    gathered = sum(part.stop - part.first for part in parts[: spans[0].stop])
-    is_taken_as_it_is = rows.encoding is None and rows.x.dtype == state.dtype and rows.factor == 1.0
-    x = gathered * (rows.inputs * item * (not is_taken_as_it_is) + rows.x.shape[1] * rows.x.dtype.itemsize)
+    shards = cut(mini_batch, config.shards)
+    spans = cut(len(shards), config.worker_count) if config.workers else [Span(0, len(shards))]
+    gathered = sum(shard.stop - shard.first for shard in shards[: spans[0].stop])
+    is_encoded = rows.encoding is not None or rows.x.dtype != state.dtype or rows.factor != 1.0
+    x = gathered * (rows.inputs * item * is_encoded + rows.x.shape[1] * rows.x.dtype.itemsize)
     *hidden, outputs = structure.sizes[1:]
-    kept = [2 + sigma.needs_z + 2 * (config.dropout > 0) for sigma in structure.sigmas[:-1]]  # z or a, and delta
-    widths = 4 * outputs + sum(count * width for count, width in zip(kept, hidden, strict=True))
-    own = x + parts[0].stop * widths * item + (config.shards - 1).bit_length() * vector
+    arrays = [2 + sigma.needs_z + 2 * (config.dropout > 0) for sigma in structure.sigmas[:-1]]  # z or a, and delta
+    widths = 4 * outputs + sum(count * width for count, width in zip(arrays, hidden, strict=True))
+    private = x + shards[0].stop * widths * item + (config.shards - 1).bit_length() * vector
     if not config.workers:
-        return _PROCESS_BYTES + own + vector + 3 * state.nbytes, 0, 2 * vector
-    written = sum(len(subtrees(span, len(parts))) for span in spans)
+        return _PROCESS_BYTES + private + vector + 3 * state.nbytes, 0, 2 * vector
+    sums = sum(len(subtrees(span, len(shards))) for span in spans)
     shared = _shape_of(structure, config, state).memory(spare=False)
-    return _ACTOR_BYTES + own, shared, (len(spans) + written) * vector
+    return _ACTOR_BYTES + private, shared, (len(spans) + sums) * vector
 
 
 def _shape_of(structure: Structure, config: Settings, state: Array) -> Shape:
-    """Return how large the arrays are that so many workers share."""
+    """Return the sizes of the arrays that the workers share."""
     assert config.shards is not None
-    places, (slots, parameters) = config.worker_count, state.shape
-    sums = buffers_for(config.shards, places)
-    return Shape(slots, parameters, state.dtype.name, places, sums, config.shards, structure.depth)
+    workers, (slots, parameters) = config.worker_count, state.shape
+    sums = buffers_for(config.shards, workers)
+    return Shape(slots, parameters, state.dtype.name, workers, sums, config.shards, structure.depth)
 
 
 def _steps_with(
     structure: Structure, config: Settings, rows: Rows, state: Array, counts: Sequence[int], seconds: float
 ) -> dict[int, float]:
-    """Return the median seconds of a step for each number of workers, which come one after the other."""
-    places, shape = config.worker_count, _shape_of(structure, config, state)
+    """Measure the median step for each number of workers, which join one after another."""
+    shape = _shape_of(structure, config, state)
     with private_folder(memory_folder()) as folder:
-        memory = SharedMemory(folder, shape, create=True)
-        memory.states[0] = state
+        shared = SharedMemory(folder, shape, create=True)
+        shared.states[0] = state
         context = multiprocessing.get_context("spawn")
-        gates = [context.Event() for _ in range(places)]
+        gates = [context.Event() for _ in range(config.worker_count)]
         common = (structure, config, rows, folder, shape)
         server = context.Process(target=_serve, args=(structure, config, len(rows), folder, shape), daemon=True)
         workers = [
@@ -215,22 +228,23 @@ def _steps_with(
         with _running([server, *workers]) as deadline:
             link = ServerLink.to(folder, _START_SECONDS)
             if link is None:
-                raise ClusterError(f"the processes of the measurement did not come up within {_START_SECONDS:g} s")
+                raise ClusterError(f"the processes of the measurement did not start within {_START_SECONDS:g} s")
             try:
-                return _measured(memory, link, gates, counts, seconds, deadline)
+                return _measured(shared, link, gates, counts, seconds, deadline)
             finally:
                 link.close()
 
 
 def _measured(
-    memory: SharedMemory,
+    shared: SharedMemory,
     link: ServerLink,
     gates: Sequence[Any],
     counts: Iterable[int],
     seconds: float,
     deadline: float,
 ) -> dict[int, float]:
-    found: dict[int, float] = {}
+    """Let workers join and measure the median step after each number of them."""
+    medians: dict[int, float] = {}
     joined = 0
     for count in counts:
         for gate in gates[joined:count]:
@@ -240,22 +254,22 @@ def _measured(
             if message is None and time.monotonic() >= deadline:
                 raise ClusterError(_PROCESS_LOST)
             joined += isinstance(message, WorkerJoined)
-        memory.stop_requested[0] = 0
-        link.run(memory.step, 2**62, 1.0)
+        shared.stop_requested[0] = 0
+        link.run(shared.step, 2**62, 1.0)
         until, taken, done = time.monotonic() + seconds, list[float](), False
         while not done:
             done = isinstance(_next_message(link, 0.02), RunEnded)
-            taken += [record.seconds for record in memory.records.read()]
+            taken += [record.seconds for record in shared.records.read()]
             if time.monotonic() > until and len(taken) >= WARM_UP_STEPS + _FEWEST_STEPS:
-                memory.stop_requested[0] = 1
+                shared.stop_requested[0] = 1
             if time.monotonic() > until + _START_SECONDS:
                 raise ClusterError(f"a step of {count} workers took more than {_START_SECONDS:g} s")
-        found[count] = median_of(taken)
-    return found
+        medians[count] = median_of(taken)
+    return medians
 
 
 def _next_message(link: ServerLink, seconds: float) -> ServerMessage | None:
-    """Wait for the server's next message; return None if there is none. Raise ClusterError if a process has ended."""
+    """Wait for the server's next message; return None if none arrives, raise ClusterError if a process has ended."""
     try:
         message = link.next_message(seconds)
     except EOFError as error:
@@ -267,7 +281,7 @@ def _next_message(link: ServerLink, seconds: float) -> ServerMessage | None:
 
 @contextmanager
 def _running(processes: Sequence[Any]) -> Iterator[float]:
-    """Start processes, and end them with the block; give until when they must have come."""
+    """Start processes and kill them at the end of the block; yield the deadline by which they must have started."""
     try:
         for process in processes:
             process.start()
@@ -280,19 +294,19 @@ def _running(processes: Sequence[Any]) -> Iterator[float]:
 
 
 def _serve(structure: Structure, config: Settings, rows: int, folder: Path, shape: Shape) -> None:
-    """Be the parameter server; the driver that goes away, or an interrupt, ends it."""
+    """Run the parameter server until the driver disconnects or interrupts it."""
     pin_threads(config.threads)
-    memory = SharedMemory(folder, shape)
+    shared = SharedMemory(folder, shape)
     order = EpochOrder.of(config, rows)
-    server = make_parameter_server(structure, config, order, memory.states, memory.step)
+    server = make_parameter_server(structure, config, order, shared.states, shared.step)
     with suppress(KeyboardInterrupt):
-        ServerLoop(server, memory, order, _START_SECONDS, _START_SECONDS).serve()
+        ServerLoop(server, shared, order, _START_SECONDS, _START_SECONDS).serve()
 
 
 def _work(
     structure: Structure, config: Settings, rows: Rows, folder: Path, shape: Shape, number: int, gate: Any
 ) -> None:
-    """Be a worker, once the gate is open."""
+    """Run a worker once the gate is open."""
     pin_threads(config.threads)
     worker = Worker(structure, config, rows)
     with suppress(KeyboardInterrupt):

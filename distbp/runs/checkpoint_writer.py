@@ -1,4 +1,4 @@
-"""Writes checkpoints in a thread of its own, so that no step waits for the disk."""
+"""Writes checkpoints in a background thread, so that no step waits for the disk."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from distbp.errors import LostError, RunError
 from distbp.runs.checkpoints import Checkpoint, write_checkpoint
 
-_MOST_SECONDS = 60.0
+_CLOSE_SECONDS = 60.0
 
 
 class CheckpointWriter:
-    """Writes what it is offered, the newest first; a disk that is full costs a warning, not the run.
+    """Writes the newest checkpoint offered; a failure to write costs a warning, not the run.
 
-    ``note`` is called by whoever calls :meth:`offer` or :meth:`close`, never from the thread; ``check`` by the thread
-    before it writes: if it raises LostError, nothing is written any more.
+    ``note`` is called in the thread that calls :meth:`offer` or :meth:`close`. ``check`` is called in the background
+    thread before each write: if it raises LostError, the checkpoint is not written.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class CheckpointWriter:
         self._waiting: Checkpoint | None = None
         self._writing = self._closing = False
         self._failure: str | None = None
-        self._told = False
+        self._is_failure_noted = False
         self.last_good = last_good
         """The step of the newest checkpoint on the disk."""
         self._written: list[tuple[int, Path]] = []
@@ -35,35 +35,35 @@ class CheckpointWriter:
         self._thread.start()
 
     def offer(self, checkpoint: Checkpoint) -> None:
-        """Have this checkpoint written soon; one that still waits is given up for it. Its state must not change."""
+        """Queue a checkpoint in place of one that still waits; its state must not change any more."""
         with self._changed:
             self._waiting = checkpoint
             self._changed.notify_all()
-        self._tell()
+        self._note_failure()
 
-    def written(self) -> list[tuple[int, Path]]:
-        """Return the steps and paths of the checkpoints that were written since this was asked last."""
+    def take_written(self) -> list[tuple[int, Path]]:
+        """Return steps and paths of the checkpoints written since the last call."""
         written: list[tuple[int, Path]] = []
         while self._written:
             written.append(self._written.pop(0))
         return written
 
     def wait(self) -> None:
-        """Wait until nothing waits to be written."""
+        """Wait until no checkpoint is queued or being written."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is None and not self._writing)
 
     def close(self) -> None:
-        """Write what waits, and end the thread; a disk that does not answer is not waited for any longer."""
+        """Write the queued checkpoint and end the thread; give up on a disk that does not answer for a minute."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join(_MOST_SECONDS)
+        self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
             self._note(
-                f"the disk of {self._folder} has not answered for {_MOST_SECONDS:g} s: the last checkpoint is missing"
+                f"the disk of {self._folder} has not answered for {_CLOSE_SECONDS:g} s: the last checkpoint is missing"
             )
-        self._tell()
+        self._note_failure()
 
     def _run(self) -> None:
         while True:
@@ -80,23 +80,23 @@ class CheckpointWriter:
                 path = write_checkpoint(self._folder, checkpoint)
                 self.last_good = checkpoint.step
                 self._written.append((checkpoint.step, path))
-            except LostError:  # which the next check in the run's own thread raises again
+            except LostError:  # the next check in the run's own thread raises it again
                 pass
             except RunError as error:
                 failure = str(error)
-            except Exception as error:  # never let the thread die; the next call says what it was
+            except Exception as error:  # never let the thread die; the next call notes the error
                 failure = f"{type(error).__name__}: {error}"
             with self._changed:
                 self._failure, self._writing = failure, False
                 self._changed.notify_all()
 
-    def _tell(self) -> None:
-        """Say once that checkpoints fail, and again only if they have worked since."""
+    def _note_failure(self) -> None:
+        """Note a failure, but not again until a checkpoint has been written in between."""
         with self._changed:
             failure = self._failure
         if failure is None:
-            self._told = False
-        elif not self._told:
-            self._told = True
+            self._is_failure_noted = False
+        elif not self._is_failure_noted:
+            self._is_failure_noted = True
             last = "there is none yet" if self.last_good is None else f"the last good one is of step {self.last_good}"
             self._note(f"no checkpoint: {failure}; {last}; the run goes on")

@@ -159,7 +159,7 @@ class RunDirectory:
         self._open(path, settings, [], note)
 
     @classmethod
-    def again(cls, path: Path, settings: Mapping[str, Any], epochs: int, note: Callable[[str], None]) -> Self:
+    def resumed(cls, path: Path, settings: Mapping[str, Any], epochs: int, note: Callable[[str], None]) -> Self:
         """Go on with a run's directory, cut back to its first ``epochs`` epochs."""
         directory = cls.__new__(cls)
         directory._open(path, settings, read_metrics(path)[:epochs], note)

@@ -73,7 +73,7 @@ class StepLog:
         self.flush()
 
     @classmethod
-    def again(cls, folder: Path, steps: int, note: Callable[[str], None], layers: int | None = None) -> Self:
+    def resumed(cls, folder: Path, steps: int, note: Callable[[str], None], layers: int | None = None) -> Self:
         """Go on with a log after its first ``steps`` steps; what came after is taken away.
 
         A log that ends before, for want of room on the disk, is damaged or missing, or is of a network of other

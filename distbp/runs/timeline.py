@@ -1,14 +1,16 @@
-"""When what happened in a run: a line of JSON for each beginning, epoch, recovery and end, as they come.
+"""The timeline of a run: one line of JSON for each start, epoch, recovery and end, in the order in which they happen.
 
-Every line has a ``kind``, and ``time`` in seconds since 1970:
+Every line has a ``kind``, a ``time`` in seconds since 1970, and a checksum:
 
-- ``began``: ``step``, the steps done before, ``sizes`` of the layers, and the ``environment``;
-- ``epoch``: its number, ``began``, ``seconds`` of its steps, and of these what each worker was ``computing`` and the
-  server was ``serving``; ``time`` is when it was evaluated and written;
-- ``recovery``: ``step``, and ``text``: who was lost, and why;
-- ``ended``: ``step``, ``how`` (finished, interrupted or failed) and ``text``.
+- ``began``: a process started or resumed the run. ``step`` counts the steps done before; ``sizes`` are those of the
+  layers; ``environment`` describes the machine.
+- ``epoch``: an epoch ended. ``epoch`` is its number, ``began`` the time of its first step, ``seconds`` the duration of
+  its steps; ``computing`` gives each worker's share of these seconds, ``serving`` the server's. ``time`` is when the
+  record was written, after the evaluation.
+- ``recovery``: a worker or server was lost. ``text`` names it and the cause; ``step`` is the current step.
+- ``ended``: the run ended. ``how`` is finished, interrupted or failed; ``text`` is the error.
 
-A process that was killed leaves no end; when the run is resumed, another beginning follows. Each line carries a sum.
+A killed process leaves no ``ended`` line; when the run is resumed, the next ``began`` follows.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import platform
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,54 +29,65 @@ from distbp.files.json_checks import anything, list_of, names_to, number, one_of
 from distbp.files.json_files import read_lines
 from distbp.files.json_text import Unexpected, parse, sealed, unsealed
 from distbp.files.regular import open_without_waiting
+from distbp.parallel.step.records import TimeSpent
 from distbp.version import __version__
 
 NAME = "timeline.jsonl"
 _MOST_RECOVERIES = 1000
-"""Lines that one process writes of recoveries, so that the file stays small whatever happens."""
+"""Most recovery lines that one process writes; it bounds the size of the file."""
 _LONGEST_TEXT = 500
 
 
 class Timeline:
-    """Appends to the timeline; if that fails it says so once and stops, and the run goes on."""
+    """Appends to the timeline; if a write fails, it notes the failure once, and the run goes on without a timeline."""
 
     def __init__(self, folder: Path, sizes: Sequence[int], step: int, cores: int, note: Callable[[str], None]) -> None:
-        """Note that a process begins or goes on with a run after ``step`` steps."""
+        """Record that this process starts the run, or resumes it after ``step`` steps."""
         self._path, self._note = folder / NAME, note
-        self._offset = time.time() - time.perf_counter()  # the clock of the day may be set meanwhile
+        self._offset = time.time() - time.perf_counter()  # fixed, since the system clock may be set during the run
         self._recoveries = 0
         self._failed = False
         self._mode = "w" if step == 0 else "a"
+        self._epoch_began, self._spent_before = time.perf_counter(), TimeSpent({}, 0.0)
         self._write("began", step=step, sizes=list(sizes), environment=environment(cores))
 
-    def epoch(self, number: int, began: float, seconds: float, computing: Mapping[str, float], serving: float) -> None:
-        """Note that an epoch was done; ``began`` is the ``time.perf_counter()`` of its first step here."""
-        spent = {name: round(each, 4) for name, each in computing.items() if each > 0}
+    def begin_epoch(self, spent: TimeSpent) -> None:
+        """Take the time before an epoch's first step in this process; ``spent`` is what the executor reports then."""
+        self._epoch_began, self._spent_before = time.perf_counter(), spent
+
+    def end_epoch(self, epoch: int, seconds: float, spent: TimeSpent) -> None:
+        """Record an epoch; ``seconds`` is the duration of its steps in this process."""
+        before = self._spent_before
+        computing = {name: each - before.computing.get(name, 0.0) for name, each in spent.computing.items()}
         self._write(
-            "epoch", epoch=number, began=self._time(began), seconds=round(seconds, 4), computing=spent,
-            serving=round(serving, 4),
-        )  # fmt: skip
+            "epoch",
+            epoch=epoch,
+            began=self._time(self._epoch_began),
+            seconds=round(seconds, 4),
+            computing={name: round(each, 4) for name, each in computing.items() if each > 0},
+            serving=round(spent.serving - before.serving, 4),
+        )
 
     def recovery(self, step: int, text: str) -> None:
-        """Note that somebody was lost."""
+        """Record the loss of a worker or server."""
         self._recoveries += 1
         if self._recoveries <= _MOST_RECOVERIES:
             self._write("recovery", step=step, text=text[:_LONGEST_TEXT])
 
     def ended(self, step: int, how: str, text: str = "") -> None:
-        """Note that the run has come to its end, or was ended."""
+        """Record the end of the run in this process."""
         self._write("ended", step=step, how=how, text=text[:_LONGEST_TEXT])
 
     def _time(self, counter: float) -> float:
         return round(self._offset + counter, 3)
 
-    def _write(self, kind: str, **told: Any) -> None:
+    def _write(self, kind: str, **fields: Any) -> None:
         if self._failed:
             return
-        line = json.dumps(sealed({"kind": kind, "time": self._time(time.perf_counter()), **told}), allow_nan=False)
+        line = json.dumps(sealed({"kind": kind, "time": self._time(time.perf_counter()), **fields}), allow_nan=False)
         try:
             with open(self._path, self._mode, encoding="utf-8", opener=open_without_waiting) as file:
-                # a process that was killed may have left half a line
+                # a killed process may have left half a line
                 file.write(f"\n{line}\n" if kind == "began" and self._mode == "a" else f"{line}\n")
             self._mode = "a"
         except OSError as error:
@@ -100,30 +113,30 @@ _LINE = record(
 
 
 def read_timeline(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's timeline; those that were not written whole, or are damaged, are left out.
+    """Return the lines of a run's timeline, without incomplete and damaged ones.
 
     Raises:
-        RunError: the file cannot be read; one that is missing counts as empty.
+        RunError: the file cannot be read; a missing one counts as empty.
     """
     path = folder / NAME
     records: list[dict[str, Any]] = []
     for line in read_lines(path) if path.exists() else ():
         with suppress(Unexpected):
-            told, _ = unsealed(parse(line))
-            _LINE(told, "")
-            records.append(told)
+            fields, _ = unsealed(parse(line))
+            _LINE(fields, "")
+            records.append(fields)
     return records
 
 
 def environment(cores: int) -> dict[str, Any]:
-    """Return what a person wants to know of where a run was computed, beside its arithmetic."""
-    found: dict[str, Any] = {
+    """Return the versions, system and host of this process, as a ``began`` line records them."""
+    described: dict[str, Any] = {
         "distbp": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
         "host": socket.gethostname(),
         "cores": cores,
     }
-    with suppress(PackageNotFoundError):  # asked of the package's files, for importing Ray takes a second
-        found["ray"] = version("ray")
-    return found
+    with suppress(PackageNotFoundError):  # read from the package's metadata, since importing Ray takes a second
+        described["ray"] = version("ray")
+    return described

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from distbp.nn.backprop import Backprop
 from distbp.nn.structure import Structure
 from distbp.system.blas import one_thread
 from distbp.system.limits import cpu_count
-from distbp.training.executors import started_executor
+from distbp.training.executors import start_executor
 
 _ROWS_AT_ONCE = 1024
 _LEAST_RATE = 1e-6
@@ -43,10 +44,8 @@ def run_epochs(
     # an epoch begins at its begin, also after data of another size
     first = -(-step // steps_per_epoch) * steps_per_epoch
     steps = config.epochs * steps_per_epoch
-    with (
-        one_thread(config.threads),
-        started_executor(structure, config, rows, state, lambda text: None, steps, first) as pool,
-    ):
+    with one_thread(config.threads), ExitStack() as stack:
+        pool = start_executor(stack, structure, config, rows, state, lambda text: None, steps, first)
         for _ in range(config.epochs):
             cost = weight = 0.0
             for record in pool.steps(pool.step + steps_per_epoch, factor()):

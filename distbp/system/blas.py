@@ -1,11 +1,11 @@
-"""The threads of BLAS: one, wherever something is computed that must not depend on cores or environment.
+"""The number of BLAS threads: fixed during every computation, so that results do not depend on cores or environment.
 
-The bits of a sum or a product depend on how many threads BLAS cuts it into, and by default those are the machine's
-cores, or what some variable says. What the driver computes (moments, target scale, linear baseline, the costs that
-choose an epoch) therefore uses one thread, always; a run's shards use ``--threads``, which is one of its settings.
+The bits of a sum or a product depend on the number of threads among which BLAS divides it, by default the number of
+cores or that of an environment variable. So the driver's computations (moments, target scale, linear baseline, the
+costs that choose an epoch) always use one thread, and a run's shards use ``--threads``, which is one of its settings.
 
-BLAS has one number of threads for the whole process. It is set for as long as something of distbp computes, and what
-the calling program had comes back once the last one is done.
+BLAS has one number of threads per process. It is set while distbp computes, and the calling program's number is
+restored when the last computation ends.
 """
 
 from __future__ import annotations
@@ -23,77 +23,77 @@ from distbp.errors import UsageError
 
 _lock = threading.Lock()
 _claims: list[tuple[int, int]] = []
-"""Of each run that goes on in this process its thread's name and its shards' threads."""
+"""For each run in progress in this process: the id of its thread and the BLAS threads of its shards."""
 _inside = 0
-"""How many blocks of :func:`one_thread` have been entered and not left."""
+"""Number of active blocks of :func:`one_thread`."""
 _before: list[int] = []
-"""What the calling program had, for each library, when the first of them was entered."""
+"""The calling program's number of threads for each library, from before the first active block."""
 
 
 class _Library(NamedTuple):
-    """A BLAS of this process."""
+    """A BLAS library loaded in this process."""
 
     get: Callable[[], int]
     set: Callable[[int], object]
     is_shared: bool
-    """Whether its number of threads is the whole process's; with OpenMP each thread has its own."""
+    """Whether the number of threads is one for the whole process; with OpenMP each thread has its own."""
 
 
 @lru_cache(maxsize=1)
 def _libraries() -> Sequence[_Library]:
-    """Return the libraries that compute NumPy's products, which are there since NumPy was imported."""
-    found = []
+    """Return the BLAS libraries that NumPy uses; they are loaded since NumPy was imported."""
+    libraries = []
     for library in ThreadpoolController().select(user_api="blas").lib_controllers:
         is_shared = getattr(library, "threading_layer", "") != "openmp"
         change = library.set_num_threads
         if library.internal_api == "openblas" and is_shared:
-            # threadpoolctl lets one thread of the process set it, and does nothing, silently, in all others
+            # threadpoolctl sets it from one thread of the process alone; in all others it silently does nothing
             name = next(name for name in library.check_symbols if hasattr(library.dynlib, name))
             change = getattr(library.dynlib, name.replace("_get_", "_set_"))
-        found.append(_Library(library.get_num_threads, change, is_shared))
-    return found
+        libraries.append(_Library(library.get_num_threads, change, is_shared))
+    return libraries
 
 
 def unpinned_notes() -> list[str]:
-    """Return what to say where the threads of NumPy's BLAS cannot be set, as those of Accelerate on macOS."""
+    """Return a note if the threads of NumPy's BLAS cannot be set, as with Accelerate on macOS."""
     if _libraries():
         return []
     built: Any = np.show_config(mode="dicts")
     name = built.get("Build Dependencies", {}).get("blas", {}).get("name", "unknown")
     return [
-        f"the threads of this NumPy's BLAS ({name}) cannot be set: bits may depend on the number of cores; a NumPy "
-        "with OpenBLAS (pip install numpy) keeps them"
+        f"the threads of this NumPy's BLAS ({name}) cannot be set, so bits may depend on the number of cores: use a "
+        "NumPy with OpenBLAS (pip install numpy)"
     ]
 
 
 def pin_threads(threads: int) -> None:
-    """Let BLAS use exactly so many threads in this process, for good."""
+    """Make BLAS use this number of threads in this process, without restoring the old number."""
     for library in _libraries():
         library.set(threads)
 
 
 @contextmanager
 def one_thread(shards: int | None = None) -> Iterator[None]:
-    """Let BLAS use one thread in this process until the block ends.
+    """Make BLAS use one thread in this process until the block ends.
 
-    ``shards`` is for a run: the threads that its shards use meanwhile, in blocks of :class:`ShardThreads`.
+    A run passes ``shards``, the number of threads that its shards use within the block (:class:`ShardThreads`).
 
     Raises:
-        UsageError: runs in several threads of this process, of which one wants more than one thread for its shards.
+        UsageError: several threads of this process train, and one of the runs uses several BLAS threads.
     """
     global _inside
     claim = (threading.get_ident(), shards or 1)
     with _lock:
-        others = [wanted for name, wanted in _claims if name != claim[0]]
+        others = [threads for thread, threads in _claims if thread != claim[0]]
         if shards is not None and others and max(shards, *others) > 1:
             raise UsageError(
-                f"BLAS has one number of threads in a process, and another thread of this one trains: with --threads "
-                f"{max(shards, *others)} let them train one after the other, or in a process each"
+                f"BLAS has one number of threads per process, and another thread of this process trains: with "
+                f"--threads {max(shards, *others)} train one after the other, or in separate processes"
             )
-        found = [library.get() for library in _libraries()]
+        on_entry = [library.get() for library in _libraries()]
         if not _inside:
-            _before[:] = found
-        if not any(wanted > 1 for _, wanted in _claims):  # else it is one already, but for the shards
+            _before[:] = on_entry
+        if not any(threads > 1 for _, threads in _claims):  # else it is already one, except in shards
             pin_threads(1)
         _inside += 1
         if shards is not None:
@@ -105,7 +105,7 @@ def one_thread(shards: int | None = None) -> Iterator[None]:
             if shards is not None:
                 _claims.remove(claim)
             _inside -= 1
-            for library, own, first in zip(_libraries(), found, _before, strict=True):
+            for library, own, first in zip(_libraries(), on_entry, _before, strict=True):
                 if not library.is_shared:
                     library.set(own)
                 elif not _inside:
@@ -113,7 +113,7 @@ def one_thread(shards: int | None = None) -> Iterator[None]:
 
 
 class ShardThreads:
-    """Lets BLAS use ``count`` threads for a run's shards in this process, within a block of :func:`one_thread`."""
+    """Makes BLAS use ``count`` threads for a run's shards, inside a block of :func:`one_thread`."""
 
     def __init__(self, count: int) -> None:
         self._count = count

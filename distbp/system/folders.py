@@ -1,7 +1,7 @@
-"""Private folders for sockets and shared memory, which never outlive their owner for long.
+"""Private folders for sockets and shared memory, which do not outlive their owner for long.
 
-An owner holds a lock on a file in its folder and removes the folder at its end. An owner that was killed cannot, but
-the kernel frees its lock; so whoever comes next can tell, and removes the folder.
+A process holds a lock on a file in its folder and removes the folder when it ends. If it is killed, the kernel releases
+the lock: the next process on the machine notices that and removes the folder.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from pathlib import Path
 _PREFIX = "distbp-"
 _LOCK = "owner"
 _UNOWNED = (f".{_LOCK}", "session_", "ray_", "prom_")
-"""How all names in a folder without a lock begin, if it was ours; the last three are Ray's."""
+"""Prefixes of all names in a folder of ours that has no lock file; the last three are Ray's."""
 _NEW_SECONDS = 60
 _REMOVE_SECONDS, _REMOVE_AGAIN_SECONDS = 3.0, 0.02
 _LONGEST_TEMPORARY_FOLDER = 64
-"""Sockets lie some 35 characters below it, and a socket's path may have 107 (103 on macOS)."""
+"""Sockets need some 35 more characters, and a socket's path is limited to 107 (103 on macOS)."""
 
 
 def memory_folder() -> Path:
-    """Return where files lie in memory: /dev/shm, or the temporary folder where there is none (macOS)."""
+    """Return the folder for files in memory: /dev/shm, or the temporary folder if there is none (macOS)."""
     memory = Path("/dev/shm")
     return memory if os.access(memory, os.W_OK) else temporary_folder()
 
 
 def temporary_folder() -> Path:
-    """Return the temporary folder, or /tmp where its path is too long to put sockets below it."""
+    """Return the temporary folder, or /tmp if the path is too long for sockets in it."""
     usual = tempfile.gettempdir()
     return Path(usual if len(usual) <= _LONGEST_TEMPORARY_FOLDER else "/tmp")
 
 
 @contextmanager
 def private_folder(base: Path) -> Iterator[Path]:
-    """Make a folder below ``base`` for this user alone and remove it at the end; those of dead owners go now."""
+    """Make a folder in ``base`` for this user alone and remove it at the end; first remove those of dead owners."""
     remove_leftovers(base)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    # Locked before it gets its name, so that nobody finds a lock that is not held yet.
+    # Locked before it gets its name, so that no other process finds the lock free.
     handle = os.open(folder / f".{_LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -55,7 +55,7 @@ def private_folder(base: Path) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder in which a process that was killed may still end its last call, such as making a file."""
+    """Remove a folder in which a killed process may still finish a system call, such as creating a file."""
     deadline = time.monotonic() + _REMOVE_SECONDS
     while True:
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,12 +65,12 @@ def _remove(folder: Path) -> None:
 
 
 def leftovers(base: Path) -> list[Path]:
-    """Return this user's private folders below ``base`` whose owners are dead; nothing is changed."""
+    """Return this user's private folders in ``base`` whose owners are dead, without removing them."""
     return list(_abandoned(base))
 
 
 def remove_leftovers(base: Path) -> list[Path]:
-    """Remove this user's private folders below ``base`` whose owners are dead; return what was removed."""
+    """Remove this user's private folders in ``base`` whose owners are dead; return the removed folders."""
     removed = []
     for folder in _abandoned(base):
         shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +79,7 @@ def remove_leftovers(base: Path) -> list[Path]:
 
 
 def _abandoned(base: Path) -> Iterator[Path]:
-    """Yield the private folders whose owners are dead, each while its lock is held, so that nobody else removes it."""
+    """Yield the private folders whose owners are dead, each under its lock, so that no other process removes it."""
     for folder in sorted(base.glob(f"{_PREFIX}*")):
         with suppress(OSError):
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
@@ -97,9 +97,9 @@ def _abandoned(base: Path) -> Iterator[Path]:
 
 
 def _is_unowned(folder: Path) -> bool:
-    """Return whether a folder without a lock was ours: not named within a minute, or written again by Ray at its end.
+    """Return whether a folder without a lock is an abandoned one of ours: its owner died early, or Ray re-created it.
 
-    A person may have a folder with such a name, so nothing may be in it but what Ray or we put there.
+    A user may have a folder with such a name, so it must contain nothing but files of Ray's or ours.
     """
     is_old = time.time() - folder.stat().st_mtime > _NEW_SECONDS
     is_named_by_us = re.fullmatch(rf"{_PREFIX}[a-z0-9_]{{8}}", folder.name) is not None  # as tempfile does

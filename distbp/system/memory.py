@@ -1,4 +1,4 @@
-"""How much memory can still be taken: of the machine, of the control group, of the process's own limit."""
+"""Free memory: the least of what the machine, the control group and ``ulimit`` allow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NO_LIMIT = 1 << 60
 
 
 def free_memory() -> int | None:
-    """Return the bytes of memory that could still be taken; None where the platform does not tell (macOS)."""
-    found = [*_of_machine(), *_of_group(), *_of_process()]
-    return max(0, min(found)) if found else None
+    """Return the bytes that this process can still allocate; None if the platform does not report them (macOS)."""
+    limits = [*_of_machine(), *_of_group(), *_of_process()]
+    return max(0, min(limits)) if limits else None
 
 
 def _of_machine() -> Iterator[int]:
@@ -23,33 +23,33 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_group() -> Iterator[int]:
-    """Yield what the control groups of a container or a job leave; pages of files can be given back."""
+    """Yield the free memory of each control group of a container or job; cached pages of files count as free."""
     for folder, most, used, pages in (
         (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
         (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        for place in _groups(folder):
+        for group in _groups(folder):
             with suppress(OSError, ValueError, KeyError):
-                limit = int((place / most).read_text())  # "max" is no number
-                lines = (place / "memory.stat").read_text().splitlines()
-                told = dict(line.split()[:2] for line in lines)
+                limit = int((group / most).read_text())  # raises ValueError for "max"
+                lines = (group / "memory.stat").read_text().splitlines()
+                counters = dict(line.split()[:2] for line in lines)
                 if limit < _NO_LIMIT:
-                    yield limit - int((place / used).read_text()) + int(told.get(pages, 0))
+                    yield limit - int((group / used).read_text()) + int(counters.get(pages, 0))
 
 
 def _groups(folder: Path) -> Iterator[Path]:
-    """Yield the folders of this process's control groups, of the inner ones and those around them."""
+    """Yield the folders of this process's control groups and of their parents."""
     yield folder
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, kinds, path = line.split(":", 2)
             if kinds in ("", "memory"):
                 inner = folder / path.lstrip("/")
-                yield from (place for place in (inner, *inner.parents) if folder in place.parents)
+                yield from (group for group in (inner, *inner.parents) if folder in group.parents)
 
 
 def _of_process() -> Iterator[int]:
-    """Yield what ``ulimit -v`` leaves."""
+    """Yield the address space that ``ulimit -v`` leaves."""
     with suppress(ImportError, OSError, ValueError, IndexError):
         import resource
 

@@ -1,4 +1,4 @@
-"""Callbacks that show runs in the tools people watch them with: TensorBoard, MLflow, a Ray cluster's Prometheus."""
+"""Callbacks that log runs to TensorBoard, MLflow or Ray's metrics (Prometheus)."""
 
 from distbp.tracking.mlflow import MLflow
 from distbp.tracking.ray_metrics import RayMetrics

@@ -1,4 +1,4 @@
-"""Runs in MLflow (``pip install 'distbp[mlflow]'``)."""
+"""MLflow logging (``pip install 'distbp[mlflow]'``)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _ARTIFACTS = ("config.json", "metrics.jsonl", "summary.json", "model.json", "mod
 
 
 class MLflow(Callback):
-    """Keeps a run in MLflow through its public client: parameters, metrics per epoch, the model's files, its end.
+    """Logs a run to MLflow: settings as parameters, metrics of each epoch, the model's files and the final status.
 
-    A run that ends with an error is FAILED there, one that was interrupted KILLED. Nothing global of MLflow's is
-    changed. The id of the run is ``run_id`` from its begin on.
+    The status of a failed run is FAILED, that of an interrupted run KILLED. The callback uses MLflow's client and
+    changes no global state of MLflow. ``run_id`` is set when the run starts.
     """
 
     def __init__(
         self, experiment: str = "distbp", tracking_uri: str | None = None, run_name: str | None = None
     ) -> None:
-        """Write to the server or the store at ``tracking_uri``, None for MLflow's own setting.
+        """Log to the server or store at ``tracking_uri``; None takes MLflow's own setting.
 
         Raises:
             ImportError: the extra is not installed.
@@ -38,9 +38,9 @@ class MLflow(Callback):
         self._folder: Path | None = None
 
     def on_start(self, run: RunRecord) -> None:
-        """Begin a run in the experiment, which is made if it is not there."""
-        found = self._client.get_experiment_by_name(self._experiment)
-        experiment = found.experiment_id if found else self._client.create_experiment(self._experiment)
+        """Create a run in the experiment, and the experiment if it does not exist."""
+        existing = self._client.get_experiment_by_name(self._experiment)
+        experiment = existing.experiment_id if existing else self._client.create_experiment(self._experiment)
         name = self._run_name or (run.run_directory.name if run.run_directory else None)
         self.run_id = self._client.create_run(experiment, run_name=name).info.run_id
         self._folder = run.run_directory
@@ -49,13 +49,13 @@ class MLflow(Callback):
         self._client.log_batch(self.run_id, params=params)
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Log the epoch's numbers, at the number of steps done."""
+        """Log the epoch's numbers; the MLflow step is the number of steps done."""
         now, metric = int(1000 * time.time()), self._entities.Metric
-        found = scalars(record.metrics).items()
-        self._client.log_batch(self.run_id, metrics=[metric(name, value, now, record.step) for name, value in found])
+        numbers = scalars(record.metrics).items()
+        self._client.log_batch(self.run_id, metrics=[metric(name, value, now, record.step) for name, value in numbers])
 
     def on_end(self, error: BaseException | None) -> None:
-        """Keep the run's files, if it has any, and say how it ended."""
+        """Log the run's files, if it has a directory, and its final status."""
         if self.run_id is None:
             return
         for name in _ARTIFACTS if self._folder is not None else ():

@@ -1,4 +1,4 @@
-"""Gauges that a Ray cluster's nodes export to its Prometheus."""
+"""Metrics of a run as gauges that Ray exports to Prometheus."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ _GAUGES = {
     "cost": "Mean cost of the last mini-batch",
     "samples_per_second": "Training speed over the last epoch",
     "test_cost": "Mean cost of the test rows",
-    "test_accuracy": "Share of the test rows whose class is right",
+    "test_accuracy": "Share of the test rows that are classified correctly",
     "recoveries": "Workers and servers lost so far",
 }
 
 
 class RayMetrics(Callback):
-    """Tells Ray's metrics agent of a run on workers: ``distbp_step``, ``distbp_cost`` and others, tagged ``run``.
+    """Sends a run's metrics to Ray's metrics agent: ``distbp_step``, ``distbp_cost`` and others, tagged ``run``.
 
-    Whatever scrapes the cluster's nodes sees them (``ray_distbp_step`` and so on). Without a connection to Ray, as with
-    ``workers=0``, nobody hears them.
+    Prometheus scrapes them from the cluster's nodes as ``ray_distbp_step`` and so on. They need a connection to Ray:
+    with ``workers=0`` they are lost.
     """
 
     def __init__(self, run: str) -> None:
-        """Tag the numbers with a run's name."""
+        """Tag the metrics with ``run``, the run's name."""
         self._tags = {"run": run}
         self._gauges: dict[str, Any] = {}
 
     def on_start(self, run: RunRecord) -> None:
-        """Make the gauges."""
+        """Create the gauges."""
         with needs("ray", "cluster"):
             from ray.util.metrics import Gauge
-        self._gauges = {name: Gauge(f"distbp_{name}", text, ("run",)) for name, text in _GAUGES.items()}
+        self._gauges = {name: Gauge(f"distbp_{name}", description, ("run",)) for name, description in _GAUGES.items()}
         self._set("recoveries", 0)
 
     def on_step(self, record: StepRecord) -> None:
-        """Tell the step and its cost."""
+        """Set the gauges of the step and its cost."""
         self._set("step", record.step + 1)
         self._set("cost", record.cost)
 
     def on_epoch_end(self, record: EpochRecord) -> None:
-        """Tell what was measured."""
+        """Set the gauges of the epoch's measurements."""
         self._set("epoch", record.epoch)
         for name in ("samples_per_second", "test_cost", "test_accuracy"):
             if record.metrics.get(name) is not None:
                 self._set(name, record.metrics[name])
 
     def on_recovery(self, record: RecoveryRecord) -> None:
-        """Count who was lost."""
+        """Set the gauge of recoveries."""
         self._set("recoveries", record.recoveries)
 
     def _set(self, name: str, value: float) -> None:

@@ -1,4 +1,4 @@
-"""What an epoch's record and the settings are as flat names and plain values."""
+"""An epoch's record and the settings as flat mappings of names to plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distbp.config import Config
 
 
 def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of an epoch's record; those of a layer as ``layer1/gradient_norm``.
+    """Return the numbers of an epoch's record; a layer's numbers are named like ``layer1/gradient_norm``.
 
     >>> scalars({"epoch": 1, "lr": 0.1, "test_cost": None, "layers": [{"dead": 0.5}]})
     {'lr': 0.1, 'layer1/dead': 0.5}
@@ -27,18 +27,16 @@ def _scalars(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def hyper_parameters(config: Config) -> dict[str, bool | int | float | str]:
-    """Return the settings that have a value, lists as text.
+    """Return the settings that have a value; a list becomes text.
 
-    >>> found = hyper_parameters(Config(hidden=(8, 4)))
-    >>> found["hidden"], found["lr"]
+    >>> settings = hyper_parameters(Config(hidden=(8, 4)))
+    >>> settings["hidden"], settings["lr"]
     ('8,4', 0.001)
     """
-    plain = {name: value for name, value in config.to_json().items() if value is not None}
-    return {
-        name: ",".join(map(str, value)) if isinstance(value, list) else value if _is_plain(value) else str(value)
-        for name, value in plain.items()
-    }
+    return {name: _plain(value) for name, value in config.to_json().items() if value is not None}
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str)
+def _plain(value: Any) -> bool | int | float | str:
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard (``pip install 'distbp[tensorboard]'``)."""
+"""TensorBoard event files (``pip install 'distbp[tensorboard]'``)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from distbp.training.callbacks import Callback, EpochRecord, RunRecord
 
 
 class TensorBoard(Callback):
-    """Writes scalars, a histogram of each layer's w and b per epoch, and the settings as hyper-parameters.
+    """Writes scalars, the settings as hyper-parameters and, after each epoch, histograms of each layer's w and b.
 
-    Scalars are the numbers of metrics.jsonl under their names, at the number of steps done; ``step_cost`` is that of
-    every ``every``-th step. A run that goes on writes on into the same folder, and what came after the step from which
-    it goes on is no longer shown.
+    Scalars have the names of metrics.jsonl; their x-axis is the number of steps done. ``step_cost`` is the cost of
+    every ``every``-th step. A resumed run writes to the same folder, and TensorBoard discards the values after the step
+    from which the run resumed.
     """
 
     def __init__(self, folder: str | Path, every: int = 10) -> None:
-        """Write below ``folder``, which ``tensorboard --logdir`` is given.
+        """Write event files to ``folder``, the ``--logdir`` of TensorBoard.
 
         Raises:
             ImportError: the extra is not installed.
@@ -32,14 +32,13 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_start(self, run: RunRecord) -> None:
-        """Begin an event file."""
-        again: dict[str, Any] = {}
-        if run.step:  # the name of a file has the second in it, which may be the same as before
-            again = {"purge_step": run.step + 1, "filename_suffix": f".{run.step}"}
-        self._writer = self._library.SummaryWriter(self._folder, **again)
-        named = hyper_parameters(run.config)
-        told = self._library.summary.hparams(named, {"train_cost": 0.0, "test_cost": 0.0})
-        for summary in told:
+        """Open an event file."""
+        resumed: dict[str, Any] = {}
+        if run.step:  # the suffix keeps names distinct: the rest is the time in seconds, which may be the same
+            resumed = {"purge_step": run.step + 1, "filename_suffix": f".{run.step}"}
+        self._writer = self._library.SummaryWriter(self._folder, **resumed)
+        settings = hyper_parameters(run.config)
+        for summary in self._library.summary.hparams(settings, {"train_cost": 0.0, "test_cost": 0.0}):
             self._writer.file_writer.add_summary(summary)
 
     def on_step(self, record: StepRecord) -> None:

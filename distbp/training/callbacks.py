@@ -1,4 +1,4 @@
-"""What a run tells those who watch it, while it goes on."""
+"""Callbacks: the interface by which a calling program watches a run and ends it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from distbp.parallel.step.records import StepRecord, WorkerRecord
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run that is about to begin."""
+    """A run that is ready for its first step."""
 
     config: Config
     structure: Structure
@@ -26,53 +26,54 @@ class RunRecord:
     steps_per_epoch: int
     run_directory: Path | None
     step: int = 0
-    """Steps that were done before."""
+    """Steps done before; more than 0 in a resumed run."""
     columns: Sequence[tuple[str, str, str]] = ()
-    """Of a table: each column's name, what it holds, and what is done with it."""
+    """Name, content and treatment of each column of a table; empty for arrays."""
     workers: Callable[[], Sequence[WorkerRecord]] = tuple
-    """Says who computes at the moment it is called, also from another thread; nobody where this process does it all."""
+    """Returns the workers at the moment of the call; it may be called from any thread. Without workers it returns an
+    empty sequence."""
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """An epoch that was done."""
+    """An epoch that is done."""
 
     epoch: int
-    """Counted from 1."""
+    """Number of the epoch, from 1."""
     step: int
-    """Steps done since the run began."""
+    """Steps done since the start of the run."""
     metrics: Mapping[str, Any]
-    """The epoch's line of metrics.jsonl."""
+    """The epoch's record in metrics.jsonl."""
     network: Network
-    """With the weights after this epoch; they stay as they are."""
+    """The network after this epoch; later steps do not change it."""
 
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint that is whole on the disk; the newest three stay there."""
+    """A checkpoint that is complete on the disk; the newest three are kept."""
 
     step: int
-    """Steps done in it."""
+    """Steps done before the checkpoint."""
     path: Path
 
 
 @dataclass(frozen=True)
 class RecoveryRecord:
-    """A worker or a server that was lost, without consequence for the result."""
+    """The loss of a worker or a server; it does not change the result."""
 
     step: int
-    """The step at which it was seen."""
+    """The step at which the loss was noticed."""
     text: str
-    """Who, and why."""
+    """The process that was lost, and the cause."""
     recoveries: int
-    """How many were lost in this run so far."""
+    """Number of recoveries in this run so far."""
 
 
 class Callback:
-    """Watches a run. Override what you need; each method does nothing by itself.
+    """Watches a run. Override the methods you need; the inherited ones do nothing.
 
-    Everything is called in the process and the thread that called :func:`distbp.train`. What a callback raises ends
-    the run with a checkpoint, as a :class:`distbp.CallbackError` that names the callback, the method and the step.
+    All methods are called in the process and thread that called :func:`distbp.train`. An exception raised by a callback
+    ends the run with a checkpoint, as a :class:`distbp.CallbackError` that names the callback, the method and the step.
 
     >>> import distbp
     >>> class GoodEnough(distbp.Callback):
@@ -84,83 +85,86 @@ class Callback:
     """
 
     def on_note(self, text: str) -> None:
-        """Something the user should know, in one line."""
+        """Receive a message for the user, in one line."""
 
     def on_reading(self, done: int, total: int) -> None:
-        """So much of so much of the data has been read; not called where that takes but a moment."""
+        """Receive the progress of reading the data; not called if that takes only a moment."""
 
     def on_start(self, run: RunRecord) -> None:
-        """Everything is ready; the first step comes next."""
+        """Called before the first step, when everything is ready."""
 
     def on_step(self, record: StepRecord) -> bool | None:
-        """A step was done. Return True to interrupt the run here, with a checkpoint to resume from."""
+        """Called after each step. Return True to interrupt the run here, with a checkpoint to resume from."""
 
     def on_epoch_end(self, record: EpochRecord) -> bool | None:
-        """An epoch was done and the network was tried on the test rows. Return True to finish the run with it."""
+        """Called after each epoch and its evaluation. Return True to finish the run with this epoch."""
 
     def on_checkpoint(self, record: CheckpointRecord) -> None:
-        """A checkpoint was written, some steps ago; only runs with a run directory have any."""
+        """Called some steps after a checkpoint was written; only in runs with a run directory."""
 
     def on_recovery(self, record: RecoveryRecord) -> None:
-        """Somebody was lost, and others do the work."""
+        """Called after a worker or server was lost and the run recovered."""
 
     def on_end(self, error: BaseException | None) -> None:
-        """The run that began is over: finished and written if ``error`` is None, else ended by it."""
+        """Called once when a started run is over; ``error`` is what ended it, None if it finished."""
 
 
 class Callbacks:
-    """All who watch a run, told one after the other."""
+    """Calls all callbacks of a run, in their order."""
 
-    def __init__(self, each: Sequence[Callback]) -> None:
-        self._each = tuple(each)
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = tuple(callbacks)
         self.step = 0
-        """The steps done when somebody is told something."""
+        """Steps done so far; the error of a failing callback names it."""
+        self.last_note = ""
+        """The newest note; executors note a recovery before they count it."""
 
     @contextmanager
     def until_end(self) -> Iterator[None]:
-        """Tell all of them when the block ends, by itself or by an error; one that fails then keeps it from nobody.
+        """Call ``on_end`` of all callbacks when the block ends, even if some of them fail.
 
         Raises:
-            CallbackError: the first of those that failed, if the block ended by itself.
+            CallbackError: the first failure of a callback, if the block itself raised nothing.
         """
         try:
             yield
         except BaseException as error:
-            self._tell_end(error)  # the first error is the one that counts
+            self._notify_end(error)  # the error of the block counts, not those of callbacks
             raise
-        failed = self._tell_end(None)
-        if failed is not None:
-            raise failed
+        failure = self._notify_end(None)
+        if failure is not None:
+            raise failure
 
-    def _tell_end(self, error: BaseException | None) -> Exception | None:
-        """Tell all of them the end, whoever fails at it; return the first error of theirs."""
+    def _notify_end(self, error: BaseException | None) -> Exception | None:
+        """Call ``on_end`` of all callbacks; return the first error that one of them raises."""
         first: Exception | None = None
-        for callback in self._each:
+        for callback in self._callbacks:
             try:
-                self._tell(callback, "on_end", error)
-            except DistbpError as failed:
-                first = first or failed
+                self._call(callback, "on_end", error)
+            except DistbpError as failure:
+                first = first or failure
         return first
 
-    def tell(self, event: str, *told: object) -> bool:
-        """Tell all of them; return whether one wants the run to end.
+    def notify(self, event: str, *arguments: object) -> bool:
+        """Call this method of all callbacks; return whether one of them wants the run to end.
 
         Raises:
-            CallbackError: one raised what is no error of this library.
+            CallbackError: a callback raised an exception that is no DistbpError.
         """
         wants_end = False
-        for callback in self._each:
-            wants_end = self._tell(callback, event, *told) or wants_end
+        for callback in self._callbacks:
+            wants_end = self._call(callback, event, *arguments) or wants_end
         return wants_end
 
     def note(self, text: str) -> None:
-        """Tell all of them what the user should know."""
-        self.tell("on_note", text)
+        """Pass a message for the user to all callbacks."""
+        self.last_note = text
+        self.notify("on_note", text)
 
-    def _tell(self, callback: Callback, event: str, *told: object) -> bool:
+    def _call(self, callback: Callback, event: str, *arguments: object) -> bool:
         method: Callable[..., object] = getattr(callback, event)
         try:
-            return bool(method(*told))
+            return bool(method(*arguments))
         except DistbpError:
             raise
         except Exception as error:

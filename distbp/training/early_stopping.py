@@ -1,4 +1,4 @@
-"""What the epochs' costs decide: which epoch is the best, when to stop early, and the rate on a plateau."""
+"""Decisions that follow from the epochs' costs: the best epoch, early stopping, and the learning rate on a plateau."""
 
 from __future__ import annotations
 
@@ -6,10 +6,38 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distbp.data.dataset import Array
 from distbp.optim.schedules import Plateau, Schedule, WarmUp
 
 History = Sequence[Mapping[str, Any]]
-"""The records of the epochs so far, as metrics.jsonl has them: a cost that is not finite is None."""
+"""Epoch records so far, as in metrics.jsonl: a cost that is not finite is None."""
+
+
+class EarlyStopping:
+    """Keeps the weights of the epoch with the lowest validation cost; without a patience it does nothing."""
+
+    def __init__(self, patience: int | None, best_weights: Array | None = None) -> None:
+        """``patience`` is the number of epochs without a lower cost after which training stops."""
+        self._patience = patience
+        self.best_weights = best_weights
+
+    def new_best(self, history: History, weights: Array) -> Array | None:
+        """Return a copy of the weights, and keep it, if the last epoch is the best so far."""
+        if self._patience is None or best_epoch(history) != history[-1]["epoch"]:
+            return None
+        self.best_weights = weights.copy()
+        return self.best_weights
+
+    def is_over(self, history: History) -> bool:
+        """Return whether the validation cost has not fallen for as many epochs as the patience."""
+        return self._patience is not None and history[-1]["epoch"] - best_epoch(history) >= self._patience
+
+    def result(self, history: History) -> Mapping[str, Any]:
+        """Return the record of the epoch whose weights the run returns; empty if the disk has lost it."""
+        if self.best_weights is None:
+            return history[-1] if history else {}
+        best = best_epoch(history)
+        return next(record for record in history if record["epoch"] == best)
 
 
 def best_epoch(history: History) -> int:
@@ -19,15 +47,10 @@ def best_epoch(history: History) -> int:
     return best
 
 
-def is_best_long_ago(history: History, patience: int | None) -> bool:
-    """Return whether the validation cost has not fallen for ``patience`` epochs; never without a patience."""
-    return patience is not None and history[-1]["epoch"] - best_epoch(history) >= patience
-
-
 def rate_factor(schedule: Schedule, history: History) -> float:
-    """Return what the rate is multiplied by in the epoch after these, beside what depends on the step.
+    """Return the factor by which a plateau schedule multiplies the learning rate of the next epoch.
 
-    It is 1 but for a plateau schedule, which follows the validation cost where there is one, else the training cost.
+    It is 1 for other schedules. The plateau follows the validation cost if there is one, else the training cost.
     """
     plateau = schedule.then if isinstance(schedule, WarmUp) else schedule
     if not isinstance(plateau, Plateau):

@@ -1,281 +1,191 @@
-"""The descent: the algorithm on one page, whoever computes the steps and wherever the run is kept."""
+"""The training loop: mini-batch gradient descent over epochs, the same for every executor."""
 
 from __future__ import annotations
 
-import math
-import statistics
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from typing import Any
 
-import numpy as np
-
-from distbp.config import Settings
-from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet
-from distbp.data.epoch_order import EpochOrder
+from distbp.data.dataset import Array
 from distbp.errors import CallbackError, DistbpError, DivergedError, Interrupted
 from distbp.files.json_files import for_json
-from distbp.model.files import weights_sha256
-from distbp.model.network import Network, evaluate
-from distbp.nn.structure import Structure
+from distbp.model.network import Network
 from distbp.optim import Rule
 from distbp.parallel.step.executor import ManagedExecutor
-from distbp.runs.saved import SavedRun
-from distbp.runs.sums import Sums
-from distbp.runs.writer import RunWriter
-from distbp.training.callbacks import Callback, Callbacks, CheckpointRecord, EpochRecord, RecoveryRecord, RunRecord
-from distbp.training.early_stopping import best_epoch, is_best_long_ago, rate_factor
-from distbp.training.executors import most_useful_workers, slower_choice
-from distbp.training.health import Finding, Health
-from distbp.training.result import Result, named
-
-_STEPS_FOR_THE_MEDIAN = 10_000
-_ROWS_EXAMINED = 1024
-"""Rows of the test part on which saturated and dead units are counted."""
+from distbp.runs.epoch_sums import EpochSums
+from distbp.runs.writer import NoWriter, RunWriter
+from distbp.training.callbacks import Callbacks, EpochRecord, RunRecord
+from distbp.training.early_stopping import rate_factor
+from distbp.training.evaluation import Evaluator
+from distbp.training.events import Events
+from distbp.training.executors import WorkersAdvice
+from distbp.training.health import Finding
+from distbp.training.progress import Progress
+from distbp.training.result import Result
+from distbp.training.summary import Summary
 
 
 class TrainingLoop:
-    """One run: its steps, its records so far, and where they are kept."""
+    """Does all steps of a run that are left, evaluates the network after each epoch, and decides when to stop."""
 
-    def __init__(self, structure: Structure, config: Settings, data: DataSet, callbacks: Sequence[Callback]) -> None:
-        self.structure, self.config = structure, config
-        self.test, self.classes, self.preprocessing = data.test, data.classes, data.preprocessing
-        self.byte_factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
-        self.train_rows = len(data.train)
-        self.keeper: RunWriter | None = None
-        self.callbacks = Callbacks(callbacks)
-        self._last_note, self._seen_recoveries = "", 0
-        self.steps_per_epoch = EpochOrder.of(config, self.train_rows).steps_per_epoch
-        self.history: list[Mapping[str, Any]] = []
-        self.recoveries = 0
-        """Of the processes that did this run's steps before."""
-        self.sums = Sums()
-        self.health = Health()
-        self.best: Array | None = None
-        """The weights of the epoch with the lowest validation cost, for early stopping."""
-        self.examined = np.asarray(data.test.x[:_ROWS_EXAMINED])
-        self.validation = data.validation
-        self.rule = Rule.of(config, self.steps_per_epoch)
-        self._told: set[str] = set()
-        self.baselines: Mapping[str, Any] = {}
-        """How a constant and a linear model do on the test rows."""
-        self.step_seconds: deque[float] = deque(maxlen=_STEPS_FOR_THE_MEDIAN)
-        self.chosen = config.workers != "auto"
-        self.step_here: float | None = None
-        """Seconds per step in this process, where workers compute though nobody measured whether they should."""
+    def __init__(
+        self,
+        executor: ManagedExecutor,
+        evaluator: Evaluator,
+        run: RunRecord,
+        progress: Progress,
+        summary: Summary,
+        advice: WorkersAdvice,
+        writer: RunWriter | NoWriter,
+        callbacks: Callbacks,
+    ) -> None:
+        self._executor, self._evaluator, self._run = executor, evaluator, run
+        self._progress, self._summary, self._advice = progress, summary, advice
+        self._writer, self._callbacks = writer, callbacks
+        self._events = Events(callbacks, writer, progress.recoveries_before)
+        self._rule = Rule.of(executor.config, run.steps_per_epoch)
 
-    @property
-    def steps(self) -> int:
-        """Steps of the whole run."""
-        return self.config.epochs * self.steps_per_epoch
-
-    def note(self, text: str) -> None:
-        """Tell the callbacks what the user should know."""
-        self._last_note = text
-        self.callbacks.tell("on_note", text)
-
-    def go_on(self, past: SavedRun) -> None:
-        """Begin where a run was left."""
-        step, described = past.checkpoint.step, past.checkpoint.described
-        self.recoveries = described["recoveries"] + 1
-        self.sums = Sums(described["epoch"])
-        self.health = Health(described.get("health"))
-        epochs = past.epochs(self.steps_per_epoch)
-        self.best = past.best(epochs, self.config)
-        self.history = past.history(epochs, self.config)
-        if len(self.history) < epochs:
-            self.note(f"{past.path} has the records of {len(self.history)} epochs of {epochs}; the run goes on without")
-        self.note(f"{past.path} goes on after step {step} of {self.steps}")
-
-    def descend(self, pool: ManagedExecutor) -> None:
-        """Do all steps that are left of all epochs."""
-        columns = self.preprocessing.described() if self.preprocessing is not None else ()
-        begin = RunRecord(
-            self.config, self.structure, self.train_rows, len(self.test), self.steps_per_epoch,
-            self.keeper.path if self.keeper else None, pool.step, columns, pool.workers,
-        )  # fmt: skip
-        self.callbacks.step = pool.step
-        self.callbacks.tell("on_start", begin)
+    def run(self) -> Result:
+        """Do the epochs that are left; return the trained network after writing what a finished run leaves behind."""
+        executor, progress = self._executor, self._progress
+        self._callbacks.step = executor.step
+        self._callbacks.notify("on_start", self._run)
         try:
-            if pool.step == 0:
-                state = pool.state()
-                self.health.begin(self.structure, state[0])
-                self._checkpoint(pool, state)
-            first = pool.step // self.steps_per_epoch
-            if pool.step % self.steps_per_epoch == 0 and self.sums.rows:
-                first -= 1  # its steps are done, but the run ended before its end was seen to
-            for epoch in range(first, self.config.epochs):
-                if self._epoch(epoch, pool) or is_best_long_ago(self.history, self.config.early_stopping):
+            if executor.step == 0:
+                state = executor.state()
+                progress.health.begin(self._evaluator.structure, state[0])
+                self._checkpoint(state)
+            for epoch in range(self._first_epoch(), executor.config.epochs):
+                if self._epoch(epoch) or progress.early_stopping.is_over(progress.history):
                     break
         except BaseException as error:
             if isinstance(error, DistbpError):
-                self._keep_what_there_is(pool, error)
-            self._say_how_to_go_on(error)
+                self._save_state(error)
+            self._note_how_to_resume(error)
             raise
+        return self._finish()
 
-    def _keep_what_there_is(self, pool: ManagedExecutor, error: DistbpError) -> None:
-        """Write a last checkpoint for a run that an error ends; the first error is the one that counts."""
-        with suppress(Exception):
-            if isinstance(error, DivergedError) and self.keeper is not None and not self._is_told(pool.step):
-                self.keeper.diverged(self._diverged(error, pool))
-            if pool.step >= self.callbacks.step:  # else the state is one that was kept before, with the sums of then
-                self._checkpoint(pool, pool.state())
+    def _first_epoch(self) -> int:
+        """Return the epoch to go on with, from 0: the one before if its steps are done but it was not evaluated."""
+        epoch, steps_done = divmod(self._executor.step, self._run.steps_per_epoch)
+        return epoch - 1 if steps_done == 0 and self._progress.sums.rows else epoch
 
-    def _say_how_to_go_on(self, error: BaseException) -> None:
-        """Note what of the run is on the disk, and how to go on from there."""
-        if self.keeper is not None:
-            with suppress(CallbackError):  # one that fails once may fail again
-                text = self.keeper.ended(self.callbacks.step, error)
-                self._tell_checkpoints()
-                if text is not None:
-                    self.note(text)
-
-    def _epoch(self, epoch: int, pool: ManagedExecutor) -> bool:
-        """Do what is left of an epoch; return whether a callback wants it to be the last."""
-        stop = (epoch + 1) * self.steps_per_epoch
-        before = self.sums.seconds
-        if self.keeper is not None:
-            self.keeper.begin_epoch(pool.spent())
-        while pool.step < stop:
-            if self._steps(stop, pool, rate_factor(self.rule.schedule, self.history)):
+    def _epoch(self, epoch: int) -> bool:
+        """Do the steps of an epoch that are left and evaluate it; return whether a callback wants it to be the last."""
+        executor, progress = self._executor, self._progress
+        stop, seconds_before = (epoch + 1) * self._run.steps_per_epoch, progress.sums.seconds
+        self._writer.begin_epoch(executor.spent())
+        while executor.step < stop:
+            if self._steps(stop):
                 raise Interrupted(f"interrupted in epoch {epoch + 1}")
-            if pool.step < stop:
-                self._checkpoint(pool, pool.state())
-        rate = self.rule.rate(pool.step - 1) * rate_factor(self.rule.schedule, self.history)
-        sums, self.sums = self.sums, Sums()
-        if epoch == 0 and self.chosen and self.step_seconds:
-            self._tell_slower_choice()
-        state = pool.state()
-        network = self._network(state[0])
-        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": pool.step, "train_cost": sums.mean_cost}
-        if self.classes:
-            measured["train_accuracy"] = sums.right / sums.rows
-        measured |= named("test", evaluate(network, self.test))
-        if self.validation is not None:
-            measured |= named("validation", evaluate(network, self.validation))
-        measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds, "lr": rate}
-        record = {name: for_json(value) for name, value in measured.items()}
-        health, exploded = self.health.examine(network, sums, pool.step - 1, self.examined)
+            if executor.step < stop:
+                self._checkpoint(executor.state())
+        sums = progress.take_sums()
+        if epoch == 0:
+            self._note_advice()
+        state = executor.state()
+        network = self._evaluator.network(state[0])
+        record = self._epoch_record(epoch, sums, network)
+        health, exploded = progress.health.examine(network, sums, executor.step - 1, self._evaluator.examined)
         record |= for_json(health)
-        self.history.append(record)
-        if self.keeper is not None:
-            self.keeper.end_epoch(record, sums.seconds - before, pool.spent())
-        self._keep_best(state[0])
-        self._tell(record["findings"])
+        progress.history.append(record)
+        self._writer.end_epoch(record, sums.seconds - seconds_before, executor.spent())
+        best = progress.early_stopping.new_best(progress.history, state[0])
+        if best is not None:
+            self._writer.best(best)
+        self._events.findings(record["findings"])
         if exploded is not None:
             raise exploded
-        self._checkpoint(pool, state)
-        return self.callbacks.tell("on_epoch_end", EpochRecord(epoch + 1, pool.step, record, network))
+        self._checkpoint(state)
+        return self._callbacks.notify("on_epoch_end", EpochRecord(epoch + 1, executor.step, record, network))
 
-    def _keep_best(self, weights: Array) -> None:
-        if self.config.early_stopping is not None and best_epoch(self.history) == self.history[-1]["epoch"]:
-            self.best = weights.copy()
-            if self.keeper is not None:
-                self.keeper.best(self.best)
-
-    def _tell(self, found: Sequence[Mapping[str, Any]]) -> None:
-        """Tell the first finding of each kind, not those of all layers again in every epoch."""
-        for finding in found:
-            if finding["kind"] not in self._told:
-                self._told.add(finding["kind"])
-                self.note(finding["text"])
-
-    def _is_told(self, step: int) -> bool:
-        """Return whether the last epoch's record is of this step and tells of an explosion."""
-        last: Mapping[str, Any] = self.history[-1] if self.history else {}
-        return any(each["kind"] == "exploding" for each in last.get("findings", ())) and last["steps"] == step
-
-    def _diverged(self, error: DivergedError, pool: ManagedExecutor) -> dict[str, Any]:
-        """Return the record of an epoch that came to no end."""
-        finding = Finding("exploding", error.layer, str(error))._asdict()
-        return {"epoch": pool.step // self.steps_per_epoch + 1, "steps": pool.step, "findings": [finding]}
-
-    def _steps(self, stop: int, pool: ManagedExecutor, factor: float) -> bool:
-        """Do steps until ``stop``, or until a checkpoint is due; return whether a callback wants the run to end."""
+    def _steps(self, stop: int) -> bool:
+        """Do steps until ``stop`` or until a checkpoint is due; return whether a callback wants the run to end."""
+        executor, progress = self._executor, self._progress
         began = time.perf_counter()
         wants_end = False
         try:
-            with closing(pool.steps(stop, factor)) as records:
+            with closing(executor.steps(stop, self._rate_factor())) as records:
                 for record in records:
-                    self.step_seconds.append(record.seconds)
-                    self.sums.add(record)
-                    self.health.see(record)
-                    if self.keeper is not None:
-                        self.keeper.step(record)
-                    self.callbacks.step = record.step + 1
-                    wants_end = self.callbacks.tell("on_step", record) or wants_end
-                    self._tell_news(pool)
-                    if wants_end or (self.keeper is not None and self.keeper.is_due):
-                        pool.halt()
+                    progress.add_step_seconds(record.seconds)
+                    progress.sums.add(record)
+                    progress.health.add(record)
+                    self._writer.step(record)
+                    self._callbacks.step = record.step + 1
+                    wants_end = self._callbacks.notify("on_step", record) or wants_end
+                    self._events.recoveries(executor)
+                    self._events.checkpoints()
+                    if wants_end or self._writer.is_checkpoint_due:
+                        executor.halt()
         finally:
-            self.sums.seconds += time.perf_counter() - began
+            progress.sums.seconds += time.perf_counter() - began
         return wants_end
 
-    def _tell_news(self, pool: ManagedExecutor) -> None:
-        """Tell of who was lost and of what was written since the last step."""
-        if pool.recoveries > self._seen_recoveries:
-            self._seen_recoveries = pool.recoveries
-            lost = self.recoveries + pool.recoveries
-            if self.keeper is not None:
-                self.keeper.timeline.recovery(self.callbacks.step, self._last_note)
-            self.callbacks.tell("on_recovery", RecoveryRecord(self.callbacks.step, self._last_note, lost))
-        self._tell_checkpoints()
+    def _rate_factor(self) -> float:
+        return rate_factor(self._rule.schedule, self._progress.history)
 
-    def _tell_checkpoints(self) -> None:
-        for step, path in self.keeper.written() if self.keeper is not None else ():
-            self.callbacks.tell("on_checkpoint", CheckpointRecord(step, path))
+    def _epoch_record(self, epoch: int, sums: EpochSums, network: Network) -> dict[str, Any]:
+        """Return the record of an epoch, without its health."""
+        step = self._executor.step
+        measured: dict[str, Any] = {"epoch": epoch + 1, "steps": step, "train_cost": sums.mean_cost}
+        if self._evaluator.classes:
+            measured["train_accuracy"] = sums.right / sums.rows
+        measured |= self._evaluator.measure(network)
+        measured |= {"seconds": sums.seconds, "samples_per_second": sums.rows / sums.seconds}
+        measured["lr"] = self._rule.rate(step - 1) * self._rate_factor()
+        return {name: for_json(value) for name, value in measured.items()}
 
-    def _tell_slower_choice(self) -> None:
-        """Tell a person who chose the number of workers if another one would be clearly quicker."""
-        step = statistics.median(self.step_seconds)
-        here = self.step_here if self.config.workers else step
-        if here is not None:
-            rows, left = min(self.config.batch_size, self.train_rows), self.steps - self.steps_per_epoch
-            useful = most_useful_workers(self.config, rows)
-            text = slower_choice(self.config, rows, useful, here, step, left)
+    def _checkpoint(self, state: Array) -> None:
+        executor, progress = self._executor, self._progress
+        recoveries = progress.recoveries_before + executor.recoveries
+        self._writer.checkpoint(executor.step, state, progress.sums, recoveries, progress.health.to_json())
+
+    def _finish(self) -> Result:
+        executor, progress = self._executor, self._progress
+        best = progress.early_stopping.best_weights
+        network = self._evaluator.network(executor.state()[0] if best is None else best)
+        summary = self._summary.of(network, self._run, progress, executor)
+        try:
+            self._writer.finish(network, {name: for_json(value) for name, value in summary.items()})
+        except Exception as error:
+            self._note_how_to_resume(error)
+            raise
+        self._events.checkpoints()
+        return Result(network, summary, progress.history, self._writer.path)
+
+    def _save_state(self, error: DistbpError) -> None:
+        """Write a last checkpoint of a run that an error ends; ignore further errors, since the first one counts."""
+        executor = self._executor
+        with suppress(Exception):
+            if isinstance(error, DivergedError) and not self._is_explosion_recorded():
+                self._writer.diverged_epoch(self._diverged_record(error))
+            # an executor that went back to an earlier checkpoint has no sums that belong to its state
+            if executor.step >= self._callbacks.step:
+                self._checkpoint(executor.state())
+
+    def _is_explosion_recorded(self) -> bool:
+        """Return whether the last epoch's record ends at this step and has a finding of an explosion."""
+        last: Mapping[str, Any] = self._progress.history[-1] if self._progress.history else {"steps": None}
+        findings = last.get("findings", ())
+        return last["steps"] == self._executor.step and any(each["kind"] == "exploding" for each in findings)
+
+    def _diverged_record(self, error: DivergedError) -> dict[str, Any]:
+        """Return the record of an epoch that a divergence cut short."""
+        step, finding = self._executor.step, Finding("exploding", error.layer, str(error))
+        return {"epoch": step // self._run.steps_per_epoch + 1, "steps": step, "findings": [finding._asdict()]}
+
+    def _note_how_to_resume(self, error: BaseException) -> None:
+        """Record the failure; note from which checkpoint and by which command the run can be resumed."""
+        with suppress(CallbackError):  # a callback that failed may fail again
+            text = self._writer.failed(self._callbacks.step, error)
+            self._events.checkpoints()
             if text is not None:
-                self.note(text)
+                self._callbacks.note(text)
 
-    def _network(self, weights: Array) -> Network:
-        return Network.of(self.structure, weights, self.classes, self.byte_factor, self.preprocessing)
-
-    def _checkpoint(self, pool: ManagedExecutor, state: Array) -> None:
-        if self.keeper is not None:
-            recoveries = self.recoveries + pool.recoveries
-            self.keeper.checkpoint(pool.step, state, self.sums, recoveries, self.health.to_json())
-
-    def finish(self, pool: ManagedExecutor, started: float) -> Result:
-        """Return the trained network and write what a finished run leaves behind."""
-        network = self._network(pool.state()[0] if self.best is None else self.best)
-        config = self.config
-        seconds = sum(record["seconds"] for record in self.history)
-        last = self.history[-1] if self.history else {}  # the record may have been lost with a disk
-        if self.best is not None:
-            best = best_epoch(self.history)
-            last = next(record for record in self.history if record["epoch"] == best)
-        summary = {
-            **{name: last[name] for name in last if name.startswith(("train_", "test_", "validation_"))},
-            **({} if self.best is None else {"best_epoch": last["epoch"]}),
-            **self.baselines,
-            "epochs": pool.step // self.steps_per_epoch,
-            "steps": pool.step,
-            "workers": config.worker_count,
-            "shards": config.shards,
-            "threads": config.threads,
-            "seed": config.seed,
-            "samples_per_second": self.train_rows * len(self.history) / seconds if seconds else math.nan,
-            "step_ms": 1000 * statistics.median(self.step_seconds or [math.nan]),
-            "wall_seconds": time.perf_counter() - started,
-            "recoveries": self.recoveries + pool.recoveries,
-            "weights_sha256": weights_sha256(network.weights),
-        }
-        if self.keeper is not None:
-            try:
-                self.keeper.finish(network, {name: for_json(value) for name, value in summary.items()})
-            except Exception as error:
-                self._say_how_to_go_on(error)
-                raise
-            self._tell_checkpoints()
-        return Result(network, summary, self.history, self.keeper.path if self.keeper else None)
+    def _note_advice(self) -> None:
+        config = self._executor.config
+        rows, steps_left = min(config.batch_size, self._run.train_rows), (config.epochs - 1) * self._run.steps_per_epoch
+        text = self._advice.text(config, rows, self._progress.step_seconds, steps_left)
+        if text is not None:
+            self._callbacks.note(text)

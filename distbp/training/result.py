@@ -1,4 +1,4 @@
-"""What a run gives: the network, its numbers, and where it is kept."""
+"""The result of a run: the network, its scores, and the run directory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distbp.model.network import Evaluation, Network
+from distbp.model.network import Network
 from distbp.runs.directory import CHECKPOINTS
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run gives; the names that Ray Train and Ray Tune use for it mean the same here.
+    """The result of a finished run; ``metrics``, ``checkpoint``, ``path`` and ``error`` are named as in Ray Train.
 
     Attributes:
         network: the trained network.
-        summary: what ``summary.json`` holds.
-        history: what ``metrics.jsonl`` holds, one record per epoch.
-        run_directory: where the run was kept, None if it was not.
+        summary: the content of ``summary.json``.
+        history: the content of ``metrics.jsonl``, one record per epoch.
+        run_directory: the directory of the run, None if it has none.
 
     >>> import distbp
     >>> result = distbp.train("digits", workers=0, epochs=2)
@@ -32,7 +32,7 @@ class Result:
     history: Sequence[Mapping[str, Any]]
     run_directory: Path | None
     error: None = None
-    """A run that fails raises its error instead."""
+    """Always None: a run that fails raises its error instead of returning a result."""
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -46,13 +46,7 @@ class Result:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The newest checkpoint's file, None if the run was not kept; ``distbp.resume`` takes the run directory."""
+        """The file of the newest checkpoint, None without a run directory. To resume, pass the run directory."""
         if self.run_directory is None:
             return None
         return max((self.run_directory / CHECKPOINTS).glob("step-*.safetensors"), default=None)
-
-
-def named(part: str, evaluation: Evaluation) -> dict[str, Any]:
-    """Return what applies to the task of an evaluation, by the names of the summary."""
-    found = evaluation._asdict()
-    return {f"{part}_{name}": found[name] for name in ("cost", "accuracy", "rmse", "r2") if found[name] is not None}

@@ -1,21 +1,21 @@
-"""Training: from settings and data to a trained network, from the beginning or from where a run was left."""
+"""Training: from data and settings to a trained network, from the start or from the checkpoint of a saved run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distbp.config import Config
 from distbp.data.dataset import DataSet
+from distbp.data.epoch_order import EpochOrder
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load_as
 from distbp.data.reading import Reading
-from distbp.data.reporting import Progress
-from distbp.data.sizes import is_large
+from distbp.data.reporting import Progress as ReadProgress
 from distbp.data.sources import Source, address_of
 from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_json
@@ -25,17 +25,32 @@ from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, held, made
 from distbp.runs.leftovers import remove_partial_files
 from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved
-from distbp.runs.writer import RunWriter
+from distbp.runs.writer import NoWriter, RunWriter
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import one_thread, unpinned_notes
 from distbp.system.folders import memory_folder, remove_leftovers, temporary_folder
 from distbp.system.signals import interrupts
 from distbp.training.baseline import baselines
 from distbp.training.callbacks import Callback, Callbacks
-from distbp.training.executors import initial_state, measure_here, read_while_ray_starts, started_executor
+from distbp.training.early_stopping import EarlyStopping
+from distbp.training.evaluation import Evaluator
+from distbp.training.events import run_record
+from distbp.training.executors import (
+    WorkersAdvice,
+    initial_state,
+    measure_in_process,
+    read_while_starting_ray,
+    start_executor,
+)
 from distbp.training.loop import TrainingLoop
+from distbp.training.progress import Progress
 from distbp.training.result import Result
 from distbp.training.setup import notes, settle, with_network, with_parts
+from distbp.training.sources import Sources
+from distbp.training.summary import Summary
+
+_ADVICE_SECONDS = 0.15
+"""Time for which steps are measured in this process, to advise users whose workers are slower."""
 
 
 def train(
@@ -53,16 +68,16 @@ def train(
     Args:
         data: a built-in name, a path, a pair of arrays (x, y), a loaded data set, or a list of paths.
         config: the settings; or give them by name instead (see :class:`distbp.Config`).
-        network: start from this network's structure and weights (it is not changed).
-        run_dir: keep the run there (it must not hold one yet); None keeps nothing.
-        callbacks: told about the run while it goes on.
+        network: start from this network's structure and weights; it is not changed.
+        run_dir: write the run to this directory, which must not hold a run yet; None writes nothing.
+        callbacks: watch the run, and may end it.
         started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
 
     Raises:
-        UsageError: a setting is wrong, or the run directory is taken.
+        UsageError: a setting is wrong, or the run directory holds a run already.
         DataError: the data cannot be used.
-        ClusterError: Ray cannot be reached, or has too little.
-        TrainingError: the run diverged, lost its last peer, or was ended by a callback.
+        ClusterError: Ray cannot be reached, or has too few resources.
+        TrainingError: the run diverged, lost its last worker or server, or was ended by a callback.
 
     >>> result = train("digits", workers=0, hidden=(32,), epochs=20)
     >>> result.summary["test_accuracy"] > 0.9
@@ -77,12 +92,13 @@ def train(
         wanted = with_network(wanted, network)
     if run_dir is not None:
         check_unused(Path(run_dir))
-    sources = _listed(data)
-    del data  # see below: the run must not keep a second copy
+    sources, watchers = Sources(data), Callbacks(callbacks)
+    del data  # from here on `sources` owns them
+    started = time.perf_counter() if started is None else started
     if run_dir is None:
-        return _train(sources, wanted, network, None, callbacks, started)
-    with made(Path(run_dir), Callbacks(callbacks).note) as lock:
-        return _train(sources, wanted, network, lock, callbacks, started)
+        return _Run(sources, wanted, watchers, started, network).result()
+    with made(Path(run_dir), watchers.note) as lock:
+        return _Run(sources, wanted, watchers, started, network, lock).result()
 
 
 def resume(
@@ -98,142 +114,159 @@ def resume(
     callbacks: Sequence[Callback] = (),
     started: float | None = None,
 ) -> Result:
-    """Go on with a run that was left, from its newest good checkpoint: the result is that of a run without a break.
+    """Resume a run from its newest good checkpoint; the result is that of an uninterrupted run.
 
     Args:
         run: its directory.
-        data: where the data are now, if not where they were; arrays must be given again.
-        config: the settings; None for those of the run. Only those that never change the result may differ.
-        workers: compute with so many workers from now on; None for as many as before.
-        address: go on with this Ray cluster. Nothing in a run directory says where to compute: one that was on a
-            cluster needs it again, or ``workers`` to go on on this machine.
-        insecure: go on with a cluster on another machine although no token protects it.
-        force: go on with other data, settings or arithmetic all the same; the result is another one then.
-        take_over: go on although another process, perhaps on another host, holds the run; it ends when it notices.
-        callbacks: told about the run while it goes on.
+        data: where the data are now, if they were moved; arrays must be given again.
+        config: the settings; None for those of the run. Only settings that never change the result may differ.
+        workers: the number of workers from now on; None for that of the run.
+        address: the Ray cluster to use from now on. A run directory never decides where to compute: resuming a run
+            that used a cluster needs ``address`` again, or ``workers`` to use this machine.
+        insecure: use a cluster on another machine even if no token protects it.
+        force: resume even with other data, settings or arithmetic; the result then differs.
+        take_over: resume even if another process, perhaps on another host, holds the run; that process then ends.
+        callbacks: watch the run, and may end it.
         started: the ``time.perf_counter()`` from which the summary's wall_seconds count; None for now.
 
     Raises:
-        UsageError: there is no run, or nothing says where one that was on a cluster is to go on.
-        RunError: it cannot go on, or not as it began.
+        UsageError: there is no run, or it used a cluster and neither ``address`` nor ``workers`` is given.
+        RunError: the run cannot be resumed, or not with the same result.
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
     check_begun(Path(run))
-    for base in {memory_folder(), temporary_folder()}:  # what a killed process of this run may have left there
+    for base in {memory_folder(), temporary_folder()}:  # a killed process of this run may have left folders there
         remove_leftovers(base)
-    noted: list[str] = []
-    with held(Path(run), Callbacks(callbacks).note, take_over) as lock:
+    watchers, early_notes = Callbacks(callbacks), list[str]()
+    with held(Path(run), watchers.note, take_over) as lock:
         remove_partial_files(Path(run))
-        past = read_saved(Path(run), noted.append)
-        sources = _listed(data if data is not None else past.settings.get("data", "arrays"))
-        if "arrays" in [source for source in sources if isinstance(source, str)]:
-            raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
-        del data
+        saved = read_saved(Path(run), early_notes.append)
+        if data is None:
+            data = saved.settings.get("data", "arrays")
+            if "arrays" in data:
+                raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
+        sources = Sources(data)
+        del data  # from here on `sources` owns them
         given = given_place(workers, address, insecure)
-        wanted = replace(config, **given) if config is not None else config_on(past.config, past.path, given)
-        return _train(sources, wanted, past.network(wanted), lock, callbacks, started, past, force, noted)
+        wanted = replace(config, **given) if config is not None else config_on(saved.config, saved.path, given)
+        started = time.perf_counter() if started is None else started
+        network = saved.network(wanted)
+        return _Run(sources, wanted, watchers, started, network, lock, saved, force, early_notes).result()
 
 
 def check_finished(run: Path, data: Sequence[Source], config: Config) -> None:
-    """Make sure that a finished run is what these data and settings ask for.
+    """Check that a finished run was trained with these data and settings.
 
-    The data are read only if they are elsewhere than they were.
+    The data are read only if their address differs from the recorded one.
 
     Raises:
-        RunError: it is not.
+        RunError: the data or settings differ.
     """
     settings, sources = read_json(run / CONFIG), list(data)
     task = "classification" if read_json(run / "model.json").get("classes") else "regression"
-    found = {}
+    actual = {}
     if [address_of(source) for source in sources] != settings.get("data"):
-        found["data_sha256"] = data_fingerprint(load_as(sources, Reading.of(config)))
-    check_settings(run, settings, _with_test_file(config).for_task(task), found, force=False, is_done=True)
+        actual["data_sha256"] = data_fingerprint(load_as(sources, Reading.of(config)))
+    check_settings(run, settings, _with_absolute_test_file(config).for_task(task), actual, force=False, is_done=True)
 
 
-def _with_test_file(config: Config) -> Config:
-    """Return the settings with a test file that can be found again from another folder."""
+def _with_absolute_test_file(config: Config) -> Config:
+    """Return the settings with a test file that can be found from any folder."""
     return config if config.test_file is None else replace(config, test_file=str(Path(config.test_file).absolute()))
 
 
-def _watched(callbacks: Sequence[Callback]) -> Progress:
-    """Return what tells the callbacks how much has been read, and ends reading where the command was interrupted."""
-    watching = Callbacks(callbacks)
+@dataclass(frozen=True)
+class _Run:
+    """A run as the caller asks for it."""
 
-    def progress(done: int, total: int) -> None:
-        if interrupts:  # the main thread only waits for this one, which no signal reaches
-            raise KeyboardInterrupt
-        watching.tell("on_reading", done, total)
+    sources: Sources
+    wanted: Config
+    callbacks: Callbacks
+    started: float
+    network: Network | None
+    lock: Lock | None = None
+    saved: SavedRun | None = None
+    force: bool = False
+    early_notes: Sequence[str] = ()
+    """Notes from before the data are read."""
 
-    return progress
+    def result(self) -> Result:
+        """Train; return the result."""
+        with one_thread(self.wanted.threads), ExitStack() as stack:
+            loop = self._loop(stack)
+            with self.callbacks.until_end():
+                return loop.run()
 
+    def _loop(self, stack: ExitStack) -> TrainingLoop:
+        """Return the training loop, ready to run; ``stack`` stops its executor and closes its writer.
 
-def _noting(callbacks: Sequence[Callback]) -> Callable[[str], None]:
-    """Return what tells the callbacks at once what cannot wait until the run begins."""
-    telling = Callbacks(callbacks)
+        Only this call holds the training rows: when it returns, they are freed unless the executor still needs them.
+        """
+        note = self.callbacks.note
+        data, recorded, data_notes = self._data(stack)
+        config, structure = settle(_with_absolute_test_file(self.wanted), data, self.network)
+        for text in (*data_notes, *notes(config, data)):
+            note(text)
+        summary = Summary(baselines(data, config.dtype, note), self.started)
+        steps_per_epoch = EpochOrder.of(config, len(data.train)).steps_per_epoch
+        steps = config.epochs * steps_per_epoch
+        step, state = 0, initial_state(structure, config, self.network)
+        progress = Progress(EarlyStopping(config.early_stopping))
+        if self.saved is not None:
+            saved = self.saved
+            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changes())
+            step, state = saved.checkpoint.step, saved.state_for(state)
+            progress = self._saved_progress(saved, config, steps_per_epoch, steps)
+        is_fixed, is_local = config.workers != "auto", config.address is None
+        process_step = None
+        if is_fixed and is_local and config.workers != 0:
+            process_step = measure_in_process(structure, config, data.train, state, _ADVICE_SECONDS).step
+        hashes = layer_hashes(structure, state[0])
+        executor = start_executor(stack, structure, config, data.train, state, note, steps - step, step)
+        writer: RunWriter | NoWriter = NoWriter()
+        if self.lock is not None:
+            config = executor.config
+            described = {**recorded, **config.to_json()}
+            writer = RunWriter(self.lock, described, structure, config, steps_per_epoch, hashes, note, self.saved)
+            stack.enter_context(closing(writer))
+        evaluator = Evaluator(structure, data)
+        run = run_record(executor, evaluator, len(data.train), steps_per_epoch, writer.path)
+        advice = WorkersAdvice(is_fixed, process_step)
+        return TrainingLoop(executor, evaluator, run, progress, summary, advice, writer, self.callbacks)
 
-    def note(text: str) -> None:
-        telling.tell("on_note", text)
+    def _data(self, stack: ExitStack) -> tuple[DataSet, dict[str, Any], list[str]]:
+        """Return the data in their parts, what config.json records of data and machine, and the notes of reading."""
+        wanted = _with_absolute_test_file(self.wanted)
+        read_notes = [*self.early_notes, *unpinned_notes()]
 
-    return note
+        def read() -> DataSet:
+            return self.sources.read(Reading.of(wanted), read_notes.append, self._reading_progress())
 
+        # data that take minutes are read before Ray starts, by the main thread, which an interrupt reaches
+        is_large = self.sources.is_large
+        data = read() if is_large else read_while_starting_ray(stack, wanted, read, self.callbacks.note)
+        recorded: dict[str, Any] = {"arithmetic": fingerprint()}
+        if self.lock is not None:
+            recorded |= {"data": self.sources.addresses, "data_sha256": data_fingerprint(data)}
+        return with_parts(wanted, data), recorded, read_notes
 
-def _listed(data: Source | Sequence[Source]) -> list[Source]:
-    return list(data) if isinstance(data, list) else [data]
+    def _reading_progress(self) -> ReadProgress:
+        """Return a function that passes the progress of reading to the callbacks and stops on an interrupt."""
 
+        def progress(done: int, total: int) -> None:
+            if interrupts:  # the main thread only waits for the reading thread, which no signal reaches
+                raise KeyboardInterrupt
+            self.callbacks.notify("on_reading", done, total)
 
-def _train(
-    sources: list[Source],
-    wanted: Config,
-    network: Network | None,
-    lock: Lock | None,
-    callbacks: Sequence[Callback],
-    started: float | None,
-    past: SavedRun | None = None,
-    force: bool = False,
-    noted: Sequence[str] = (),
-) -> Result:
-    started = time.perf_counter() if started is None else started
-    wanted = _with_test_file(wanted)
-    names = [address_of(source) for source in sources]
+        return progress
 
-    told: list[str] = [*noted, *unpinned_notes()]
-
-    def read() -> DataSet:
-        return load_as(sources, Reading.of(wanted), told.append, _watched(callbacks))
-
-    with ExitStack() as stack:
-        stack.enter_context(one_thread(wanted.threads))
-        # what takes minutes is read before Ray starts, by the thread that an interrupt reaches
-        loaded = read() if is_large(sources) else read_while_ray_starts(stack, wanted, read, _noting(callbacks))
-        found: dict[str, Any] = {"arithmetic": fingerprint()}
-        if lock is not None:
-            found |= {"data": names, "data_sha256": data_fingerprint(loaded)}
-        data_set = with_parts(wanted, loaded)
-        del loaded
-        config, structure = settle(wanted, data_set, network)
-        run = TrainingLoop(structure, config, data_set, callbacks)
-        for text in (*told, *notes(config, data_set)):
-            run.note(text)
-        train_rows, step, state = data_set.train, 0, initial_state(structure, config, network)
-        run.baselines = baselines(data_set, config.dtype, run.note)
-        # The workers' host keeps the training rows from here on; the run must not keep a second copy.
-        sources.clear()
-        del data_set
-        if past is not None:
-            check_settings(past.path, past.settings, config, found, force, past.changes())
-            step, state = past.checkpoint.step, past.state_for(state)
-            run.go_on(past)
-        if config.workers not in ("auto", 0) and config.address is None:
-            run.step_here = measure_here(structure, config, train_rows, state, seconds=0.15).step
-        initial = layer_hashes(structure, state[0])
-        steps_left = run.steps - step
-        pool = stack.enter_context(started_executor(structure, config, train_rows, state, run.note, steps_left, step))
-        del train_rows, state
-        run.config = pool.config
-        if lock is not None:
-            described = {**found, **run.config.to_json()}
-            keeper = RunWriter(lock, described, structure, run.config, run.steps_per_epoch, initial, run.note, past)
-            run.keeper = stack.enter_context(closing(keeper))
-        with run.callbacks.until_end():
-            run.descend(pool)
-            return run.finish(pool, started)
+    def _saved_progress(self, saved: SavedRun, config: Config, steps_per_epoch: int, steps: int) -> Progress:
+        """Return the progress of the saved run; note from where it is resumed."""
+        progress = Progress.resumed(saved, config, steps_per_epoch)
+        recorded, epochs = len(progress.history), saved.epochs(steps_per_epoch)
+        if recorded < epochs:
+            self.callbacks.note(
+                f"{saved.path} has the records of {recorded} epochs of {epochs}; the run goes on without the others"
+            )
+        self.callbacks.note(f"{saved.path} resumes after step {saved.checkpoint.step} of {steps}")
+        return progress

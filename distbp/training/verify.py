@@ -1,13 +1,15 @@
-"""A run done once more, to see whether every step gives the same bits again."""
+"""Verifies a run: does its steps again and compares their bits with the step log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from distbp.config import SETTINGS
+from distbp.config import SETTINGS, Config
+from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load_as
 from distbp.data.reading import Reading
@@ -22,8 +24,8 @@ from distbp.training.callbacks import Callback
 from distbp.training.train import train
 
 
-class _Check(Callback):
-    """Compares each step with the log, and ends the run at the first that differs."""
+class _StepCheck(Callback):
+    """Compares each step with the log, and ends the run at the first difference."""
 
     def __init__(self, log: Steps, steps: int) -> None:
         self._log, self.steps = log, steps
@@ -37,11 +39,11 @@ class _Check(Callback):
                 [(record.step, record.rows, record.right, record.cost, record.layers)], self._log.records.dtype
             )
             initial = self._log.initial
-            found = first_difference(Steps(initial, logged), Steps(initial, again))
-            if found is None:
+            difference = first_difference(Steps(initial, logged), Steps(initial, again))
+            if difference is None:
                 self.equal += 1
             else:
-                self.parting = Parting(record.step, found.layer)
+                self.parting = Parting(record.step, difference.layer)
         return self.parting is not None or self.equal >= self.steps
 
 
@@ -54,24 +56,33 @@ def verify(
     address: str | None = None,
     insecure: bool = False,
 ) -> tuple[int, Parting | None]:
-    """Do the steps of a run again, or its first ``steps``; return how many were equal, and where they part.
+    """Do the steps of a run again, or its first ``steps``; return how many are equal, and the first difference.
 
     Raises:
-        UsageError: it was on a cluster, and neither ``workers`` nor ``address`` says where to compute now.
-        RunError: it cannot be read, or its data were arrays, or have changed.
+        UsageError: the run used a cluster, and neither ``workers`` nor ``address`` says where to compute now.
+        RunError: the run cannot be read, or its data were arrays, or have changed.
     """
     settings, log = read_json(run / CONFIG, SETTINGS), read_steps(run)
-    config, data = config_of(settings, run), settings.get("data", ["arrays"])
-    if "arrays" in data:
-        raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")
-    config = config_on(config, run, given_place(workers, address, insecure))
-    loaded = load_as(data, Reading.of(config))
-    if data_fingerprint(loaded) != settings.get("data_sha256"):
-        raise RunError(f"the data of {run} have changed since: {', '.join(data)}")
-    check = _Check(log, min(steps or len(log.records), len(log.records)))
+    config = config_on(config_of(settings, run), run, given_place(workers, address, insecure))
+    check = _StepCheck(log, min(steps or len(log.records), len(log.records)))
     try:
-        train(loaded, config, callbacks=[check, *callbacks])
+        train(_unchanged_data(run, settings, config), config, callbacks=[check, *callbacks])
     except Interrupted:
-        if check.parting is None and check.equal < check.steps:  # it was somebody else who wanted the end
+        if check.parting is None and check.equal < check.steps:  # another callback ended the run
             raise
     return check.equal, check.parting
+
+
+def _unchanged_data(run: Path, settings: Mapping[str, Any], config: Config) -> DataSet:
+    """Read the data of a run.
+
+    Raises:
+        RunError: they were arrays, or have changed.
+    """
+    addresses = settings.get("data", ["arrays"])
+    if "arrays" in addresses:
+        raise RunError(f"the data of {run} were arrays of the program that began it, which are no longer there")
+    data = load_as(addresses, Reading.of(config))
+    if data_fingerprint(data) != settings.get("data_sha256"):
+        raise RunError(f"the data of {run} have changed since: {', '.join(addresses)}")
+    return data

@@ -31,7 +31,7 @@ from distbp.data import load
 from distbp.parallel.mesh.cost import FITTED, Costs, Machine, StepEstimate, Workload, fastest_step
 from distbp.parallel.mesh.view import servers_for
 from distbp.planning.bench import CASES
-from distbp.planning.hosts import job_of, measure_machine
+from distbp.planning.hosts import measure_machine, workload_of
 from distbp.system.blas import one_thread
 from distbp.training.executors import initial_state
 from distbp.training.setup import settle
@@ -90,7 +90,7 @@ class Model:
                 with one_thread():
                     machine = measure_machine(structure, config, data_set.train, state, 1, 1.0)
                 machine = machine._replace(shard=point.step * point.cpus - machine.update)
-                self._jobs[point.case] = partial(job_of, config, structure, config.batch_size), machine
+                self._jobs[point.case] = partial(workload_of, config, structure, config.batch_size), machine
 
     def described(self) -> str:
         """Return the measured time of the arithmetic."""

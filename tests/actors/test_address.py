@@ -12,6 +12,7 @@ import pytest
 from processes import HANG_SECONDS
 
 import distbp
+from distbp.errors import ClusterError
 
 NO_RAY_TO_BE_FOUND = """
 import sys
@@ -48,7 +49,10 @@ def test_more_workers_than_the_cluster_has_cpus(shared_ray: str, tmp_path: Path)
     """--wait counts for the connection too, for which a busy machine takes its time."""
     done = run(tmp_path, "--address", shared_ray, "--workers", "99", "--wait", "30")
     assert done.returncode == 1
-    assert f"note: --workers 99 needs 99 CPUs, the cluster at {shared_ray} has 8: waiting 30 s for more" in done.stderr
+    assert (
+        f"note: --workers 99 needs 99 CPUs, the cluster at {shared_ray} has 8: waiting up to 30 s (--wait) for more"
+        in done.stderr
+    )
     assert "has 8 after 30 s: use --workers 8 or fewer, or a longer --wait" in done.stderr
     assert done.stderr.count("Error") == 1
     assert "Traceback" not in done.stderr
@@ -59,16 +63,29 @@ def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         done = run(tmp_path, "--address", f"127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 1
-    assert "nobody answers at 127.0.0.1" in done.stderr
+    assert "cannot connect to 127.0.0.1" in done.stderr
 
 
 def test_an_address_where_something_else_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run(tmp_path, "--address", f"127.0.0.1:{other.getsockname()[1]}", "--wait", "5")
     assert done.returncode == 1
-    assert "gave no answer within 5 s (--wait)" in done.stderr
+    assert "did not answer within 5 s (--wait)" in done.stderr
     assert "no Ray cluster" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_message_names_the_time_that_was_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from distbp.actors.connection import addresses
+
+    monkeypatch.setattr(addresses, "_LEAST_SECONDS", 0.3)
+    monkeypatch.setattr(addresses, "_CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for wait, text in ((0.1, r"0\.3 s \(the minimum; --wait is 0\.1\)"), (0.4, r"0\.4 s \(--wait\)")):
+            with pytest.raises(ClusterError, match=f"did not answer within {text}"):
+                addresses.check_address(address, wait)
 
 
 def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> None:
@@ -76,7 +93,7 @@ def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> N
         threading.Thread(target=web.serve_forever, daemon=True).start()
         done = run(tmp_path, "--address", f"127.0.0.1:{web.server_port}")
         web.shutdown()
-    assert f"what answers at 127.0.0.1:{web.server_port} is no Ray cluster" in done.stderr
+    assert f"the server at 127.0.0.1:{web.server_port} is not a Ray cluster" in done.stderr
     done = run(tmp_path, "--address", "no-such-host.invalid:6379")
     assert "the host name 'no-such-host.invalid'" in done.stderr
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -96,8 +113,8 @@ def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: P
     wrong = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789" * 5}
     lost = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
     expected = (
-        (clean, "wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"),
-        (wrong, "refuses this token"),
+        (clean, "needs a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"),
+        (wrong, "refuses the token"),
         (lost, f"there is no token in {tmp_path / 'token'}"),
     )
 
@@ -145,7 +162,7 @@ def test_cpus_that_others_use_are_waited_for(shared_ray: str, tmp_path: Path) ->
     finally:
         remove_placement_group(others)
     _, said = process.communicate(timeout=HANG_SECONDS)
-    what = "--workers 2 needs 2 CPUs, the cluster has 8, of which 1 are free: waiting 60 s for them, --wait to change"
+    what = "--workers 2 needs 2 CPUs, the cluster has 8, of which 1 are free: waiting up to 60 s (--wait) for them"
     assert note == f"note: {what}\n"
     assert process.returncode == 0, said
     assert (tmp_path / "run" / "summary.json").exists()

@@ -76,7 +76,7 @@ def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) 
         assert code == 0
         what = f"note: --workers 2 needs 2 CPUs, the cluster at {address} has"
         assert notes[:2] == [
-            f"{what} 0: waiting 90 s for more; if it has an autoscaler, that was asked, --wait to change",
+            f"{what} 0: waiting up to 90 s (--wait) for more, which an autoscaler may start",
             f"{what} 1 now",
         ]
         refused = train(tmp_path, "--workers", "3..4", "--address", address, "--wait", "20", "--run-dir", "refused")

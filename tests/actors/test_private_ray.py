@@ -23,7 +23,7 @@ def test_ray_is_heard_by_a_process_with_more_open_files_than_select_takes():
         stack.callback(os.close, number)
         says = [sys.executable, "-c", 'print(\'{"address": "127.0.0.1:1"}\', flush=True); input()']
         ray = PrivateRay.__new__(PrivateRay)
-        ray._said, ray._lost = b"", None
+        ray._output, ray._lost = b"", None
         ray._process = stack.enter_context(subprocess.Popen(says, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert ray.address(60.0) == "127.0.0.1:1"
         ray._process.stdin.close()

@@ -83,7 +83,7 @@ def test_without_its_raylet_the_connection_is_left_alone(cluster):
     contexts = Contexts()
     contexts.close(Interrupted("stop"))
     assert [name for name, _ in contexts.left] == ["memory", "placement"]
-    with pytest.raises(ClusterError, match="Ray was lost"), session.ray_session(None, 1):
+    with pytest.raises(ClusterError, match="has lost its Ray"), session.ray_session(None, 1):
         pass
 
 

@@ -86,5 +86,5 @@ def test_a_current_folder_that_was_removed(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert run(arguments, 0.0) == 1
-    assert the_line(capsys) == "Error: the current folder was removed: go to another one (cd)"
+    assert the_line(capsys) == "Error: the current folder was removed: change to another one (cd)"
     os.chdir(tmp_path)

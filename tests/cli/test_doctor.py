@@ -122,7 +122,7 @@ def test_a_dead_address() -> None:
         port = own.getsockname()[1]
     code, told, err = doctor("--address", f"127.0.0.1:{port}")
     assert code == 1
-    assert f"nobody answers at 127.0.0.1:{port}" in told["cluster"]
+    assert f"cannot connect to 127.0.0.1:{port}" in told["cluster"]
     assert "Traceback" not in err
 
 
@@ -182,27 +182,27 @@ def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.Monke
         list(module.examine(host_ports="many"))
 
 
-def test_nodes_knock_at_each_others_doors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_connect_to_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     from distbp.actors.connection import reachability
 
-    monkeypatch.setattr(reachability, "_PATIENCE", 1.0)
+    monkeypatch.setattr(reachability, "_CONNECTION_SECONDS", 1.0)
     monkeypatch.setattr(reachability.ray.util, "get_node_ip_address", lambda: "127.0.0.1")
-    one, other = reachability._Door(), reachability._Door()
-    opened = {"one": one.open(range(1)), "other": other.open(range(1))}
-    assert one.knock({"other": opened["other"]}) == other.knock({"one": opened["one"]}) == {}
+    one, other = reachability._Endpoint(), reachability._Endpoint()
+    listening = {"one": one.listen(range(1)), "other": other.listen(range(1))}
+    assert one.connect({"other": listening["other"]}) == other.connect({"one": listening["one"]}) == {}
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        assert one.knock({"closed": closed.getsockname()}) == {"closed": "Connection refused"}
+        assert one.connect({"closed": closed.getsockname()}) == {"closed": "Connection refused"}
     with socket.create_server(("127.0.0.1", 0)) as stalling, ThreadPoolExecutor() as caller:
-        answer = caller.submit(one.knock, {"small packets": stalling.getsockname()})
+        answer = caller.submit(one.connect, {"small packets": stalling.getsockname()})
         with stalling.accept()[0] as connection:
             connection.sendall(bytes(500))
             (said,) = answer.result(HANG_SECONDS).values()
-    for door in (one, other):
-        door._listener.shutdown(socket.SHUT_RDWR)
-        door._listener.close()
-    assert said == "timed out after 500 bytes: large packets may not get through, look at the MTU"
+    for endpoint in (one, other):
+        endpoint._listener.shutdown(socket.SHUT_RDWR)
+        endpoint._listener.close()
+    assert said == "timed out after 500 bytes: large packets may be dropped, check the MTU"
 
 
 @pytest.mark.ray

@@ -54,7 +54,7 @@ def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: 
         assert run(["runs", str(tmp_path)], 0.0) == 0
         assert "  going on (on gpu-7)  " in capsys.readouterr().out
         assert run(["clean", str(tmp_path), "--left", "--yes"], 0.0) == 0
-        assert f"stays: {folder} is going on on gpu-7" in capsys.readouterr().err
+        assert f"kept: {folder}, which is going on on gpu-7" in capsys.readouterr().err
         assert run(["resume", str(folder)], 0.0) == 1
         assert "(process" in (err := capsys.readouterr().err)
         assert "on gpu-7); wait for it, or end it; --take-over if that host is gone for good" in err

@@ -38,7 +38,7 @@ def test_the_table(printed, monkeypatch: pytest.MonkeyPatch) -> None:
     told = "\n".join(lines[6:])
     assert "adding hosts stops paying at 1:" in told
     assert "9,610 parameters, 256 rows in 4 shards" in told
-    assert "4 shards are work for 4 hosts, others stay idle; --shards 12 would use more" in told
+    assert "4 shards keep 4 hosts busy, others stay idle; --shards 12 would use more" in told
 
 
 def test_json(printed) -> None:
@@ -69,7 +69,7 @@ def test_one_number_of_hosts_with_several_workers_on_each(printed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--hosts", "0"), "'0' is no number of hosts"),
+        (("--hosts", "0"), "'0' is neither a number of hosts"),
         (("--hosts", "5..2"), "'5..2'"),
         (("--hosts", "1.."), "'1..'"),
         (("--hosts", "..4"), "'..4'"),

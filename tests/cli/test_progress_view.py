@@ -9,7 +9,8 @@ import pytest
 from terminals import watch
 
 from distbp.cli import run
-from distbp.cli.progress_view import View
+from distbp.cli.progress_state import RunProgress
+from distbp.cli.progress_view import progress_lines
 from distbp.config import Config
 from distbp.nn.structure import Structure
 from distbp.parallel.step.records import StepRecord, WorkerRecord
@@ -20,12 +21,12 @@ from distbp.training.callbacks import RunRecord
 RUN = ["train", "digits", "--workers", "0", "--epochs", "400", "--run-dir", "run"]
 
 
-def view(**settings: object) -> View:
+def progress(**settings: object) -> RunProgress:
     structure = Structure((64, 8, 10), ("relu", "softmax"), "cross-entropy")
-    return View(RunRecord(Config.from_settings({"epochs": 4, **settings}), structure, 1280, 100, 10, None))
+    return RunProgress(RunRecord(Config.from_settings({"epochs": 4, **settings}), structure, 1280, 100, 10, None))
 
 
-def crew(count: int) -> list[WorkerRecord]:
+def some_workers(count: int) -> list[WorkerRecord]:
     return [WorkerRecord(number, f"host-{number % 4}", Span(number, number + 1), 0.75, 0.1) for number in range(count)]
 
 
@@ -41,7 +42,7 @@ def test_eighty_columns_with_workers(tmp_path: Path) -> None:
     for number in (0, 1):
         assert re.search(rf"worker {number} .* shard {number} .*compute +\d+ %  wait +\d+ %  seen \d+\.\d s ago", text)
     assert re.search(r"epoch \d+/300 +[━─]+ +\d+ %", text)
-    assert re.search(r"samples/s +0:00:\d\d gone +0:00:\d\d left", text)
+    assert re.search(r"samples/s +0:00:\d\d elapsed +0:00:\d\d left", text)
     assert len([line for line in seen[-1] if line.startswith("epoch")]) == 1
     last = "\n".join(screens[-1])
     assert "epoch 300/300" in last
@@ -111,30 +112,30 @@ def test_json_and_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("height", [1, 5, 12, 50])
 @pytest.mark.parametrize("workers", [0, 1, 64])
 def test_a_picture_fits_wherever_it_is_drawn(width: int, height: int, workers: int) -> None:
-    drawn = view()
+    drawn = progress()
     drawn.findings = [{"kind": "vanishing", "layer": l} for l in (2, 1)]
     drawn.recoveries = 2
     for step in range(15):
-        drawn.see(StepRecord(step, 128, 0.5, 64))
-        lines = drawn.lines(width, height, crew(workers), is_ascii=True)
+        drawn.add_step(StepRecord(step, 128, 0.5, 64))
+        lines = progress_lines(drawn, width, height, some_workers(workers), is_ascii=True)
         assert len(lines) <= height
         assert max(map(len, lines)) <= width
         assert "".join(lines).isascii()
 
 
 def test_many_workers_leave_room_for_what_counts() -> None:
-    drawn = view()
+    drawn = progress()
     drawn.findings = [{"kind": "vanishing", "layer": l} for l in (2, 1)]
-    workers = crew(64)
+    workers = some_workers(64)
     workers[40] = workers[40]._replace(silent=7.5)
-    lines = drawn.lines(80, 20, workers)
+    lines = progress_lines(drawn, 80, 20, workers)
     assert any(line.startswith("worker 40 ") and line.endswith("silent for 7.5 s") for line in lines)
     assert any("more workers of 64 on 4 hosts, each seen within 0.1 s" in line for line in lines)
     assert lines[-1] == "findings: vanishing in layers 1, 2"
 
 
 def test_before_the_first_step_and_with_a_cost_that_is_no_number() -> None:
-    drawn = view()
-    assert drawn.lines(80, 24, [])[0].startswith("epoch 1/4 ")
-    drawn.see(StepRecord(0, 128, math.nan, 0))
-    assert any(line.startswith("cost") for line in drawn.lines(80, 24, []))
+    drawn = progress()
+    assert progress_lines(drawn, 80, 24, [])[0].startswith("epoch 1/4 ")
+    drawn.add_step(StepRecord(0, 128, math.nan, 0))
+    assert any(line.startswith("cost") for line in progress_lines(drawn, 80, 24, []))

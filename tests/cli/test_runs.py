@@ -82,7 +82,7 @@ def test_clean_takes_only_what_it_was_asked_for(runs: Path, capsys: pytest.Captu
     assert run(["clean", str(runs), "--left", "--finished"], 0.0) == 0
     out, err = capsys.readouterr()
     assert f"would remove left run {runs / 'deep' / 'left'}" in out
-    assert "stays" in err
+    assert "kept: " in err
     assert "notes.txt" in err
     assert names() == before
     with held(runs / "deep" / "left"):
@@ -122,10 +122,10 @@ def test_a_name_does_nothing_to_a_terminal(tmp_path: Path, capfdbinary: pytest.C
     assert run(["clean", str(tmp_path), "--finished"], 0.0) == 0
     out, err = capfdbinary.readouterr()
     assert b"\na?[2Jb?c?  " in out
-    assert b"a?[2Jb?c? holds mine?, which" in err
+    assert b"a?[2Jb?c?, since distbp did not write mine?" in err
     assert b"\x1b" not in out + err
 
 
 def test_clean_of_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["clean", str(tmp_path / "nothing"), "--left", "--yes"], 0.0) == 2
-    assert "nothing is no folder" in capsys.readouterr().err
+    assert "nothing is not a folder" in capsys.readouterr().err

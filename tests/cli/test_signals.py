@@ -42,7 +42,7 @@ def test_a_signal_that_ends_finishes_the_step_and_keeps_a_checkpoint(
         err = ended(process)[1]
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "to go on from step" in err
+    assert "to resume from step" in err
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
 
 
@@ -144,7 +144,7 @@ def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Pat
     done = at(table, tmp_path, f"call:Worker.compute:{step}", "train")
     assert done.returncode == 130, done.stderr
     assert done.stderr.endswith(
-        f"note: to go on from step {step}: distbp resume new\nError: interrupted in epoch 1\n"
+        f"note: to resume from step {step}: distbp resume new\nError: interrupted in epoch 1\n"
     ), done.stderr
     assert not (tmp_path / "new" / "summary.json").exists()
 
@@ -170,7 +170,7 @@ def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers:
     assert process.returncode == 0, err
     assert (tmp_path / "run" / "summary.json").exists()
     assert out.startswith("test accuracy") == ("1>" not in closed)
-    assert ("run kept in" in err) == ("2>" not in closed)
+    assert ("run saved in" in err) == ("2>" not in closed)
 
 
 def with_a_reader_that_is_gone(

@@ -104,7 +104,12 @@ def test_training_says_what_it_found(trained: Path, tmp_path: Path, capsys: pyte
     settings = ["--epochs", "1", "--workers", "0", "--drop", "price", "--drop", "b", "--run-dir", str(tmp_path / "r")]
     assert run(["train", str(small), *settings], 0.0) == 0
     told = capsys.readouterr().err
-    for text in ("comma as separator, a header", "a       number", "one-hot, 3 categories", "for comparison"):
+    for text in (
+        "comma as separator, a header",
+        "a       number",
+        "one-hot, 3 categories",
+        "baselines: constant prediction",
+    ):
         assert text in told
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert 0.4 < summary["constant_test_accuracy"] < summary["linear_test_accuracy"] <= 1
@@ -118,13 +123,13 @@ def test_an_interrupted_run_on_a_table_can_be_resumed_and_verified(
 ) -> None:
     assert run(["verify", str(trained / "classes"), "--workers", "0"], 0.0) == 0
     assert run(["resume", str(trained / "classes")], 0.0) == 0
-    assert "is finished already" in capsys.readouterr().err
+    assert "is already finished" in capsys.readouterr().err
 
 
 def test_prepare_then_train(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "prepared")
     assert run(["prepare", str(trained / "t.csv"), "--drop", "price", "-o", folder], 0.0) == 0
-    assert "56000 rows to train on, 14000 to test" in capsys.readouterr().err
+    assert "56,000 training rows, 14,000 test rows" in capsys.readouterr().err
     settings = ["--workers", "0", "--epochs", "4", "--batch-size", "512", "--hidden", "16"]
     assert run(["train", folder, *settings, "--run-dir", str(tmp_path / "run")], 0.0) == 0
     shas = [

@@ -112,21 +112,21 @@ PAGE = b"<html>Please log in</html>"
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        ((200, {}, PAGE), "what answers at URL is no Ray dashboard: a page for people came, perhaps a login"),
-        ((200, {}, b"hello"), "what answers at URL is no Ray dashboard: what came is no JSON"),
-        ((200, {}, b"[]"), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
-        ((200, {}, b'{"version": 4}'), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
-        ((200, {}, b"[1]"), "what answers at URL is no Ray dashboard: it speaks JSON of another kind"),
-        ((404, {}, b"default backend"), "what answers at URL is no Ray dashboard: it knows no /api/jobs/"),
-        ((401, {}, PAGE), "what answers at URL is no Ray dashboard: it wants a login that is not Ray's (HTTP 401)"),
+        ((200, {}, PAGE), "the server at URL is not a Ray dashboard: it answers with a web page, perhaps a login"),
+        ((200, {}, b"hello"), "the server at URL is not a Ray dashboard: its answer is not JSON"),
+        ((200, {}, b"[]"), "the server at URL is not a Ray dashboard: its JSON is not Ray's"),
+        ((200, {}, b'{"version": 4}'), "the server at URL is not a Ray dashboard: its JSON is not Ray's"),
+        ((200, {}, b"[1]"), "the server at URL is not a Ray dashboard: its JSON is not Ray's"),
+        ((404, {}, b"default backend"), "the server at URL is not a Ray dashboard: it has no /api/jobs/"),
+        ((401, {}, PAGE), "the server at URL is not a Ray dashboard: it asks for a login that is not Ray's (HTTP 401)"),
         (
             (302, {"Location": "https://me:secret@sso.example/login?x=1"}, b""),
-            "what answers at URL is no Ray dashboard: it sends on to https://sso.example, perhaps a login",
+            "the server at URL is not a Ray dashboard: it redirects to https://sso.example, perhaps a login",
         ),
-        ((307, {"Location": "/login"}, b""), "what answers at URL is no Ray dashboard: it sends on to another page"),
+        ((307, {"Location": "/login"}, b""), "the server at URL is not a Ray dashboard: it redirects to another page"),
         (
             (502, {}, PAGE),
-            "the cluster at URL is not reached: what stands before it answers HTTP 502 (Bad Gateway); is",
+            "cannot reach the cluster at URL: a gateway in front of it answers HTTP 502 (Bad Gateway); is",
         ),
     ],
     ids=lambda each: str(each[0]) if isinstance(each, tuple) else "",
@@ -138,13 +138,11 @@ def test_other_answers_are_named(serve, answer, expected):
 def test_tls_is_named(serve, certificate, monkeypatch):
     secure, plain = serve((200, {}, b"[]"), certificate), serve((200, {}, b"[]"))
     assert said(secure.url).startswith("the certificate of URL is not trusted (self-signed certificate): set REQUESTS_")
-    assert said(f"https://127.0.0.1:{plain.port}").startswith(
-        "what answers at URL speaks no TLS, or another one: is it "
-    )
+    assert said(f"https://127.0.0.1:{plain.port}").startswith("no TLS connection to URL: is it http://")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     assert "/nowhere.pem" in said(secure.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert said(secure.url) == "what answers at URL is no Ray dashboard: it speaks JSON of another kind"
+    assert said(secure.url) == "the server at URL is not a Ray dashboard: its JSON is not Ray's"
 
 
 @pytest.mark.parametrize(
@@ -152,11 +150,11 @@ def test_tls_is_named(serve, certificate, monkeypatch):
     [
         (
             b"SSH-2.0-OpenSSH_9\r\n",
-            "what answers at URL speaks no HTTP: is that another port than the dashboard's (8265",
+            "the server at URL does not speak HTTP: is this the dashboard's port (8265",
         ),
         (
             b"",
-            "what listens at URL ends the connection: is that another port than the dashboard's (8265 by default), or",
+            "the server at URL closes the connection: is this the dashboard's port (8265 by default), or",
         ),
     ],
     ids=["ssh", "a tunnel to nothing"],
@@ -180,9 +178,9 @@ def test_nobody_is_named():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        assert said(url) == "nobody answers at URL: is the cluster up, and the tunnel to it?"
-    assert said("http://no-such-host.invalid:8265").startswith("there is no machine called 'no-such-host.invalid' (")
-    assert said(f"http://{'a' * 70}.invalid:8265") == f"there is no machine called '{'a' * 70}.invalid'"
+        assert said(url) == "URL refuses connections: is the cluster up, and the tunnel to it?"
+    assert said("http://no-such-host.invalid:8265").startswith("the host name 'no-such-host.invalid' is unknown (")
+    assert said(f"http://{'a' * 70}.invalid:8265") == f"the host name '{'a' * 70}.invalid' is unknown"
 
 
 def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certificate, monkeypatch):
@@ -193,7 +191,7 @@ def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certi
         said(url)
         said(url.replace("127.0.0.1", "localhost"))
     told = said("http://no-such-host.invalid:8265")
-    assert told.endswith("; plain http goes through no proxy, which could read the token")
+    assert told.endswith("; plain HTTP bypasses the proxy, which could read the token")
     ours = (
         "127.0.0.1",
         "localhost",
@@ -206,7 +204,7 @@ def test_a_proxy_that_leads_nowhere_is_named(serve, monkeypatch):
     proxy = serve((503, {}, b""))
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
     told = said("https://head.invalid:8265")
-    assert told.startswith(f"the proxy 127.0.0.1:{proxy.port} does not lead to URL: ")
+    assert told.startswith(f"the proxy 127.0.0.1:{proxy.port} does not reach URL: ")
     assert "secret" not in told
     assert [path for path, _ in proxy.asked] == ["head.invalid:8265"]  # and so the token travels in TLS alone
 
@@ -245,7 +243,7 @@ def test_the_token_goes_to_the_dashboard_alone(serve):
     done = jobs(serve(sent_on).url)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"Error: what answers at \S+ is no Ray dashboard: it sends on to http://127.0.0.1.*\n", done.stderr
+        r"Error: the server at \S+ is not a Ray dashboard: it redirects to http://127.0.0.1.*\n", done.stderr
     )
     assert other.asked == []
 
@@ -254,5 +252,5 @@ def test_a_wrong_token_is_refused_by_that_name(serve):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
     done = jobs(serve(protected).url, token="f" * 32)
     assert done.returncode == 1
-    assert done.stderr.endswith("refuses this token: set RAY_AUTH_TOKEN, or --token-file, to its token\n")
+    assert done.stderr.endswith("refuses this token: set RAY_AUTH_TOKEN or --token-file to its token\n")
     assert len(done.stderr.splitlines()) == 1

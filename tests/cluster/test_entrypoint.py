@@ -72,11 +72,13 @@ subprocess.run([sys.executable, "-c", job, *sys.argv[1:3]])
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the process above is looked up in /proc")
-def test_the_python_of_rays_own_process_comes_first(bare, tmp_path):
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the raylet's command line is read from /proc")
+@pytest.mark.parametrize("folder", ["venv", "my venv"])
+def test_the_python_of_the_raylet_comes_first(bare, tmp_path, folder):
     python(bare / "python3")
-    of_ray = python(tmp_path / "venv" / "python")
-    workers = f"--python_worker_command={of_ray} -u /somewhere/setup_worker.py"
-    command = [sys.executable, "-c", _RAYLET, entrypoint(["run"]), str(bare), "--labels=x y", workers]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ.copy())
-    assert (done.stdout, done.stderr) == ("python of venv: -m distbp.cli.cluster_job run\n", "")
+    of_ray = python(tmp_path / folder / "python")
+    workers = subprocess.list2cmdline([str(of_ray), "-u", "/somewhere/setup_worker.py"])  # as Ray writes it
+    raylet = [sys.executable, "-c", _RAYLET, entrypoint(["run"]), str(bare)]
+    raylet += ["--labels=x y", f"--python_worker_command={workers}"]
+    done = subprocess.run(raylet, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ.copy())
+    assert (done.stdout, done.stderr) == (f"python of {folder}: -m distbp.cli.cluster_job run\n", "")

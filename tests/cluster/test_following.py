@@ -40,12 +40,18 @@ class _Fake:
 @pytest.mark.parametrize(
     ("moment", "told"),
     [
-        ("submit", "distbp jobs --address http://head:8265 shows whether the job was submitted before this"),
-        ("follow", "distbp-1 goes on without this command: distbp logs distbp-1 --address http://head:8265 --follow "
-                   "shows it, distbp stop distbp-1 --address http://head:8265 ends it"),
-        ("fetch", "the run is on the cluster: distbp fetch distbp-1 --address http://head:8265 -o runs/distbp-1"),
+        ("submit", "the job may have been submitted: distbp jobs --address http://head:8265 lists the cluster's jobs"),
+        (
+            "follow",
+            "distbp-1 continues on the cluster: distbp logs distbp-1 --address http://head:8265 --follow shows its "
+            "progress, distbp stop distbp-1 --address http://head:8265 stops it",
+        ),
+        (
+            "fetch",
+            "the run is on the cluster; distbp fetch distbp-1 --address http://head:8265 -o runs/distbp-1 downloads it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(**{moment: KeyboardInterrupt()}))
     assert run(SUBMIT, 0.0) == 130
@@ -55,7 +61,7 @@ def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, 
 def test_a_cluster_that_is_no_longer_reached_does_not_end_a_job(monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(follow=ClusterError("the cluster is gone")))
     assert run(SUBMIT, 0.0) == 1
-    assert "distbp-1 goes on without this command" in capsys.readouterr().err
+    assert "distbp-1 continues on the cluster" in capsys.readouterr().err
 
 
 class _Client:
@@ -87,13 +93,13 @@ def followed(breaks: list[int]) -> tuple[str, str]:
 @pytest.mark.parametrize("breaks", [[], [0], [1, 2], [2, 1, 3]])
 def test_every_word_is_heard_once_though_the_connection_breaks(breaks, monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
-    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     assert followed(breaks) == ("SUCCEEDED", "one\ntwo\nthree\nfour\n")
 
 
 def test_a_connection_that_stays_broken_is_told(monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
-    monkeypatch.setattr(jobs_module, "_PAUSES_OF_BROKEN", (0.0,) * 3)
+    monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     with pytest.raises(ClusterError, match=r"^the cluster at http://head:8265: broken$"):
         followed([1, 1, 1, 1])
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 from zipfile import ZipFile
 
 import psutil
@@ -16,9 +17,9 @@ from plans import FOREVER, held
 from processes import HANG_SECONDS, wait_until
 
 import distbp
-from distbp.actors.connection.jobs import staged
+from distbp.actors.connection.jobs import _PACKAGE, staged
 from distbp.cli import run
-from distbp.cli.jobs import _checked
+from distbp.cli.jobs import _train_arguments
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
 from distbp.runs.parcel import pack, unpack
@@ -40,7 +41,7 @@ def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
     driver.send_signal(signal.SIGKILL)
     _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 0, said
-    assert "the driver was killed (attempt 1): it goes on from its last checkpoint" in said
+    assert "the driver was killed (attempt 1): restarting from its last checkpoint" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["recoveries"] == 1
     alone = distbp.train("digits", workers=0, epochs=3, batch_size=4).summary
@@ -54,7 +55,7 @@ def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
     os.kill(job.pid, signal.SIGTERM)
     _, said = job.communicate(timeout=HANG_SECONDS)
     assert job.returncode == 130, said
-    assert "to go on from step" in said
+    assert "to resume from step" in said
 
 
 def test_a_wrong_command_fails_at_once(tmp_path):
@@ -121,11 +122,11 @@ def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--address", "http://head:8265", "--run-dir", "."], ". exists already: choose another folder to fetch to"),
-        (["--address", "http://[::1"], "--address must be the cluster's dashboard"),
+        (["--address", "http://head:8265", "--run-dir", "."], ". already exists: choose another folder to fetch to"),
+        (["--address", "http://[::1"], "--address must be the URL of the cluster's dashboard"),
         (
             ["--address", "http://me:secret@head:8265"],
-            "Error: --address must hold no password: the cluster's token comes",
+            "Error: --address must not contain a password: the cluster's token comes",
         ),
     ],
 )
@@ -153,13 +154,13 @@ def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["predict", "x"], 2, "what is submitted must be train, found 'predict'"),
+        (["predict", "x"], 2, "only train can be submitted, found 'predict'"),
         (["train", "digits", "--quiet"], 2, "--quiet and --json are for runs on this machine"),
-        (["train", "digits", "--json"], 2, "--quiet and --json are for runs on this machine: leave them out behind --"),
+        (["train", "digits", "--json"], 2, "--quiet and --json are for runs on this machine: remove them after --"),
         (["train", "digits", "--lr", "-1"], 2, "-1.0 is not in the range"),
         (["train", "digits", "--optimizer", "sdg"], 2, "unknown optimizer 'sdg': did you mean 'sgd'?"),
         (["train", "digits", "--run-dir", "here"], 2, "the job resumes by itself"),
-        (["train", "digits"], 2, "--address must be the cluster's dashboard, such as http://HEAD:8265"),
+        (["train", "digits"], 2, "--address must be the URL of the cluster's dashboard, such as http://HEAD:8265"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_travels(arguments, code, message, capsys):
@@ -167,6 +168,10 @@ def test_what_is_wrong_is_said_before_anything_travels(arguments, code, message,
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+def test_a_job_is_sent_the_whole_package():
+    assert Path(distbp.__file__).parent == _PACKAGE
 
 
 def test_all_files_that_a_command_reads_travel(tmp_path):
@@ -185,7 +190,7 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
         "--drop=z",
         "--no-shuffle",
     )
-    data, options = _checked(("train", *given, "--target", "-2", "--workers", "0"))
+    data, options = _train_arguments(("train", *given, "--target", "-2", "--workers", "0"))
     options, data, digest = staged(options, data, tmp_path / "data.zip")
     ZipFile(tmp_path / "data.zip").extractall(there)
     for path in here.iterdir():
@@ -202,9 +207,9 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b" \n", "must hold the cluster's token and nothing else"),
-        (b"one two", "must hold the cluster's token and nothing else"),
-        (b"\xff", "cannot be read: it is no text"),
+        (b" \n", "must contain the cluster's token and nothing else"),
+        (b"one two", "must contain the cluster's token and nothing else"),
+        (b"\xff", "cannot be read: it is not text"),
         (None, "cannot be read: Is a directory"),
     ],
     ids=["empty", "two words", "no text", "folder"],

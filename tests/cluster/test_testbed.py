@@ -101,7 +101,7 @@ class Job:
 
     def fetched(self):
         """Wait for the end and return the summary."""
-        self.wait_for("run kept in")
+        self.wait_for("run saved in")
         until(lambda: "SUCCEEDED" in self.state(), lambda: f"SUCCEEDED, found {self.state()}")
         done = self.cluster.distbp("fetch", self.name, *ADDRESS, "-o", self.name)
         assert done.returncode == 0, done.stderr
@@ -213,7 +213,7 @@ def test_without_its_token_nobody_is_let_in(cluster, changed):
     done = cluster.distbp("submit", *ADDRESS, "--", "train", "digits", **changed)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.endswith("refuses this token: set RAY_AUTH_TOKEN, or --token-file, to its token")
+    assert line.endswith("refuses this token: set RAY_AUTH_TOKEN or --token-file to its token")
 
 
 @pytest.mark.long
@@ -223,7 +223,7 @@ def test_a_cluster_that_lets_everybody_in_is_refused(cluster):
     cluster.kill("h5")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "http://10.77.0.5:8265 runs anybody's code: start it with RAY_AUTH_MODE=token" in line
+    assert "http://10.77.0.5:8265 runs code from anyone: start it with RAY_AUTH_MODE=token" in line
 
 
 @pytest.mark.long
@@ -260,7 +260,7 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
 
     (driver,) = [process for process in cluster.processes("h1") if is_driver(process)]
     driver.kill()
-    resumed = job.wait_for("goes on after step")
+    resumed = job.wait_for("resumes after step")
     print(f"driver killed: goes on after {resumed:.1f} s")
 
     network("mend", "h4")

@@ -32,7 +32,7 @@ def text(path, changed=(), head="x,c,y", rows=ROWS):
         ([(100, "abc,a,1")], "t.csv row 101 column 'x' is 'abc': expected a number"),
         ([(3, "inf,a,1")], "t.csv row 4 column 'x' is inf: expected a finite number"),
         ([(31, "1.0,a,")], "t.csv row 32 column 'y' is missing: every row needs a target"),
-        ([(31, "1.0,a,-1e300")], r"row 32 column 'y' is -1e\+300: expected at most 1e\+150 in size; mend it"),
+        ([(31, "1.0,a,-1e300")], r"row 32 column 'y' is -1e\+300: expected at most 1e\+150 in size; correct it"),
         ([(k, f"{k},a,1") for k in range(200)], r"all training rows are of class 1 \(column 'y'\)"),
     ],
 )

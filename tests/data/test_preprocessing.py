@@ -46,9 +46,9 @@ def test_inputs_are_finite_and_what_the_json_says_gives_them_again(frame):
     x = encode(again.encoding("float32"), data.train.x)
     assert x.shape == (len(data.train), data.features)
     assert np.isfinite(x).all()
-    numbers = len(data.train.encoding.numbers)
+    numbers = len(data.train.encoding.numbers.positions)
     assert (np.abs(x[:, :numbers].mean(axis=0)) < 10).all()
-    hot = len(data.train.encoding.categories)
+    hot = len(data.train.encoding.categories.positions)
     ones = x[:, data.features - sum(len(c.kept) + 1 for c in again.columns if c.kept) :]
     assert (ones.sum(axis=1) == hot).all()
 

@@ -163,7 +163,7 @@ def test_predictions_are_not_written_over_what_is_read(tmp_path, capsys):
     table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
     distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
     before = (tmp_path / "t.csv").read_bytes()
-    for out, says in (("t.csv", "is what is read"), ("run", "is a folder")):
+    for out, says in (("t.csv", "is one of the input files"), ("run", "is a folder")):
         assert run(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv"), "-o", str(tmp_path / out)], 0.0) == 2
         assert says in capsys.readouterr().err
     assert (tmp_path / "t.csv").read_bytes() == before

@@ -218,7 +218,7 @@ def test_the_command_writes_all_of_them(trained, tmp_path, capsys):
     again = distbp.from_safetensors(paths["safetensors"])
     assert again.weights.tobytes() == network.weights.tobytes()
     assert run(["export", str(folder)], 0.0) == 2
-    assert "say what to write: --onnx FILE" in capsys.readouterr().err
+    assert "no format is given: use --onnx FILE" in capsys.readouterr().err
     assert json.loads((folder / "model.json").read_text())["classes"] == list(range(10))
 
 

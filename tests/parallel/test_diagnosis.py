@@ -15,7 +15,7 @@ from distbp.parallel.step.diagnosis import is_diagnosed, noise, square_of_kept
 from distbp.parallel.step.executor import InProcessExecutor
 from distbp.parallel.step.records import Diagnosis, Report
 from distbp.parallel.step.shards import Span
-from distbp.runs.sums import Means
+from distbp.runs.epoch_sums import DiagnosisMeans
 from distbp.training.executors import initial_state
 
 KEPT = (np.arange(30).reshape(5, 6) % 3 != 1).astype(float)
@@ -129,9 +129,9 @@ def test_norms_are_those_of_the_gradient_before_clip_norm_and_of_the_step_that_w
 
 
 def test_an_epochs_norms_are_the_means_over_its_diagnosed_steps():
-    means = Means()
+    means = DiagnosisMeans()
     means.add(Diagnosis((1.0, 2.0), (0.5, 3.0), (2.0, 0.0), math.nan, math.nan))
-    means = Means(means.to_json())
+    means = DiagnosisMeans(means.to_json())
     means.add(Diagnosis((3.0, 4.0), (1.5, 3.0), (2.0, 4.0), 6.0, 2.0))
     means.add(Diagnosis((5.0, 3.0), (1.0, 3.0), (2.0, 4.0), 3.0, 4.0))
     assert means.gradient_norms == [3.0, 3.0]
@@ -143,7 +143,7 @@ def test_an_epochs_norms_are_the_means_over_its_diagnosed_steps():
     ("spread", "signal", "scale"), [(0.5, 2.0, 0.25), (-1.0, 2.0, None), (1.0, -2.0, None), (0.0, 2.0, None)]
 )
 def test_a_noise_scale_needs_a_spread_and_a_signal_above_0(spread, signal, scale):
-    means = Means()
+    means = DiagnosisMeans()
     means.add(Diagnosis((1.0,), (1.0,), (1.0,), spread, signal))
     means.add(Diagnosis((1.0,), (1.0,), (1.0,), 7.0, math.nan))  # of no use, like one that is not finite at all
     assert means.noise_scale == scale
@@ -203,7 +203,7 @@ def test_a_factor_of_all_weights_changes_no_noise_scale():
     )
     for factor in (None, 1.0, 1000.0, 0.001):
         weights = None if factor is None else np.full(50, factor)
-        means = Means()
+        means = DiagnosisMeans()
         for found in in_one_process(DENSE, settings, rows_of(weights))[1]:
             means.add(found)
         scales.append(means.noise_scale)

@@ -9,7 +9,7 @@ from parallel.test_mesh import Cluster, view_of
 from distbp.parallel.mesh.cost import Costs, Machine, estimate_step
 from distbp.parallel.mesh.frames import FACTORS, HEARTBEAT, PART, REPORT, TOTAL
 from distbp.parallel.mesh.peers import PeerConnection
-from distbp.planning.hosts import job_of
+from distbp.planning.hosts import workload_of
 
 ROWS = 16
 NOTHING = Machine(0.0, 0.0, 0.0)
@@ -57,7 +57,7 @@ class Counted:
 
 
 def planned(workers, settings, servers, factored, costs=HOP):
-    job = job_of(settings, STRUCTURE, ROWS, settings.shards)
+    job = workload_of(settings, STRUCTURE, ROWS, settings.shards)
     return estimate_step(job, NOTHING, float("inf"), len(workers), servers, workers[0], costs, tuple(factored))
 
 

@@ -17,7 +17,7 @@ END, HOLD = os.environ.get("DISTBP_TEST_END"), os.environ.get("DISTBP_TEST_HOLD"
 
 if (END or HOLD) and sys.orig_argv[1:3] == ["-m", "distbp"]:
     train = importlib.import_module("distbp.cli.train")  # the package has the command under this name
-    as_shown = train.shown
+    original = train.run_callbacks
 
     @contextmanager
     def planned(*given: Any, **named: Any) -> Iterator[list[Any]]:
@@ -35,7 +35,7 @@ if (END or HOLD) and sys.orig_argv[1:3] == ["-m", "distbp"]:
                     Path(HOLD).touch()
                     threading.Event().wait()
 
-        with as_shown(*given, **named) as callbacks:
+        with original(*given, **named) as callbacks:
             yield [*callbacks, Plan()]
 
-    vars(train).update(shown=planned)
+    vars(train).update(run_callbacks=planned)

@@ -19,7 +19,7 @@ from distbp.parallel.mesh.cost import (
 from distbp.parallel.mesh.traffic import traffic_of_factors, traffic_of_sums
 from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
 from distbp.planning.bench import CASES
-from distbp.planning.hosts import job_of, measure_machine, plan_hosts
+from distbp.planning.hosts import measure_machine, plan_hosts, workload_of
 from distbp.training.executors import initial_state
 from distbp.training.setup import settle
 
@@ -199,9 +199,9 @@ def test_the_measured_parts_add_up_to_a_step(digits) -> None:
     assert (state == before).all()
     assert 0 < machine.addition < machine.shard
     assert machine.update > 0
-    assert job_of(config, structure, 256, 4).wire_bytes == 4
+    assert workload_of(config, structure, 256, 4).wire_bytes == 4
     lossy = Config(batch_size=256, wire="float16", dtype="float64")
-    assert job_of(lossy, structure, 256, 4)[3:] == (2, True, ())
+    assert workload_of(lossy, structure, 256, 4)[3:] == (2, True, ())
 
 
 def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,7 @@ def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
             page.close()
             watching.send_signal(signal.SIGINT)
             out, err = ended(watching)
-            assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C ends it")
+            assert (watching.returncode, out.strip(), err.strip()) == (0, "last.html", "Ctrl-C stops the server")
             assert (tmp_path / "last.html").stat().st_size < MOST_BYTES
             assert run.wait(HANG_SECONDS) == 0
         finally:

@@ -155,7 +155,7 @@ def test_bad_usage(made, tmp_path, capsys, monkeypatch):
         ([str(tmp_path / "none")], 2, "holds no run"),
         (["broken"], 1, "cannot be read"),
         ([run, "-o", "no/where.html"], 1, "cannot be written"),
-        ([run, "--port", "80"], 2, "belongs to --watch"),
+        ([run, "--port", "80"], 2, "needs --watch"),
         ([run] * 13, 2, "at most 12"),
     ):
         assert command(["report", *arguments], 0.0) == code

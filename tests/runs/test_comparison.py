@@ -121,7 +121,7 @@ def test_a_run_that_does_not_is_named_by_step_and_layer(begun, capsys):
     assert verify(run) == (17, Parting(17, 3))
     assert verify(run, steps=17) == (17, None)
     assert command(["verify", str(run)], 0.0) == 1
-    assert "17 steps are equal, then the run parts" in capsys.readouterr().err
+    assert "17 steps are equal, then this run differs" in capsys.readouterr().err
 
 
 def test_a_run_on_arrays_cannot_be_done_again_without_them(begun):

@@ -29,7 +29,7 @@ def test_a_model_predicts_with_a_note(before, capsys):
     assert command(["predict", str(before / "finished"), str(before / "rows.csv")], 0.0) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 41
-    assert err.startswith("note: the model in ") and "carries no sums" in err
+    assert err.startswith("note: the model in ") and "has no checksums" in err
     Network.load(before / "finished").save(before / "again")
     assert command(["predict", str(before / "again"), str(before / "rows.csv")], 0.0) == 0
     assert capsys.readouterr() == (out, "")

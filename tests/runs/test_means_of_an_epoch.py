@@ -2,7 +2,7 @@
 
 import pytest
 
-from distbp.runs.sums import Means
+from distbp.runs.epoch_sums import DiagnosisMeans
 
 
 @pytest.mark.parametrize(
@@ -12,5 +12,5 @@ from distbp.runs.sums import Means
 def test_the_noise_scale_is_unknown_unless_spread_and_signal_are_above_0(
     spread: float, signal: float, found: float | None
 ) -> None:
-    means = Means({"steps": 4, "gradient": [], "update": [], "spread": spread, "signal": signal})
+    means = DiagnosisMeans({"steps": 4, "gradient": [], "update": [], "spread": spread, "signal": signal})
     assert means.noise_scale == found

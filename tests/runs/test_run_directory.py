@@ -31,7 +31,7 @@ def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 4, "tor')
     assert read_metrics(tmp_path) == [{"epoch": n} for n in (1, 2, 3)]
-    again = RunDirectory.again(tmp_path, {"workers": 2}, 2, print)
+    again = RunDirectory.resumed(tmp_path, {"workers": 2}, 2, print)
     again.write_metrics({"epoch": 3, "again": True})
     assert read_metrics(tmp_path) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
     assert read_json(tmp_path / "config.json") == {"workers": 2}

@@ -42,7 +42,7 @@ def test_a_torn_record_at_the_end_is_left_out(tmp_path):
 def test_a_log_goes_on_where_the_checkpoint_is(tmp_path, torn):
     whole = log(tmp_path, 10).read_bytes()
     (tmp_path / "steps.bin").write_bytes(whole[: len(whole) - torn])
-    again = StepLog.again(tmp_path, 7, pytest.fail)
+    again = StepLog.resumed(tmp_path, 7, pytest.fail)
     for step in range(7, 10):
         again.append(record(step))
     again.flush()
@@ -51,7 +51,7 @@ def test_a_log_goes_on_where_the_checkpoint_is(tmp_path, torn):
 
 def test_a_log_that_ends_too_early_is_said_and_left_alone(tmp_path):
     whole, told = log(tmp_path, 3).read_bytes(), []
-    again = StepLog.again(tmp_path, 7, told.append)
+    again = StepLog.resumed(tmp_path, 7, told.append)
     again.append(record(7))
     again.flush()
     assert "holds 3 steps of 7" in told[0]
@@ -80,7 +80,7 @@ def test_every_flipped_bit_is_found(tmp_path):
 
 def test_a_log_of_another_network_is_left_alone(tmp_path):
     whole, told = log(tmp_path, 10).read_bytes(), []
-    again = StepLog.again(tmp_path, 7, told.append, layers=3)
+    again = StepLog.resumed(tmp_path, 7, told.append, layers=3)
     again.append(StepRecord(7, 1, 0.0, 0, layers=(1, 2, 3)))
     again.flush()
     assert "is of 2 layers, the network has 3" in told[0]
@@ -103,7 +103,7 @@ def test_a_log_of_before_is_read_and_gone_on_with(tmp_path):
     before = read_steps(tmp_path)
     assert not before.has_sum
     assert len(before.records) == 10
-    again = StepLog.again(tmp_path, 7, pytest.fail)
+    again = StepLog.resumed(tmp_path, 7, pytest.fail)
     for step in range(7, 10):
         again.append(record(step))
     again.flush()

@@ -8,6 +8,7 @@ from callers import EndAfter
 
 import distbp
 from distbp.errors import DivergedError, Interrupted
+from distbp.parallel.step.records import TimeSpent
 from distbp.runs.timeline import NAME, Timeline, read_timeline
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 3}
@@ -53,8 +54,8 @@ def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
     assert max(map(len, (tmp_path / NAME).read_text().splitlines())) < 1000
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).mkdir()
-    timeline.epoch(1, 0.0, 1.0, {}, 0.0)
-    timeline.epoch(2, 0.0, 1.0, {}, 0.0)
+    timeline.end_epoch(1, 1.0, TimeSpent({}, 0.0))
+    timeline.end_epoch(2, 1.0, TimeSpent({}, 0.0))
     assert len(notes) == 1
 
 

@@ -51,7 +51,7 @@ def disk(monkeypatch):
             raise RunError(f"{path} cannot be written: No space left on device")
         write_tensors(path, *given)
 
-    monkeypatch.setattr("distbp.runs.writer.write_tensors", write)
+    monkeypatch.setattr("distbp.runs.state_writer.write_tensors", write)
     return found
 
 
@@ -77,7 +77,7 @@ def test_no_checkpoint_is_newer_than_the_best_weights_that_it_needs(disk, undist
         distbp.train("digits", run_dir=tmp_path, callbacks=[watching], **SETTINGS)
     step = newest_checkpoint(tmp_path / "checkpoints", pytest.fail).step
     assert step == 6
-    assert watching.notes[-1] == f"to go on from step 6: distbp resume {tmp_path}"
+    assert watching.notes[-1] == f"to resume from step 6: distbp resume {tmp_path}"
     disk.clear()
     assert distbp.resume(tmp_path).summary["weights_sha256"] == undisturbed
 
@@ -86,7 +86,7 @@ def test_a_model_that_finds_no_room_is_written_by_resume(undisturbed, tmp_path):
     watching = Watching({8: (tmp_path / "model.safetensors").mkdir})
     with pytest.raises(RunError, match=r"model\.safetensors cannot be written"):
         distbp.train("digits", run_dir=tmp_path, callbacks=[watching], **SETTINGS)
-    assert watching.notes[-1] == f"to go on from step 24: distbp resume {tmp_path}"
+    assert watching.notes[-1] == f"to resume from step 24: distbp resume {tmp_path}"
     assert not (tmp_path / "summary.json").exists()
     (tmp_path / "model.safetensors").rmdir()
     assert distbp.resume(tmp_path).summary["weights_sha256"] == undisturbed
@@ -113,7 +113,7 @@ def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, t
     with pytest.raises(type(error)):
         distbp.train("digits", run_dir=tmp_path, callbacks=[watching], **SETTINGS)
     step = newest_checkpoint(tmp_path / "checkpoints", pytest.fail).step
-    assert watching.notes[-1] == f"to go on from step {step}: distbp resume {tmp_path}"
+    assert watching.notes[-1] == f"to resume from step {step}: distbp resume {tmp_path}"
     assert not (tmp_path / ".lock").exists()
     assert distbp.resume(tmp_path).summary["weights_sha256"] == undisturbed
 
@@ -146,8 +146,8 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
 @pytest.mark.parametrize(
     ("changed", "code", "said"),
     [
-        (["digits"], 0, "is finished already"),
-        (["digits", "--workers", "2", "--timeout", "7"], 0, "is finished already"),
+        (["digits"], 0, "is already finished"),
+        (["digits", "--workers", "2", "--timeout", "7"], 0, "is already finished"),
         (
             ["digits", "--lr", "0.5"],
             1,
@@ -155,7 +155,7 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
         ),
         (["digits", "--hidden", "9"], 1, "or --force to take the finished run as it is"),
         (["table.csv", "--target", "y"], 1, "the data are not the same"),
-        (["digits", "--lr", "0.5", "--force"], 0, "is finished already"),
+        (["digits", "--lr", "0.5", "--force"], 0, "is already finished"),
     ],
 )
 def test_a_finished_run_is_that_which_was_asked_for(changed, code, said, tmp_path, monkeypatch, capsys):

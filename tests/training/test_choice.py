@@ -1,6 +1,5 @@
 """What ``--workers auto`` decides, tested as lists of events; times are numbers that the tests choose."""
 
-import dataclasses
 import random
 import statistics
 from itertools import count
@@ -10,7 +9,15 @@ import pytest
 from distbp.config import Config
 from distbp.errors import DivergedError
 from distbp.parallel.step.records import StepRecord
-from distbp.training.executors.choice import EXCHANGE_SECONDS, RAY_START_SECONDS, Choice, Speed, State, slower_choice
+from distbp.training.executors.choice import (
+    EXCHANGE_SECONDS,
+    RAY_START_SECONDS,
+    Choice,
+    Speed,
+    State,
+    faster_workers_note,
+    slower_workers_note,
+)
 from distbp.training.executors.timing import median_step
 
 BIT = 1e-6
@@ -22,10 +29,10 @@ def halved(step):
     return Speed(step, step / 2, 2)
 
 
-def played(choice, here, *events):
-    """Let the choice take in what a step takes here, then the names of methods with what they are given."""
+def played(choice, speed, *events):
+    """Give the choice the speed in this process, then call methods by their names; return the states."""
     states = [choice.state]
-    choice.measured_here(here)
+    choice.process_measured(speed)
     states.append(choice.state)
     for name, given in events:
         getattr(choice, name)(given)
@@ -37,56 +44,58 @@ def played(choice, here, *events):
 def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(steps, tried):
     saved_per_step = 0.5 - EXCHANGE_SECONDS
     choice = Choice(100, 2, steps * RAY_START_SECONDS / saved_per_step)
-    end = State.TRIES_WORKERS if tried else State.THIS_PROCESS
-    assert played(choice, halved(1.0)) == [State.MEASURES_HERE, end]
+    end = State.MEASURING_WORKERS if tried else State.PROCESS
+    assert played(choice, halved(1.0)) == [State.MEASURING_PROCESS, end]
     if not tried:
         assert choice.note == (
-            "workers: this process 100 samples/s, 2 workers at most 200 (would save 6.0 s, Ray takes 6 s to start): "
-            "this process"
+            "training in this process (100 samples/s): 2 workers would save at most 6.0 s, starting Ray takes 6 s"
         )
 
 
 @pytest.mark.parametrize(
-    ("there", "end"),
+    ("workers_step", "end"),
     [
-        (0.6, State.WORKERS), (1.0 - BIT, State.WORKERS), (1.0, State.THIS_PROCESS), (1.0 + BIT, State.THIS_PROCESS),
-        (5.0, State.THIS_PROCESS), (float("inf"), State.THIS_PROCESS),
+        (0.6, State.WORKERS), (1.0 - BIT, State.WORKERS), (1.0, State.PROCESS), (1.0 + BIT, State.PROCESS),
+        (5.0, State.PROCESS), (float("inf"), State.PROCESS),
     ],
 )  # fmt: skip
-def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(there, end):
+def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(workers_step, end):
     choice = Choice(100, 2, 1000)
-    states = played(choice, halved(1.0), ("measured_workers", there))
-    assert states == [State.MEASURES_HERE, State.TRIES_WORKERS, end]
-    chosen = "2 workers" if end is State.WORKERS else "this process"
-    assert choice.note == f"workers: this process 100 samples/s, 2 workers {100 / there:,.0f}: {chosen}"
+    states = played(choice, halved(1.0), ("workers_measured", workers_step))
+    assert states == [State.MEASURING_PROCESS, State.MEASURING_WORKERS, end]
+    assert choice.note == (
+        f"training with 2 workers ({100 / workers_step:,.0f} samples/s): this process reaches 100"
+        if end is State.WORKERS
+        else f"training in this process (100 samples/s): 2 workers reach {100 / workers_step:,.0f}"
+    )
 
 
 def test_workers_that_cannot_be_had_leave_this_process_and_the_reason():
     choice = Choice(100, 2, 1000)
-    states = played(choice, halved(1.0), ("cannot_try", "Ray did not start"))
-    assert states == [State.MEASURES_HERE, State.TRIES_WORKERS, State.THIS_PROCESS]
-    assert choice.note == "workers: this process 100 samples/s, Ray did not start: this process"
+    states = played(choice, halved(1.0), ("workers_failed", "Ray did not start"))
+    assert states == [State.MEASURING_PROCESS, State.MEASURING_WORKERS, State.PROCESS]
+    assert choice.note == "training in this process (100 samples/s): Ray did not start"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_one_core_or_one_shard_needs_no_ray_however_long_the_run(workers):
     choice = Choice(100, workers, 10**12)
-    assert played(choice, halved(1.0)) == [State.MEASURES_HERE, State.THIS_PROCESS]
-    assert choice.note == "workers: this process 100 samples/s: this process"
+    assert played(choice, halved(1.0)) == [State.MEASURING_PROCESS, State.PROCESS]
+    assert choice.note == "training in this process (100 samples/s)"
 
 
 def test_steps_that_are_shorter_than_an_exchange_need_no_ray_however_many_there_are():
     choice = Choice(100, 2, 10**12)
-    assert played(choice, halved(EXCHANGE_SECONDS)) == [State.MEASURES_HERE, State.THIS_PROCESS]
-    assert choice.note.endswith("2 workers at most 666,667 (no gain): this process")
+    assert played(choice, halved(EXCHANGE_SECONDS)) == [State.MEASURING_PROCESS, State.PROCESS]
+    assert choice.note.endswith(": 2 workers would reach at most 666,667")
 
 
 def test_nothing_is_decided_twice_or_out_of_turn():
-    for event in (("measured_workers", 0.5), ("cannot_try", "late")):
+    for event in (("workers_measured", 0.5), ("workers_failed", "late")):
         with pytest.raises(AssertionError):
             getattr(Choice(100, 2, 1000), event[0])(event[1])
         done = Choice(100, 2, 1000)
-        played(done, halved(1.0), ("measured_workers", 0.5))
+        played(done, halved(1.0), ("workers_measured", 0.5))
         with pytest.raises(AssertionError):
             getattr(done, event[0])(event[1])
 
@@ -173,24 +182,24 @@ def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
         path = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
         return median_step(path, at_least=100 * step, clock=path.clock)
 
-    for here, there, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.THIS_PROCESS)):
+    for process, workers, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.PROCESS)):
         choice = Choice(100, 2, 10_000)
-        assert played(choice, halved(noisy(here)), ("measured_workers", noisy(there)))[-1] is end
+        assert played(choice, halved(noisy(process)), ("workers_measured", noisy(workers)))[-1] is end
 
 
-def settings(workers, shards=4):
-    return dataclasses.replace(Config(hidden=(8,), shards=shards), workers=workers)
+def settings():
+    return Config(hidden=(8,), shards=4, workers=0)
 
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
 @pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
 def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
-    text = slower_choice(settings(workers), 1000, 2, here=1.0, step=step, steps_left=1)
+    text = slower_workers_note(workers, 1000, step=step, process_step=1.0)
     assert (text is not None) == speaks
     if text is not None:
         assert text == (
-            f"{workers} workers do 909 samples/s, this process alone would do about 1,000: --workers 0 or auto is "
-            "quicker here"
+            f"{workers} workers reach 909 samples/s, this process alone would reach about 1,000: --workers 0 or auto "
+            "is faster here"
         )
 
 
@@ -198,25 +207,27 @@ def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(work
 def test_workers_are_proposed_where_they_could_save_twice_the_start_of_ray(times, speaks):
     step, saved = 0.1, 0.05 - EXCHANGE_SECONDS
     left = times * 2 * RAY_START_SECONDS / saved
-    text = slower_choice(settings(0), 1000, 2, here=step, step=step, steps_left=left)
-    assert text == ("--workers 2 could do up to 19,960 samples/s, this process does 10,000" if speaks else None)
+    text = faster_workers_note(settings(), 1000, 2, step=step, steps_left=left)
+    assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if speaks else None)
 
 
 def test_one_core_gets_no_proposal_of_workers():
-    assert slower_choice(settings(0), 1000, 1, here=1.0, step=1.0, steps_left=10**9) is None
+    assert faster_workers_note(settings(), 1000, 1, step=1.0, steps_left=10**9) is None
 
 
 def test_a_mini_batch_of_one_row_has_one_shard_and_no_use_for_workers():
-    assert slower_choice(settings(0), 1, 1, here=1.0, step=1.0, steps_left=10**9) is None
+    assert faster_workers_note(settings(), 1, 1, step=1.0, steps_left=10**9) is None
     # three rows are three shards, of which one of two workers has two
-    text = slower_choice(settings(0), 3, 2, here=0.3, step=0.3, steps_left=10**9)
-    assert text == "--workers 2 could do up to 15 samples/s, this process does 10"
+    text = faster_workers_note(settings(), 3, 2, step=0.3, steps_left=10**9)
+    assert text == "--workers 2 could reach 15 samples/s, this process reaches 10"
 
 
 def test_the_spread_of_the_noise_is_larger_than_the_gain_of_a_median():
     """The noise above is no straw man: single steps would often tell the wrong order."""
     chance = random.Random(0)
-    slow, quick = ([step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in range(400)]
-                   for step in (1.5, 1.0))  # fmt: skip
+    slow, quick = (
+        [step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in range(400)]
+        for step in (1.5, 1.0)
+    )
     assert sum(mine < other for mine, other in zip(slow, quick, strict=True)) > 20
     assert statistics.median(slow) > statistics.median(quick)

@@ -150,7 +150,7 @@ ROWS = np.random.default_rng(0).normal(size=(40, 3))
 @pytest.mark.parametrize(
     ("data", "settings", "message"),
     [
-        ((ROWS, ROWS[:, 0] > 0, -np.ones(40)), {}, "weights row 0 is -1: a row counts 0 or more"),
+        ((ROWS, ROWS[:, 0] > 0, -np.ones(40)), {}, "weights row 0 is -1: expected a weight of at least 0"),
         ((ROWS, ROWS[:, 0] > 0, np.zeros(40)), {}, "all weights are 0"),
         ((ROWS, ROWS[:, 0] > 0, np.ones(39)), {}, "found 40 rows but 39 weights"),
         ((ROWS, ROWS[:, 0] > 0, np.full(40, np.nan)), {}, "weights row 0 column 0 is nan"),

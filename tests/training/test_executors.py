@@ -15,7 +15,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.step.executor import InProcessExecutor
 from distbp.training.callbacks import Callback
 from distbp.training.executors.choice import Speed
-from distbp.training.executors.start import initial_state, most_useful_workers, too_little_memory
+from distbp.training.executors.start import initial_state, missing_memory, useful_workers
 
 Usage = namedtuple("Usage", "total used free")
 EPOCHS = 10**6
@@ -43,14 +43,14 @@ class Heard(Callback):
     @property
     def about_workers(self):
         """The one note of the choice."""
-        (note,) = [note for note in self.notes if note.startswith("workers: ")]
+        (note,) = [note for note in self.notes if note.startswith("training ")]
         return note
 
 
 @pytest.fixture
 def quicker_with_workers(monkeypatch):
-    monkeypatch.setattr("distbp.training.executors.start.measure_here", lambda *given: Speed(1000.0, 500.0, 2))
-    monkeypatch.setattr("distbp.training.executors.start.most_useful_workers", lambda config, rows: 2)
+    monkeypatch.setattr("distbp.training.executors.start.measure_in_process", lambda *given: Speed(1000.0, 500.0, 2))
+    monkeypatch.setattr("distbp.training.executors.start.useful_workers", lambda config, rows: 2)
 
 
 @pytest.fixture
@@ -85,8 +85,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     alone = distbp.train("digits", workers=0, epochs=1)
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
     assert result.summary["workers"] == heard.workers == 0
-    assert heard.about_workers.startswith("workers: this process ")
-    assert heard.about_workers.endswith(": this process")
+    assert heard.about_workers.startswith("training in this process (")
     told = {
         "memory": "2 workers need 1 MB of shared memory, /dev/shm has 0 free",
         "ray": "2 workers cannot be used (Ray did not start)",
@@ -155,7 +154,7 @@ def test_the_default_keeps_the_quicker_pool_and_ends_the_other(times, chosen, tw
         weights = trainer.network.weights.copy()
         going_on = list(kind.events)
     assert heard.workers == chosen
-    assert heard.about_workers.endswith(": 2 workers" if chosen else ": this process")
+    assert heard.about_workers.startswith("training with 2 workers (" if chosen else "training in this process (")
     begun = ["2 workers made", "entered"]
     assert going_on == [*begun, "back to step 0" if chosen else "ended"]
     assert kind.events == [*going_on, *(["ended"] if chosen else [])]
@@ -181,14 +180,14 @@ def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_th
 )
 def test_no_more_workers_are_useful_than_cores_shards_and_rows(shards, rows, cores, expected, monkeypatch):
     monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: cores)
-    assert most_useful_workers(distbp.Config(shards=shards), rows) == expected
+    assert useful_workers(distbp.Config(shards=shards), rows) == expected
 
 
 def test_the_free_places_of_a_placement_group_count_instead_of_the_cores(two_cores, monkeypatch):
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 3)
-    assert most_useful_workers(distbp.Config(shards=4), 1000) == 3
+    assert useful_workers(distbp.Config(shards=4), 1000) == 3
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 0)
-    assert most_useful_workers(distbp.Config(shards=4), 1000) == 1
+    assert useful_workers(distbp.Config(shards=4), 1000) == 1
 
 
 def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_cores, stand_in, enough):
@@ -199,8 +198,8 @@ def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_co
         told = [note for note in heard.notes if "samples/s" in note]
         assert len(told) == speaks
         for note in told:
-            assert note.startswith("2 workers do ")
-            assert note.endswith(": --workers 0 or auto is quicker here")
+            assert note.startswith("2 workers reach ")
+            assert note.endswith(": --workers 0 or auto is faster here")
 
 
 @pytest.mark.parametrize(("epochs", "speaks"), [(EPOCHS, True), (1, False)])
@@ -209,7 +208,7 @@ def test_a_long_run_in_this_process_says_after_its_first_epoch_what_workers_coul
     distbp.train(enough, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
     told = [note for note in heard.notes if "samples/s" in note]
     assert len(told) == speaks
-    assert all(note.startswith("--workers 2 could do up to ") for note in told)
+    assert all(note.startswith("--workers 2 could reach ") for note in told)
 
 
 @pytest.mark.ray
@@ -217,9 +216,13 @@ def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(tw
     heard = Heard(steps=3)
     with pytest.raises(Interrupted):
         distbp.train(enough, epochs=EPOCHS, callbacks=[heard], **WIDE)
-    found = re.fullmatch(r"workers: this process ([\d,]+) samples/s, 2 workers ([\d,]+): (.+)", heard.about_workers)
-    here, there = (int(number.replace(",", "")) for number in found.group(1, 2))
-    assert (found[3], heard.workers) in [("2 workers", 2)] * (there >= here) + [("this process", 0)] * (there <= here)
+    note = heard.about_workers
+    chosen, other = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d", note))
+    if heard.workers == 2:
+        assert note == f"training with 2 workers ({chosen:,} samples/s): this process reaches {other:,}"
+    else:
+        assert note == f"training in this process ({chosen:,} samples/s): 2 workers reach {other:,}"
+    assert chosen >= other
 
 
 @pytest.mark.parametrize("workers", [2, "2..3"])
@@ -235,5 +238,5 @@ def test_memory_counts_what_workers_share(monkeypatch):
     structure = Structure((784, *config.hidden, 10), ("relu", "relu", "relu", "softmax"), "cross-entropy")
     state = initial_state(structure, config)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, 350 << 20))
-    assert too_little_memory(config, state, structure.depth, 2, spare=False) is None
-    assert "2 workers need 460 MB" in too_little_memory(config, state, structure.depth, 2, spare=True)
+    assert missing_memory(config, state, structure.depth, 2, spare=False) is None
+    assert "2 workers need 460 MB" in missing_memory(config, state, structure.depth, 2, spare=True)

@@ -12,7 +12,7 @@ from distbp.errors import DivergedError
 from distbp.model.inspection import shares
 from distbp.nn.structure import Structure
 from distbp.parallel.step.records import Diagnosis, StepRecord
-from distbp.runs.sums import Sums
+from distbp.runs.epoch_sums import EpochSums
 from distbp.training.health import Health, findings
 
 
@@ -30,7 +30,7 @@ def test_a_deep_sigmoid_network_is_diagnosed_as_vanishing_at_the_first_epochs_en
     found = {finding["layer"]: finding for finding in first["findings"] if finding["kind"] == "vanishing"}
     assert 1 in found
     assert 8 not in found
-    assert "of the output layer's, weight by weight: vanishing gradient. Try relu with He init" in found[1]["text"]
+    assert "of the output layer's: vanishing gradient. Try relu with He init" in found[1]["text"]
     assert sum("vanishing" in note for note in told.notes) == 1  # said once, not of every layer in every epoch
 
 
@@ -102,9 +102,9 @@ def test_gradients_are_compared_with_those_of_the_last_layer():
 
 
 def test_an_epochs_sums_are_those_over_its_steps_also_over_a_break():
-    sums = Sums()
+    sums = EpochSums()
     sums.add(StepRecord(0, 4, 1.5, 2, weight=2.0))
-    sums = Sums(sums.to_json())
+    sums = EpochSums(sums.to_json())
     sums.add(StepRecord(1, 3, 0.5, 3, weight=6.0))
     assert (sums.rows, sums.right, sums.weight) == (7, 5, 8.0)
     assert sums.mean_cost == (1.5 * 2 + 0.5 * 6) / 8
@@ -114,16 +114,16 @@ def test_a_vanishing_layer_says_how_many_units_are_saturated_instead_of_a_second
     structure = Structure((3, 3, 3), ("sigmoid", "softmax"), "cross-entropy")
     (found,) = findings(structure, [HEALTHY | {"gradient_norm": 1e-5, "saturated": 0.75}, HEALTHY])
     assert found.kind == "vanishing"
-    assert "layer 1: 75 % of sigmoid units saturated, its gradient is 1e-05 of" in found.text
+    assert "layer 1: 75 % of sigmoid units saturated, its gradient per weight is 1e-05 of" in found.text
     assert kinds_of("sigmoid", last={"gradient_norm": 0.0}) == []  # nothing to compare with
 
 
 @pytest.mark.parametrize(("growth", "cost", "ends"), [(9.9, 2.0, False), (10.1, 2.0, True), (10.1, 0.9, False)])
 def test_a_run_is_ended_where_weights_grow_tenfold_and_the_cost_with_them(growth, cost, ends):
     network = distbp.Network((3, 3, 3), "tanh", seed=1)
-    health, sums = Health(), Sums()
+    health, sums = Health(), EpochSums()
     health.begin(network.structure, network.weights)
-    health.see(StepRecord(0, 4, 1.0, 0, weight=4.0))
+    health.add(StepRecord(0, 4, 1.0, 0, weight=4.0))
     sums.add(StepRecord(7, 4, cost, 0, weight=4.0, diagnosis=Diagnosis((1.0, 1.0), (0.1, 0.1), (1.0, 1.0), 1.0, 1.0)))
     network.structure.layers(network.weights)[1].w[:] *= growth
     record, error = Health(health.to_json()).examine(network, sums, 7, np.ones((2, 3), np.float32))

@@ -105,7 +105,7 @@ def test_a_run_that_is_ended_with_an_epochs_last_step_goes_on_to_the_same_end(st
     with pytest.raises(Interrupted):
         distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(step)])
     again = distbp.resume(tmp_path / "run", callbacks=[heard := Notes()])
-    assert heard.notes == [f"{tmp_path / 'run'} goes on after step {step} of {2 * DIGITS_EPOCH}"]  # no record is missed
+    assert heard.notes == [f"{tmp_path / 'run'} resumes after step {step} of {2 * DIGITS_EPOCH}"]  # no record is missed
     assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
     assert [record["epoch"] for record in again.history] == [1, 2]
     for mine, other in zip(again.history, whole.history, strict=True):

@@ -49,7 +49,7 @@ def test_what_cannot_be_done_step_by_step_is_said():
             trainer.step()
     with pytest.raises(UsageError, match="not running: use it in a with block"):
         trainer.step()
-    with pytest.raises(UsageError, match="look at whole epochs"):
+    with pytest.raises(UsageError, match="need the costs of whole epochs"):
         distbp.Trainer("digits", early_stopping=3)
 
 

@@ -47,5 +47,5 @@ def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
 
 def test_elsewhere_it_says_so():
     pytest.importorskip("ray.tune", reason="ray[tune] is not installed")
-    with pytest.raises(UsageError, match="works within a trial of Ray Tune"):
+    with pytest.raises(UsageError, match="works only inside a Ray Tune trial"):
         distbp.tune.train("digits")

@@ -1,4 +1,4 @@
-"""What the call of an actor ended with: by itself, with an error of its own, or with its process."""
+"""How a call of an actor ended: normally, with an error of the called code, or with the death of its process."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from ray.exceptions import (
 from distbp.errors import ClusterError, PeerLostError, TrainingError
 
 _SLICE_SECONDS = 0.1
-"""Between two looks at signals, of which Ray takes none while it waits."""
+"""Longest uninterrupted wait in Ray, which handles no signals meanwhile."""
 _CAUSES: tuple[tuple[type[RayError], str], ...] = (
     (OutOfMemoryError, "memory: Ray's memory monitor killed it"),
-    (OutOfDiskError, "disk: its node has no room left"),
+    (OutOfDiskError, "disk: its node is out of space"),
     (NodeDiedError, "its node died"),
     (LocalRayletDiedError, "its node's raylet died"),
     (ActorUnavailableError, "it could not be reached"),
@@ -35,15 +35,15 @@ _CAUSES: tuple[tuple[type[RayError], str], ...] = (
 
 
 def death(error: RayError, who: str) -> str:
-    """Return why the process that was to answer is gone; empty where Ray knows no more than that it is.
+    """Return why the process that was called died; an empty string if Ray gives no cause.
 
-    Whatever Ray raises counts as a death, and so as something to recover from, but for what the called code has raised
-    by itself. Also a loss of what the call was given, such as a state on a host that has died, is one.
+    Every error of Ray's counts as a death, from which a run recovers, including the loss of the call's arguments, such
+    as a state on a host that died. Errors of the called code itself are raised.
 
     Raises:
-        TrainingError: the called code's own.
-        ClusterError: the same.
-        PeerLostError: another error of the called code, or the actor could not even be made.
+        TrainingError: raised by the called code.
+        ClusterError: raised by the called code.
+        PeerLostError: the called code raised any other error, or the actor could not be created.
     """
     if isinstance(error, RayTaskError):
         if isinstance(error.cause, RayError):
@@ -51,31 +51,32 @@ def death(error: RayError, who: str) -> str:
         if isinstance(error.cause, TrainingError | ClusterError):
             raise type(error.cause)(str(error.cause)) from error
         raise failed(who, error) from error
-    said = str(error).strip()
-    if isinstance(error, RayActorError) and error.actor_init_failed:  # it would fail again and again
-        raise PeerLostError(f"{who} could not start: {said.splitlines()[-1].strip()}") from error
+    message = str(error).strip()
+    if isinstance(error, RayActorError) and error.actor_init_failed:  # a restart would fail in the same way
+        raise PeerLostError(f"{who} could not start: {message.splitlines()[-1].strip()}") from error
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
             return cause
     if isinstance(error, RayActorError):
         if error.preempted:
             return "its node was preempted"
-        return "its node died" if "node has died" in said else ""
-    return _named(error)
+        return "its node died" if "node has died" in message else ""
+    return _first_line(error)
 
 
 def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
-    """Wait so long for the end of a call of the actor ``who``; return None if it goes on.
+    """Wait up to ``seconds`` for a call of the actor ``who`` to end; return None if it is still running.
 
-    Else return what its process has ended with (see :func:`death`), or an empty text.
+    If its process died, return the cause (see :func:`death`); an empty string if it is unknown or the call returned.
 
     Raises:
-        TrainingError: it ended with an error of its own.
-        ClusterError: the same.
+        TrainingError: raised by the called code.
+        ClusterError: raised by the called code.
+        PeerLostError: the called code raised any other error.
     """
-    until = time.monotonic() + seconds
-    while not ray.wait([ref], timeout=max(0.0, min(_SLICE_SECONDS, until - time.monotonic())))[0]:
-        if time.monotonic() >= until:
+    deadline = time.monotonic() + seconds
+    while not ray.wait([ref], timeout=max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic())))[0]:
+        if time.monotonic() >= deadline:
             return None
     try:
         ray.get(ref)
@@ -85,23 +86,24 @@ def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
 
 
 def put(value: Any) -> Any:
-    """Give a value to Ray's store; return its reference.
+    """Put a value into Ray's object store; return its reference.
 
     Raises:
-        ClusterError: the store has no room for it.
+        ClusterError: the store is full.
     """
     try:
         return ray.put(value)
     except RayError as error:
         raise ClusterError(
-            f"Ray's object store does not take the run's arrays ({_named(error)}): give it more, or use --workers 0"
+            f"Ray's object store has no room for the run's arrays ({_first_line(error)}): make it larger, or use "
+            "--workers 0"
         ) from error
 
 
 def within(seconds: float, call: Callable[[], None]) -> bool:
-    """Make a call that may ask Ray's head; return whether it has ended after so many seconds.
+    """Make a call that may block on Ray's head; return whether it finishes within ``seconds``.
 
-    Without a head it would go on for minutes, and could not be interrupted.
+    Without a head it would block for minutes, uninterruptibly, so a daemon thread makes it.
     """
     caller = threading.Thread(target=call, daemon=True)
     caller.start()
@@ -110,20 +112,21 @@ def within(seconds: float, call: Callable[[], None]) -> bool:
 
 
 def in_brackets(cause: str) -> str:
-    """Return a cause as it follows what has happened; nothing if it is not known."""
+    """Return a cause as a suffix for a message: in brackets, or empty if the cause is unknown."""
     return f" ({cause})" if cause else ""
 
 
 def failed(who: str, error: RayError) -> PeerLostError:
-    """Return the error that says what an actor's call has failed with."""
-    return PeerLostError(f"{who} failed: {_named(error.cause if isinstance(error, RayTaskError) else error)}")
+    """Return the error that reports with what an actor's call failed."""
+    return PeerLostError(f"{who} failed: {_first_line(error.cause if isinstance(error, RayTaskError) else error)}")
 
 
 def is_loss(error: RayError) -> bool:
-    """Return whether a call failed with a loss in another process, not by its own code or with its own process."""
+    """Return whether a call failed because another process died, not its own code or its own process."""
     return isinstance(error, RayTaskError) and isinstance(error.cause, RayError)
 
 
-def _named(error: BaseException) -> str:
-    said = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}{': ' * bool(said)}{said}"
+def _first_line(error: BaseException) -> str:
+    """Return an error's type and the first line of its message."""
+    message = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,4 +1,4 @@
-"""Runs on a cluster that is reached from outside: submitted through Ray's job API, followed, stopped and fetched."""
+"""Submit runs to a cluster through Ray's job API, follow and stop them, and fetch their run directories."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from distbp.runs.parcel import unpack
 
 ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _RUN_DIRECTORY = "run_directory"
-_PAUSES_OF_BROKEN = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each attempt to hear a job again whose connection broke."""
+_RECONNECT_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses before each attempt to reconnect to a job's log."""
+_PACKAGE = Path(__file__).parents[2]
+"""The folder of distbp itself, which every job is sent."""
 
 
 class Jobs:
@@ -33,14 +35,14 @@ class Jobs:
         """Connect to ``http://HEAD:8265``.
 
         Raises:
-            UsageError: the address is none, or there is no such token file.
-            ClusterError: the token file holds none, nobody answers there, the token is refused, or the cluster lets
-                everybody in.
+            UsageError: the address is invalid, or the token file does not exist.
+            ClusterError: the token file contains no token, no dashboard answers, the token is refused, or the cluster
+                is open to everyone.
         """
         self._url = _checked_url(address)
         _set_token(token_file)
         try:
-            import aiohttp  # noqa: F401  # of ray[default], without which the client fails late
+            import aiohttp  # noqa: F401  # part of ray[default]; without it the client fails only later
             from ray.job_submission import JobSubmissionClient
 
             from distbp.actors.connection.dashboard import Dashboard
@@ -51,22 +53,23 @@ class Jobs:
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
         self._dashboard = Dashboard(self._url)
         self._refuse_open_cluster(insecure)
-        # Ray's own method would follow proxies and redirects.
-        asking = type("Client", (JobSubmissionClient,), {"_do_request": partialmethod(_ask, self._dashboard)})
-        with self._told():
-            self._client = asking(self._url, verify=self._dashboard.certificates)
+        # Ray's own method would use proxies and follow redirects.
+        client = type("Client", (JobSubmissionClient,), {"_do_request": partialmethod(_request, self._dashboard)})
+        with self._errors_as_one_line():
+            self._client = client(self._url, verify=self._dashboard.certificates)
 
     def _refuse_open_cluster(self, insecure: bool) -> None:
-        """Refuse a cluster elsewhere that would take jobs, and so code, from anybody."""
+        """Refuse a cluster on another machine that accepts jobs, and so code, without a token."""
         answer = self._dashboard.request("GET", "/api/jobs/")
-        if answer.status_code == 200 and not insecure and not self._dashboard.is_here:
+        if answer.status_code == 200 and not insecure and not self._dashboard.is_local:
             raise ClusterError(
-                f"the cluster at {self._url} runs anybody's code: start it with RAY_AUTH_MODE=token, or use --insecure"
+                f"the cluster at {self._url} runs code from anyone: start it with RAY_AUTH_MODE=token, or "
+                "use --insecure"
             )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what Ray's client raises into one line of ours."""
+    def _errors_as_one_line(self) -> Iterator[None]:
+        """Replace an error of Ray's client by a ClusterError of one line."""
         from ray.exceptions import RayError
 
         try:
@@ -74,33 +77,32 @@ class Jobs:
         except DistbpError:
             raise
         except (RuntimeError, OSError, RayError) as error:
-            said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ClusterError(f"the cluster at {self._url}: {said}") from error
-        except (TypeError, ValueError, KeyError, AttributeError) as error:  # an answer that its classes do not fit
-            said = (str(error).strip().splitlines() or [""])[0]
+            line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ClusterError(f"the cluster at {self._url}: {line}") from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:  # the response does not fit its classes
+            line = (str(error).strip().splitlines() or [""])[0]
             raise ClusterError(
-                f"what the cluster at {self._url} answers is not understood by this Ray: {type(error).__name__} {said}"
+                f"this Ray does not understand the answer of the cluster at {self._url}: {type(error).__name__} {line}"
             ) from error
 
     def submit(self, arguments: Sequence[str], data: Sequence[str], upload: bool, storage: str | None) -> str:
-        """Have ``distbp train`` run on the cluster; return the job's name.
+        """Run ``distbp train`` on the cluster; return the job's name.
 
         Args:
-            arguments: those of ``distbp train``, without DATA and --run-dir.
-            data: DATA.
-            upload: send DATA along, and the file of --test-file; else they are paths on the cluster, or names.
-            storage: a folder that all hosts see, for the run directory; None for the head's home.
+            arguments: the arguments of ``distbp train``, without DATA and --run-dir.
+            data: the arguments DATA.
+            upload: send DATA and the --test-file with the job; otherwise they are paths on the cluster, or names.
+            storage: a folder shared by all hosts, for the run directory; None for the head's home.
 
         Raises:
-            UsageError: what is to be sent is not there, or too large; or a storage that depends on where a job runs.
-            ClusterError: the cluster does not take it.
+            UsageError: a file to send is missing or too large, or ``storage`` is not an absolute path.
+            ClusterError: the cluster does not accept the job.
         """
         if storage is not None and not storage.startswith(("/", "~")):
-            raise UsageError(f"--storage must be an absolute path, or one that begins with ~; found {storage!r}")
+            raise UsageError(f"--storage must be an absolute path or begin with ~; found {storage!r}")
         name = f"distbp-{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(2).hex()}"
         run_directory = f"{storage or '~/distbp-runs'}/{name}"
-        package = Path(__file__).parents[1]
-        environment: dict[str, Any] = {"py_modules": [str(package)]}
+        environment: dict[str, Any] = {"py_modules": [str(_PACKAGE)]}
         with TemporaryDirectory() as folder:
             sent: list[str] = []
             if upload:
@@ -108,7 +110,7 @@ class Jobs:
                 arguments, data, digest = staged(arguments, data, archive)
                 environment["working_dir"] = str(archive)
                 sent = ["--sent", digest]
-            with self._told():
+            with self._errors_as_one_line():
                 self._client.submit_job(
                     entrypoint=entrypoint([*sent, run_directory, *arguments, "--", *data]),
                     submission_id=name,
@@ -118,52 +120,52 @@ class Jobs:
         return name
 
     def all(self) -> list[tuple[str, str, float]]:
-        """Return name, status and start (seconds since 1970) of every job that was submitted so, newest first."""
-        with self._told():
+        """Return name, status and start (seconds since 1970) of every job that distbp submitted, newest first."""
+        with self._errors_as_one_line():
             jobs = self._client.list_jobs()
         ours = [job for job in jobs if _RUN_DIRECTORY in (job.metadata or {})]
-        found = [(str(job.submission_id), str(job.status.value), (job.start_time or 0) / 1000) for job in ours]
-        return sorted(found, key=lambda job: -job[2])
+        rows = [(str(job.submission_id), str(job.status.value), (job.start_time or 0) / 1000) for job in ours]
+        return sorted(rows, key=lambda row: -row[2])
 
     def status(self, name: str) -> str:
         """Return PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
         return str(self._info(name).status.value)
 
     def _info(self, name: str) -> Any:
-        with self._told():
+        with self._errors_as_one_line():
             return self._client.get_job_info(name)
 
     def logs(self, name: str) -> str:
-        """Return what a job has said so far."""
-        with self._told():
+        """Return a job's output so far."""
+        with self._errors_as_one_line():
             return _without_command(str(self._client.get_job_logs(name)))
 
-    def follow(self, name: str, say: Callable[[str], None]) -> str:
-        """Pass on what a job says until it has ended; return its status.
+    def follow(self, name: str, write: Callable[[str], None]) -> str:
+        """Pass a job's output to ``write`` until the job ends; return its status.
 
-        A connection that breaks is made again; the job does not care.
+        Reconnects if the connection breaks, which does not affect the job.
 
         Raises:
-            ClusterError: it could not be made again.
+            ClusterError: reconnecting failed.
         """
         from aiohttp import ClientError
 
-        told = 0
+        written = 0
 
         async def tail() -> None:
-            nonlocal told
-            heard = 0
-            async for text in self._client.tail_job_logs(name):  # from the beginning, each time
+            nonlocal written
+            received = 0
+            async for text in self._client.tail_job_logs(name):  # from the log's beginning after each reconnect
                 shown = _without_command(text)
-                fresh = shown[max(0, told - heard) :]
-                heard += len(shown)
-                told = max(told, heard)
-                say(fresh)
+                fresh = shown[max(0, written - received) :]
+                received += len(shown)
+                written = max(written, received)
+                write(fresh)
 
-        pauses = list(_PAUSES_OF_BROKEN)
+        pauses = list(_RECONNECT_SECONDS)
         while True:
             try:
-                with self._told():
+                with self._errors_as_one_line():
                     try:
                         asyncio.run(tail())
                     except ClientError as error:
@@ -179,45 +181,43 @@ class Jobs:
             time.sleep(0.5)
 
     def stop(self, name: str) -> None:
-        """End a job; its run keeps its checkpoints.
+        """Stop a job; its run keeps its checkpoints.
 
         Raises:
-            UsageError: it has ended before.
+            UsageError: the job has already ended.
         """
-        with self._told():
+        with self._errors_as_one_line():
             is_stopping = self._client.stop_job(name)
         if not is_stopping:
-            raise UsageError(f"{name} has ended already: {self.status(name)}")
+            raise UsageError(f"{name} has already ended: {self.status(name)}")
 
     def fetch(self, name: str, target: Path, checkpoints: bool = False) -> None:
-        """Bring a job's run directory here.
+        """Copy a job's run directory to ``target`` on this machine.
 
         Raises:
-            UsageError: it is no job of ours, or ``target`` is taken.
-            RunError: what came is damaged.
+            UsageError: distbp did not submit the job, or ``target`` exists.
+            RunError: the run directory cannot be read, or arrives damaged.
         """
         directory = (self._info(name).metadata or {}).get(_RUN_DIRECTORY)
         if directory is None:
             raise UsageError(f"{name} was not submitted by distbp: it has no run directory")
         check_target(target)
-        # Ray's job API carries no files, but a job's words.
+        # Ray's job API transfers no files, so a second job prints the packed run directory.
         command = entrypoint(["--pack", directory, *(["--checkpoints"] * checkpoints)])
-        with self._told():
-            helper = self._client.submit_job(
-                entrypoint=command, runtime_env={"py_modules": [str(Path(__file__).parents[1])]}
-            )
-        while (status := self.status(helper)) not in ENDED:
+        with self._errors_as_one_line():
+            packing = self._client.submit_job(entrypoint=command, runtime_env={"py_modules": [str(_PACKAGE)]})
+        while (status := self.status(packing)) not in ENDED:
             time.sleep(0.2)
-        said = self.logs(helper)
-        with self._told():
-            self._client.delete_job(helper)
+        output = self.logs(packing)
+        with self._errors_as_one_line():
+            self._client.delete_job(packing)
         if status != "SUCCEEDED":
-            last = (said.strip().splitlines() or [status])[-1]
-            raise RunError(f"the run directory of {name} could not be fetched: {last}")
-        unpack(said, target)
+            last = (output.strip().splitlines() or [status])[-1]
+            raise RunError(f"cannot fetch the run directory of {name}: {last}")
+        unpack(output, target)
 
 
-def _ask(
+def _request(
     client: Any,
     dashboard: Any,
     method: str,
@@ -230,52 +230,53 @@ def _ask(
     """Send a request of Ray's client to the dashboard, with the cluster's token.
 
     Raises:
-        ClusterError: the token is refused, or what answers is no dashboard.
+        ClusterError: the dashboard refuses the token, or no dashboard answers.
     """
     answer = dashboard.request(method, path, data=data, json=json_data, headers=client._headers, **more)
     if answer.status_code in (401, 403):
-        why = "set RAY_AUTH_TOKEN, or --token-file, to its token"
-        raise ClusterError(f"the cluster at {dashboard.url} refuses this token: {why}")
+        raise ClusterError(
+            f"the cluster at {dashboard.url} refuses this token: set RAY_AUTH_TOKEN or --token-file to its token"
+        )
     return answer
 
 
-def _without_command(said: str) -> str:
-    """Return a job's words without the line in which Ray says its command."""
-    return re.sub(r"^Running entrypoint for job [^\n]*\n", "", said, count=1, flags=re.MULTILINE)
+def _without_command(log: str) -> str:
+    """Return a job's log without the line in which Ray shows its command."""
+    return re.sub(r"^Running entrypoint for job [^\n]*\n", "", log, count=1, flags=re.MULTILINE)
 
 
 def check_target(target: Path) -> None:
-    """Raise UsageError if something is there where a run is to be fetched to."""
+    """Raise UsageError if the folder to fetch to already exists."""
     if target.exists():
-        raise UsageError(f"{target} exists already: choose another folder to fetch to")
+        raise UsageError(f"{target} already exists: choose another folder to fetch to")
 
 
 def staged(arguments: Sequence[str], data: Sequence[str], archive: Path) -> tuple[list[str], list[str], str]:
-    """Pack what a command reads; return its arguments and DATA with their names there, and the hash of the list.
+    """Pack a command's input files; return its arguments and DATA with their names in the archive, and its digest.
 
     Raises:
-        UsageError: something is not there or cannot be sent, or all of it is too large.
+        UsageError: a file is missing or cannot be sent, or the files are too large together.
     """
     sent = list(arguments)
-    places = [k + 1 for k, name in enumerate(sent) if name == "--test-file"]
-    names, digest = pack([*data, *(sent[k] for k in places)], archive)
-    for k, name in zip(places, names[len(data) :], strict=True):
+    indices = [k + 1 for k, name in enumerate(sent) if name == "--test-file"]
+    names, digest = pack([*data, *(sent[k] for k in indices)], archive)
+    for k, name in zip(indices, names[len(data) :], strict=True):
         sent[k] = name
     return sent, names[: len(data)], digest
 
 
 def _set_token(token_file: Path | None) -> None:
-    """Let Ray find the token; it never stands on a command line."""
+    """Pass the token to Ray through the environment: command lines are visible to other users."""
     if token_file is not None:
         try:
             holds_one = len(token_file.read_text().split()) == 1
         except FileNotFoundError as error:
             raise UsageError(f"--token-file {token_file} does not exist") from error
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no text"
+            why = getattr(error, "strerror", None) or "it is not text"
             raise ClusterError(f"--token-file {token_file} cannot be read: {why}") from error
         if not holds_one:
-            raise ClusterError(f"--token-file {token_file} must hold the cluster's token and nothing else")
+            raise ClusterError(f"--token-file {token_file} must contain the cluster's token and nothing else")
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
         os.environ.pop("RAY_AUTH_TOKEN", None)
     has_token = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
@@ -285,10 +286,14 @@ def _set_token(token_file: Path | None) -> None:
 def _checked_url(address: str) -> str:
     try:
         parts = urlsplit(address)
-    except ValueError:  # brackets that do not match
+    except ValueError:  # unbalanced brackets
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--address must be the cluster's dashboard, such as http://HEAD:8265; found {address!r}")
-    if "@" in parts.netloc:  # which messages would show
-        raise UsageError("--address must hold no password: the cluster's token comes from a file or the environment")
+        raise UsageError(
+            f"--address must be the URL of the cluster's dashboard, such as http://HEAD:8265; found {address!r}"
+        )
+    if "@" in parts.netloc:  # messages would show it
+        raise UsageError(
+            "--address must not contain a password: the cluster's token comes from a file or the environment"
+        )
     return address.rstrip("/")

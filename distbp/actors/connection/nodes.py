@@ -1,4 +1,4 @@
-"""What the nodes of a Ray cluster say of themselves: clocks, versions, memory, what their bits depend on, files."""
+"""Query every node of a Ray cluster: versions, clocks, memory, arithmetic, files, and whether they reach each other."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ _ANSWER_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class NodeReport:
-    """A node's answer."""
+    """The state of one node, or why it is unknown."""
 
     name: str
     problem: str
-    """Why there is no answer; empty if there is one."""
+    """Why the node did not answer; empty if it did."""
     version: str = ""
-    """Of distbp there."""
+    """The node's version of distbp."""
     clock: float = 0.0
-    """Seconds that its clock is ahead of this one's."""
+    """Seconds by which the node's clock is ahead of this machine's."""
     memory: int = 0
-    """Bytes of shared memory that are free."""
+    """Free shared memory in bytes."""
     arithmetic: Any = None
     unreached: str = ""
-    """Where and from which nodes this one cannot be reached; empty if all reach it."""
+    """Which address of the node cannot be reached from which nodes; empty if all reach it."""
 
 
-def _told() -> tuple[str, float, int, Any]:
+def _state() -> tuple[str, float, int, Any]:
     return __version__, time.time(), shutil.disk_usage(memory_folder()).free, fingerprint()
 
 
 def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[NodeReport]:
-    """Ask every node that is alive, and have all of them connect to each other at these ports; 0 stands for any.
+    """Query every live node, and make all of them connect to each other at these ports; 0 stands for any.
 
     Raises:
-        ClusterError: nobody answers at the address, or only with a token.
+        ClusterError: no cluster answers at the address, or it needs a token.
     """
     with ray_session(address, 0, insecure):
         import ray
         from ray.exceptions import RayError
 
-        asked = time.time()
-        calls = _on_every_node(_told)
+        asked_at = time.time()
+        calls = _on_every_node(_state)
         waiting = set(calls)
         reports = []
-        until = time.monotonic() + _ANSWER_SECONDS
-        while waiting and time.monotonic() < until:
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while waiting and time.monotonic() < deadline:
             for call in ray.wait(list(waiting), timeout=1.0)[0]:
                 waiting.discard(call)
                 name = calls[call]
@@ -63,22 +63,24 @@ def ask_nodes(address: str, insecure: bool, ports: range = range(1)) -> list[Nod
                 except RayError as error:
                     reports.append(NodeReport(name, str(error).strip().splitlines()[-1]))
                     continue
-                # It answered at some moment between the question and now.
-                ahead = max(0.0, clock - time.time()) or min(0.0, clock - asked)
+                # The node read its clock at some moment between asked_at and now.
+                ahead = max(0.0, clock - time.time()) or min(0.0, clock - asked_at)
                 reports.append(NodeReport(name, "", version, ahead, memory, arithmetic))
-        reports += [NodeReport(calls[call], f"no answer for {_ANSWER_SECONDS:g} s") for call in waiting]
+        reports += [NodeReport(calls[call], f"no answer within {_ANSWER_SECONDS:g} s") for call in waiting]
         alive = {_name_of(node): node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        well = {report.name: alive[report.name] for report in reports if not report.problem and report.name in alive}
-        if len(well) > 1:
+        answering = {
+            report.name: alive[report.name] for report in reports if not report.problem and report.name in alive
+        }
+        if len(answering) > 1:
             from distbp.actors.connection.reachability import unreached
 
-            found = unreached(well, ports, _ANSWER_SECONDS)
-            reports = [replace(report, unreached=found.get(report.name, "")) for report in reports]
+            problems = unreached(answering, ports, _ANSWER_SECONDS)
+            reports = [replace(report, unreached=problems.get(report.name, "")) for report in reports]
         return sorted(reports, key=lambda report: report.name)
 
 
 def see_alike(files: Sequence[MappedFile]) -> bool:
-    """Return whether every node has the same files as this process; within a session."""
+    """Return whether every node sees the same files as this process, which must be connected to Ray."""
     import ray
     from ray.exceptions import RayError
 
@@ -87,7 +89,7 @@ def see_alike(files: Sequence[MappedFile]) -> bool:
         return False
     try:
         ray.get(calls)
-    except RayError:  # of one that does not see them
+    except RayError:  # raised by a node that does not see them
         return False
     return True
 
@@ -98,7 +100,7 @@ def _check(files: Sequence[MappedFile]) -> None:
 
 
 def _on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Any, str]:
-    """Have every node that is alive call a function; return the calls, each with the node's name."""
+    """Call a function on every live node; return the names of the nodes by their calls."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -1,4 +1,4 @@
-"""The CPUs of a cluster that Ray keeps for a run's workers, and on which hosts they are."""
+"""Reserve a cluster's CPUs for a run's workers, by placement groups of Ray."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from distbp.actors.connection.calls import within
 from distbp.config import Settings
 from distbp.errors import ClusterError, HeadLostError
 
-_PATIENCE_SECONDS = 3.0
-"""What Ray may take to find free CPUs without a word being said."""
+_QUIET_SECONDS = 3.0
+"""Wait this long for free CPUs before a note reports the wait."""
 _REMOVE_SECONDS = 5.0
-"""What the head may take to give CPUs back."""
+"""Time limit for the head to release CPUs."""
 _CPUS_SECONDS = 0.5
-"""Between two looks at what a cluster has."""
-_OTHERS_SECONDS = 1.0
-"""What Ray may take to find free CPUs beyond those to begin with."""
-_LOOK_SECONDS = 0.05
+"""Interval between two queries of the cluster's CPUs."""
+_OPTIONAL_SECONDS = 1.0
+"""Time limit for Ray to find free CPUs beyond the minimum."""
+_POLL_SECONDS = 0.05
 
 
 class Placement:
-    """A CPU for each worker, by number: as many as the run needs to begin at once, the others as there is room.
+    """A CPU for each worker: one placement group for the minimum number of workers, and one for each further worker.
 
-    Ray packs them on as few hosts as have room, and finds other room for those of a host that has died. A cluster that
-    grows with what is asked for sees them.
+    Ray packs them onto as few hosts as possible, and reserves new CPUs when a host dies. A cluster with an autoscaler
+    grows by the placement groups that are pending.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -46,51 +46,51 @@ class Placement:
         self._groups = [gang]
         self._bundles = [(gang, bundle) for bundle in range(self._least)]
 
-    def is_there(self, seconds: float) -> bool:
-        """Wait until the CPUs to begin with are there."""
+    def is_ready(self, seconds: float) -> bool:
+        """Wait for the minimum number of CPUs; return whether Ray has reserved them."""
         return self._wait_for(self._groups, seconds)
 
-    def ask_for_the_others(self) -> None:
-        """Ask for the CPUs beyond those to begin with: not before, since one by one they would take what those need."""
-        others = [placement_group([{"CPU": 1}]) for _ in range(self._least, self._most)]
-        self._groups += others
-        self._bundles += [(group, 0) for group in others]
-        self._wait_for(others, _OTHERS_SECONDS)  # those that are free are there at once
+    def request_optional(self) -> None:
+        """Request the CPUs beyond the minimum; requested earlier, they would take CPUs that the minimum needs."""
+        optional = [placement_group([{"CPU": 1}]) for _ in range(self._least, self._most)]
+        self._groups += optional
+        self._bundles += [(group, 0) for group in optional]
+        self._wait_for(optional, _OPTIONAL_SECONDS)  # free CPUs are reserved at once
 
     @staticmethod
     def _wait_for(groups: Iterable[Any], seconds: float) -> bool:
-        """Wait until all of these are there, or one is not for so long."""
-        until = time.monotonic() + seconds
+        """Wait up to ``seconds`` until Ray has reserved all of these groups; return whether it has."""
+        deadline = time.monotonic() + seconds
         for group in groups:
             while placement_group_table(group)["state"] != "CREATED":
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     return False
-                time.sleep(_LOOK_SECONDS)  # Ray's own wait takes no signals
+                time.sleep(_POLL_SECONDS)  # Ray's own wait blocks signal handlers
         return True
 
     def strategy(self, number: int) -> Any:
-        """Return what lets Ray start something in the place of worker ``number``."""
+        """Return the scheduling strategy that uses the CPU of worker ``number``."""
         group, bundle = self._bundles[number]
         return PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
 
     def hosts(self) -> dict[str, list[int]]:
-        """Return the numbers of the workers for which there is a CPU now, by Ray's name of the host.
+        """Return the numbers of the workers that have a CPU now, by Ray's id of the host.
 
-        There are none where Ray's head has no time to say so; it is asked again.
+        The result is empty if Ray's head is too busy to answer; callers ask again.
         """
         try:
             tables = [placement_group_table(group)["bundles_to_node_id"] for group in self._groups]
         except RayError:
             return {}
-        found: dict[str, list[int]] = {}
+        numbers: dict[str, list[int]] = {}
         for number, (group, bundle) in enumerate(self._bundles):
             node = tables[self._groups.index(group)].get(bundle)
             if node:
-                found.setdefault(node, []).append(number)
-        return found
+                numbers.setdefault(node, []).append(number)
+        return numbers
 
     def remove(self) -> None:
-        """Give the CPUs back; where Ray's head does not answer, it does so itself once this process is gone."""
+        """Release the CPUs; a head that does not answer releases them itself once this process is gone."""
 
         def remove_all() -> None:
             with suppress(RayError):
@@ -101,65 +101,65 @@ class Placement:
 
 
 class GivenPlacement(Placement):
-    """CPUs of the placement group that this process was started in, such as that of a trial of Ray Tune."""
+    """CPUs of the placement group in which this process runs, such as that of a Ray Tune trial."""
 
     def __init__(self, config: Settings) -> None:
-        """Take one for each worker.
+        """Use one CPU for each worker.
 
         Raises:
-            ClusterError: the group has too few.
+            ClusterError: the group has too few CPUs.
         """
         group, free = get_current_placement_group(), free_bundles() or []
         if len(free) < config.worker_count:
             raise ClusterError(
-                f"{config.worker_count} workers need as many CPUs of the placement group that this process is in, "
-                f"it has {len(free)} left: use --workers {len(free)}, or make the group larger"
+                f"{config.worker_count} workers need as many CPUs, but this process's placement group has {len(free)} "
+                f"left: use --workers {len(free)}, or make the group larger"
             )
         self._least = self._most = config.worker_count
         self._groups = [group]
         self._bundles = [(group, bundle) for bundle in free[: config.worker_count]]
 
     def remove(self) -> None:
-        """Leave the group to whoever made it."""
+        """Leave the group as it is: its creator removes it."""
 
 
 def free_bundles() -> list[int] | None:
-    """Return the bundles of this process's placement group, once for each CPU that the process itself leaves free.
+    """Return the bundle of each CPU in this process's placement group that the process itself does not use.
 
-    None if it is in no group.
+    Returns None outside a placement group.
     """
     group = get_current_placement_group()
     if group is None:
         return None
     own = int(ray.get_runtime_context().get_assigned_resources().get("CPU", 0))
-    slots = [bundle for bundle, kept in enumerate(group.bundle_specs) for _ in range(int(kept.get("CPU", 0)))]
-    return slots[own:]  # a process has its place in the first bundle
+    bundles = [bundle for bundle, spec in enumerate(group.bundle_specs) for _ in range(int(spec.get("CPU", 0)))]
+    return bundles[own:]  # the process itself runs in the first bundle
 
 
 def this_host() -> str:
-    """Return Ray's name of the driver's host."""
+    """Return Ray's id of the driver's host."""
     return str(ray.get_runtime_context().get_node_id())
 
 
 def on_this_host() -> Any:
-    """Return what lets Ray start something on the driver's host."""
+    """Return the scheduling strategy that uses the driver's host."""
     return NodeAffinitySchedulingStrategy(this_host(), soft=False)
 
 
 @contextmanager
 def placed(config: Settings, note: Callable[[str], None]) -> Iterator[Placement]:
-    """Keep CPUs for the workers; where others use them, wait and say so.
+    """Reserve CPUs for the workers for the length of the ``with`` block; wait for busy CPUs, with a note.
 
     Raises:
-        ClusterError: they are not free after --wait.
+        ClusterError: the minimum number of CPUs is not free within --wait.
     """
     placement = Placement(config) if get_current_placement_group() is None else GivenPlacement(config)
     try:
-        if not placement.is_there(_PATIENCE_SECONDS):
+        if not placement.is_ready(_QUIET_SECONDS):
             _wait(placement, config, note)
-        placement.ask_for_the_others()
+        placement.request_optional()
         yield placement
-    except HeadLostError:  # which would have to be asked
+    except HeadLostError:  # only a head could release the CPUs
         raise
     except BaseException:
         placement.remove()
@@ -168,47 +168,47 @@ def placed(config: Settings, note: Callable[[str], None]) -> Iterator[Placement]
 
 
 def _wait(placement: Placement, config: Settings, note: Callable[[str], None]) -> None:
-    """Wait for the CPUs to begin with, which Ray has been asked for; say what they are waited for with.
+    """Wait for the minimum number of CPUs and note how many there are.
 
     Raises:
-        ClusterError: they are not there after --wait.
+        ClusterError: they are not free within --wait.
     """
     needed, where = config.least_workers, f" at {config.address}" if config.address else ""
     what = f"--workers {config.workers} needs {needed} CPUs"
-    deadline, known = time.monotonic() + config.wait, -1
+    deadline, noted = time.monotonic() + config.wait, -1
     while True:
-        there = _cpus()
-        if there < needed:
-            found = f"the cluster{where} has {there}"
-            waits_for = "more; if it has an autoscaler, that was asked"
+        cpus = _cpus()
+        if cpus < needed:
+            state = f"the cluster{where} has {cpus}"
+            awaited = "more, which an autoscaler may start"
         else:
             free = int(ray.available_resources().get("CPU", 0))
-            found, waits_for = f"the cluster has {there}, of which {free} are free", "them"
-        if known < 0:
-            note(f"{what}, {found}: waiting {config.wait:g} s for {waits_for}, --wait to change")
-        elif there != known:
-            note(f"{what}, {found} now")
-        known = there
-        if placement.is_there(_CPUS_SECONDS):
+            state, awaited = f"the cluster has {cpus}, of which {free} are free", "them"
+        if noted < 0:
+            note(f"{what}, {state}: waiting up to {config.wait:g} s (--wait) for {awaited}")
+        elif cpus != noted:
+            note(f"{what}, {state} now")
+        noted = cpus
+        if placement.is_ready(_CPUS_SECONDS):
             return
         if time.monotonic() > deadline:
             break
-    hint = "wait for the others, or use fewer --workers"
-    if there < needed:
-        hint = f"{f'use --workers {there} or fewer' if there else 'start some'}, or a longer --wait"
-    raise ClusterError(f"{what}, {found} after {config.wait:g} s: {hint}")
+    hint = "wait for the other jobs, or use fewer --workers"
+    if cpus < needed:
+        hint = f"{f'use --workers {cpus} or fewer' if cpus else 'start some'}, or a longer --wait"
+    raise ClusterError(f"{what}, {state} after {config.wait:g} s: {hint}")
 
 
 def with_cluster_workers(config: Settings) -> Settings:
-    """Return the settings with a number of workers where it is ``auto``: one for each CPU, one per shard at most.
+    """Return the settings with ``auto`` workers replaced by one for each CPU, at most one per shard.
 
-    A cluster that has none yet, and may grow, is asked for one to begin with and the others as they come.
+    On a cluster without CPUs, which may grow, the run starts with the first worker and adds the others as CPUs come.
     """
     assert config.shards is not None
     if config.workers != "auto":
         return config
-    there = _cpus()
-    return replace(config, workers=min(there, config.shards) if there else f"1..{config.shards}")
+    cpus = _cpus()
+    return replace(config, workers=min(cpus, config.shards) if cpus else f"1..{config.shards}")
 
 
 def _cpus() -> int:

@@ -1,4 +1,4 @@
-"""A private Ray on this machine: started by a program of its own, watched, and ended as a whole."""
+"""A private Ray on this machine: the launcher program starts and watches it; it ends as a whole."""
 
 from __future__ import annotations
 
@@ -16,47 +16,51 @@ from pathlib import Path
 from typing import Any
 
 from distbp.actors.connection import ray_launcher
-from distbp.actors.connection.failure_causes import Before, why
+from distbp.actors.connection.failure_causes import KernelCounters, why
 from distbp.errors import ClusterError, HeadLostError
 from distbp.system.folders import memory_folder
 
 _LOOK_SECONDS = 0.1
 _END_SECONDS = 6.0
-"""What the program may take to end Ray before it is killed itself."""
+"""Time limit for the launcher to end Ray; after it the launcher is killed."""
 _GRACE_SECONDS = 1.0
-"""What is left to a run to end by itself where one signal reached all processes, Ray's and the driver's."""
-_TELLING_SECONDS = 0.5
-"""After which the death of one of Ray's processes is known here."""
-_ADVICE = "distbp doctor looks for the cause, --workers 0 needs no Ray"
+"""Time for a run to end by itself when one signal has reached all processes, Ray's and the driver's."""
+_REPORT_SECONDS = 0.5
+"""Within this time the launcher reports the death of one of Ray's processes."""
+_ADVICE = "run distbp doctor to find the cause, or use --workers 0, which needs no Ray"
 
 
 class PrivateRay:
-    """Ray's head on this machine. Whoever makes it must :meth:`end` it."""
+    """A private Ray node on this machine; its creator must call :meth:`end`."""
 
     def __init__(self, folder: Path, cpus: int, timeout: float, environment: Mapping[str, str]) -> None:
-        """Start Ray's program; nothing is waited for.
+        """Start the launcher without waiting for it.
 
         Raises:
             ClusterError: this machine cannot start it.
         """
         refuse_no_loopback()
         self._folder = folder
-        self._before = Before()
+        self._before = KernelCounters()
         self._lost: tuple[float, str] | None = None
-        self._said = b""
+        self._output = b""
         try:
             with (folder / "ray_head.log").open("wb") as log:
                 self._process = subprocess.Popen(
-                    # -P: the file's folder is none to import from
+                    # -P: modules must not be imported from the launcher's folder
                     [sys.executable, "-P", ray_launcher.__file__],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                    env=dict(environment), cwd="/", start_new_session=True,
-                )  # fmt: skip
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=dict(environment),
+                    cwd="/",
+                    start_new_session=True,
+                )
         except OSError as error:
-            raise ClusterError(self._failed(f"could not be started: {error.strerror or error}")) from error
-        asked = {"folder": str(folder), "cpus": cpus, "timeout": timeout, "memory": _plasma_folder(folder)}
-        with contextlib.suppress(OSError):  # it ended already, which is seen when it is waited for
-            os.write(self._stdin, json.dumps(asked).encode() + b"\n")
+            raise ClusterError(self._failed(f"cannot be started: {error.strerror or error}")) from error
+        request = {"folder": str(folder), "cpus": cpus, "timeout": timeout, "memory": _plasma_folder(folder)}
+        with contextlib.suppress(OSError):  # it has already ended, which address() reports
+            os.write(self._stdin, json.dumps(request).encode() + b"\n")
 
     @property
     def _stdin(self) -> int:
@@ -64,84 +68,84 @@ class PrivateRay:
         return self._process.stdin.fileno()
 
     def address(self, wait: float) -> str:
-        """Wait until Ray is up; return its address. A signal's handler may end the waiting.
+        """Wait until Ray is up; return its address. A signal handler may raise out of the wait.
 
         Raises:
-            ClusterError: it did not come up within ``wait`` seconds.
+            ClusterError: Ray did not start within ``wait`` seconds.
         """
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
-            for said in self._hear(_LOOK_SECONDS):
-                if "address" in said:
-                    return str(said["address"])
-                raise ClusterError(self._failed(f"did not start: {said.get('failed') or said}"))
+            for message in self._messages(_LOOK_SECONDS):
+                if "address" in message:
+                    return str(message["address"])
+                raise ClusterError(self._failed(f"did not start: {message.get('failed') or message}"))
             if self._process.poll() is not None:
                 how = ray_launcher.ended(self._process.returncode)
-                raise ClusterError(self._failed(f"did not start: the program that starts it {how}"))
+                raise ClusterError(self._failed(f"did not start: its launcher {how}"))
         raise ClusterError(self._failed(f"did not start within {wait:g} s (--wait)"))
 
     def lost(self) -> bool:
-        """Return whether Ray has lost one of its processes, so that it must not be asked for anything."""
-        for said in self._hear(0.0):
+        """Return whether Ray has lost one of its processes, so that it must not be called any more."""
+        for message in self._messages(0.0):
             if self._lost is None:
-                self._lost = time.monotonic(), f"{said.get('lost', 'a part')} {said.get('why', 'failed')}"
+                self._lost = time.monotonic(), f"{message.get('lost', 'a process')} {message.get('why', 'failed')}"
         if self._lost is None and self._process.poll() is not None:
-            self._lost = time.monotonic(), f"the program that watches it {ray_launcher.ended(self._process.returncode)}"
+            self._lost = time.monotonic(), f"its launcher {ray_launcher.ended(self._process.returncode)}"
         return self._lost is not None
 
     def look(self, step: int) -> bool:
-        """Return whether Ray may be asked.
+        """Return whether Ray may be called.
 
         Raises:
-            HeadLostError: it was lost, up to this step.
+            HeadLostError: Ray was lost, and the run has not ended by itself since.
         """
         if not self.lost():
             return True
         assert self._lost is not None
-        since, what = self._lost
-        if time.monotonic() - since > _GRACE_SECONDS:
-            raise HeadLostError(self._failed(f"was lost in step {step}: {what}"))
+        lost_at, cause = self._lost
+        if time.monotonic() - lost_at > _GRACE_SECONDS:
+            raise HeadLostError(self._failed(f"was lost in step {step}: {cause}"))
         return False
 
     def make_sure(self, step: int) -> None:
-        """Wait until it is known whether Ray has died itself, which takes its actors with it.
+        """Wait until it is certain that Ray itself is alive; if it died, its actors died with it.
 
         Raises:
-            HeadLostError: it has.
+            HeadLostError: Ray has died.
         """
-        known = time.monotonic() + _TELLING_SECONDS
-        while not self.look(step) or time.monotonic() < known:
+        reported_by = time.monotonic() + _REPORT_SECONDS
+        while not self.look(step) or time.monotonic() < reported_by:
             time.sleep(_LOOK_SECONDS)
 
     def explained(self, text: str) -> str:
-        """Return what happened with its cause, as far as that can be known, and what to do."""
+        """Return a message with its cause, if there is a clue, and advice."""
         cause = why(self._folder, self._before)
         return f"{text}{f' ({cause})' if cause else ''}; {_ADVICE}"
 
     def _failed(self, text: str) -> str:
         return self.explained(f"the private Ray on this machine {text}")
 
-    def _hear(self, seconds: float) -> list[dict[str, Any]]:
-        """Return what Ray's program has said since, waiting so long for it."""
+    def _messages(self, seconds: float) -> list[dict[str, Any]]:
+        """Return the launcher's new messages; wait up to ``seconds`` for the first."""
         assert self._process.stdout is not None
         if self._process.stdout.closed:
             return []
-        output, news = self._process.stdout.fileno(), select.poll()  # unlike select, for any number of open files
-        news.register(output, select.POLLIN)
-        while news.poll(1000 * seconds):
-            said = os.read(output, 65536)
-            if not said:
-                time.sleep(seconds)  # it has ended, which is not seen here
+        stdout, poll = self._process.stdout.fileno(), select.poll()  # select.select is limited to 1024 open files
+        poll.register(stdout, select.POLLIN)
+        while poll.poll(1000 * seconds):
+            data = os.read(stdout, 65536)
+            if not data:
+                time.sleep(seconds)  # the launcher has ended; the caller polls for that
                 break
-            self._said += said
+            self._output += data
             seconds = 0.0
-        *lines, self._said = self._said.split(b"\n")
+        *lines, self._output = self._output.split(b"\n")
         return [json.loads(line) for line in lines]
 
     def end(self) -> None:
-        """End all processes of this Ray, and wait for their end."""
+        """End all processes of this Ray and wait until they are gone."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self.lost()  # what was said must be known when nothing can be read any more
+        self.lost()  # read the last messages before the pipe closes
         self._process.stdin.close()
         try:
             self._process.wait(_END_SECONDS)
@@ -153,23 +157,22 @@ class PrivateRay:
 
 
 def refuse_no_loopback() -> None:
-    """Refuse to start Ray where this machine cannot speak to itself, which Ray would find out after half a minute.
+    """Refuse to start Ray on a machine without a loopback interface, which Ray would notice after half a minute.
 
     Raises:
-        ClusterError: 127.0.0.1 cannot be listened on.
+        ClusterError: no process can listen on 127.0.0.1.
     """
     try:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         raise ClusterError(
-            f"Ray needs 127.0.0.1, which cannot be listened on: {error.strerror}; bring up the loopback, or use "
-            "--workers 0"
+            f"Ray cannot listen on 127.0.0.1: {error.strerror}; bring up the loopback interface, or use --workers 0"
         ) from error
 
 
 def _plasma_folder(folder: Path) -> str | None:
-    """Return where Ray's store lies if it must not be in /dev/shm: that may be missing or read-only."""
+    """Return a folder for Ray's object store if /dev/shm is missing or read-only; else None."""
     return None if memory_folder() == Path("/dev/shm") else str(folder)

@@ -1,4 +1,4 @@
-"""Whether the nodes of a cluster reach each other as the hosts of a run do: each listens, the others connect."""
+"""Check that the nodes of a cluster reach each other: each listens like a host of a run, and the others connect."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from distbp.parallel.mesh.peers import listen
 
-_PATIENCE = 3.0
-"""Seconds for one connection."""
-_CALLERS = 16
+_CONNECTION_SECONDS = 3.0
+_THREADS = 16
 _BYTES = 1 << 16
-"""So many come through a connection: where only small packets get through, some do and the others do not."""
+"""Sent over each connection: enough to notice a path that drops large packets."""
 
 
-class _Door:
-    """Listens on one node, and connects to the others."""
+class _Endpoint:
+    """An actor that listens on one node and connects to the others."""
 
-    def open(self, ports: range) -> tuple[str, int]:
-        """Listen, and send some bytes to whoever connects; return where.
+    def listen(self, ports: range) -> tuple[str, int]:
+        """Listen, and send some bytes over every accepted connection; return address and port.
 
         Raises:
             ClusterError: all these ports are in use.
@@ -38,75 +37,79 @@ class _Door:
         return address, self._listener.getsockname()[1]
 
     def _answer(self) -> None:
-        with suppress(OSError):  # of the listener, once it is closed
+        with suppress(OSError):  # the listener is closed
             while True:
                 connection = self._listener.accept()[0]
                 with connection, suppress(OSError):
-                    connection.settimeout(_PATIENCE)
+                    connection.settimeout(_CONNECTION_SECONDS)
                     connection.sendall(bytes(_BYTES))
 
-    def knock(self, others: Mapping[str, tuple[str, int]]) -> dict[str, str]:
-        """Connect to other nodes; return those that are not reached, and why."""
-        with ThreadPoolExecutor(_CALLERS) as callers:
-            answers = dict(zip(others, callers.map(_why_not, others.values()), strict=True))
-        return {name: why for name, why in answers.items() if why}
+    def connect(self, others: Mapping[str, tuple[str, int]]) -> dict[str, str]:
+        """Connect to other nodes; return the failures, by name of the node."""
+        with ThreadPoolExecutor(_THREADS) as threads:
+            failures = dict(zip(others, threads.map(_failure, others.values()), strict=True))
+        return {name: why for name, why in failures.items() if why}
 
 
-def _why_not(address: tuple[str, int]) -> str:
-    deadline, got = time.monotonic() + _PATIENCE, 0
+def _failure(address: tuple[str, int]) -> str:
+    """Connect and receive; return what failed, or an empty string."""
+    deadline, received = time.monotonic() + _CONNECTION_SECONDS, 0
     try:
-        with socket.create_connection(address, timeout=_PATIENCE) as connection:
+        with socket.create_connection(address, timeout=_CONNECTION_SECONDS) as connection:
             while part := len(connection.recv(_BYTES)):
-                got += part
+                received += part
                 connection.settimeout(max(0.01, deadline - time.monotonic()))
     except OSError as error:
         why = error.strerror or str(error)
-        return f"{why} after {got} bytes: large packets may not get through, look at the MTU" if got else why
-    return "" if got == _BYTES else f"closed after {got} bytes"
+        return f"{why} after {received} bytes: large packets may be dropped, check the MTU" if received else why
+    return "" if received == _BYTES else f"closed after {received} bytes"
 
 
 def unreached(nodes: Mapping[str, str], ports: range, seconds: float) -> dict[str, str]:
-    """Let nodes connect to each other; return for each that others do not reach, or that cannot listen, what was found.
+    """Connect every pair of nodes; return what failed, by name of the node that cannot listen or cannot be reached.
 
     Args:
-        nodes: Ray's names of the nodes, by their own.
-        ports: at which they listen; port 0 stands for any.
-        seconds: what each of the two questions may take.
+        nodes: Ray's ids of the nodes, by their names.
+        ports: candidates to listen on; port 0 stands for any.
+        seconds: time limit for listening, and again for connecting.
     """
-    shell: Any = ray.remote(num_cpus=0, max_restarts=0)(_Door)
-    doors = {
-        name: shell.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+    actor: Any = ray.remote(num_cpus=0, max_restarts=0)(_Endpoint)
+    endpoints = {
+        name: actor.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
         for name, node in nodes.items()
     }
     try:
-        opened, found = _answers({name: door.open.remote(ports) for name, door in doors.items()}, seconds)
+        listening, not_listening = _results(
+            {name: endpoint.listen.remote(ports) for name, endpoint in endpoints.items()}, seconds
+        )
         calls = {
-            name: doors[name].knock.remote({other: at for other, at in opened.items() if other != name})
-            for name in opened
+            name: endpoints[name].connect.remote({other: at for other, at in listening.items() if other != name})
+            for name in listening
         }
-        knocked, failed = _answers(calls, seconds)
+        failures, not_connecting = _results(calls, seconds)
     finally:
-        for door in doors.values():
-            ray.kill(door)
-    for name, (address, port) in opened.items():
-        missed = {caller: others[name] for caller, others in knocked.items() if name in others}
-        if missed:
-            why = ", ".join(sorted(set(missed.values())))
-            found[name] = f"{address}:{port} is not reached from {', '.join(sorted(missed))} ({why})"
-    return failed | found
+        for endpoint in endpoints.values():
+            ray.kill(endpoint)
+    problems = not_connecting | not_listening
+    for name, (address, port) in listening.items():
+        by_caller = {caller: others[name] for caller, others in failures.items() if name in others}
+        if by_caller:
+            why = ", ".join(sorted(set(by_caller.values())))
+            problems[name] = f"{address}:{port} cannot be reached from {', '.join(sorted(by_caller))} ({why})"
+    return problems
 
 
-def _answers(calls: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """Wait for calls; return the answers, and what else became of the calls."""
+def _results(calls: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Wait for calls; return their results, and why the others failed."""
     if calls:
         ray.wait(list(calls.values()), num_returns=len(calls), timeout=seconds)
-    answers, failures = {}, {}
+    results, failures = {}, {}
     for name, call in calls.items():
         if not ray.wait([call], timeout=0)[0]:
-            failures[name] = f"no answer for {seconds:g} s"
+            failures[name] = f"no answer within {seconds:g} s"
             continue
         try:
-            answers[name] = ray.get(call)
+            results[name] = ray.get(call)
         except RayError as error:
             failures[name] = str(error).strip().splitlines()[-1]
-    return answers, failures
+    return results, failures

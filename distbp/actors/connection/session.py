@@ -1,4 +1,4 @@
-"""A connection to Ray: a private local one that ends with the run, or an existing cluster that stays."""
+"""A connection to Ray: to a private Ray that ends with the run, or to an existing cluster."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ from distbp.system.folders import private_folder, temporary_folder
 from distbp.system.signals import reinstall_handlers, signals_deferred
 
 WAIT_SECONDS, TIMEOUT_SECONDS = 60.0, 10.0
-_CONNECT_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _INTERRUPTED_SECONDS = 5.0
-"""What connecting may still take after a signal."""
+"""Time limit for connecting after a signal."""
 _DISCONNECT_SECONDS = 10.0
-"""What ending the connection may take."""
 
-_deciding = threading.Lock()
-"""Held while it is decided whose this process's Ray is, of which there can be one."""
+_claim_lock = threading.Lock()
+"""Guards the variables below: a process can have one connection to Ray."""
 _owner = [0]
-"""The thread whose run connected this process to Ray; 0 where none did."""
-_local: list[PrivateRay] = []
+"""The thread whose run connected this process to Ray; 0 if none did."""
+_private: list[PrivateRay] = []
 """The private Ray of this process, if it has one."""
 _broken: list[bool] = []
-"""Holds something when the Ray to which this process stays connected was lost."""
+"""Not empty once this process has lost its Ray, to which it stays connected."""
 _user = [0]
-"""The process that used Ray first; a forked one has its number, but not its threads."""
+"""The process that first used Ray; a forked process inherits its id, but not its threads."""
 
 
 def private_ray() -> PrivateRay | None:
-    """Return the private Ray that this process is connected to."""
-    return _local[0] if _local else None
+    """Return the private Ray that this process is connected to, or None."""
+    return _private[0] if _private else None
 
 
 @contextmanager
@@ -52,23 +51,23 @@ def ray_session(
     timeout: float = TIMEOUT_SECONDS,
     note: Callable[[str], None] = lambda text: None,
 ) -> Iterator[bool]:
-    """Connect to Ray for the length of the ``with`` block; give whether that Ray is private.
+    """Connect to Ray for the length of the ``with`` block; yield whether that Ray is private.
+
+    If this process is already connected, its connection is used and stays open.
 
     Args:
-        address: an existing cluster, HOST:PORT or ``auto``; None for a private Ray on this machine, with as many
-            CPUs as are asked for whether the machine has them or not. If this process is connected already, that
-            connection is used and left as it is.
-        cpus: CPUs of the private Ray.
-        insecure: also take a cluster on another machine that no token protects.
-        wait: seconds that Ray may take to start or to answer.
+        address: an existing cluster, HOST:PORT or ``auto``; None for a private Ray on this machine.
+        cpus: CPUs of the private Ray, which may be more than the machine has.
+        insecure: accept a cluster on another machine that no token protects.
+        wait: time limit in seconds for Ray to start or to answer.
         timeout: seconds without an answer after which a private Ray counts as lost.
-        note: told that Ray is started, which takes seconds.
+        note: called with progress notes, for instance that Ray is being started.
 
     Raises:
-        ClusterError: the platform has no Ray, nobody answers at the address, or Ray does not start.
+        ClusterError: Ray does not run on this platform, does not answer at the address, or does not start.
     """
     if sys.platform not in ("linux", "darwin"):
-        raise ClusterError(f"Ray workers need Linux or macOS, this is {sys.platform}: use --workers 0")
+        raise ClusterError(f"Ray workers need Linux or macOS, found {sys.platform}: use --workers 0")
     with ExitStack() as stack:
         try:
             is_connected = _claim(stack, private=address is None)
@@ -79,31 +78,31 @@ def ray_session(
                 _connect(f"Ray at {address}", address, wait)
             elif not is_connected:
                 _start(stack, cpus, wait, timeout, note)
-            yield bool(_local)
+            yield bool(_private)
         finally:
             with signals_deferred():
                 stack.close()
 
 
 def _claim(stack: ExitStack, private: bool) -> bool:
-    """Take this process's Ray for this thread's run, or return True if it is connected already.
+    """Claim this process's connection to Ray for this thread; return whether the process is already connected.
 
     Raises:
-        ClusterError: another thread's run has it, or the process that this one was forked from.
+        ClusterError: another thread trains on Ray, this process was forked from one that used Ray, or it lost its Ray.
     """
-    with _deciding:
+    with _claim_lock:
         if _user[0] not in (0, os.getpid()):
             raise ClusterError(
-                "this process was forked from one that used Ray, which does not work in a forked process: use "
-                "workers=0 here, or start processes by spawn"
+                "Ray does not work in a process that was forked from one that used Ray: use workers=0, or start "
+                "processes with the spawn method"
             )
         if _broken:
             raise ClusterError(
-                "this process's Ray was lost, and it can use no other: use workers=0 here, or start another process"
+                "this process has lost its Ray and cannot connect to another: use workers=0, or start a new process"
             )
         if _owner[0] not in (0, threading.get_ident()):
             raise ClusterError(
-                "another thread of this process trains on Ray: one after the other, or a process for each"
+                "another thread of this process trains on Ray: train one after the other, or in separate processes"
             )
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             _user[0] = os.getpid()
@@ -113,97 +112,97 @@ def _claim(stack: ExitStack, private: bool) -> bool:
         try:
             stack.enter_context(ray_environment(private))
         except ImportError as error:
-            raise ClusterError(f"Ray cannot be imported ({error}): pip install ray, or use --workers 0") from error
+            raise ClusterError(f"cannot import Ray ({error}): pip install ray, or use --workers 0") from error
         _user[0] = os.getpid()
     return False
 
 
 def _start(stack: ExitStack, cpus: int, wait: float, timeout: float, note: Callable[[str], None]) -> None:
-    """Start a private Ray and connect to it; ``stack`` ends it."""
+    """Start a private Ray and connect to it; closing ``stack`` ends both."""
     if temporary_folder() != Path(tempfile.gettempdir()):
-        note(f"{tempfile.gettempdir()} is too long a path for sockets: Ray's folder is in {temporary_folder()}")
+        note(f"the path {tempfile.gettempdir()} is too long for sockets: Ray uses a folder in {temporary_folder()}")
     note("starting Ray on this machine")
-    with signals_deferred():  # so that nothing is started that the stack does not know of
+    with signals_deferred():  # a signal must not come between a start and its entry in the stack
         try:
             folder = stack.enter_context(private_folder(temporary_folder()))
         except OSError as error:
             raise ClusterError(
-                f"no folder for Ray can be made in {temporary_folder()}: {error.strerror}; set TMPDIR to a folder that "
-                "can be written, or use --workers 0"
+                f"cannot create a folder for Ray in {temporary_folder()}: {error.strerror}; set TMPDIR to a writable "
+                "folder, or use --workers 0"
             ) from error
-        local = PrivateRay(folder, cpus, timeout, head_environment(wait))
-        stack.callback(local.end)
-        _local.append(local)
-        stack.callback(_local.clear)
+        private = PrivateRay(folder, cpus, timeout, head_environment(wait))
+        stack.callback(private.end)
+        _private.append(private)
+        stack.callback(_private.clear)
     began = time.monotonic()
-    address = local.address(wait)
+    address = private.address(wait)
     stack.callback(_disconnect)
-    _connect("the private Ray on this machine", address, wait - (time.monotonic() - began), local)
+    _connect("the private Ray on this machine", address, wait - (time.monotonic() - began), private)
 
 
-def _connect(what: str, address: str, wait: float, local: PrivateRay | None = None) -> None:
-    """Connect to Ray in a thread of its own, so that no signal comes in the middle and no wait is for ever.
+def _connect(what: str, address: str, wait: float, private: PrivateRay | None = None) -> None:
+    """Connect to Ray in a separate thread, which signals do not interrupt and which may hang.
 
     Raises:
-        ClusterError: it cannot be connected to, or not within ``wait`` seconds.
+        ClusterError: connecting failed, or took longer than ``wait`` seconds.
     """
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def connect() -> None:
         import ray
 
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except BaseException as error:  # whatever it is, the thread that waits must know
-            failed.append(error)
+        except BaseException as error:  # the waiting thread reports it
+            errors.append(error)
 
     connecting = threading.Thread(target=connect, daemon=True, name="connecting to Ray")
     deadline = time.monotonic() + max(wait, _INTERRUPTED_SECONDS)
-    with signals_deferred() as noted:
+    with signals_deferred() as received:
         connecting.start()
         while connecting.is_alive() and time.monotonic() < deadline:
-            connecting.join(_CONNECT_LOOK_SECONDS)
-            if noted or (local is not None and local.lost()):
+            connecting.join(_POLL_SECONDS)
+            if received or (private is not None and private.lost()):
                 deadline = min(deadline, time.monotonic() + _INTERRUPTED_SECONDS)
     if connecting.is_alive():
-        failed.append(TimeoutError(f"no answer within {wait:.0f} s (--wait)"))
-    if failed:
-        said = (str(failed[0]).strip().splitlines() or [type(failed[0]).__name__])[0]
-        text = f"{what} could not be used: {said}"
-        raise ClusterError(text if local is None else local.explained(text)) from failed[0]
+        errors.append(TimeoutError(f"no answer within {wait:.0f} s (--wait)"))
+    if errors:
+        cause = (str(errors[0]).strip().splitlines() or [type(errors[0]).__name__])[0]
+        text = f"cannot use {what}: {cause}"
+        raise ClusterError(text if private is None else private.explained(text)) from errors[0]
 
 
 def _disconnect() -> None:
-    """End the connection in a thread of its own: where Ray is frozen or lost, that may take for ever.
+    """Disconnect in a separate thread, which may hang if Ray is frozen.
 
-    Of a Ray that was lost nothing is asked: it would end this process from its C++ part.
+    A lost Ray is left alone: to call it would end this process from Ray's C++ code.
     """
     import ray
 
     from distbp.actors.connection.liveness import raylet_answers
 
     def is_lost() -> bool:
-        return _local[0].lost() if _local else not raylet_answers()
+        return _private[0].lost() if _private else not raylet_answers()
 
-    ending = threading.Thread(target=ray.shutdown, daemon=True, name="disconnecting from Ray")
+    disconnecting = threading.Thread(target=ray.shutdown, daemon=True, name="disconnecting from Ray")
     deadline = time.monotonic() + _DISCONNECT_SECONDS
-    is_left = bool(_broken) or is_lost()
-    if not is_left:
-        ending.start()
-        ending.join(_CONNECT_LOOK_SECONDS)
-    while not is_left and ending.is_alive():
-        is_left = is_lost() or time.monotonic() > deadline
-        ending.join(_CONNECT_LOOK_SECONDS)
+    is_abandoned = bool(_broken) or is_lost()
+    if not is_abandoned:
+        disconnecting.start()
+        disconnecting.join(_POLL_SECONDS)
+    while not is_abandoned and disconnecting.is_alive():
+        is_abandoned = is_lost() or time.monotonic() > deadline
+        disconnecting.join(_POLL_SECONDS)
     reinstall_handlers()
-    if is_left:
+    if is_abandoned:
         leave_alone()
 
 
 def leave_alone() -> None:
-    """Stay connected to a Ray that was lost, and let nothing ask it: not at this process's end, nor at an error's."""
+    """Stay connected to a lost Ray, and keep exit and exception hooks from calling it."""
     import ray
 
     _broken.append(True)
     atexit.unregister(ray.shutdown)
-    if sys.excepthook is ray._private.worker.custom_excepthook:  # tells Ray's head first, for minutes
+    if sys.excepthook is ray._private.worker.custom_excepthook:  # it calls Ray's head, and blocks for minutes
         sys.excepthook = ray._private.worker.normal_excepthook

@@ -1,4 +1,4 @@
-"""The end of a run on a cluster: all is given back, within a bound, also where Ray has ended together with the run."""
+"""Release all that a run holds on Ray, within a bounded time, even if Ray itself is gone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from distbp.actors.connection.session import leave_alone
 from distbp.errors import HeadLostError, Interrupted
 
 _SECONDS = 8.0
-"""What giving back may take after an error; a run that is stopped with its cluster has little time left."""
+"""Time limit after an error: a run that is stopped together with its cluster has little time left."""
 _HEADLESS_SECONDS = 4.0
-"""What Ray may take to end without its head, which it asks in vain."""
+"""Time limit without a head, from which Ray would wait in vain for answers."""
 _LOOK_SECONDS = 0.1
 _left: list[ExitStack] = []
-"""Connections that cannot be ended any more; they would be, if nobody held them."""
+"""Connections that must stay open; without this reference the garbage collector would end them."""
 
 
 def close(
@@ -29,17 +29,17 @@ def close(
     wait: float,
     is_asked_again: Callable[[], bool],
 ) -> None:
-    """Leave all contexts of ``everything``, of which ``session``, the connection to Ray, is the first.
+    """Exit all contexts of ``everything``; ``session``, the connection to Ray, was entered first and is exited last.
 
-    Ray asks its head while it ends, and waits for minutes if that is gone; if this host's raylet is gone, Ray ends the
-    process from its C++ part. So nothing that asks Ray is waited for longer than it is worth.
+    While it shuts down, Ray calls its head, and blocks for minutes if the head is gone; if this host's raylet is gone,
+    Ray's C++ code ends the whole process. So every wait for Ray has a limit.
 
     Args:
-        everything: what is to be left.
-        session: the part of it that ends the connection.
-        error: what the run ends with.
-        wait: seconds that a run without an error gives it.
-        is_asked_again: whether the user wants an interrupted run to end at once.
+        everything: all contexts of the run.
+        session: the part of them that ends the connection.
+        error: the error that ends the run, if any.
+        wait: time limit in seconds for a run that ends without an error.
+        is_asked_again: returns whether the user has asked a second time to stop, which ends the wait.
     """
     is_interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
     seconds, is_left, is_headless = wait if error is None else _SECONDS, False, False
@@ -47,7 +47,10 @@ def close(
         is_left = not raylet_answers()
         is_headless = is_left or not head_answers(str(ray.get_runtime_context().gcs_address))
         if is_headless:
-            seconds, error = _HEADLESS_SECONDS, HeadLostError("Ray's head does not answer")  # so it is not asked
+            seconds, error = (
+                _HEADLESS_SECONDS,
+                HeadLostError("Ray's head does not answer"),
+            )  # its contexts then do not call it
     if is_left:
         _left.append(session.pop_all())
     failures: list[BaseException] = []
@@ -58,7 +61,7 @@ def close(
         leaving.join(_LOOK_SECONDS)
         if is_interrupted and is_asked_again():
             break
-    # Where the connection is not the pool's own, whoever has it would end it next.
+    # A connection that the run did not make would next be ended by the code that made it.
     if leaving.is_alive() or (is_headless and ray.is_initialized()):
         leave_alone()
     for failure in failures:
@@ -68,6 +71,6 @@ def close(
 def _leave(everything: ExitStack, error: BaseException | None, failures: list[BaseException]) -> None:
     try:
         everything.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-    except BaseException as failure:  # raised where it is waited for
+    except BaseException as failure:  # close() raises it, in the caller's thread
         if failure is not error:
             failures.append(failure)

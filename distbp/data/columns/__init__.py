@@ -1,1 +1,1 @@
-"""Columns of a table as a model knows them: their kinds, their statistics, and their encoding as inputs."""
+"""The columns of a table as a model knows them: kinds and statistics, and their encoding as inputs of the network."""

@@ -1,4 +1,4 @@
-"""What a model knows of each column of its table: kind, statistics of the training rows, categories."""
+"""The columns of a trained model's table: kind, statistics of the training rows, categories."""
 
 from __future__ import annotations
 
@@ -15,52 +15,57 @@ from distbp.files.json_checks import above_0, flag, list_of, number, one_of, rec
 from distbp.files.json_text import Unexpected, shown
 
 NUMBER, BOOLEAN, CATEGORY, DATE, PIXEL = "number", "boolean", "category", "date", "pixel"
+"""The kinds of a feature column. :mod:`distbp.data.tables.schema` derives them from the kinds of the table's cells."""
 
 DATE_PARTS = ("year", "month", "day", "day_of_week", "hour", "minute")
+"""The numbers that a date becomes, named as pyarrow.compute names its functions."""
 
 
 @dataclass(frozen=True)
 class Number:
-    """What the training rows told of a column's numbers, or of a part of its dates.
+    """Training statistics of a column of numbers, or of one part of a date column.
 
-    Numbers are kept relative to ``reference``, which is near their mean, so that single precision holds them well.
+    Numbers are stored relative to ``reference``, which lies near their mean: single precision then keeps their digits.
     """
 
     part: str = ""
+    """The date part; empty for a number."""
     reference: float = 0.0
     mean: float = 0.0
     deviation: float = 1.0
-    """Standard deviation; 1 for booleans, which stay 0 and 1, and for what does not vary."""
+    """Standard deviation; 1 for booleans, which stay 0 and 1, and for numbers that do not vary."""
     median: float = 0.0
     knots: tuple[float, ...] = ()
-    """Between which its pieces lie; empty for what has few different numbers."""
+    """Boundaries of the pieces; empty for numbers with few different values."""
     missing: int = 0
     """Training rows without a value."""
     is_used: bool = True
-    """Whether it varies."""
+    """Whether it varies in the training rows."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A feature column. Categories have ``values``, by code, and ``kept``: those that have an input of their own."""
+    """A feature column."""
 
     name: str
     kind: str
     numbers: tuple[Number, ...] = ()
     values: tuple[str, ...] = ()
+    """The categories of the training rows, by code."""
     kept: tuple[str, ...] = ()
+    """The categories that have an input of their own."""
     width: int = 1
     """Numbers per cell: above 1 for images."""
 
     @property
     def is_used(self) -> bool:
-        """Whether the network sees anything of it."""
+        """Whether the network has an input for this column."""
         return self.kind == PIXEL or bool(self.kept) or any(number.is_used for number in self.numbers)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The target column; values are standardised by ``mean`` and ``deviation`` and predicted in their own unit."""
+    """The target column; values to predict are standardised by ``mean`` and ``deviation``."""
 
     name: str
     mean: float = 0.0
@@ -68,71 +73,67 @@ class Target:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether values of training are others than those of the table."""
+        """Whether training uses standardised values."""
         return (self.mean, self.deviation) != (0, 1)
 
     def in_own_unit(self, values: Array) -> Array:
-        """Return values of training as the table has them."""
+        """Return standardised values in the unit of the table's target column."""
         return values.astype(np.float64) * self.deviation + self.mean if self.is_scaled else values
 
 
 _PARTS = {NUMBER: ("",), BOOLEAN: ("",), CATEGORY: (), DATE: DATE_PARTS, PIXEL: ()}
-"""Of each kind of column the numbers that it has."""
-_NUMBERS = dict.fromkeys(("reference", "mean", "median"), number())
+"""The parts of the numbers that each kind of column has."""
+_FINITE = dict.fromkeys(("reference", "mean", "median"), number())
 _NUMBER = record(
-    {"part": text(), "deviation": above_0, **_NUMBERS, "knots": list_of(number()), "missing": whole(), "is_used": flag},
+    {"part": text(), "deviation": above_0, **_FINITE, "knots": list_of(number()), "missing": whole(), "is_used": flag},
     is_open=False,
 )
-_COLUMN = record(
+COLUMN_JSON = record(
     {"name": text(), "kind": one_of(*_PARTS), "numbers": list_of(_NUMBER)}
     | dict.fromkeys(("values", "kept"), list_of(text())),
     {"width": whole(1)},
     is_open=False,
 )
-_TARGET = record({"name": text(), "mean": number(), "deviation": above_0}, is_open=False)
+TARGET_JSON = record({"name": text(), "mean": number(), "deviation": above_0}, is_open=False)
 
 
-def _column(told: Mapping[str, Any]) -> Column:
-    """Return the column that its JSON tells of.
+def column_from_json(content: Mapping[str, Any]) -> Column:
+    """Return the column of checked JSON.
 
     Raises:
-        Unexpected: its numbers are not those of its kind, or their pieces have no width.
+        Unexpected: its numbers do not fit its kind, or its knots do not ascend.
     """
-    numbers = tuple(Number(**{**each, "knots": tuple(each["knots"])}) for each in told["numbers"])
+    numbers = tuple(Number(**{**each, "knots": tuple(each["knots"])}) for each in content["numbers"])
     parts = tuple(each.part for each in numbers)
-    if parts != _PARTS[told["kind"]]:
-        what = f"found {len(parts)} numbers, expected those of a {told['kind']}"
-        raise Unexpected(f"column {shown(told['name'])}: {what}")
-    from_references = [np.subtract(each.knots, each.reference).tolist() for each in numbers]  # as they are used
-    if not all(low < high for each in from_references for low, high in pairwise(each)):
-        raise Unexpected(f"column {shown(told['name'])}: found knots that do not ascend")
-    return Column(**{**told, "numbers": numbers, "values": tuple(told["values"]), "kept": tuple(told["kept"])})
+    if parts != _PARTS[content["kind"]]:
+        what = f"found {len(parts)} numbers, expected those of a {content['kind']}"
+        raise Unexpected(f"column {shown(content['name'])}: {what}")
+    relative = [np.subtract(each.knots, each.reference).tolist() for each in numbers]  # as the encoding uses them
+    if not all(low < high for knots in relative for low, high in pairwise(knots)):
+        raise Unexpected(f"column {shown(content['name'])}: found knots that do not ascend")
+    return Column(**{**content, "numbers": numbers, "values": tuple(content["values"]), "kept": tuple(content["kept"])})
 
 
-def feature_names(columns: Sequence[Column]) -> list[str]:
-    """Return the columns' names."""
-    return [column.name for column in columns]
-
-
-def check_columns(columns: Sequence[Column], there: Sequence[str], table: str) -> None:
-    """Refuse a table without all of the columns."""
-    lost = [name for name in feature_names(columns) if name not in there]
-    if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+def check_columns(columns: Sequence[Column], present: Sequence[str], table: str) -> None:
+    """Refuse a table that lacks one of the model's columns; ``present`` are the names that it has."""
+    missing = [column.name for column in columns if column.name not in present]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        names = ", ".join(map(repr, missing[:3]))
         raise DataError(
-            f"{table} has no column {', '.join(map(repr, lost[:3]))}{more}, which the model was trained with; it has "
-            f"{', '.join(list(there)[:20])}"
+            f"{table} has no column {names}{more}, which the model was trained with; it has "
+            f"{', '.join(list(present)[:20])}"
         )
 
 
 def stored_rows(values: Array, columns: Sequence[Column], dtype: str) -> Array:
-    """Return values, shape (kept columns, rows), as kept rows: relative to the references, in the run's own type."""
+    """Return values, shape (stored columns, rows), as stored rows: relative to the references, in the run's type."""
     references = np.zeros(len(values))
     numbers = [number.reference for column in columns for number in column.numbers]
     references[: len(numbers)] = numbers
-    kept = np.empty((values.shape[1], len(values)), dtype)
+    stored = np.empty((values.shape[1], len(values)), dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(kept), 2048):  # turned piece by piece, within the cache
+        for start in range(0, len(stored), 2048):  # transposed in pieces that fit in the cache
             piece = values[:, start : start + 2048]
-            np.subtract(piece.T, references, out=kept[start : start + 2048], casting="same_kind")
-    return kept
+            np.subtract(piece.T, references, out=stored[start : start + 2048], casting="same_kind")
+    return stored

@@ -1,105 +1,82 @@
-"""What a model knows of the table it was trained on: what each column holds, and how it becomes numbers."""
+"""The preprocessing of a table that a model was trained on: its columns, and the encoding that follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.column import _COLUMN, _TARGET, CATEGORY, PIXEL, Column, Target, _column
-from distbp.data.columns.encoding import Encoding
-from distbp.data.columns.summary import _told
+from distbp.data.columns.column import (
+    CATEGORY,
+    COLUMN_JSON,
+    PIXEL,
+    TARGET_JSON,
+    Column,
+    Number,
+    Target,
+    column_from_json,
+)
+from distbp.data.columns.encoding import CategoryEncoding, Encoding, NumberEncoding, PieceEncoding
+from distbp.data.columns.summary import PIXELS_SCALED, treatment
 from distbp.errors import DataError
 from distbp.files.json_checks import flag, list_of, record
+
+_CONTENT = record({"columns": list_of(COLUMN_JSON, 1), "target": TARGET_JSON, "has_names": flag})
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How rows of a table become numbers, in training and ever after."""
+    """How rows of a table become numbers, in training and for every prediction after it."""
 
     columns: tuple[Column, ...]
     target: Target
     has_names: bool = True
-    """Whether the training table had names for its columns; else they are numbers, counted from 0."""
+    """Whether the training table named its columns; otherwise their names are numbers, counted from 0."""
 
     @property
     def is_pixels(self) -> bool:
-        """Whether all features are unsigned bytes, which are kept as they are."""
+        """Whether all features are unsigned bytes, which are stored as they are."""
         return all(column.kind == PIXEL for column in self.columns)
 
     @property
     def stored_columns(self) -> int:
-        """Numbers per kept row."""
+        """Numbers per stored row."""
         if self.is_pixels:
             return sum(column.width for column in self.columns)
         return sum(len(column.numbers) for column in self.columns) + sum(c.kind == CATEGORY for c in self.columns)
 
     @property
     def inputs(self) -> int:
-        """m_0, the numbers that a network sees of a row."""
+        """m_0, the number of the network's inputs."""
         encoding = self.encoding("float32")
         return self.stored_columns if encoding is None else encoding.width
 
     def encoding(self, dtype: str) -> Encoding | None:
-        """Return how kept rows become inputs; None for pixels."""
+        """Return the encoding of stored rows as inputs; None for pixels.
+
+        Raises:
+            DataError: no column varies.
+        """
         if self.is_pixels:
             return None
-        numbers = [number for column in self.columns for number in column.numbers]
-        used = [place for place, number in enumerate(numbers) if number.is_used]
-        categories = [column for column in self.columns if column.kind == CATEGORY]
-        marked = [k for k, place in enumerate(used) if numbers[place].missing]
-        chosen = [k for k, column in enumerate(categories) if column.is_used]
-        pieces = [
-            (k, low, high)
-            for k, place in enumerate(used)
-            for low, high in pairwise(np.subtract(numbers[place].knots, numbers[place].reference).tolist())
-        ]
-        piece_of = np.array([k for k, _, _ in pieces], np.intp)
-        middle = np.array([(low + high) / 2 for _, low, high in pieces], dtype)
-        slope = np.array([2 / (high - low) for _, low, high in pieces], dtype)
-        first: list[int] = []
-        inputs: list[int] = []
-        width = len(used) + len(marked) + len(pieces)
-        for k in chosen:
-            places = {value: width + place for place, value in enumerate(categories[k].kept)}
-            unknown = width + len(places)
-            first.append(len(inputs) + 1)
-            inputs += [unknown, *(places.get(value, unknown) for value in categories[k].values)]
-            width = unknown + 1
-        centre = np.array([numbers[place].mean - numbers[place].reference for place in used], dtype)
-        scale = np.array([1 / numbers[place].deviation for place in used], dtype)
-        median = np.array([numbers[place].median - numbers[place].reference for place in used], dtype)
+        all_numbers = [number for column in self.columns for number in column.numbers]
+        positions = [position for position, number in enumerate(all_numbers) if number.is_used]
+        numbers = _number_encoding([all_numbers[position] for position in positions], positions, dtype)
+        pieces = _piece_encoding([all_numbers[position] for position in positions], dtype)
+        width = len(positions) + len(numbers.marked) + len(pieces.number)
+        categories, width = _category_encoding(self.columns, len(all_numbers), width)
         if not width:
             raise DataError("no column varies from row to row: there is nothing to learn from")
-        return Encoding(
-            np.array(used, np.intp),
-            centre,
-            scale,
-            (median - centre) * scale,
-            np.array(marked, np.intp),
-            piece_of,
-            middle,
-            slope,
-            np.clip((median[piece_of] - middle) * slope, -1, 1),
-            np.array([len(numbers) + k for k in chosen], np.intp),
-            np.array(first, np.intp),
-            np.array(inputs, np.intp),
-            width,
-        )
-
-    def with_target(self, mean: float, deviation: float) -> Preprocessing:
-        """Return this with what the target's values are standardised by."""
-        return replace(self, target=replace(self.target, mean=mean, deviation=deviation))
+        return Encoding(numbers, pieces, categories, width)
 
     def described(self) -> list[tuple[str, str, str]]:
-        """Return name, kind and what is done with each column, to be printed as a table."""
+        """Return the name, kind and treatment of each column, for a printed table."""
         if self.is_pixels and len(self.columns) > 3:
-            one = ("", f"{len(self.columns)} columns of pixels", "0..255 scaled to 0..1")
-            return [one]
-        return [(column.name, column.kind, _told(column)) for column in self.columns]
+            return [("", f"{len(self.columns)} columns of pixels", PIXELS_SCALED)]
+        return [(column.name, column.kind, treatment(column)) for column in self.columns]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON's types."""
@@ -107,14 +84,62 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Preprocessing:
-        """Return what :meth:`to_json` gave.
+        """Return the preprocessing that :meth:`to_json` wrote.
 
         Raises:
             Unexpected: it is damaged.
         """
         _CONTENT(content, "preprocessing")
-        columns = tuple(_column(told) for told in content["columns"])
+        columns = tuple(column_from_json(column) for column in content["columns"])
         return cls(columns, Target(**content["target"]), content["has_names"])
 
 
-_CONTENT = record({"columns": list_of(_COLUMN, 1), "target": _TARGET, "has_names": flag})
+def _number_encoding(numbers: Sequence[Number], positions: Sequence[int], dtype: str) -> NumberEncoding:
+    centre = np.array([number.mean - number.reference for number in numbers], dtype)
+    scale = np.array([1 / number.deviation for number in numbers], dtype)
+    marked = [k for k, number in enumerate(numbers) if number.missing]
+    fill = (_medians(numbers, dtype) - centre) * scale
+    return NumberEncoding(np.array(positions, np.intp), centre, scale, fill, np.array(marked, np.intp))
+
+
+def _piece_encoding(numbers: Sequence[Number], dtype: str) -> PieceEncoding:
+    pieces = [
+        (k, low, high)
+        for k, number in enumerate(numbers)
+        for low, high in pairwise(np.subtract(number.knots, number.reference).tolist())
+    ]
+    number_of = np.array([k for k, _, _ in pieces], np.intp)
+    middle = np.array([(low + high) / 2 for _, low, high in pieces], dtype)
+    slope = np.array([2 / (high - low) for _, low, high in pieces], dtype)
+    fill = np.clip((_medians(numbers, dtype)[number_of] - middle) * slope, -1, 1)
+    return PieceEncoding(number_of, middle, slope, fill)
+
+
+def _medians(numbers: Sequence[Number], dtype: str) -> Any:
+    """Return the median of each number as it is stored."""
+    return np.array([number.median - number.reference for number in numbers], dtype)
+
+
+def _category_encoding(columns: Sequence[Column], first: int, width: int) -> tuple[CategoryEncoding, int]:
+    """Return the encoding of the categories, and the number of inputs that there are with them.
+
+    Args:
+        columns: all feature columns.
+        first: position of the first category in a stored row.
+        width: number of inputs before those of the categories.
+    """
+    positions: list[int] = []
+    offsets: list[int] = []
+    inputs: list[int] = []
+    categories = [column for column in columns if column.kind == CATEGORY]
+    for position, column in enumerate(categories, start=first):
+        if not column.is_used:
+            continue
+        input_of = {value: width + k for k, value in enumerate(column.kept)}
+        unknown = width + len(input_of)
+        positions.append(position)
+        offsets.append(len(inputs) + 1)
+        inputs += [unknown, *(input_of.get(value, unknown) for value in column.values)]
+        width = unknown + 1
+    arrays = (np.array(each, np.intp) for each in (positions, offsets, inputs))
+    return CategoryEncoding(*arrays), width

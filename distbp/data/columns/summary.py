@@ -1,13 +1,16 @@
-"""What is done with a column, in the words that ``distbp inspect`` prints."""
+"""A line on each column for the user: what it becomes as inputs of the network."""
 
 from __future__ import annotations
 
 from distbp.data.columns.column import BOOLEAN, CATEGORY, DATE, PIXEL, Column
 
+PIXELS_SCALED = "0..255 scaled to 0..1"
 
-def _told(column: Column) -> str:
+
+def treatment(column: Column) -> str:
+    """Return what happens to a column before the network sees it."""
     if column.kind == PIXEL:
-        return "0..255 scaled to 0..1"
+        return PIXELS_SCALED
     if not column.is_used:
         return "left out: the same in all training rows"
     missing = sum(number.missing for number in column.numbers[:1])

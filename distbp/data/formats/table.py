@@ -40,7 +40,7 @@ class Table(Protocol):
     def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:
         """Yield the blocks from the one at this position on, which has so many rows before it."""
 
-    def place(self, row: int) -> str:
+    def row_name(self, row: int) -> str:
         """Return the words for the row of this number, counted from 0."""
 
 

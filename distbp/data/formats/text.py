@@ -55,13 +55,13 @@ class TextTable:
         self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
         self._wanted = list(wanted)
 
-    def renamed(self, names: Sequence[str]) -> None:
+    def rename_columns(self, names: Sequence[str]) -> None:
         """Call the columns so, where no header does."""
         self.kinds = dict(zip(names, self.kinds.values(), strict=True))
         self.dialect = replace(self.dialect, names=tuple(names))
         self._wanted = list(names)
 
-    def place(self, row: int) -> str:
+    def row_name(self, row: int) -> str:
         """Return the words for the row of this number, counted from 0; people count from 1."""
         return f"{self.name} row {row + 1}"
 
@@ -184,7 +184,7 @@ class TextTable:
             for cells in csv.reader(text, delimiter=dialect.separator, quotechar=dialect.quote):
                 if not cells:
                     continue
-                where = self.place(row)
+                where = self.row_name(row)
                 if len(cells) != expected:
                     return DataError(
                         f"{where} has {len(cells)} cells, expected {expected}: is a separator missing or too many?"
@@ -195,7 +195,7 @@ class TextTable:
                         return DataError(f"{where} column {name!r} {wrong}")
                 row += 1
         except csv.Error as error:
-            return DataError(f"{self.place(row)} cannot be read: {error}")
+            return DataError(f"{self.row_name(row)} cannot be read: {error}")
         return DataError(f"{self.name} cannot be read: {said.splitlines()[0]}")
 
     def _wrong(self, name: str, cell: str) -> str:

@@ -61,10 +61,10 @@ class TypedTable:
         self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
         self._wanted = list(wanted)
 
-    def renamed(self, names: Sequence[str]) -> None:
+    def rename_columns(self, names: Sequence[str]) -> None:
         """Typed columns have names of their own."""
 
-    def place(self, row: int) -> str:
+    def row_name(self, row: int) -> str:
         """Return the words for the row of this number, counted from 0; people count from 1."""
         return f"{self.name} row {row + 1}"
 
@@ -84,7 +84,7 @@ class TypedTable:
             try:
                 rows[column].validate(full=True)
             except pa.ArrowInvalid as error:
-                place = self.place(before + _first_invalid(rows[column], pa))
+                place = self.row_name(before + _first_invalid(rows[column], pa))
                 raise DataError(f"{place} column {column!r} is not UTF-8 text: save it as UTF-8") from error
 
 

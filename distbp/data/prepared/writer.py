@@ -151,7 +151,7 @@ def _begun(
                 arrays, texts = read_tensors(partial / _STATE)
                 files = FileStore(partial, json.loads(texts["rows"]))
                 building = building_in(files)
-                building.go_on(arrays, texts)
+                building.restore(arrays, texts)
                 note(f"going on in {partial} after {sum(files.rows.get(part, 0) for part in _X):,} rows")
                 return files, building
     for path in partial.iterdir():

@@ -1,4 +1,4 @@
-"""From tables to the parts of a data set, read once: rows are held out, kept, and what they hold is counted up."""
+"""The building of a data set from tables, in one pass: rows are held out, stored and counted in the statistics."""
 
 from __future__ import annotations
 
@@ -9,67 +9,60 @@ from typing import Any
 
 import numpy as np
 
-from distbp.data.columns.column import CATEGORY, Column, Target, stored_rows
+from distbp.data.columns.column import Target, stored_rows
 from distbp.data.columns.preprocessing import Preprocessing
 from distbp.data.dataset import PIXEL_FACTOR, Array, DataSet, Rows
 from distbp.data.formats.table import Table
 from distbp.data.hold_out import held_out
 from distbp.data.reading import Reading
 from distbp.data.reporting import Note, Progress, silent
-from distbp.data.tables.cells import Codes, numbers_of, pixels_of, refuse_large, values_of
+from distbp.data.tables.cells import check_size, numbers_of, pixels_of, values_of
 from distbp.data.tables.chunks import Chunks, Mark
-from distbp.data.tables.moments import Moments, knots_of
+from distbp.data.tables.moments import Moments
 from distbp.data.tables.schema import Schema, check_same_columns, schema_of
+from distbp.data.tables.statistics import ColumnStatistics, with_prefix
 from distbp.data.tables.stores import Store
 from distbp.data.tables.target_column import TargetColumn
 from distbp.errors import DataError
 from distbp.randomness import Purpose
 
-_PIECES = 6
-_MOST_INPUTS = 256
-"""Categories of a column that get an input of their own, the most frequent ones."""
-
 
 class DataSetBuilder:
-    """A data set that is being built from tables; it can be left and gone on with after every chunk."""
+    """Builds a data set from tables. It can be interrupted and continued after each chunk."""
 
-    def __init__(self, tables: Sequence[Table], tests: Sequence[Table], reading: Reading, parts: Store) -> None:
-        """Find out what the tables hold.
+    def __init__(self, tables: Sequence[Table], tests: Sequence[Table], reading: Reading, store: Store) -> None:
+        """Settle the role and the kind of each column.
 
         Args:
-            tables: of equal columns, taken one after the other.
+            tables: of equal columns, read one after the other.
             tests: those with the test rows; empty if rows of ``tables`` are held out.
-            reading: what was said of how to read them.
-            parts: takes in the rows.
+            reading: the settings of reading.
+            store: collects the rows.
         """
         self.schema: Schema = schema_of(tables[0], reading)
-        check_same_columns(tests, tables[0], self.schema, self.schema.wanted_of_test)
-        check_same_columns(tables, tables[0], self.schema, self.schema.wanted)
+        check_same_columns(tests, tables[0], self.schema, self.schema.test_columns)
+        check_same_columns(tables, tables[0], self.schema, self.schema.all_columns)
         self._tables, self._tests = tables, tests
-        self._reading, self._parts = reading, parts
-        self._codes: dict[str, Codes] = {c.name: {} for c in self.schema.columns if c.kind == CATEGORY}
-        self._counts: dict[str, Array] = {name: np.zeros(0) for name in self._codes}
-        self._numbers = sum(len(column.numbers) for column in self.schema.columns)
-        self._moments = Moments(self._numbers)
-        self._of_target = Moments(1)
-        self.labels = TargetColumn(self.schema.target, self.schema.target_kind, reading.task)
-        self._columns: tuple[Column, ...] = ()
+        self._reading, self._store = reading, store
+        self._statistics = ColumnStatistics(self.schema.columns)
+        self._target = TargetColumn(self.schema.target, self.schema.target_kind, reading.task)
+        self._target_moments = Moments(1)
         self._chunk = 0
         self._in_tests = False
         self._mark: tuple[Mark, int, list[int]] | None = None
 
-    def read(self, note: Note = silent, progress: Progress = silent, kept: Callable[[], None] = silent) -> None:
-        """Read all that is left; ``kept`` is called after each chunk, when :meth:`state` can be kept."""
+    def read(self, note: Note = silent, progress: Progress = silent, after_chunk: Callable[[], None] = silent) -> None:
+        """Read the rest of the tables; ``after_chunk`` is called when :meth:`state` is consistent."""
         for table in (*self._tables, *self._tests):
             for text in table.notes:
                 note(text)
         if not self._in_tests:
-            self._read(self._tables, self._add, progress, kept)
+            self._read(self._tables, self._add, progress, after_chunk)
             self._in_tests, self._mark = True, None
-        self.labels.settle()
+        self._target.settle()
         if self._tests:
-            self._read(self._tests, self._add_test, progress, kept)
-        for text in self.labels.notes:
+            self._read(self._tests, self._add_test, progress, after_chunk)
+        for text in self._target.notes:
             note(text)
 
     def _read(
@@ -77,81 +70,69 @@ class DataSetBuilder:
         tables: Sequence[Table],
         add: Callable[[Chunks, Any], None],
         progress: Progress,
-        kept: Callable[[], None],
+        after_chunk: Callable[[], None],
     ) -> None:
         chunks = Chunks(tables, progress)
         if self._mark is not None:
-            chunks.go_on(*self._mark)
+            chunks.resume(*self._mark)
         for rows in chunks:
             add(chunks, rows)
-            self._mark = (*_after(chunks, rows.num_rows), chunks.starts())
-            kept()
+            self._mark = (*_mark_after(chunks, rows.num_rows), chunks.starts())
+            after_chunk()
         if not chunks.rows:
             raise DataError(f"{tables[0].name} holds no rows")
 
     def _add(self, chunks: Chunks, rows: Any) -> None:
-        """Take in a chunk of the training table, some of whose rows may be held out."""
-        reading = self._reading
-        y = self.labels.of(rows[self.schema.target], chunks)
+        """Add a chunk of the training table; some of its rows may be held out."""
+        y = self._target.read(rows[self.schema.target], chunks)
         weights = self._weights_of(rows, chunks)
-        by_class = self.labels.are_classes(y)
-        test = validation = np.zeros(len(y), bool)
-        if not self._tests:
-            test = held_out(y, reading.test_fraction, reading.seed, by_class, place=self._chunk)
-        if reading.validation_fraction:
-            left = np.flatnonzero(~test)
-            chosen = held_out(
-                y[left], reading.validation_fraction, reading.seed, by_class, Purpose.VALIDATION_SPLIT, self._chunk
-            )
-            validation = np.zeros(len(y), bool)
-            validation[left[chosen]] = True
+        test, validation = self._split(y)
         train = ~(test | validation)
-        kept = self._kept(chunks, rows, train)
-        self.labels.count(y[train])
-        self._of_target.add(y[train][None])
+        stored = self._stored(chunks, rows, train)
+        self._target.count(y[train])
+        self._target_moments.add(y[train][None])
         for part, chosen in (("train", train), ("test", test), ("validation", validation)):
             if chosen.any():
-                self._append(part, kept, y, weights if part != "test" else None, chosen)
+                self._append(part, stored, y, weights if part != "test" else None, chosen)
         self._chunk += 1
 
+    def _split(self, y: Array) -> tuple[Array, Array]:
+        """Return which rows of a chunk belong to the test part, and which to the validation part."""
+        reading, by_class = self._reading, self._target.are_classes(y)
+        test = validation = np.zeros(len(y), bool)
+        if not self._tests:
+            test = held_out(y, reading.test_fraction, reading.seed, by_class, chunk=self._chunk)
+        if reading.validation_fraction:
+            rest = np.flatnonzero(~test)
+            chosen = held_out(
+                y[rest], reading.validation_fraction, reading.seed, by_class, Purpose.VALIDATION_SPLIT, self._chunk
+            )
+            validation = np.zeros(len(y), bool)
+            validation[rest[chosen]] = True
+        return test, validation
+
     def _add_test(self, chunks: Chunks, rows: Any) -> None:
-        """Take in a chunk of the test table."""
-        y = self.labels.of(rows[self.schema.target], chunks, is_test=True)
-        self._append("test", self._kept(chunks, rows, None), y, None, np.ones(len(y), bool))
+        """Add a chunk of the test table."""
+        y = self._target.read(rows[self.schema.target], chunks, is_test=True)
+        self._append("test", self._stored(chunks, rows, None), y, None, np.ones(len(y), bool))
 
-    def _append(self, part: str, kept: Array, y: Array, weights: Array | None, chosen: Array) -> None:
-        whole = chosen.all()
-        self._parts.append(f"{part}-x", kept if whole else kept[chosen])
-        self._parts.append(f"{part}-targets", y if whole else y[chosen])
+    def _append(self, part: str, stored: Array, y: Array, weights: Array | None, chosen: Array) -> None:
+        takes_all = chosen.all()
+        self._store.append(f"{part}-x", stored if takes_all else stored[chosen])
+        self._store.append(f"{part}-targets", y if takes_all else y[chosen])
         if weights is not None:
-            self._parts.append(f"{part}-weights", weights[chosen].astype(self._reading.dtype))
+            self._store.append(f"{part}-weights", weights[chosen].astype(self._reading.dtype))
 
-    def _kept(self, chunks: Chunks, rows: Any, train: Array | None) -> Array:
-        """Return the rows as they are kept; those of ``train`` count for the statistics."""
+    def _stored(self, chunks: Chunks, rows: Any, train: Array | None) -> Array:
+        """Return the rows as they are stored; the rows in ``train`` are added to the statistics."""
         columns = self.schema.columns
         if self.schema.is_pixels:
             return pixels_of(rows, columns, chunks)
-        values = values_of(rows, columns, self._codes, chunks, grow=train is not None)
-        refuse_large(values, columns, chunks, self._reading.dtype)
+        values = values_of(rows, columns, self._statistics.codes, chunks, add_new=train is not None)
+        check_size(values, columns, chunks, self._reading.dtype)
         if train is not None:
-            seen = values if train.all() else values[:, train]
-            self._moments.add(seen[: self._numbers])
-            for k, name in enumerate(self._codes):
-                codes = seen[self._numbers + k]
-                found = np.bincount(codes[codes >= 0].astype(np.intp), minlength=len(self._codes[name])).astype(float)
-                found[: len(self._counts[name])] += self._counts[name]
-                self._counts[name] = found
-        if not self._columns:
-            self._columns = self._with_references()
-        return stored_rows(values, self._columns, self._reading.dtype)
-
-    def _with_references(self) -> tuple[Column, ...]:
-        """Return the columns with numbers near which theirs are: the means of the first chunk's training rows."""
-        means = iter(self._moments.mean.tolist())
-        return tuple(
-            replace(column, numbers=tuple(replace(number, reference=next(means)) for number in column.numbers))
-            for column in self.schema.columns
-        )
+            self._statistics.add(values if train.all() else values[:, train])
+        return stored_rows(values, self._statistics.stored_columns(), self._reading.dtype)
 
     def _weights_of(self, rows: Any, chunks: Chunks) -> Array | None:
         if self.schema.weights is None:
@@ -161,114 +142,68 @@ class DataSetBuilder:
         if bad.any():
             row = int(bad.argmax())
             what = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-            where = f"{chunks.here(row)} column {self.schema.weights!r}"
-            raise DataError(f"{where} is {what}: a row counts a number of at least 0")
+            where = f"{chunks.row_in_chunk(row)} column {self.schema.weights!r}"
+            raise DataError(f"{where} is {what}: expected a weight of at least 0")
         return weights
 
     def finish(self, name: str) -> DataSet:
         """Return the data set."""
-        reading, labels = self._reading, self.labels
-        scaled = labels.task == "regression" and reading.standardise
+        task, classes = self._target.task, self._target.classes
         target = Target(self.schema.target)
-        if scaled:
-            target = replace(
-                target, mean=float(self._of_target.mean[0]), deviation=float(self._of_target.deviations()[0])
-            )
-        preprocessing = Preprocessing(self._settled_columns(), target, self.schema.has_names)
-        rows = {part: self._rows(part, preprocessing) for part in ("train", "test", "validation")}
-        if rows["train"] is None or rows["test"] is None:
+        if task == "regression" and self._reading.standardise:
+            moments = self._target_moments
+            target = replace(target, mean=float(moments.mean[0]), deviation=float(moments.deviations()[0]))
+        columns = self._statistics.final_columns(self._target.rows)
+        preprocessing = Preprocessing(columns, target, self.schema.has_names)
+        train, test, validation = (self._rows(part, preprocessing) for part in ("train", "test", "validation"))
+        if train is None or test is None:
             raise DataError(f"{self._tables[0].name} has too few rows for a training and a test part")
-        weights = rows["train"].weights
-        if weights is not None and not weights.any():
+        if train.weights is not None and not train.weights.any():
             raise DataError("all weights are 0: at least one row must count")
-        return DataSet(
-            name, labels.task, rows["train"], rows["test"], labels.classes, rows["validation"], preprocessing
-        )
+        return DataSet(name, task, train, test, classes, validation, preprocessing)
 
     def _rows(self, part: str, preprocessing: Preprocessing) -> Rows | None:
         target, dtype = preprocessing.target, self._reading.dtype
 
-        def values(y: Array) -> Array:
+        def standardised(y: Array) -> Array:
             return ((y - target.mean) / target.deviation).astype(dtype)[:, None]
 
-        self._parts.convert(
-            f"{part}-targets", f"{part}-y", self.labels.numbers if self.labels.task == "classification" else values
-        )
-        x, y = self._parts.array(f"{part}-x"), self._parts.array(f"{part}-y")
+        convert = self._target.class_numbers if self._target.task == "classification" else standardised
+        self._store.convert(f"{part}-targets", f"{part}-y", convert)
+        x, y = self._store.array(f"{part}-x"), self._store.array(f"{part}-y")
         if x is None or y is None:
             return None
         factor = PIXEL_FACTOR if preprocessing.is_pixels else 1.0
-        return Rows(x, y, factor, self._parts.array(f"{part}-weights"), preprocessing.encoding(dtype))
-
-    def _settled_columns(self) -> tuple[Column, ...]:
-        """Return the columns with all that the training rows told of them."""
-        moments = self._moments
-        deviations, quantiles = moments.deviations(), moments.quantiles(_PIECES)
-        missing = moments.rows - moments.count
-        settled, place = [], 0
-        for column in self._columns or self.schema.columns:
-            numbers = []
-            for number in column.numbers:
-                is_plain = column.kind == "boolean"
-                numbers.append(
-                    replace(
-                        number,
-                        reference=0.0 if is_plain and not number.reference else number.reference,
-                        mean=0.0 if is_plain else float(moments.mean[place]),
-                        deviation=1.0 if is_plain else float(deviations[place]),
-                        median=float(quantiles[place][_PIECES // 2]),
-                        knots=() if is_plain else knots_of(quantiles[place]),
-                        missing=int(missing[place]),
-                        is_used=bool(moments.varies[place] or 0 < missing[place] < moments.rows),
-                    )
-                )
-                place += 1
-            if column.kind == CATEGORY:
-                column = replace(column, values=tuple(self._codes[column.name]), kept=self._kept_values(column.name))
-            settled.append(replace(column, numbers=tuple(numbers)))
-        return tuple(settled)
-
-    def _kept_values(self, name: str) -> tuple[str, ...]:
-        """Return the categories that get an input of their own, sorted; none where all training rows are the same."""
-        values, counts = list(self._codes[name]), self._counts[name]
-        order = np.argsort(-counts, kind="stable")[:_MOST_INPUTS]
-        chosen = [values[k] for k in order if counts[k] > 0]
-        rows = self._moments.rows if self._numbers else self.labels.rows
-        if len(chosen) == 1 and counts.sum() == rows:
-            return ()
-        return tuple(sorted(chosen))
+        return Rows(x, y, factor, self._store.array(f"{part}-weights"), preprocessing.encoding(dtype))
 
     def state(self) -> tuple[dict[str, Array], dict[str, str]]:
-        """Return what is needed to go on, beside the parts: arrays and texts by name."""
-        arrays = {f"moments.{name}": array for name, array in self._moments.state().items()}
-        arrays |= {f"target.{name}": array for name, array in self._of_target.state().items()}
-        arrays |= {f"counts.{k}": array for k, array in enumerate(self._counts.values())}
+        """Return what :meth:`restore` needs beside the stored rows: arrays and texts by name."""
+        arrays, statistics = self._statistics.state()
+        arrays |= {f"target.{name}": array for name, array in self._target_moments.state().items()}
         mark, done, starts = self._mark or (Mark(0, 0, 0, 0), 0, [0])
-        told = {
-            "mark": asdict(mark), "done": done, "starts": starts, "chunk": self._chunk, "in_tests": self._in_tests,
-            "codes": {name: list(codes) for name, codes in self._codes.items()}, "labels": self.labels.state(),
-            "columns": Preprocessing(self._columns, Target("")).to_json(),
-        }  # fmt: skip
-        return arrays, {"building": json.dumps(told)}
+        content = {
+            "mark": asdict(mark),
+            "done": done,
+            "starts": starts,
+            "chunk": self._chunk,
+            "in_tests": self._in_tests,
+            "labels": self._target.state(),
+            **statistics,
+        }
+        return arrays, {"building": json.dumps(content)}
 
-    def go_on(self, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
-        """Go on from what :meth:`state` gave."""
-        told = json.loads(texts["building"])
-
-        def of(prefix: str) -> dict[str, Array]:
-            return {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(prefix + ".")}
-
-        self._moments, self._of_target = Moments.from_state(of("moments")), Moments.from_state(of("target"))
-        self._codes = {name: {v: k for k, v in enumerate(values)} for name, values in told["codes"].items()}
-        self._counts = {name: of("counts")[str(k)].copy() for k, name in enumerate(self._codes)}
-        self._columns = Preprocessing.from_json(told["columns"]).columns
-        self._chunk, self._in_tests = told["chunk"], told["in_tests"]
-        self._mark = (Mark(**told["mark"]), told["done"], told["starts"])
-        self.labels.go_on(told["labels"])
+    def restore(self, arrays: Mapping[str, Array], texts: Mapping[str, str]) -> None:
+        """Continue from what :meth:`state` returned."""
+        content = json.loads(texts["building"])
+        self._statistics.restore(arrays, content)
+        self._target_moments = Moments.from_state(with_prefix(arrays, "target"))
+        self._chunk, self._in_tests = content["chunk"], content["in_tests"]
+        self._mark = (Mark(**content["mark"]), content["done"], content["starts"])
+        self._target.restore(content["labels"])
 
 
-def _after(chunks: Chunks, rows: int) -> tuple[Mark, int]:
-    """Return where to go on after the chunk of so many rows that was just taken in."""
+def _mark_after(chunks: Chunks, rows: int) -> tuple[Mark, int]:
+    """Return the mark after the chunk of ``rows`` rows that was just added."""
     chunks.rows += rows
     try:
         return chunks.mark()

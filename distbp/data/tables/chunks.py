@@ -1,4 +1,4 @@
-"""The rows of tables, one after the other, in chunks of equal size whatever the tables' own blocks are."""
+"""The rows of several tables in chunks of equal size, independent of the tables' own blocks."""
 
 from __future__ import annotations
 
@@ -16,71 +16,73 @@ ROWS = 1 << 16
 
 @dataclass(frozen=True)
 class Mark:
-    """Where reading can go on: a block of a table, with what lies before it."""
+    """A position from which reading can resume: a block of a table."""
 
     table: int
+    """Index of the table."""
     position: int
+    """The block's position, as :meth:`Table.blocks` takes it."""
     rows_of_table: int
-    """Rows of the table before the block."""
+    """Rows of this table before the block."""
     rows: int
     """Rows of all tables before the block."""
 
 
 class Chunks:
-    """Reads tables in chunks; knows where each row came from, and where to go on."""
+    """Reads tables in chunks, names the source of each row, and marks where reading can resume."""
 
     def __init__(self, tables: Sequence[Table], progress: Progress = silent) -> None:
         self.tables = tables
         self.rows = 0
-        """Rows of the chunks so far."""
+        """Rows before the current chunk."""
         self._marks: list[Mark] = [Mark(0, 0, 0, 0)]
         self._starts = [0]
-        """The first row of each table so far."""
+        """Number of the first row of each table that was begun."""
         self._progress = progress
 
     def mark(self) -> tuple[Mark, int]:
-        """Return the last block that begins at or before the rows so far, and how many of its rows are done."""
+        """Return the last block that begins at or before the current chunk, and how many of its rows are done."""
         while len(self._marks) > 1 and self._marks[1].rows <= self.rows:
             self._marks.pop(0)
         return self._marks[0], self.rows - self._marks[0].rows
 
     def starts(self) -> list[int]:
-        """Return the first row of each table that was begun."""
+        """Return the number of the first row of each table that was begun."""
         return self._starts
 
-    def go_on(self, mark: Mark, done: int, starts: Sequence[int]) -> None:
-        """Begin where another reading was left."""
+    def resume(self, mark: Mark, done: int, starts: Sequence[int]) -> None:
+        """Begin where another reading stopped."""
         self._marks, self.rows, self._starts = [mark], mark.rows + done, list(starts)
 
-    def place(self, row: int) -> str:
-        """Return the words for a row, counted over all tables."""
+    def row_name(self, row: int) -> str:
+        """Return the name of a row for messages; ``row`` counts over all tables."""
         number = bisect_right(self._starts, row) - 1
-        return self.tables[number].place(row - self._starts[number])
+        return self.tables[number].row_name(row - self._starts[number])
 
-    def here(self, row: int) -> str:
-        """Return the words for a row of the chunk that was yielded last."""
-        return self.place(self.rows + row)
+    def row_in_chunk(self, row: int) -> str:
+        """Return the name of a row of the current chunk for messages."""
+        return self.row_name(self.rows + row)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield Arrow tables of :data:`ROWS` rows, the last one shorter; ``rows`` counts those that came before."""
+        """Yield Arrow tables of :data:`ROWS` rows; the last one may be shorter."""
         pa = arrow("a table")
         waiting: list[Any] = []
-        have = 0
+        count = 0
         for rows in self._blocks():
             waiting.append(rows)
-            have += rows.num_rows
-            while have >= ROWS:
-                whole = pa.concat_tables(waiting, promote_options="permissive")
-                yield whole.slice(0, ROWS)
+            count += rows.num_rows
+            while count >= ROWS:
+                joined = pa.concat_tables(waiting, promote_options="permissive")
+                yield joined.slice(0, ROWS)
                 self.rows += ROWS
-                have -= ROWS
-                waiting = [whole.slice(ROWS)]
-        if have:
+                count -= ROWS
+                waiting = [joined.slice(ROWS)]
+        if count:
             yield pa.concat_tables(waiting, promote_options="permissive")
-            self.rows += have
+            self.rows += count
 
     def _blocks(self) -> Iterator[Any]:
-        """Yield the blocks' rows from the mark on, without those that are done."""
+        """Yield the rows of each block from the mark on, without the rows that are done."""
         mark, skip = self.mark()
         total = sum(table.size for table in self.tables)
         rows = mark.rows
@@ -90,7 +92,7 @@ class Chunks:
             position, before = (mark.position, mark.rows_of_table) if is_first else (0, 0)
             if len(self._starts) <= number:
                 self._starts.append(rows)
-            read = sum(earlier.size for earlier in self.tables[:number])
+            size_before = sum(earlier.size for earlier in self.tables[:number])
             for block in table.blocks(position, before):
                 if block.position != self._marks[-1].position or number != self._marks[-1].table:
                     self._marks.append(Mark(number, block.position, before, rows))
@@ -99,7 +101,7 @@ class Chunks:
                 part = block.rows.slice(skip)
                 skip = max(0, skip - block.rows.num_rows)
                 if total and table.size:
-                    self._progress(read + min(block.position, table.size), total)
+                    self._progress(size_before + min(block.position, table.size), total)
                 if part.num_rows:
                     yield part
         if total:

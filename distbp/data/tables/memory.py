@@ -1,4 +1,4 @@
-"""Whether the rows of tables fit in the free memory, checked before they are read."""
+"""The memory that tables need, checked before they are read."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from distbp.data.tables.chunks import ROWS
 
 
 def check_tables_fit(tables: Sequence[Table], in_memory: bool) -> None:
-    """Refuse tables whose rows, or those that are read at a time, do not fit.
+    """Refuse tables whose rows do not fit in the free memory; only one chunk must fit unless ``in_memory``.
 
     Raises:
-        DataError: naming rows, numbers per row and both sizes.
+        DataError: with the rows, the bytes per row and both sizes.
     """
     for table in tables:
-        rows, each = getattr(table, "rows", 0), getattr(table, "row_bytes", 0)
-        some = 4 * min(rows, ROWS) * each  # as read, as numbers, and cut into the parts
-        if in_memory:  # and as bytes and floats, where a network is measured
-            some += rows * each + 5 * min(rows, ROWS_MEASURED) * each
-        what = f"{table.name} with {rows:,} rows of {each:,} bytes"
+        rows, row_bytes = getattr(table, "rows", 0), getattr(table, "row_bytes", 0)
+        needed = 4 * min(rows, ROWS) * row_bytes  # as read, as numbers, and split into parts
+        if in_memory:  # all rows, and the block that is encoded when the network is evaluated
+            needed += rows * row_bytes + 5 * min(rows, ROWS_MEASURED) * row_bytes
+        what = f"{table.name} with {rows:,} rows of {row_bytes:,} bytes"
         smaller = "fewer or smaller ones are needed, such as images of fewer pixels"
-        check_memory(some, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")
+        check_memory(needed, what, smaller if rows <= ROWS or not in_memory else f"distbp prepare it, or {smaller}")

@@ -1,4 +1,4 @@
-"""Mean, deviation, extremes and quantiles of columns, from chunks of rows that are seen once."""
+"""Mean, standard deviation, extremes and quantiles of columns, in one pass over chunks of rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 from distbp.data.dataset import Array
 
 _MOST_SAMPLED = 1 << 22
-"""Numbers that are kept for the quantiles, over all columns."""
+"""Numbers that are sampled for the quantiles, over all columns."""
 _MOST_ROWS_SAMPLED = 1 << 16
 
 
 class Moments:
-    """Moments of several columns; the same chunks give the same bits.
+    """Moments of several columns. The same chunks give the same bits.
 
-    Means and squares are merged by Chan, Golub and LeVeque ("Updating formulae and a pairwise algorithm for computing
-    sample variances", 1979). Quantiles are exact up to 65,536 rows (fewer with more than 64 columns); beyond, they are
-    those of rows at even distances.
+    Means and sums of squares are merged as by Chan, Golub and LeVeque ("Updating formulae and a pairwise algorithm for
+    computing sample variances", 1979). Quantiles are exact up to 65,536 rows (fewer with more than 64 columns); beyond
+    that they come from a sample of rows at even distances.
 
     >>> moments = Moments(1)
     >>> moments.add(np.array([[1.0, 2.0, np.nan, 6.0]]))
@@ -38,10 +38,10 @@ class Moments:
         self._samples: list[Array] = []
 
     def add(self, values: Array) -> None:
-        """Take in a chunk, shape (columns, rows), NaN where a value is missing."""
+        """Add a chunk, shape (columns, rows), NaN where a value is missing."""
         if not values.size:
             return
-        for k, column in enumerate(values):  # column by column: one that is missing nothing needs no mask
+        for k, column in enumerate(values):  # column by column: a column without missing values needs no mask
             total = column.sum()
             if not np.isfinite(total):
                 column = column[~np.isnan(column)]
@@ -75,33 +75,40 @@ class Moments:
 
     @property
     def varies(self) -> Array:
-        """Which columns hold more than one number."""
+        """Which columns hold more than one distinct number."""
         varies: Array = self.high > self.low
         return varies
 
     def quantiles(self, parts: int) -> Array:
-        """Return the quantiles that cut each column into so many parts, with the extremes; shape (columns, parts + 1).
+        """Return the quantiles that divide each column into equal parts, with the extremes; shape (columns, parts + 1).
 
-        Those of a column without numbers are 0.
+        They are 0 for a column without numbers.
         """
-        found = np.zeros((len(self.count), parts + 1))
+        result = np.zeros((len(self.count), parts + 1))
         sample = np.concatenate(self._samples, axis=1) if self._samples else np.zeros((len(self.count), 0))
         for k, column in enumerate(sample):
             present = column[~np.isnan(column)]
             if len(present):
-                found[k] = np.quantile(present, np.linspace(0, 1, parts + 1))
-        return found
+                result[k] = np.quantile(present, np.linspace(0, 1, parts + 1))
+        return result
 
     def state(self) -> dict[str, Array]:
-        """Return all of it as arrays."""
+        """Return everything that :meth:`from_state` needs, as arrays by name."""
         sample = np.concatenate(self._samples, axis=1) if self._samples else np.zeros((len(self.count), 0))
         numbers = np.array([self.rows, self._stride])
-        return {"count": self.count, "mean": self.mean, "squares": self.squares, "low": self.low, "high": self.high,
-                "sample": sample, "numbers": numbers}  # fmt: skip
+        return {
+            "count": self.count,
+            "mean": self.mean,
+            "squares": self.squares,
+            "low": self.low,
+            "high": self.high,
+            "sample": sample,
+            "numbers": numbers,
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array]) -> Moments:
-        """Return what :meth:`state` gave."""
+        """Return the moments that :meth:`state` described."""
         moments = cls(len(state["count"]))
         for name in ("count", "mean", "squares", "low", "high"):
             setattr(moments, name, state[name].copy())
@@ -111,8 +118,8 @@ class Moments:
 
 
 def knots_of(quantiles: Array) -> tuple[float, ...]:
-    """Return the different ones of a number's quantiles, none if they make but one piece."""
+    """Return the distinct quantiles of a number, the boundaries of its pieces; none if they bound a single piece."""
     knots = np.unique(quantiles)
-    far = knots[1:] - knots[:-1] > 1e-6 * (knots[-1] - knots[0])  # closer ones are one number, rounded
+    far = knots[1:] - knots[:-1] > 1e-6 * (knots[-1] - knots[0])  # closer knots are rounding errors of one number
     chosen = tuple(np.concatenate([knots[:1], knots[1:][far]]).tolist())
     return chosen if len(chosen) > 2 else ()

@@ -1,4 +1,8 @@
-"""Which column of a table is what: features, target, weights; and what each holds."""
+"""The schema of a table to train on: which column is the target, which are features, and the kind of each.
+
+The kind of a column of cells (:mod:`distbp.data.formats.kinds`) comes from the table: from its types, or from the cells
+of its first block if it is text. The kind of a feature column (:mod:`distbp.data.columns.column`) follows from it here.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ _FEATURE_KINDS = {
     kinds.DATE: DATE,
     kinds.PIXEL: PIXEL,
 }
+"""The kind of feature that cells of each kind become."""
 
 
 @dataclass(frozen=True)
@@ -26,28 +31,29 @@ class Schema:
     """The columns of a table to train on."""
 
     columns: tuple[Column, ...]
+    """The features."""
     target: str
     target_kind: str
     weights: str | None
     has_names: bool
 
     @property
-    def wanted(self) -> list[str]:
-        """All columns that are read."""
-        return [*self.wanted_of_test, *([self.weights] if self.weights is not None else [])]
+    def all_columns(self) -> list[str]:
+        """The columns that are read from training tables."""
+        return [*self.test_columns, *([self.weights] if self.weights is not None else [])]
 
     @property
-    def wanted_of_test(self) -> list[str]:
-        """The columns that are read of test rows, which all count the same."""
+    def test_columns(self) -> list[str]:
+        """The columns that are read from test tables, whose rows all have the same weight."""
         return [*(column.name for column in self.columns), self.target]
 
     def kinds(self, table: Table) -> dict[str, str]:
-        """Return as what the columns are to be read."""
-        held = {column.name: table.kinds[column.name] for column in self.columns}
+        """Return the kind of cells that each column is read as."""
+        result = {column.name: table.kinds[column.name] for column in self.columns}
         if not self.is_pixels:
-            held = {name: kinds.NUMBER if kind == kinds.PIXEL else kind for name, kind in held.items()}
-        held[self.target] = kinds.INTEGER if self.target_kind == kinds.PIXEL else self.target_kind
-        return held | ({self.weights: kinds.NUMBER} if self.weights is not None else {})
+            result = {name: kinds.NUMBER if kind == kinds.PIXEL else kind for name, kind in result.items()}
+        result[self.target] = kinds.INTEGER if self.target_kind == kinds.PIXEL else self.target_kind
+        return result | ({self.weights: kinds.NUMBER} if self.weights is not None else {})
 
     @property
     def is_pixels(self) -> bool:
@@ -56,10 +62,10 @@ class Schema:
 
 
 def schema_of(table: Table, reading: Reading) -> Schema:
-    """Find out which columns of the table are what.
+    """Settle the role and the kind of each column.
 
     Raises:
-        DataError: a column that was named is not there, or nothing is left to learn from.
+        DataError: a named column is missing, or no feature is left.
     """
     names = list(table.kinds)
     target = reading.target_of(names, table.name)
@@ -69,15 +75,20 @@ def schema_of(table: Table, reading: Reading) -> Schema:
         raise DataError(f"{table.name} column {target!r} is the target: it can be neither dropped nor weights")
     if table.kinds[target] == kinds.DATE:
         raise DataError(f"{table.name} column {target!r} holds dates: a target is a number, text or a boolean")
-    chosen = [name for name in names if name not in dropped | {target, weights}]
-    if not chosen:
+    features = [name for name in names if name not in dropped | {target, weights}]
+    if not features:
         raise DataError(f"{table.name} has no column beside the target {target!r}: nothing to learn from")
-    held = {name: _FEATURE_KINDS.get(table.kinds[name], NUMBER) for name in chosen}
-    if set(held.values()) != {PIXEL}:  # among others, an unsigned byte is a number
-        held = {name: NUMBER if kind == PIXEL else kind for name, kind in held.items()}
     has_names = getattr(getattr(table, "dialect", None), "header", True)
-    columns = tuple(_column(name, kind, table) for name, kind in held.items())
+    columns = tuple(_column(name, kind, table) for name, kind in _feature_kinds(features, table).items())
     return Schema(columns, target, table.kinds[target], weights, has_names)
+
+
+def _feature_kinds(names: Sequence[str], table: Table) -> dict[str, str]:
+    """Return the kind of each feature; an unsigned byte is a pixel only if all features are."""
+    result = {name: _FEATURE_KINDS.get(table.kinds[name], NUMBER) for name in names}
+    if set(result.values()) != {PIXEL}:
+        result = {name: NUMBER if kind == PIXEL else kind for name, kind in result.items()}
+    return result
 
 
 def _column(name: str, kind: str, table: Table) -> Column:
@@ -89,16 +100,16 @@ def _column(name: str, kind: str, table: Table) -> Column:
 
 
 def check_same_columns(tables: Sequence[Table], first: Table, schema: Schema, wanted: Sequence[str]) -> None:
-    """Let every table give the ``wanted`` columns as ``first`` does; without names they need as many columns.
+    """Make every table yield the ``wanted`` columns with the kinds of ``first``.
 
     Raises:
-        DataError: a table lacks one of them, or holds another kind.
+        DataError: a table lacks one of them or holds another kind, or, without names, has another number of columns.
     """
-    select_columns = schema.kinds(first)
+    kinds_of_first = schema.kinds(first)
     for table in tables:
         if not schema.has_names and len(table.kinds) != len(first.kinds):
             raise DataError(f"{table.name} has {len(table.kinds)} columns, {first.name} has {len(first.kinds)}")
-        lost = [name for name in wanted if name not in table.kinds]
-        if lost:
-            raise DataError(f"{table.name} has no column {lost[0]!r}, which {first.name} has")
-        table.select_columns(select_columns, wanted)
+        missing = [name for name in wanted if name not in table.kinds]
+        if missing:
+            raise DataError(f"{table.name} has no column {missing[0]!r}, which {first.name} has")
+        table.select_columns(kinds_of_first, wanted)

@@ -1,9 +1,9 @@
-"""Where the rows of a data set's parts are collected while a table is read: in memory, or in files."""
+"""Stores for the rows of a data set while its tables are read: in memory, or in files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -18,6 +18,8 @@ from distbp.files.atomic import flush
 
 _HEADER_BYTES = 128
 
+Convert = Callable[[Array], Array]
+
 
 class Store(Protocol):
     """Collects arrays by name, such as ``train-x``, block by block."""
@@ -25,15 +27,15 @@ class Store(Protocol):
     def append(self, name: str, block: Array) -> None:
         """Add rows to the array of this name."""
 
-    def convert(self, name: str, into: str, made_of: Any) -> None:
-        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``."""
+    def convert(self, name: str, into: str, function: Convert) -> None:
+        """Make the array ``into`` from the array ``name``, by applying the function to each block."""
 
     def array(self, name: str) -> Array | None:
-        """Return the array, None if nothing was ever added."""
+        """Return the array of this name; None if nothing was added."""
 
 
 class MemoryStore:
-    """Arrays in memory."""
+    """Collects arrays in memory."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[Array]] = {}
@@ -42,21 +44,21 @@ class MemoryStore:
         """Add rows to the array of this name."""
         self._blocks.setdefault(name, []).append(block)
 
-    def convert(self, name: str, into: str, made_of: Any) -> None:
-        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``."""
-        self._blocks[into] = [made_of(block) for block in self._blocks.pop(name, [])]
+    def convert(self, name: str, into: str, function: Convert) -> None:
+        """Make the array ``into`` from the array ``name``, by applying the function to each block."""
+        self._blocks[into] = [function(block) for block in self._blocks.pop(name, [])]
 
     def array(self, name: str) -> Array | None:
-        """Return the array, None if nothing was ever added."""
+        """Return the array of this name; None if nothing was added."""
         blocks = self._blocks.pop(name, [])
         return None if not blocks else np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 class FileStore:
-    """Arrays in the ``.npy`` files of a folder, of any size; appending goes through the page cache."""
+    """Collects arrays of any size in ``.npy`` files of a folder, through the page cache."""
 
     def __init__(self, folder: Path, rows: Mapping[str, int] | None = None) -> None:
-        """Begin, or go on after so many ``rows`` of each array; what was written later is cut off."""
+        """Begin, or continue after ``rows`` rows of each array; rows that were written later are cut off."""
         self.folder = folder
         self._files: dict[str, IO[bytes]] = {}
         self.rows: dict[str, int] = {}
@@ -83,30 +85,30 @@ class FileStore:
         if name not in self._files:
             self._files[name] = self._path(name).open("wb+")
             self.rows[name], self._types[name] = 0, (block.dtype, block.shape[1:])
-            # the number of rows is not known yet; the file must be one that can be mapped all the same
+            # the final number of rows is not known yet, but the file must be valid already, so that it can be mapped
             _write_header(self._files[name], block.dtype, (0, *block.shape[1:]))
         with self._writing():
             self._files[name].write(np.ascontiguousarray(block).data)
         self.rows[name] += len(block)
 
     def flush(self, to_disk: bool = True) -> None:
-        """Make what was added last, also through a power cut."""
+        """Flush the rows that were added; with ``to_disk`` they survive a power cut."""
         with self._writing():
             for file in self._files.values():
                 file.flush()
                 if to_disk:
                     flush(file.fileno())
 
-    def convert(self, name: str, into: str, made_of: Any) -> None:
-        """Make the array ``into``, block by block, as what ``made_of`` gives for the one called ``name``.
+    def convert(self, name: str, into: str, function: Convert) -> None:
+        """Make the array ``into`` from the array ``name``, by applying the function to each block.
 
-        The latter stays as it is, so that whoever was killed meanwhile can go on.
+        ``name`` stays as it is: if this process is killed, another one can continue.
         """
-        before = self.array(name)
-        if before is None:
+        source = self.array(name)
+        if source is None:
             return
-        for start in range(0, len(before), 1 << 16):
-            self.append(into, made_of(np.asarray(before[start : start + (1 << 16)])))
+        for start in range(0, len(source), 1 << 16):
+            self.append(into, function(np.asarray(source[start : start + (1 << 16)])))
 
     def _finish(self, name: str) -> None:
         dtype, shape = self._types[name]
@@ -116,19 +118,19 @@ class FileStore:
             flush(file.fileno())
 
     def finish(self) -> None:
-        """Write the numbers of rows into the files, and all to the disk."""
+        """Write the final number of rows into each file, and flush everything to the disk."""
         for name in list(self._files):
             self._finish(name)
 
     def close(self) -> None:
-        """Give the files back, as they are."""
+        """Close the files as they are."""
         for file in self._files.values():
-            with suppress(OSError):  # on a full disk, what it still holds cannot be written
+            with suppress(OSError):  # on a full disk, the last buffer cannot be written
                 file.close()
         self._files.clear()
 
     def array(self, name: str) -> Array | None:
-        """Return the array, mapped; None if nothing was ever added."""
+        """Return the array of this name, mapped; None if nothing was added."""
         if name in self._files:
             self._finish(name)
         if not self._path(name).exists():
@@ -137,7 +139,7 @@ class FileStore:
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write NumPy's header, version 1.0, with room for any number of rows; leave the position at the file's end."""
+    """Write a NumPy header, version 1.0, with space for any number of rows; leave the position at the file's end."""
     text = f"{{'descr': {np.lib.format.dtype_to_descr(dtype)!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
     head = b"\x93NUMPY\x01\x00" + (_HEADER_BYTES - 10).to_bytes(2, "little")
     file.seek(0)

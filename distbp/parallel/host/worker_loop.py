@@ -76,7 +76,7 @@ def _serve(
         done = partial(_send_layer, channel, which, span, shards) if sends_layers else None
         keep = None
         if store is not None and memory.factored.any():
-            keep = partial(store.keep, memory.factored, factor_buffer)
+            keep = partial(store.write, memory.factored, factor_buffer)
         began = time.perf_counter()
         report = worker.compute(step, span, versions[step % 2], rows[row : row + shards], begin, done, keep)
         spent[number] += time.perf_counter() - began

@@ -107,7 +107,7 @@ class FactorBroadcast:
 
     def of(self, step: int, shard: int, layer: int, place: int) -> Array:
         """Return the factors of a shard of this host."""
-        return self._store.of(place, shard, layer, self._products.size(layer, self._rows(step, shard)))
+        return self._store.read(place, shard, layer, self._products.size(layer, self._rows(step, shard)))
 
     def room(self, step: int, shard: int, layer: int) -> Array:
         """Return where the factors of another host's shard belong, valid for two steps."""

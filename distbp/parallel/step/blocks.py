@@ -1,4 +1,4 @@
-"""Blocks of the parameter vector: how much of it is updated at a time, and by which thread."""
+"""Blocks: contiguous ranges of parameters that are updated one at a time, and their division among threads."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from distbp.parallel.step.shards import cut
 from distbp.system.limits import cpu_count
 
 _BLOCK = 65_536
-"""Parameters that are updated at a time: a block of every vector should stay in cache, yet each call be worth it."""
+"""Parameters per block: few enough that a block of every vector stays in cache, enough to amortize the calls."""
 
 _PARAMETERS_PER_THREAD = 131_072
-"""Below that, waking a thread takes longer than what it would save."""
+"""Parameters below which waking another thread costs more than it saves."""
 
 
 class Block(NamedTuple):
-    """Some neighbouring parameters and both versions of their state."""
+    """A contiguous range of parameters, with views of both versions of their state."""
 
     params: slice
     states: Array
     """Shape (2, 1 + slots, parameters of the block)."""
     weights: tuple[slice, ...]
-    """Where in the block weights are; what lies between them are biases."""
+    """Ranges of the block that are weights; the parameters between them are biases."""
     connections: Array | None
-    """0 where a connection is left out, else 1; None if none is."""
+    """Mask of the block, 0 where a connection is missing, else 1; None if none is missing."""
 
 
 def blocks_of(structure: Structure, states: Array, most_threads: int) -> list[list[Block]]:
-    """Cut the parameters into blocks, and those into a part per thread: nobody else computes while the server does.
+    """Return the blocks of the parameter vector, grouped by the thread that updates them.
 
-    The blocks depend on the number of parameters alone, the parts also on the cores.
+    The blocks depend only on the number of parameters, the groups also on the number of cores. Every core may be used:
+    the workers wait while the server updates.
     """
     count = states.shape[2]
     threads = max(1, min(cpu_count(), most_threads, count // _PARAMETERS_PER_THREAD))
     connections = structure.connection_vector(states.dtype)
-    places = [slice(*span) for span in cut(count, -(-count // _BLOCK))]
-    blocks = [block_at(place, structure, states, connections) for place in places]
+    ranges = [slice(*span) for span in cut(count, -(-count // _BLOCK))]
+    blocks = [block_at(params, structure, states, connections) for params in ranges]
     return [blocks[first:stop] for first, stop in cut(len(blocks), threads)]
 
 
-def block_at(place: slice, structure: Structure, states: Array, connections: Array | None) -> Block:
-    """Return the block of these parameters; ``connections`` is Structure.connection_vector's."""
+def block_at(params: slice, structure: Structure, states: Array, connections: Array | None) -> Block:
+    """Return the block of these parameters; ``connections`` comes from Structure.connection_vector."""
     weights = []
     for w_first, w_stop in structure.weight_ranges:
-        inside = max(place.start, w_first) - place.start, min(place.stop, w_stop) - place.start
+        inside = max(params.start, w_first) - params.start, min(params.stop, w_stop) - params.start
         if inside[0] < inside[1]:
             weights.append(slice(*inside))
-    chosen = None if connections is None or np.all(connections[place]) else connections[place]
-    return Block(place, states[:, :, place], tuple(weights), chosen)
+    mask = None if connections is None or np.all(connections[params]) else connections[params]
+    return Block(params, states[:, :, params], tuple(weights), mask)

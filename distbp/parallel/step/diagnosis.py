@@ -1,4 +1,4 @@
-"""What some steps tell about the health of the descent: norms of each layer, and how noisy the gradient is."""
+"""Diagnostics of some steps: the norms of each layer, and the gradient noise scale."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from distbp.nn.structure import Array, Layer
 from distbp.parallel.step.records import Report
 
 _EVERY = 32
-"""Steps between two diagnoses within an epoch; a diagnosis takes up to a tenth of a step."""
+"""Steps between two diagnoses within an epoch; a diagnosis adds up to a tenth of a step."""
 
 
 def is_diagnosed(step: int, steps_per_epoch: int) -> bool:
-    """Return whether a step is to be diagnosed: the last one of each epoch, and every 32nd before it.
+    """Return whether a step is diagnosed: the last step of each epoch and every 32nd step before it.
 
     >>> [step for step in range(80) if is_diagnosed(step, 40)]
     [7, 39, 47, 79]
@@ -25,28 +25,28 @@ def is_diagnosed(step: int, steps_per_epoch: int) -> bool:
 
 
 def layer_norms(layers: Sequence[Layer]) -> tuple[float, ...]:
-    """Return the length of each layer's parameters, w and b together."""
+    """Return the norm of each layer's parameters, w and b together."""
     return tuple(math.sqrt(float(np.vdot(w, w)) + float(np.vdot(b, b))) for w, b in layers)
 
 
 class Noise(NamedTuple):
-    """Estimates whose ratio, each averaged over steps, is the gradient noise scale in rows of equal weight."""
+    """Two estimates; the ratio of their means over steps is the gradient noise scale, in rows of equal weight."""
 
     spread: float
-    """Of the trace of the covariance of single examples' gradients."""
+    """Trace of the covariance of the single examples' gradients."""
     signal: float
-    """Of the squared length of the true gradient."""
+    """Squared norm of the true gradient."""
 
 
 def square_of_kept(gradient: Array, connections: Array, scratch: Array) -> float:
-    """Return the squared length of a gradient, shape (parameters,), without the connections that are left out.
+    """Return the squared norm of a gradient, shape (parameters,), over the existing connections only.
 
-    ``connections`` is 1 where one is kept, else 0, of the same shape; ``scratch``, of any length, is overwritten.
+    ``connections`` has the same shape, with 0 where a connection is missing, else 1. ``scratch`` may have any length.
     """
     total = 0.0
     for start in range(0, len(gradient), len(scratch)):
-        place = slice(start, start + len(scratch))
-        kept = np.multiply(gradient[place], connections[place], out=scratch[: len(gradient[place])])
+        part = slice(start, start + len(scratch))
+        kept = np.multiply(gradient[part], connections[part], out=scratch[: len(gradient[part])])
         total += float(np.dot(kept, kept))
     return total
 
@@ -54,17 +54,17 @@ def square_of_kept(gradient: Array, connections: Array, scratch: Array) -> float
 def noise(reports: Sequence[Report], square: float) -> Noise:
     """Compare the shards' mean gradients with the mini-batch's (McCandlish et al. 2018, appendix A.1).
 
-    ``square`` is |G|^2 of the mini-batch's mean gradient G. All gradients here are those of the examples' costs alone,
-    before penalties and clips. Example i has the weight w_i and the gradient g_i, of mean m and covariance S.
+    ``square`` is |G|^2 of the mini-batch's mean gradient G. All gradients are those of the examples' costs alone,
+    before penalties and clipping. Example i has the weight w_i and the gradient g_i, of mean m and covariance S.
     Shard s has the weight W_s, the sum of its w_i, and the mean gradient G_s = sum w_i g_i / W_s; its share of the
-    mini-batch's weight is p_s, so G = sum p_s G_s. G_s is as exact as the mean over n_s rows of equal weight:
+    mini-batch's weight is p_s, so G = sum p_s G_s. G_s is as precise as the mean of n_s rows of equal weight:
 
         n_s = W_s^2 / sum w_i^2,   and then   E |G_s|^2 = |m|^2 + tr(S) / n_s   and
         sum p_s E |G_s|^2 = |m|^2 + tr(S) sum p_s / n_s,   E |G|^2 = |m|^2 + tr(S) sum p_s^2 / n_s.
 
-    Two equations give both unknowns: tr(S), the spread, and |m|^2, the signal. Multiplying all weights by a constant
-    changes neither. With shards of n rows each and equal weights these are the paper's equations: n is its B_small,
-    the rows of the mini-batch its B_big. Both are NaN where fewer than two shards have a weight.
+    These two equations determine both unknowns: tr(S), the spread, and |m|^2, the signal. Scaling all weights by a
+    constant changes neither. With equal weights and shards of n rows these are the paper's equations: n is its B_small,
+    the size of the mini-batch its B_big. Both results are NaN if fewer than two shards have a positive weight.
     """
     weights = np.array([weight for report in reports for weight in report.weights])
     squares = np.array([each for report in reports for each in report.squares])

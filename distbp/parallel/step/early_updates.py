@@ -1,9 +1,10 @@
-"""An update that begins before the step is complete: part by part, as the totals of the parts come."""
+"""Early updates: parameters are updated range by range as their gradient totals arrive, before the step is complete."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -12,32 +13,44 @@ from distbp.nn.structure import Structure
 from distbp.parallel.step.blocks import Block, block_at
 
 Finish = Callable[[Block, Array, float, Array], bool]
+"""Updates a block from its total, the divisor and scratch rows; returns whether the new parameters are finite."""
 
 
 class EarlyUpdates:
-    """Cuts the parameters as their totals come, and keeps the books of one step at a time. Any thread may apply."""
+    """Updates parameters as their totals arrive, on any thread, and counts how many of the current step are done.
+
+    The divisor of a step (see ParameterServer.update) is known only once all reports are there. Until a step shows
+    otherwise it is taken to be the number of rows; where that was wrong, the early updates are discarded.
+    """
 
     def __init__(self, structure: Structure, states: Array, finish: Finish) -> None:
-        """``finish`` updates a block from its total, the divisor and some scratch; it returns whether it is finite."""
         self._structure, self._states, self._finish = structure, states, finish
-        self._connections = structure.connection_vector(states.dtype)
         self._blocks: dict[tuple[int, int], Block] = {}
         self._lock = threading.Lock()
         self._own = threading.local()
         self._applied = 0
         self._is_finite = True
+        self._is_active = False
+        self._divides_by_rows = True
+        """Whether the divisor has been the number of rows in every step so far."""
         self.divisor = 0.0
 
-    def begin(self, divisor: float) -> None:
-        """Begin a step whose total cost is divided by ``divisor``."""
-        self.divisor, self._applied, self._is_finite = divisor, 0, True
+    @cached_property
+    def _connections(self) -> Array | None:
+        return self._structure.connection_vector(self._states.dtype)
 
-    def apply(self, place: slice, total: Array) -> None:
-        """Update the parameters at ``place``, whose gradients' sum over all shards is there in ``total``."""
-        count = place.stop - place.start
-        key = place.start, place.stop
+    def begin(self, rows: int, is_possible: bool) -> Callable[[slice, Array], None] | None:
+        """Begin a step; return the function that applies each total, or None if this step cannot be updated early."""
+        self._is_active = is_possible and self._divides_by_rows
+        self.divisor, self._applied, self._is_finite = float(rows), 0, True
+        return self._apply if self._is_active else None
+
+    def _apply(self, params: slice, total: Array) -> None:
+        """Update these parameters; the sum of their gradients over all shards is in ``total``."""
+        count = params.stop - params.start
+        key = params.start, params.stop
         if key not in self._blocks:
-            self._blocks[key] = block_at(place, self._structure, self._states, self._connections)
+            self._blocks[key] = block_at(params, self._structure, self._states, self._connections)
         if getattr(self._own, "count", 0) < count:
             self._own.count, self._own.scratch = count, np.empty((2, count), self._states.dtype)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -46,8 +59,10 @@ class EarlyUpdates:
             self._applied += count
             self._is_finite = self._is_finite and is_finite
 
-    def outcome(self, divisor: float) -> bool | None:
-        """Return whether the new parameters are finite; None if they are not all there, or were divided otherwise."""
-        if self._applied != self._states.shape[2] or divisor != self.divisor:
+    def end(self, rows: int, divisor: float) -> bool | None:
+        """End the step; return whether its new parameters are finite, or None if it still has to be updated."""
+        was_active, self._is_active = self._is_active, False
+        self._divides_by_rows = self._divides_by_rows and divisor == rows
+        if not was_active or self._applied != self._states.shape[2] or divisor != self.divisor:
             return None
         return self._is_finite

@@ -1,4 +1,4 @@
-"""Who computes the steps: the seam between the algorithm and its processes, and the pool that needs none."""
+"""Executors compute the steps: the interface between training and its processes, and the single-process executor."""
 
 from __future__ import annotations
 
@@ -23,77 +23,77 @@ from distbp.system.blas import ShardThreads
 
 
 class Executor(Protocol):
-    """A way to have steps done."""
+    """Computes steps for the training loop, in any arrangement of processes."""
 
     @property
     def step(self) -> int:
-        """The steps done so far."""
+        """Number of steps completed."""
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
-        """Do the steps up to before ``stop``; yield each one's record after its update was applied.
+        """Run the steps before step number ``stop``; yield the record of each after its update.
 
-        The step size is ``factor`` times what the schedule says. Some more steps may be done already when a record is
-        seen; closing the generator ends the descent after the step that is going on.
+        ``factor`` multiplies the schedule's learning rate. The executor may be some steps ahead of the record that it
+        yields. Closing the generator ends training after the current step.
 
         Raises:
-            DivergedError: a step's update would not have been finite; the state before it is kept.
-            PeerLostError: a worker or the server was lost, and nobody could take its place.
+            DivergedError: a step's update is not finite; the state before that step is kept.
+            PeerLostError: a worker or the server was lost and could not be replaced.
         """
 
     @property
     def recoveries(self) -> int:
-        """Workers and servers that were lost so far, each without consequence for the result."""
+        """Number of lost workers and servers so far, all replaced without any effect on the result."""
 
     def spent(self) -> TimeSpent:
-        """Return what everybody has done with their time so far; only differences mean something."""
+        """Return the time spent so far; only differences between two calls are meaningful."""
 
     def workers(self) -> list[WorkerRecord]:
-        """Return the workers that are there, to be looked at; may be called from another thread."""
+        """Return the state of each worker, for display. May be called from another thread."""
 
     def halt(self) -> None:
-        """Let :meth:`steps` end after the step that is going on, once its record was yielded."""
+        """Make :meth:`steps` end after the current step, once its record is yielded."""
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Replace the state by ``state``, the state after ``step`` steps."""
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
 
 
 class ManagedExecutor(Executor, Protocol):
-    """A parameter server and its workers, wherever they are. Leaving the ``with`` block stops them."""
+    """An executor that owns its parameter server and workers; leaving the ``with`` block stops them."""
 
     config: Settings
-    """The settings; once the pool is ready, with the number of workers it has."""
+    """The settings; once the executor has started, with its actual number of workers."""
 
     def __enter__(self) -> Self:
-        """Return the pool, ready for its first step."""
+        """Start the server and the workers; return the executor, ready for its first step."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Stop everything that the pool started."""
+        """Stop the server and the workers."""
 
 
 def make_parameter_server(
     structure: Structure, config: Settings, order: EpochOrder, states: Array, step: int
 ) -> ParameterServer:
-    """Return the parameter server that the settings describe; it keeps its state in ``states`` (see there)."""
+    """Return a parameter server with the settings' update rule; see :class:`ParameterServer` for ``states``."""
     return ParameterServer(structure, Rule.of(config, order.steps_per_epoch), states, step)
 
 
 def double_buffered(state: Array, step: int) -> Array:
-    """Return an array for :class:`ParameterServer` that holds ``state`` after ``step`` steps."""
+    """Return the ``states`` array of a :class:`ParameterServer` whose state after ``step`` steps is ``state``."""
     states = np.empty((2, *state.shape), state.dtype)
     states[step % 2] = state
     return states
 
 
 def all_shards(order: EpochOrder, step: int, shards: int) -> Span:
-    """Return the span of all shards of a step: fewer than ``shards`` only where the mini-batch has fewer rows."""
+    """Return the span of all shards of a step: ``shards``, or fewer if the mini-batch has fewer rows."""
     return Span(0, min(order.size(step), shards))
 
 
 class InProcessExecutor:
-    """Worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
+    """Runs worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows, state: Array, step: int = 0) -> None:
         assert config.shards is not None
@@ -115,11 +115,11 @@ class InProcessExecutor:
 
     @property
     def step(self) -> int:
-        """The steps done so far."""
+        """Number of steps completed."""
         return self._server.step
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
-        """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
+        """Run the steps before step number ``stop``; yield the record of each after its update."""
         self._halted = False
         self._server.factor = factor
         while self._server.step < stop and not self._halted:
@@ -137,19 +137,19 @@ class InProcessExecutor:
             yield record
 
     def spent(self) -> TimeSpent:
-        """Return what this process has done with its time so far."""
+        """Return the time that this process has spent so far."""
         return TimeSpent({"this process": self._computing}, self._serving)
 
     def workers(self) -> list[WorkerRecord]:
-        """Return nobody: this process does it all."""
+        """Return an empty list: this process has no separate workers."""
         return []
 
     def halt(self) -> None:
-        """Let :meth:`steps` end after the step that is going on."""
+        """Make :meth:`steps` end after the current step."""
         self._halted = True
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Replace the state by ``state``, the state after ``step`` steps."""
         self._server = make_parameter_server(
             self._structure, self.config, self._order, double_buffered(state, step), step
         )

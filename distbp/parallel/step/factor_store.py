@@ -1,4 +1,9 @@
-"""The factors of shard gradients in shared memory: workers write them, the mesh reads them."""
+"""Sufficient factors of shard gradients in shared memory: workers write them, the mesh reads and sends them.
+
+The gradient of a layer over a shard, (delta^l)^T a^{l-1}, is the product of two smaller matrices, its sufficient
+factors. Sending these instead of the product is sufficient factor broadcasting (Xie et al. 2014; in a parameter
+server: Poseidon, Zhang et al. 2017). See :mod:`distbp.parallel.mesh.factors`.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +19,16 @@ from distbp.nn.structure import Structure
 
 
 def factor_size(structure: Structure, layer: int, rows: int) -> int:
-    """Return how many numbers travel for a layer (counted from 0) of a shard of so many rows."""
+    """Return how many numbers a shard of ``rows`` rows sends as factors of a layer (counted from 0).
+
+    The first layer sends delta^1 alone, since every host has the rows of x.
+    """
     m_prev, m = structure.sizes[layer], structure.sizes[layer + 1]
     return rows * (m + (m_prev if layer else 0))
 
 
 def factorable_layers(structure: Structure, rows: int) -> list[int]:
-    """Return the layers of which a shard's factors have fewer numbers than its product.
+    """Return the layers whose factors over a shard of ``rows`` rows have fewer numbers than their gradient.
 
     >>> factorable_layers(Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy"), 512)
     [0, 1]
@@ -34,58 +42,63 @@ def factorable_layers(structure: Structure, rows: int) -> list[int]:
 
 
 class FactorStore:
-    """The factors of this host's shards in its shared memory, where workers put them and the mesh reads them."""
+    """The factors of this host's shards in shared memory.
+
+    Every shard has several slots: while a straggler still writes to one, the next attempt uses another.
+    """
 
     def __init__(
-        self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, places: int, create: bool = False
+        self, folder: Path, structure: Structure, shards: int, rows: int, dtype: str, slots: int, create: bool = False
     ) -> None:
-        """Map them below ``folder``; ``rows`` are a shard's, at most. Each shard has so many places."""
+        """Map the store in ``folder`` for shards of at most ``rows`` rows, with ``slots`` slots each."""
         self._path = folder / "factors"
         self._dtype = np.dtype(dtype)
-        self._places: dict[int, tuple[int, int]] = {}
+        self._layers: dict[int, tuple[int, int]] = {}
+        """Per layer: where the factors of the first shard start in a slot, and the space for each shard."""
         size = 0
         for layer in factorable_layers(structure, rows):
             length = factor_size(structure, layer, rows)
-            self._places[layer] = size, length
+            self._layers[layer] = size, length
             size += shards * length
-        self._per_place, self._size = size, size * self._dtype.itemsize
+        self._slot_numbers, self._slot_bytes = size, size * self._dtype.itemsize
         self._numbers: Array = np.empty(0, dtype)
         if size:
             handle = os.open(self._path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
             try:
                 if create:
-                    os.truncate(handle, places * self._size)
-                self._numbers = np.frombuffer(mmap.mmap(handle, places * self._size), dtype)
+                    os.truncate(handle, slots * self._slot_bytes)
+                self._numbers = np.frombuffer(mmap.mmap(handle, slots * self._slot_bytes), dtype)
             finally:
                 os.close(handle)
 
-    def reserve(self, place: int = 0) -> None:
-        """Take the memory of one place of each shard, which is not taken before.
+    def reserve(self, slot: int = 0) -> None:
+        """Allocate the memory of one slot of every shard; until then the file is sparse.
 
         Raises:
-            ClusterError: there is too little.
+            ClusterError: there is too little shared memory.
         """
         handle = os.open(self._path, os.O_RDWR)
         try:
             if hasattr(os, "posix_fallocate"):  # macOS has none
-                os.posix_fallocate(handle, place * self._size, self._size)
+                os.posix_fallocate(handle, slot * self._slot_bytes, self._slot_bytes)
         except OSError as error:
-            raise ClusterError(f"{self._size / 2**20:,.0f} MB of shared memory are not free for factors") from error
+            megabytes = self._slot_bytes / 2**20
+            raise ClusterError(f"{megabytes:,.0f} MB of shared memory are not free for factors") from error
         finally:
             os.close(handle)
 
-    def keep(self, layers: Array, place: int, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
-        """Keep a shard's factors, if its layer is one of those that travel so: where ``layers`` is not 0."""
+    def write(self, layers: Array, slot: int, shard: int, layer: int, delta: Array, a_prev: Array) -> None:
+        """Write a shard's factors of a layer if ``layers[layer]`` is not 0, that is if the mesh sends them."""
         if not layers[layer]:
             return
-        both = self.of(place, shard, layer, delta.size + (a_prev.size if layer else 0))
-        both[: delta.size].reshape(delta.shape)[:] = delta
+        factors = self.read(slot, shard, layer, delta.size + (a_prev.size if layer else 0))
+        factors[: delta.size].reshape(delta.shape)[:] = delta
         if layer:
-            both[delta.size :].reshape(a_prev.shape)[:] = a_prev
+            factors[delta.size :].reshape(a_prev.shape)[:] = a_prev
 
-    def of(self, place: int, shard: int, layer: int, size: int) -> Array:
-        """Return the factors of a shard, delta first, as one vector of so many numbers."""
-        start, length = self._places[layer]
-        start += place * self._per_place
+    def read(self, slot: int, shard: int, layer: int, size: int) -> Array:
+        """Return a view of a shard's factors of a layer, ``size`` numbers: delta^l, then a^{l-1}."""
+        start, length = self._layers[layer]
+        start += slot * self._slot_numbers
         numbers: Array = self._numbers[start + shard * length : start + shard * length + size]
         return numbers

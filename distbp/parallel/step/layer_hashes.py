@@ -1,8 +1,8 @@
-"""A hash of each layer's parameters that is cheap enough to take after every step.
+"""A hash of each layer's parameters that is cheap enough to compute after every step.
 
-It tells whether two runs still have the same bits, and in which layer they part; it is no protection from somebody who
-wants two layers to look alike. The sum of all words finds any single changed bit and does not find swapped words, which
-no error in arithmetic makes. It takes 2 us for 784-30-10 and 40 us for 784-512-512-10, where CRC-32 takes 13 and 350.
+It shows whether two runs still have the same bits, and in which layer they diverge. It is no protection against an
+attacker. The hash is the sum of all words: it detects any single changed bit, but not swapped words, which no
+arithmetic error produces. It takes 2 us for 784-30-10 and 40 us for 784-512-512-10, where CRC-32 takes 13 and 350.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from distbp.data.dataset import Array
 from distbp.nn.structure import Structure
 
 Words = tuple[tuple[Array, Array], ...]
-"""Each layer's parameters as words of 64 bits, and the 32 bits that may be left over."""
+"""Each layer's parameters as 64-bit words, and the 32 bits that may remain."""
 
 
 def words_of(structure: Structure, flat: Array) -> Words:
-    """Return views of a flat parameter vector for :func:`hashes`, for callers that use them often."""
+    """Return views of a flat parameter vector for :func:`hashes`, for callers that hash it repeatedly."""
     layers = []
     for start, stop in zip(structure.bounds, structure.bounds[1:], strict=False):
         layer = flat[start:stop].view(np.uint32)

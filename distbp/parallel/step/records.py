@@ -1,4 +1,4 @@
-"""What workers tell the parameter server, and what the server tells everybody, about one step."""
+"""Records of one step: a worker's report to the parameter server, and the server's record of the whole step."""
 
 from __future__ import annotations
 
@@ -11,94 +11,95 @@ from distbp.parallel.step.shards import Span
 
 
 class Divergence(NamedTuple):
-    """A number that is no longer finite."""
+    """The first number of a step that is not finite."""
 
     what: str
     """``the cost``, ``a gradient`` or ``a weight``."""
     layer: int
-    """The first layer l = 1..L that shows it."""
+    """The first layer l = 1..L with such a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker says beside the gradients of the shards it holds."""
+    """A worker's numbers for the shards that it computed, sent with their gradients."""
 
     span: Span
     rows: int
     """Examples in these shards."""
     costs: tuple[float, ...]
-    """Sum of the examples' costs, shard by shard."""
+    """Sum of the examples' costs, per shard."""
     right: int
-    """Examples whose class the network gives."""
+    """Correctly classified examples."""
     weights: tuple[float, ...]
-    """What the examples of each shard count together: their number, if each counts once."""
+    """Sum of the examples' weights, per shard; without weights the number of examples."""
     squares: tuple[float, ...]
-    """The squared length of each shard's gradient sum; in a diagnosed step, only over the connections that are kept."""
+    """Squared norm of each shard's gradient sum; in a diagnosed step, over the existing connections only."""
     weight_squares: tuple[float, ...]
-    """The sum of the squared weights of each shard's examples; 0 in a step that is not diagnosed."""
+    """Sum of the squared weights of each shard's examples; 0 in a step that is not diagnosed."""
     divergence: Divergence | None = None
 
 
 class TimeSpent(NamedTuple):
-    """What those who do the steps have done with their time so far, in seconds."""
+    """Seconds that workers and server have spent so far."""
 
     computing: Mapping[str, float]
-    """Of each worker by its name, what it took to compute its shards; the rest of its time it waited."""
+    """Seconds each worker, by name, has spent computing; the rest of its time it waited."""
     serving: float
-    """What adding up, exchanging sums with other hosts and updating took, while the workers waited."""
+    """Seconds spent adding sums, exchanging them with other hosts and updating, while the workers waited."""
 
 
 class WorkerRecord(NamedTuple):
-    """A worker as the driver sees it at a moment."""
+    """The state of a worker, as the driver sees it."""
 
     number: int
     host: str
     shards: Span
-    """That are its own if nobody is lost or late; empty for one that has none."""
+    """Shards that it computes while no worker is lost or a straggler; may be empty."""
     computing: float | None
-    """Share of the last seconds in which it computed; the rest it waited. None where that is not known."""
+    """Share of the last seconds in which it was computing, not waiting; None if unknown."""
     silent: float
-    """Seconds since it showed life."""
+    """Seconds since its last sign of life."""
 
 
 class Diagnosis(NamedTuple):
-    """What a step shows of the descent's health, layer by layer."""
+    """Diagnostics of a step: norms per layer, and the estimates for the gradient noise scale."""
 
     gradient_norms: tuple[float, ...]
     update_norms: tuple[float, ...]
-    """Of the change of the weights in this step."""
+    """Norms of the change of the parameters in this step."""
     weight_norms: tuple[float, ...]
-    """Before this step."""
+    """Norms of the parameters before this step."""
     spread: float
-    """See :class:`distbp.parallel.step.diagnosis.Noise`; NaN with one shard, also the next one."""
+    """See :class:`distbp.parallel.step.diagnosis.Noise`; NaN with a single shard."""
     signal: float
+    """See :class:`distbp.parallel.step.diagnosis.Noise`; NaN with a single shard."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step as the parameter server saw it."""
+    """The results of one step, recorded by the parameter server."""
 
     step: int
     """Counted from 0 over the whole run."""
     rows: int
     """Examples in the mini-batch."""
     cost: float
-    """Mean of the examples' costs, before the update."""
+    """Mean cost of the examples, before the update."""
     right: int
-    """Examples whose class the network gave, before the update."""
+    """Correctly classified examples, before the update."""
     seconds: float = 0.0
-    """From the step's begin to the end of its update."""
+    """Duration from the start of the step to the end of its update."""
     divergence: Divergence | None = None
-    """Set if the step's update was not applied."""
+    """Set if the step diverged; its update was not applied then."""
     layers: tuple[int, ...] = ()
     """A 64-bit hash of each layer's parameters after the update."""
     weight: float = 0.0
-    """What the examples of the mini-batch count together."""
+    """Sum of the weights of the mini-batch's examples."""
     diagnosis: Diagnosis | None = None
-    """Of some steps (see distbp.parallel.step.diagnosis)."""
+    """Diagnostics; only some steps have them (see distbp.parallel.step.diagnosis)."""
 
     def check(self) -> StepRecord:
-        """Return this record; raise DivergedError if the update was not applied."""
+        """Return this record; raise DivergedError if the step diverged."""
         if self.divergence is not None:
             raise DivergedError(self.divergence.what, self.step, self.divergence.layer)
         return self

@@ -1,4 +1,4 @@
-"""The parameter server: holds the weights, adds up each step's shard gradients, divides once, updates."""
+"""The parameter server: adds up each step's shard gradients, divides once, and updates the weights."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from distbp.parallel.step.tree import add_up, buffers_of, plan_of
 _Outcome = TypeVar("_Outcome")
 
 _MOST_THREADS = 4
-"""Memory's speed, not arithmetic, bounds an update; more threads gain nothing."""
+"""More threads gain nothing: memory bandwidth bounds an update, not arithmetic."""
 
 
 class ParameterServer:
     """The weights and the optimizer's state, and the only code that changes them.
 
-    There are two copies of the state. A step reads one and writes the other, and becomes true only when ``step`` is
-    counted up; so a step that fails in the middle, or is found to have diverged, leaves the state before it whole.
+    There are two copies of the state. A step reads one and writes the other, and takes effect only when ``step`` is
+    incremented. So a step that fails half-way, or diverges, leaves the state before it intact.
     """
 
     def __init__(self, structure: Structure, rule: Rule, states: Array, step: int = 0) -> None:
-        """Go on after ``step`` steps in ``states``, shape (2, 1 + slots, parameters), with the state in step % 2."""
+        """Continue after ``step`` steps; ``states``, shape (2, 1 + slots, parameters), holds the state at step % 2."""
         self._structure = structure
         self._rule = rule
         self._states = states
@@ -46,12 +46,9 @@ class ParameterServer:
         self._scratch: list[Array] = []
         self._mean: Parameters | None = None
         self._early: EarlyUpdates | None = None
-        self._begun = False
-        self._each_counts_once = True
-        """Whether the divisor was the number of rows so far, so that it is known before the reports are."""
         self.step = step
         self.factor = 1.0
-        """What the step size is multiplied by beside the schedule; the driver's, who knows the epochs' costs."""
+        """A factor of the learning rate besides the schedule's; the driver sets it from the epochs' costs."""
 
     @property
     def state(self) -> Array:
@@ -65,27 +62,24 @@ class ParameterServer:
         return self._weights[self.step % 2]
 
     def layers(self) -> tuple[int, ...]:
-        """Return the hashes of the weights after ``step`` steps (see distbp.parallel.step.layer_hashes)."""
+        """Return the layers' hashes after ``step`` steps (see distbp.parallel.step.layer_hashes)."""
         return hashes(self._words[self.step % 2])
 
     def begin_early(self, rows: int, diagnose: bool) -> Callable[[slice, Array], None] | None:
-        """Begin a step of so many rows whose totals come part by part; return what takes each, from any thread.
+        """Begin a step of ``rows`` rows whose totals arrive range by range.
 
-        None if the update has to wait for the whole. :meth:`update` is called in any case.
+        Return the function that applies each total, on any thread; None if the update has to wait for the complete
+        gradient. :meth:`update` has to be called in either case.
         """
-        self._begun = not diagnose and self._rule.clip_norm is None and self._each_counts_once
-        if not self._begun:
-            return None
         if self._early is None:
             self._early = EarlyUpdates(self._structure, self._states, self._finish_early)
-        self._early.begin(float(rows))
-        return self._early.apply
+        return self._early.begin(rows, is_possible=not diagnose and self._rule.clip_norm is None)
 
     def _finish_early(self, block: Block, total: Array, divisor: float, scratch: Array) -> bool:
         root = Span(0, 1)
         buffers = scratch[:, : block.params.stop - block.params.start]
         mean = self._mean_of(block, (), {root: total}, root, divisor, buffers)
-        return self._finish(block, self._regularise(block, mean, buffers), buffers, 1.0)
+        return self._finish(block, self._regularize(block, mean, buffers), buffers, 1.0)
 
     def update(
         self,
@@ -95,14 +89,14 @@ class ParameterServer:
         began: float | None = None,
         diagnose: bool = False,
     ) -> StepRecord:
-        """Do step number ``step`` with the gradient sums of all its shards; return what is to be told about it.
+        """Apply step number ``step`` with the gradient sums of all its shards; return its record.
 
-        The total cost's gradient is the sum over all examples divided by their weight (their number, where each counts
-        once), and this is the one place that divides. Nothing is changed if the record shows a divergence. ``began``
-        is the ``time.perf_counter()`` of the step's begin; ``diagnose`` asks for norms in the record.
+        The total cost's gradient is the sum over all examples divided by their total weight (their number, without
+        weights), and this is the only division. If the record shows a divergence, the state is unchanged. ``began`` is
+        the ``time.perf_counter()`` at the start of the step; ``diagnose`` adds norms to the record.
 
         Raises:
-            ValueError: it is another step's turn, or a shard is missing.
+            ValueError: another step is next, or a shard is missing.
         """
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
@@ -112,21 +106,19 @@ class ParameterServer:
             rows += report.rows
             right += report.right
             for shard_weight, shard_cost in zip(report.weights, report.costs, strict=True):
-                weight += shard_weight  # shard by shard, so that the order is the same whoever computed them
+                weight += shard_weight  # shard by shard: the same order for any number of workers
                 cost += shard_cost
             divergence = divergence or report.divergence
-        divisor = weight or 1.0  # where no example counts, nothing is learnt
+        divisor = weight or 1.0  # if all weights are 0, so is the gradient
         cost /= divisor
         diagnosis = None
-        is_finite = self._early.outcome(divisor) if self._begun and self._early is not None else None
-        self._begun = False
-        self._each_counts_once = self._each_counts_once and divisor == rows
+        is_finite = None if self._early is None else self._early.end(rows, divisor)
         if divergence is None and is_finite is not None:
-            divergence = self._ended(is_finite)
+            divergence = self._complete(is_finite)
         elif divergence is None:
             root = Span(0, reports[-1].span.stop)
             if diagnose or self._rule.clip_norm is not None:
-                divergence, diagnosis = self._apply_in_two(gradients, root, divisor, reports if diagnose else ())
+                divergence, diagnosis = self._apply_in_two_passes(gradients, root, divisor, reports if diagnose else ())
             else:
                 divergence = self._apply(gradients, root, divisor)
         layers: tuple[int, ...] = ()
@@ -137,22 +129,22 @@ class ParameterServer:
         return StepRecord(step, rows, cost, right, seconds, divergence, layers, weight, diagnosis)
 
     def _apply(self, gradients: Mapping[Span, Array], root: Span, divisor: float) -> Divergence | None:
-        """Write the state after this step beside the one before it, block by block while it is in cache."""
+        """Write the state after this step, finishing each block while it is in cache."""
         plan = self._plan(root, gradients)
 
         def finish(block: Block, scratch: Array) -> bool:
             mean = self._mean_of(block, plan, gradients, root, divisor, scratch)
-            return self._finish(block, self._regularise(block, mean, scratch), scratch, 1.0)
+            return self._finish(block, self._regularize(block, mean, scratch), scratch, 1.0)
 
         def update(part: list[Block], scratch: Array) -> bool:
             return all(finish(block, scratch) for block in part)
 
-        return self._ended(all(self._each_part(update)))
+        return self._complete(all(self._each_part(update)))
 
-    def _apply_in_two(
+    def _apply_in_two_passes(
         self, gradients: Mapping[Span, Array], root: Span, divisor: float, reports: Sequence[Report]
     ) -> tuple[Divergence | None, Diagnosis | None]:
-        """Do the same with the whole mean gradient in between, whose length is asked for."""
+        """Write the state after this step in two passes, because clipping and diagnosis need the complete gradient."""
         plan = self._plan(root, gradients)
         if self._mean is None:
             self._mean = self._structure.parameters(np.empty(self._states.shape[2], self._states.dtype))
@@ -161,11 +153,11 @@ class ParameterServer:
         def average(part: list[Block], scratch: Array) -> list[tuple[float, float]]:
             squares = []
             for block in part:
-                place = mean[block.params]
-                self._mean_of(block, plan, gradients, root, divisor, scratch, place)
-                of_data = _square(place, block, scratch) if reports else 0.0
-                self._regularise(block, place, scratch)
-                squares.append((of_data, float(np.dot(place, place))))
+                part_mean = mean[block.params]
+                self._mean_of(block, plan, gradients, root, divisor, scratch, part_mean)
+                of_data = _square(part_mean, block, scratch) if reports else 0.0
+                self._regularize(block, part_mean, scratch)
+                squares.append((of_data, float(np.dot(part_mean, part_mean))))
             return squares
 
         parts = self._each_part(average)
@@ -178,7 +170,7 @@ class ParameterServer:
         def finish(part: list[Block], scratch: Array) -> bool:
             return all(self._finish(block, mean[block.params], scratch, scale) for block in part)
 
-        divergence = self._ended(all(self._each_part(finish)))
+        divergence = self._complete(all(self._each_part(finish)))
         if divergence is not None or not reports:
             return divergence, None
         old, new = self._states[self.step % 2][0], self._states[(self.step + 1) % 2][0]
@@ -187,10 +179,10 @@ class ParameterServer:
         return None, Diagnosis(norms, changes, weights, *noise(reports, square_of_data))
 
     def _each_part(self, work: Callable[[list[Block], Array], _Outcome]) -> list[_Outcome]:
-        """Do something with every part of the blocks, on a thread each."""
+        """Call ``work`` on every group of blocks, each on its own thread."""
 
         def quietly(part: list[Block], scratch: Array) -> _Outcome:
-            # NumPy's error state belongs to a thread
+            # NumPy's error state is per thread
             with np.errstate(over="ignore", invalid="ignore"):
                 return work(part, scratch)
 
@@ -199,7 +191,7 @@ class ParameterServer:
         return list(_threads().map(quietly, self._parts, self._scratch))
 
     def _plan(self, root: Span, gradients: Mapping[Span, Array]) -> Sequence[Addition]:
-        """Return the additions that are to be done, with room for what is between them."""
+        """Return the additions for the sum of ``root``, and make sure that the scratch rows suffice."""
         plan = plan_of(root, tuple(gradients))
         buffers = 1 + buffers_of(plan)
         if not self._scratch or len(self._scratch[0]) < buffers:
@@ -217,24 +209,24 @@ class ParameterServer:
         scratch: Array,
         out: Array | None = None,
     ) -> Array:
-        """Return one block of the total cost's gradient, in ``out`` or in the scratch's first row."""
+        """Return one block of the total cost's gradient, in ``out`` or in the first scratch row."""
         buffers = scratch[:, : block.params.stop - block.params.start]
         mean: Array = buffers[0] if out is None else out
         np.divide(add_up(plan, gradients, root, block.params, buffers), divisor, out=mean)
         return mean
 
-    def _regularise(self, block: Block, mean: Array, scratch: Array) -> Array:
-        """Add the penalties' gradient to a block's ``mean``, leave connections out, clip it; return it."""
+    def _regularize(self, block: Block, mean: Array, scratch: Array) -> Array:
+        """Add the penalties' gradient to a block's ``mean``, mask missing connections, clip; return it."""
         rule, old = self._rule, block.states[self.step % 2][0]
-        for place in block.weights if rule.l1 or rule.l2 else ():
-            spare = scratch[1, : len(mean)][place]
+        for weights in block.weights if rule.l1 or rule.l2 else ():
+            spare = scratch[1, : len(mean)][weights]
             if rule.l2:
-                np.multiply(old[place], rule.l2, out=spare)
-                np.add(mean[place], spare, out=mean[place])
+                np.multiply(old[weights], rule.l2, out=spare)
+                np.add(mean[weights], spare, out=mean[weights])
             if rule.l1:
-                np.sign(old[place], out=spare)
+                np.sign(old[weights], out=spare)
                 np.multiply(spare, rule.l1, out=spare)
-                np.add(mean[place], spare, out=mean[place])
+                np.add(mean[weights], spare, out=mean[weights])
         if block.connections is not None:
             np.multiply(mean, block.connections, out=mean)
         if rule.clip_value is not None:
@@ -250,8 +242,8 @@ class ParameterServer:
         self._rule.optimizer.update(old, new, mean, self.step, rate, scratch[1, : len(mean)])
         return math.isfinite(np.dot(new[0], new[0]))
 
-    def _ended(self, is_finite: bool) -> Divergence | None:
-        """Hold the new weights to their longest, if there is one; say so if they are not finite."""
+    def _complete(self, is_finite: bool) -> Divergence | None:
+        """Limit the norms of the new weights; return a divergence if the new parameters are not finite."""
         layers = self._weights[(self.step + 1) % 2].layers
         if not is_finite:
             return Divergence("a weight", first_nonfinite_layer(layers))
@@ -265,7 +257,7 @@ class ParameterServer:
 
 
 def _square(mean: Array, block: Block, scratch: Array) -> float:
-    """Return the squared length of a block's gradient without the connections that are left out."""
+    """Return the squared norm of a block's gradient over the existing connections."""
     if block.connections is None:
         return float(np.dot(mean, mean))
     return square_of_kept(mean, block.connections, scratch[1])
@@ -273,5 +265,5 @@ def _square(mean: Array, block: Block, scratch: Array) -> float:
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads that all servers of this process share."""
+    """Return the thread pool that all servers of this process share."""
     return ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="distbp-update")

@@ -76,8 +76,8 @@ def _linear_inputs(rows: Rows) -> Array:
     """Return which inputs a linear model sees: all but the pieces, which would make it one of curves."""
     if rows.encoding is None:
         return np.arange(rows.inputs)
-    first = len(rows.encoding.numbers) + len(rows.encoding.marked)
-    return np.delete(np.arange(rows.inputs), slice(first, first + len(rows.encoding.piece_of)))
+    first = len(rows.encoding.numbers.positions) + len(rows.encoding.numbers.marked)
+    return np.delete(np.arange(rows.inputs), slice(first, first + len(rows.encoding.pieces.number)))
 
 
 def _fitted(data: DataSet, inputs: Array, dtype: str) -> tuple[_Model | None, int]:

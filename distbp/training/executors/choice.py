@@ -1,4 +1,4 @@
-"""Which pool is the quickest: decisions alone, without a clock, a core or a process in them. Times are in seconds."""
+"""Decisions of ``--workers auto``: pure functions and a state machine, without clock or processes. Times in seconds."""
 
 from __future__ import annotations
 
@@ -8,114 +8,134 @@ from distbp.config import Settings
 from distbp.parallel.step.shards import cut
 
 RAY_START_SECONDS = 6.0
-"""What starting a private Ray and its actors takes; a run that saves less is quicker without."""
+"""Time to start a private Ray and its actors; a run that saves less is faster without Ray."""
 EXCHANGE_SECONDS = 100e-6
-"""What a round costs beside its arithmetic: two wake-ups on one host."""
-_CLEARLY = 1.1
-"""How many times slower a choice must be to be worth a word."""
+"""Cost of a step's exchange on one host: two wake-ups."""
+_CLEARLY_SLOWER = 1.1
+"""Ratio of step times from which a note advises another number of workers."""
 
 
 class Speed:
-    """How long a step takes in this process, and what would be left of it with workers."""
+    """Time of a step in this process, from which the time with workers is estimated."""
 
     def __init__(self, step: float, shard: float, shards: int) -> None:
-        """``step`` is all of it, ``shard`` the gradient of one of its ``shards``."""
+        """``step`` is the time of a whole step, ``shard`` that of the gradient of one of its ``shards``."""
         self.step = step
         self._shard = shard
         self._shards = shards
 
     def with_workers(self, workers: int) -> float:
-        """Return the least seconds per step that so many workers could take."""
-        most = cut(self._shards, workers)[0].stop
+        """Return a lower bound of the time per step with so many workers."""
+        most_shards = cut(self._shards, workers)[0].stop
         update = max(0.0, self.step - self._shards * self._shard)
-        return most * self._shard + update + EXCHANGE_SECONDS
+        return most_shards * self._shard + update + EXCHANGE_SECONDS
 
 
 class State(Enum):
-    """How far the choice has come; the last two are its ends."""
+    """State of a choice; the last two are final."""
 
-    MEASURES_HERE = "steps are measured in this process"
-    TRIES_WORKERS = "workers are started and measured"
-    THIS_PROCESS = "this process does the steps"
+    MEASURING_PROCESS = "steps are measured in this process"
+    MEASURING_WORKERS = "workers are started and measured"
+    PROCESS = "this process does the steps"
     WORKERS = "workers do the steps"
 
 
 class Choice:
-    """What ``--workers auto`` decides, one event after the other.
+    """Chooses between this process and workers, one measurement after the other.
 
     >>> choice = Choice(rows=1000, workers=2, steps=1_000_000)
-    >>> choice.measured_here(Speed(step=0.004, shard=0.002, shards=2))
+    >>> choice.process_measured(Speed(step=0.004, shard=0.002, shards=2))
     >>> choice.state.name
-    'TRIES_WORKERS'
-    >>> choice.measured_workers(0.0025)
+    'MEASURING_WORKERS'
+    >>> choice.workers_measured(0.0025)
     >>> choice.state.name, choice.note
-    ('WORKERS', 'workers: this process 250,000 samples/s, 2 workers 400,000: 2 workers')
+    ('WORKERS', 'training with 2 workers (400,000 samples/s): this process reaches 250,000')
     """
 
     def __init__(self, rows: int, workers: int, steps: int) -> None:
-        """Choose between this process and ``workers`` for so many ``steps`` of so many ``rows`` each."""
-        self.state = State.MEASURES_HERE
+        """Choose between this process and ``workers`` for ``steps`` steps of ``rows`` rows each."""
+        self.state = State.MEASURING_PROCESS
         self.workers = workers
         self._rows, self._steps = rows, steps
-        self._here = 0.0
-        self._found: list[str] = []
+        self._process_step = self._workers_step = 0.0
+        self._reason = ""
 
     @property
     def note(self) -> str:
-        """What was found, and what was chosen, as one line for the user."""
-        chosen = "this process" if self.state is State.THIS_PROCESS else f"{self.workers} workers"
-        return f"workers: {', '.join(self._found)}: {chosen}"
+        """The choice, its speed and the reason, as one line for the user."""
+        if self.state is State.WORKERS:
+            return (
+                f"training with {self.workers} workers ({self._speed(self._workers_step)} samples/s): this process "
+                f"reaches {self._speed(self._process_step)}"
+            )
+        chosen = f"training in this process ({self._speed(self._process_step)} samples/s)"
+        return f"{chosen}: {self._reason}" if self._reason else chosen
 
-    def measured_here(self, speed: Speed) -> None:
-        """Take in what a step takes here; workers are worth a try only if they could save more than Ray's start."""
-        assert self.state is State.MEASURES_HERE
-        self._here = speed.step
-        self._found.append(f"this process {self._rows / speed.step:,.0f} samples/s")
-        self.state = State.THIS_PROCESS
+    def _speed(self, step: float) -> str:
+        return f"{self._rows / step:,.0f}"
+
+    def process_measured(self, speed: Speed) -> None:
+        """Continue after steps were measured in this process; workers must be able to save more than Ray's start."""
+        assert self.state is State.MEASURING_PROCESS
+        self._process_step = speed.step
+        self.state = State.PROCESS
         if self.workers < 2:
             return
-        hoped = speed.with_workers(self.workers)
-        saved = self._steps * (speed.step - hoped)
+        expected = speed.with_workers(self.workers)
+        saved = self._steps * (speed.step - expected)
         if saved > RAY_START_SECONDS:
-            self.state = State.TRIES_WORKERS
-            return
-        why = f"would save {saved:.1f} s, Ray takes {RAY_START_SECONDS:.0f} s to start" if saved > 0 else "no gain"
-        self._found.append(f"{self.workers} workers at most {self._rows / hoped:,.0f} ({why})")
+            self.state = State.MEASURING_WORKERS
+        elif saved > 0:
+            self._reason = (
+                f"{self.workers} workers would save at most {saved:.1f} s, starting Ray takes {RAY_START_SECONDS:.0f} s"
+            )
+        else:
+            self._reason = f"{self.workers} workers would reach at most {self._speed(expected)}"
 
-    def cannot_try(self, why: str) -> None:
-        """Take in that workers cannot be had, and why."""
-        assert self.state is State.TRIES_WORKERS
-        self._found.append(why)
-        self.state = State.THIS_PROCESS
+    def workers_failed(self, why: str) -> None:
+        """Continue after workers could not be started or measured."""
+        assert self.state is State.MEASURING_WORKERS
+        self._reason = why
+        self.state = State.PROCESS
 
-    def measured_workers(self, step: float) -> None:
-        """Take in what a step takes with the workers, which are there by now; where both are as quick, they go."""
-        assert self.state is State.TRIES_WORKERS
-        self._found.append(f"{self.workers} workers {self._rows / step:,.0f}")
-        self.state = State.WORKERS if step < self._here else State.THIS_PROCESS
+    def workers_measured(self, step: float) -> None:
+        """Continue after steps were measured with workers; they are stopped unless they are faster."""
+        assert self.state is State.MEASURING_WORKERS
+        self._workers_step = step
+        self._reason = f"{self.workers} workers reach {self._speed(step)}"
+        self.state = State.WORKERS if step < self._process_step else State.PROCESS
 
 
-def slower_choice(config: Settings, rows: int, useful: int, here: float, step: float, steps_left: int) -> str | None:
-    """Return what to tell a person whose choice of workers turns out slower than another would be, None if it is not.
+def slower_workers_note(workers: int | str, rows: int, step: float, process_step: float) -> str | None:
+    """Return a note if the chosen workers are clearly slower than this process alone, else None.
 
     Args:
-        config: the settings, with the chosen workers.
+        workers: the number of workers that the user chose.
         rows: rows per mini-batch.
-        useful: the number of workers that could be quickest on this machine.
-        here: seconds per step in this process.
-        step: seconds per step as chosen.
-        steps_left: steps that are still to be done.
+        step: seconds per step with the workers.
+        process_step: seconds per step in this process.
+    """
+    if step < _CLEARLY_SLOWER * process_step:
+        return None
+    return (
+        f"{workers} workers reach {rows / step:,.0f} samples/s, this process alone would reach about "
+        f"{rows / process_step:,.0f}: --workers 0 or auto is faster here"
+    )
+
+
+def faster_workers_note(config: Settings, rows: int, workers: int, step: float, steps_left: int) -> str | None:
+    """Return a note if ``workers`` could save much more time than the start of Ray takes, else None.
+
+    Args:
+        config: the settings.
+        rows: rows per mini-batch.
+        workers: the number of workers that could be fastest on this machine.
+        step: seconds per step in this process, which the user chose.
+        steps_left: steps still to be done.
     """
     assert config.shards is not None
-    if config.workers:
-        if step < _CLEARLY * here:
-            return None
-        return (
-            f"{config.workers} workers do {rows / step:,.0f} samples/s, this process alone would do about "
-            f"{rows / here:,.0f}: --workers 0 or auto is quicker here"
-        )
     shards = min(config.shards, rows)
-    hoped = Speed(here, here / shards, shards).with_workers(useful)
-    if steps_left * (here - hoped) < 2 * RAY_START_SECONDS:
+    expected = Speed(step, step / shards, shards).with_workers(workers)
+    if steps_left * (step - expected) < 2 * RAY_START_SECONDS:
         return None
-    return f"--workers {useful} could do up to {rows / hoped:,.0f} samples/s, this process does {rows / here:,.0f}"
+    return f"--workers {workers} could reach {rows / expected:,.0f} samples/s, this process reaches {rows / step:,.0f}"

@@ -1,11 +1,11 @@
-"""How a run's pool is started: the one that was asked for, or with ``auto`` the quickest."""
+"""Starts the executor of a run: the one that the settings ask for, or with ``--workers auto`` the faster one."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -23,11 +23,11 @@ from distbp.parallel.step.shards import buffers_for
 from distbp.system.folders import memory_folder
 from distbp.system.limits import cpu_count
 from distbp.training.executors.choice import Choice, State
-from distbp.training.executors.timing import measure_here, median_step
+from distbp.training.executors.timing import measure_in_process, median_step
 
 Note = Callable[[str], None]
 
-_MOMENT_SECONDS = 0.3
+_SHORT_READ_SECONDS = 0.3
 
 
 def initial_state(structure: Structure, config: Settings, network: Network | None = None) -> Array:
@@ -45,7 +45,7 @@ def initial_state(structure: Structure, config: Settings, network: Network | Non
 def make_executor(
     structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, step: int = 0
 ) -> ManagedExecutor:
-    """Return the pool of ``config.workers``, not yet started, with the state after ``step`` steps."""
+    """Return the executor for ``config.workers``, not yet started, with the state after ``step`` steps."""
     if config.workers == 0:
         return InProcessExecutor(structure, config, rows, state, step)
     # Imported here so that a run in this process never loads Ray.
@@ -54,42 +54,23 @@ def make_executor(
     return ActorExecutor(structure, config, rows, state, note, step)
 
 
-def read_while_ray_starts(stack: ExitStack, config: Settings, read: Callable[[], DataSet], note: Note) -> DataSet:
-    """Read the data; if that takes longer than a moment and Ray will be needed, start it meanwhile, on ``stack``.
+def read_while_starting_ray(stack: ExitStack, config: Settings, read: Callable[[], DataSet], note: Note) -> DataSet:
+    """Read the data; if that takes long and the run needs Ray, start Ray at the same time, on ``stack``.
 
-    The moment is there so that a mistake in small data is told at once, not after Ray's seconds.
+    Ray starts only after a moment, so that an error in small data is reported before it.
     """
     if config.workers in ("auto", 0):
         return read()
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
-        if not wait([reading], timeout=_MOMENT_SECONDS).done:
+        if not wait([reading], timeout=_SHORT_READ_SECONDS).done:
             from distbp.actors import session_for
 
             stack.enter_context(session_for(config, note))
         return reading.result()
 
 
-@contextmanager
-def started_executor(
-    structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, steps: int, step: int
-) -> Iterator[ManagedExecutor]:
-    """Start the pool for ``steps`` steps after ``step``; with ``auto`` the one that promises to be done first."""
-    with ExitStack() as stack:
-        if config.workers != "auto" or config.address is not None:
-            if config.workers != "auto" and config.workers != 0 and config.address is None:
-                workers = max(config.least_workers, min(config.worker_count, cpu_count()))
-                missing = too_little_memory(config, state, structure.depth, workers, spare=False)
-                if missing is not None:
-                    raise ClusterError(f"{missing}: {MORE_MEMORY}")
-            pool = stack.enter_context(make_executor(structure, config, rows, state, note, step))
-        else:
-            pool = _quickest_executor(stack, structure, config, rows, state, note, steps, step)
-        del rows  # this frame lives as long as the run; the pool has the rows where they are needed
-        yield pool
-
-
-def _quickest_executor(
+def start_executor(
     stack: ExitStack,
     structure: Structure,
     config: Settings,
@@ -99,38 +80,61 @@ def _quickest_executor(
     steps: int,
     step: int,
 ) -> ManagedExecutor:
-    """Measure this process first, and start Ray only if workers could win by more than its start takes."""
+    """Start the executor for ``steps`` steps after ``step``, on ``stack``; with ``auto`` the one that is faster."""
+    if config.workers == "auto" and config.address is None:
+        return _faster_executor(stack, structure, config, rows, state, note, steps, step)
+    if config.workers not in ("auto", 0) and config.address is None:
+        workers = max(config.least_workers, min(config.worker_count, cpu_count()))
+        missing = missing_memory(config, state, structure.depth, workers, spare=False)
+        if missing is not None:
+            raise ClusterError(f"{missing}: {MORE_MEMORY}")
+    return stack.enter_context(make_executor(structure, config, rows, state, note, step))
 
-    def start(workers: int) -> ManagedExecutor:
-        return stack.enter_context(make_executor(structure, replace(config, workers=workers), rows, state, note, step))
+
+def _faster_executor(
+    stack: ExitStack,
+    structure: Structure,
+    config: Settings,
+    rows: Rows,
+    state: Array,
+    note: Note,
+    steps: int,
+    step: int,
+) -> ManagedExecutor:
+    """Measure this process first; start and measure workers only if they could save more than Ray's start takes."""
+
+    def make(workers: int) -> ManagedExecutor:
+        return make_executor(structure, replace(config, workers=workers), rows, state, note, step)
 
     mini_batch = min(config.batch_size, len(rows))
-    choice = Choice(mini_batch, most_useful_workers(config, mini_batch), steps)
-    choice.measured_here(measure_here(structure, config, rows, state))
-    pool: ManagedExecutor | None = None
-    if choice.state is State.TRIES_WORKERS:
-        missing = too_little_memory(config, state, structure.depth, choice.workers, spare=True)
-        try:
-            if missing is not None:
-                choice.cannot_try(missing)
-            else:
-                pool = start(choice.workers)
-                choice.measured_workers(median_step(pool))
-        except (ClusterError, PeerLostError) as error:
-            choice.cannot_try(f"{choice.workers} workers cannot be used ({error})")
-    if pool is not None and choice.state is State.WORKERS:
-        pool.restart(state, step)
-    else:
-        stack.close()  # of workers that were slower, or did not last
-        pool = start(0)
+    choice = Choice(mini_batch, useful_workers(config, mini_batch), steps)
+    choice.process_measured(measure_in_process(structure, config, rows, state))
+    with ExitStack() as trial:
+        executor: ManagedExecutor | None = None
+        if choice.state is State.MEASURING_WORKERS:
+            missing = missing_memory(config, state, structure.depth, choice.workers, spare=True)
+            try:
+                if missing is not None:
+                    choice.workers_failed(missing)
+                else:
+                    executor = trial.enter_context(make(choice.workers))
+                    choice.workers_measured(median_step(executor))
+            except (ClusterError, PeerLostError) as error:
+                choice.workers_failed(f"{choice.workers} workers cannot be used ({error})")
+        if executor is not None and choice.state is State.WORKERS:
+            executor.restart(state, step)
+            stack.enter_context(trial.pop_all())
+            note(choice.note)
+            return executor
+    executor = stack.enter_context(make(0))
     note(choice.note)
-    return pool
+    return executor
 
 
-def too_little_memory(config: Settings, state: Array, layers: int, workers: int, spare: bool) -> str | None:
-    """Return how much of the memory is missing that workers of this host share, None if there is enough.
+def missing_memory(config: Settings, state: Array, layers: int, workers: int, spare: bool) -> str | None:
+    """Return how much shared memory the workers of this host lack, None if there is enough.
 
-    ``spare`` counts also what is needed once a straggler's shards are computed again.
+    ``spare`` includes the memory for computing a straggler's shards a second time.
     """
     assert config.shards is not None
     sums = buffers_for(config.shards, workers)
@@ -144,14 +148,14 @@ def too_little_memory(config: Settings, state: Array, layers: int, workers: int,
     )
 
 
-def most_useful_workers(config: Settings, rows: int) -> int:
-    """Return the number of workers that could be quickest for mini-batches of so many rows.
+def useful_workers(config: Settings, rows: int) -> int:
+    """Return the number of workers that could be fastest for mini-batches of ``rows`` rows.
 
-    That is one per core and shard, and none that finds no room.
+    It is limited by the shards and by the cores, or by the free CPUs of the placement group that this process is in.
     """
-    # Imported here, as above; within a placement group Ray is there already.
+    # Imported here so that Ray is not loaded at start-up; within a placement group it is loaded already.
     from distbp.actors import free_cpus
 
     assert config.shards is not None
-    room = free_cpus()
-    return max(1, min(cpu_count() if room is None else room, config.shards, rows))
+    free = free_cpus()
+    return max(1, min(cpu_count() if free is None else free, config.shards, rows))

@@ -1,4 +1,4 @@
-"""What steps take: the median over a short time."""
+"""Measures the time of a step: the median over a short time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from distbp.training.executors.choice import Speed
 
 _MEASURED_SECONDS = 0.4
 WARM_UP_STEPS = 2
-"""Steps that touch every array for the first time, which takes longer than it ever will again."""
+"""Steps that are not measured: they touch every array for the first time, which is slow."""
 _FEWEST_STEPS, _MOST_STEPS = 3, 400
 
 
-def measure_here(
+def measure_in_process(
     structure: Structure, config: Settings, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
 ) -> Speed:
-    """Measure steps in this process, on a copy of the state."""
+    """Measure steps and shard gradients in this process, on a copy of the state."""
     assert config.shards is not None
     alone = replace(config, workers=0)
     step = median_step(InProcessExecutor(structure, alone, rows, state), seconds)
@@ -48,17 +48,17 @@ def measure_here(
 
 
 def median_step(
-    path: Executor,
+    executor: Executor,
     at_least: float = _MEASURED_SECONDS,
     fewest: int = _FEWEST_STEPS,
     most: int = _MOST_STEPS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Return the seconds of a step, as seen over a short time; the state moves on. Infinite where the run diverges."""
+    """Return the median seconds of a step, infinity if the run diverges at once; the executor's state moves on."""
     seconds = []
     deadline = clock() + at_least
-    # A rate that makes the run diverge is for the run to say, if it comes so far.
-    with suppress(DivergedError), closing(path.steps(path.step + most)) as records:
+    # A divergence is no failure of the measurement: the run itself reports it if it comes to that step.
+    with suppress(DivergedError), closing(executor.steps(executor.step + most)) as records:
         for record in records:
             seconds.append(record.seconds)
             if len(seconds) >= WARM_UP_STEPS + fewest and clock() > deadline:
@@ -67,5 +67,5 @@ def median_step(
 
 
 def median_of(seconds: Sequence[float]) -> float:
-    """Return the median of steps but for the first ones, which are slower; infinite where none was done."""
+    """Return the median without the warm-up steps, infinity if there are no steps."""
     return statistics.median(seconds[WARM_UP_STEPS:] or seconds or [math.inf])
