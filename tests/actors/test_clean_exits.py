@@ -230,6 +230,6 @@ def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
     assert out == ""
     (line,) = [line for line in err.splitlines() if line.startswith("note: ") and "in step" in line]
     assert ("worker " if name == "_Worker" else "the parameter server") in line
-    assert ("died" if number == signal.SIGKILL else "no answer") in line
+    assert ("died" if number == signal.SIGKILL else "no heartbeat") in line
     assert "to resume from step" in err
     assert "Traceback" not in err

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from distbp.data.dataset import Array
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 
 class Processes:
