@@ -123,4 +123,4 @@ def test_actors_that_the_memory_monitor_kills_are_replaced(shared_ray: str, monk
     assert watch.killed == 3
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
     (told,) = [note for note in watch.notes if "the parameter server" in note]
-    assert "(memory: Ray's memory monitor killed it): another one goes on" in told
+    assert "(memory: Ray's memory monitor killed it): a new one continues" in told

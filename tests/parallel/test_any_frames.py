@@ -9,6 +9,7 @@ from parallel.hosts import STRUCTURE, config
 from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
+from distbp.parallel.host.messages import StepDiverged, ViewEnded, WeightsDiffer
 from distbp.parallel.mesh import peers
 from distbp.parallel.mesh.frames import HEARTBEAT, PART, REPORT, Frame
 from distbp.parallel.mesh.step_exchange import HostReports, pack_host_reports
@@ -89,7 +90,7 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
     try:
         view = view_of(here.hosts, (1,), set_up)
         view = view._replace(addresses=(*view.addresses, ("127.0.0.1", 1)), workers=(1, 1), servers=servers)
-        meeting = threading.Thread(target=here.hosts[0].meet, args=(view, 0, 0, SECRET))
+        meeting = threading.Thread(target=here.hosts[0].join_view, args=(view, 0, 0, SECRET))
         meeting.start()
         liar = peers.connect(here.hosts[0].address, SECRET, 1, 1, 0, HANG_SECONDS)
         join(meeting)
@@ -101,12 +102,15 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
                 except OSError:  # it has been hung up on
                     break
             if begins_well and report is not None:  # which is all that the step needs: it is done, or has failed
-                wait_until(lambda: here.hosts[0].exchange.step or here.hosts[0]._poll.poll(0))
-        news, _ = here.wait(here.hosts[0])
-        event("differ" if "differ" in news else "diverged" if "what" in news else f"lost after {news['done']} steps")
-        assert "differ" in news or "what" in news or [number for number, _ in news["hosts"]] == [1]
-        assert news["done"] <= begins_well  # one that is right in all that can be known counts
-        if not news["done"]:
+                wait_until(lambda: here.hosts[0].memory.step or here.hosts[0]._link._poll.poll(0))
+        ended, _ = here.wait(here.hosts[0])
+        event(f"{type(ended).__name__} after {ended.steps} steps")
+        if isinstance(ended, ViewEnded):
+            assert [number for number, _ in ended.reasons] == [1]
+        else:
+            assert isinstance(ended, StepDiverged | WeightsDiffer)
+        assert ended.steps <= begins_well  # one that is right in all that can be known counts
+        if not ended.steps:
             assert np.array_equal(here.hosts[0].state(0), here.initial)
         assert not escaped
     finally:

@@ -184,7 +184,7 @@ def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
     states, alone = in_one_process(structure, settings, rows)
     hosts = Cluster((1, 1), settings, structure=structure, rows=rows)
     try:
-        hosts.meet(view_of(hosts.hosts, (1, 1), settings))
+        hosts.join_view(view_of(hosts.hosts, (1, 1), settings))
         hosts.run(0, STEPS)
         found = [record.diagnosis for record in hosts.wait(hosts.hosts[0])[1] if record.diagnosis is not None]
     finally:

@@ -13,7 +13,7 @@ from distbp.parallel.mesh.frames import REPORT
 def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
     settings = config(4)
     with closing(Cluster((1, 1, 0), settings)) as here:
-        here.meet(view_of(here.hosts, (1, 1, 0), settings))
+        here.join_view(view_of(here.hosts, (1, 1, 0), settings))
         idle = here.hosts[2]._mesh
         arrived = idle.arrived
 
@@ -28,12 +28,12 @@ def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
         here.hosts.pop(1).close()
         done = []
         for host in here.hosts:
-            news, _ = here.wait(host)
-            assert [number for number, _ in news["hosts"]] == [1]
-            done.append(news["done"])
+            ended, _ = here.wait(host)
+            assert [number for number, _ in ended.reasons] == [1]
+            done.append(ended.steps)
         assert done == [5, 4]
-        assert not any(here.meet(view_of(here.hosts, (1, 0), settings, number=2), 4).values())
+        assert not any(here.join_view(view_of(here.hosts, (1, 0), settings, number=2), 4).values())
         here.run(4, STEPS)
         for host in here.hosts:
-            assert here.wait(host)[0]["done"] == STEPS
+            assert here.wait(host)[0].steps == STEPS
             assert np.array_equal(host.state(STEPS), alone(settings)[1])

@@ -32,7 +32,7 @@ class Counted:
         cluster = Cluster(workers, settings)
         try:
             view = view_of(cluster.hosts, workers, settings, servers=servers, wire=settings.wire)
-            assert not any(cluster.meet(view._replace(measures=bool(factored))).values())
+            assert not any(cluster.join_view(view._replace(measures=bool(factored))).values())
             here = {id(peer): number for number, host in enumerate(cluster.hosts)
                     for peer in host._mesh.members.peers.values()}  # fmt: skip
             if factored:
@@ -41,7 +41,7 @@ class Counted:
                     host.agree(factored)
             cluster.run(0, 1)
             for host in cluster.hosts:
-                assert cluster.wait(host)[0]["done"] == 1
+                assert cluster.wait(host)[0].steps == 1
         finally:
             cluster.close()
         sent, received, self.messages, self.kinds = Counter(), Counter(), Counter(), Counter()

@@ -62,11 +62,11 @@ def test_the_predicted_shared_memory_is_exactly_that_of_a_run(plan, digits, tmp_
 
 def test_the_predicted_shared_memory_with_backup_tasks_is_exactly_that_of_a_run(tmp_path):
     shape = Shape(3, PARAMETERS, "float32", 2, 2, 5, 2)
-    exchange = SharedMemory(tmp_path, shape, create=True)
+    memory = SharedMemory(tmp_path, shape, create=True)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=False)
-    exchange.reserve_spare()
-    exchange.slabs[shape.spare :] = 1
+    memory.reserve_spare()
+    memory.slabs[shape.spare :] = 1
     assert shape.memory(spare=True) - shape.memory(spare=False) == pytest.approx(5 * 4 * PARAMETERS, abs=4096)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=True)
@@ -94,9 +94,9 @@ def test_the_predicted_bytes_of_a_step_are_those_that_workers_read_and_write(pla
         for number in range(workers):
             host.work_in_thread(number)
         host.wait_for(workers)
-        host.exchange.slabs[:] = np.nan
+        host.memory.slabs[:] = np.nan
         host.run(1)
-        rows = np.isfinite(host.exchange.slabs[: host.shape.spare]).all(axis=1)
+        rows = np.isfinite(host.memory.slabs[: host.shape.spare]).all(axis=1)
     finally:
         host.close()
     computing = rows.reshape(workers, -1).any(axis=1).sum()

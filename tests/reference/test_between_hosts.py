@@ -41,7 +41,7 @@ def small_chunks(monkeypatch):
 def train_between(workers, settings, rows, layers=()):
     """Do all steps; return the costs and the weights after the last one, which all hosts have alike."""
     with closing(Cluster(workers, settings, rows=rows)) as here:
-        here.meet(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
+        here.join_view(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
         for host in here.hosts if layers else ():
             host.rates()
             host.agree(layers)

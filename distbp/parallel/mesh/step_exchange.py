@@ -95,7 +95,7 @@ def pack_host_reports(told: HostReports, shards: int) -> bytes:
     """Return what a host says as bytes."""
     layers = struct.pack(f"<{len(told.layers)}Q", *told.layers)
     head = _HEAD.pack(told.stop, len(told.reports)) + layers
-    return head + b"".join(pack_report(0, report, shards) for report in told.reports)
+    return head + b"".join(pack_report(report, shards) for report in told.reports)
 
 
 def unpack_host_reports(body: memoryview, layers: int, shards: int) -> HostReports:
@@ -108,7 +108,7 @@ def unpack_host_reports(body: memoryview, layers: int, shards: int) -> HostRepor
     if len(body) < head or len(body) != head + _HEAD.unpack_from(body)[1] * size:
         raise DamagedError(f"reports of {len(body)} bytes")
     try:
-        reports = [unpack_report(bytes(body[at : at + size]))[1] for at in range(head, len(body), size)]
+        reports = [unpack_report(bytes(body[at : at + size])) for at in range(head, len(body), size)]
     except (struct.error, IndexError) as error:
         raise DamagedError("a report that cannot be read") from error
     return HostReports(reports, struct.unpack_from(f"<{layers}Q", body, _HEAD.size), bool(body[0]))
