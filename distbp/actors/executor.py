@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from distbp.actors.connection.session import private_ray, ray_session
-from distbp.config import Settings
+from distbp.config import Config, Settings, Workers
 from distbp.data.dataset import Array, Rows
 from distbp.errors import ClusterError, DistbpError, HeadLostError, PeerLostError
 from distbp.nn.structure import Structure
@@ -19,12 +18,13 @@ from distbp.system.limits import cpu_count
 from distbp.system.signals import signals_deferred
 
 
-def cpus_for(config: Settings) -> int:
+def cpus_for(config: Config) -> int:
     """Return the CPUs that a private Ray needs: one for each worker and one for the server."""
-    return 0 if config.workers == "auto" else config.worker_count + 1
+    workers = Workers.of(config.workers)
+    return 0 if workers.is_auto else workers.most + 1
 
 
-def session_for(config: Settings, note: Callable[[str], None]) -> AbstractContextManager[bool]:
+def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
     """Return the connection to Ray for these settings (see :func:`ray_session`)."""
     return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
@@ -56,11 +56,11 @@ class ActorExecutor:
         config, rows = self.config, self._rows
         assert rows is not None
         cores = cpu_count()
-        if config.address is None and config.worker_count > max(cores, config.least_workers):
-            most = max(cores, config.least_workers)  # of a range, take what this machine has
-            config = self.config = replace(config, workers=f"{config.least_workers}..{most}")
-        if config.address is None and config.worker_count > cores:
-            self._note(f"{config.worker_count} workers share the {cores} cores of this machine")
+        if config.address is None and config.workers.most > max(cores, config.workers.least):
+            most = max(cores, config.workers.least)  # of a range, take what this machine has
+            config = self.config = config.with_workers(f"{config.workers.least}..{most}")
+        if config.address is None and config.workers.most > cores:
+            self._note(f"{config.workers.most} workers share the {cores} cores of this machine")
         try:
             self._enter()
         except BaseException as error:
@@ -95,7 +95,7 @@ class ActorExecutor:
             placement = self._exit.enter_context(placed(config, self._note))
         structure, step = self._structure, self._first_step
         self._rows = None  # from here on, the actors use the copy in Ray's object store
-        if placement is None or len(placement.hosts().get(this_host(), ())) == config.worker_count:
+        if placement is None or len(placement.hosts().get(this_host(), ())) == config.workers.most:
             group = self._exit.enter_context(worker_group(structure, config, rows, placement, self._note))
             one_host = one_host_executor(group, self._initial, step, structure.depth)
             self._executor = self._exit.enter_context(one_host)

@@ -78,7 +78,7 @@ class ManyHostsExecutor:
     def _fill(self, is_first: bool = False) -> None:
         """Start new hosts with slots for enough workers, and let them begin with the kept state."""
         (step, state), hosts, config = self._kept, self._hosts, self._hosts.config
-        least, wait = config.least_workers, config.wait
+        least, wait = config.workers.least, config.wait
         deadline = time.monotonic() + wait
         while hosts.ready + hosts.blind < least or not hosts.newcomers:
             if self._head.look(step):
@@ -278,7 +278,6 @@ class ManyHostsExecutor:
     def workers(self) -> list[WorkerRecord]:
         """Return the workers of all members, as of each host's last status."""
         shards = self._hosts.config.shards
-        assert shards is not None
         return self._time.workers(list(self._hosts.members), shards)
 
     def halt(self) -> None:

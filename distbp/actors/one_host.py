@@ -77,11 +77,11 @@ class OneHostExecutor:
                 ray.kill(group.workers.pop(number))  # maintenance starts another one
         self._start_server_loop()
         deadline = time.monotonic() + config.wait
-        while self._slots.present < config.least_workers:
+        while self._slots.present < config.workers.least:
             self._poll()
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{self._slots.present} of {config.least_workers} workers joined within {config.wait:g} s (--wait)"
+                    f"{self._slots.present} of {config.workers.least} workers joined within {config.wait:g} s (--wait)"
                 )
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
@@ -272,10 +272,9 @@ class OneHostExecutor:
 def one_host_executor(group: WorkerGroup, state: Array, step: int, layers: int) -> Iterator[OneHostExecutor]:
     """Create the shared memory and start the actors' loops; remove the memory at the end."""
     config = group.config
-    assert config.shards is not None
-    sums = buffers_for(config.shards, config.worker_count)
+    sums = buffers_for(config.shards, config.workers.most)
     state_rows, parameters = state.shape
-    shape = Shape(state_rows, parameters, state.dtype.name, config.worker_count, sums, config.shards, layers)
+    shape = Shape(state_rows, parameters, state.dtype.name, config.workers.most, sums, config.shards, layers)
     with private_folder(memory_folder()) as folder:
         memory = SharedMemory(folder, shape, create=True)
         memory.states[step % 2] = state

@@ -32,7 +32,7 @@ class Rendezvous:
         """The number of views so far, including those in which hosts did not connect."""
         self._secret = secrets.token_bytes(32)
         self._can_factor = self._config.wire == "exact"
-        self._shards = self._config.shards or 1
+        self._shards = self._config.shards
         self._rows_per_shard = -(-hosts.batch_size // self._shards)
 
     def connect(self, step: int) -> int:

@@ -75,14 +75,14 @@ class WorkerGroup:
             PeerLostError: actors die again and again as they start.
         """
         self.start_server()
-        for slot in range(self.config.worker_count):
+        for slot in range(self.config.workers.most):
             self.start_worker(slot)
         deadline = time.monotonic() + self.config.wait
         given_up = time.monotonic() + longest_start(self.config)
         refs: dict[Any, int | None] = {worker.ping.remote(): slot for slot, worker in self.workers.items()}
         refs[self.server.ping.remote()] = None
         deaths = 0
-        needed = 1 + self.config.least_workers
+        needed = 1 + self.config.workers.least
         while refs and (None not in self.pings or len(self.pings) < needed):
             until = min(deadline, given_up)
             ready, waiting = self._wait(list(refs), until)

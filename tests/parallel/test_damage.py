@@ -1,4 +1,4 @@
-"""Bits that flip between hosts, and in their memory: the bits of one process in the end, or nothing."""
+"""Bits that flip between hosts or in their memory: the run still has the bits of one process, or ends."""
 
 import random
 import socket
@@ -16,14 +16,14 @@ from processes import wait_until
 from distbp.actors.integrity import Integrity
 from distbp.errors import CorruptError, PeerLostError
 from distbp.parallel.host.messages import RunEnded, ViewEnded
-from distbp.parallel.mesh import frames, peers
+from distbp.parallel.mesh import frames, handshake, sockets
 from distbp.parallel.mesh.agreement import describe, difference
 
 STEPS = 40
 
 
 class Relay:
-    """Passes on what is sent to a host and what it answers, and flips bits in some frames."""
+    """Forwards the traffic of a host in both directions, and flips bits in some frames."""
 
     def __init__(self, to, flip):
         self.address = ("127.0.0.1", 0)
@@ -39,7 +39,7 @@ class Relay:
                 other = socket.create_connection(self._to)
                 for each in (one, other):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                hello = peers._HELLO.size
+                hello = handshake._HELLO.size
                 for source, sink, sizes in ((one, other, (hello, 32)), (other, one, (64, 1))):
                     threading.Thread(target=self._pump, args=(source, sink, sizes), daemon=True).start()
 
@@ -60,15 +60,15 @@ class Relay:
 
 def exactly(source, size):
     whole = bytearray(size)
-    peers.receive_into(source, memoryview(whole))
+    sockets.receive_into(source, memoryview(whole))
     return whole
 
 
 class Flips:
-    """Flips one bit in each of so many frames, one after the other at a random distance."""
+    """Flips one bit in each of several frames, at random distances."""
 
     def __init__(self, seed, count, first=0):
-        """Flip no bits before the byte number ``first`` of a frame."""
+        """Flip no bits before byte number ``first`` of a frame."""
         self._random, self._left, self._lock = random.Random(seed), count, threading.Lock()
         self._first, self.count = first, 0
 
@@ -80,7 +80,7 @@ class Flips:
 
 
 def ended(here):
-    """Wait until all hosts' rounds have ended, as the driver does: where a view is at its end, all leave it."""
+    """Wait until all hosts' runs have ended, as the driver does: if a view has ended, all hosts leave it."""
     done = {}
 
     def are_done():
@@ -102,7 +102,7 @@ def ended(here):
     ids=str,
 )
 def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
     monkeypatch.setattr("distbp.parallel.host.host._MESSAGE_SECONDS", 0.002)
     settings = config(4)
     flips, here = Flips(7, count), Cluster(workers, settings)
@@ -134,7 +134,7 @@ def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, m
 
 @pytest.mark.parametrize("wire", ["exact", "float16"])
 def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
     settings, states = config(4), {}
     for count in (0, 50):
         flips, here = Flips(3, count, frames.HEADER_SIZE), Cluster((1, 1, 1), settings)

@@ -18,7 +18,7 @@ LATE, STEPS = 5, 16
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 3)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 3)
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
 
 

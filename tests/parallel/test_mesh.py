@@ -1,4 +1,4 @@
-"""Hosts that exchange sums over TCP: real sockets, real rounds, workers as threads; the bits of one process."""
+"""Hosts that exchange sums over real TCP sockets, with workers as threads: the bits of one process."""
 
 import os
 import socket
@@ -15,8 +15,9 @@ from distbp.parallel.host.host import Host
 from distbp.parallel.host.messages import RunEnded
 from distbp.parallel.host.shared_memory import SharedMemory
 from distbp.parallel.host.worker_loop import work
-from distbp.parallel.mesh import frames, peers
-from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
+from distbp.parallel.mesh import frames, handshake
+from distbp.parallel.mesh.chunks import chunks_of, sending_order
+from distbp.parallel.mesh.view import View, servers_for
 from distbp.parallel.step.executor import InProcessExecutor
 from distbp.training.executors import initial_state
 
@@ -31,10 +32,10 @@ def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
 
 
 class Cluster:
-    """Hosts of this process."""
+    """Hosts in this process."""
 
     def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
-        """``faults`` are those of workers, by host and place (see Faulty)."""
+        """``faults`` are those of workers, by host and slot (see Faulty)."""
         self.settings, self.faults = settings, faults or {}
         self.structure, self.rows = structure, table() if rows is None else rows
         self.initial = initial_state(structure, settings)
@@ -127,9 +128,9 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
 
 @pytest.fixture(params=[3, 7, 1000])
 def chunk(request, monkeypatch):
-    """Chunks as small as this network, whose products need not be measured for long."""
+    """Make chunks as small as this network needs, and measure products only briefly."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", request.param)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", request.param)
     return request.param
 
 
@@ -277,16 +278,14 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
 
 
 def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
-    monkeypatch.setattr(
-        "distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS
-    )  # each of them is heard for long
+    monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS)  # each handshake may take long
     settings = config(2)
     here = cluster((1, 1), settings)
     callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
     met = threading.Event()
 
     def dribble():
-        with suppress(OSError):  # once it is hung up on
+        with suppress(OSError):  # once the connection is closed
             while not met.wait(0.3):
                 callers[0].sendall(b"d")
 
@@ -323,7 +322,7 @@ def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(here.hosts[0].join_view(view, 0, 0, SECRET)))
     thread.start()
-    liar = peers.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
+    liar = handshake.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
     join(thread)
     here.hosts[0].run(0, 3, 1.0)
     liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from distbp.config import Config
+from distbp.parallel.mesh.chunks import chunks_of
 from distbp.parallel.mesh.cost import (
     FITTED,
     Costs,
@@ -17,7 +18,7 @@ from distbp.parallel.mesh.cost import (
     largest_worthwhile,
 )
 from distbp.parallel.mesh.traffic import traffic_of_factors, traffic_of_sums
-from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
+from distbp.parallel.mesh.view import View, nodes_of, servers_for
 from distbp.planning.bench import CASES
 from distbp.planning.hosts import measure_machine, plan_hosts, workload_of
 from distbp.training.executors import initial_state

@@ -77,7 +77,7 @@ def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, ca
     assert run([command, str(path)], 0.0) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
-        f"Error: {path} was computed on the Ray cluster at {address}: add --address {address} to use that one again, "
+        f"Error: {path} was computed on the Ray cluster at {address}: add --address {address} to use it again, "
         "or --workers N to compute on this machine"
     )
     with pytest.raises(UsageError, match="add --address"):

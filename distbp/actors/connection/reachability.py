@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distbp.parallel.mesh.peers import listen
+from distbp.parallel.mesh.sockets import listen
 
 _CONNECTION_SECONDS = 3.0
 _THREADS = 16

@@ -22,8 +22,8 @@ from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.mesh.cost import Rates
 from distbp.parallel.mesh.factors import FactorBroadcast, Reconstructor
 from distbp.parallel.mesh.mesh import Mesh
-from distbp.parallel.mesh.peers import listen
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.sockets import listen
 from distbp.parallel.mesh.view import View
 from distbp.parallel.step.executor import make_parameter_server
 from distbp.parallel.step.factor_store import FactorStore, factorable_layers
@@ -55,7 +55,6 @@ class Host:
         Raises:
             ClusterError: there is too little shared memory, or the address is not this host's.
         """
-        assert config.shards is not None
         self._exit = ExitStack()
         self._listener: socket.socket = self._exit.enter_context(listen(address, config.host_port_range))
         folder = self._exit.enter_context(private_folder(memory_folder()))
@@ -125,7 +124,7 @@ class Host:
         assert self._mesh is not None
         products, store = self._factors
         store.reserve()
-        self._mesh.agree(FactorBroadcast(store, products, layers, self._order, self.memory.shape.workers))
+        self._mesh.broadcast_factors(FactorBroadcast(store, products, layers, self._order, self.memory.shape.workers))
         self.memory.factored[list(layers)] = 1
 
     def leave(self) -> None:

@@ -131,7 +131,7 @@ class ServerLoop:
                 workers.end_early_sending()
                 told = HostReports(reports, self._layers, bool(memory.stop_requested[0]))
                 reports, total = self.mesh.exchange(step, told, sums, workers.factor_buffers())
-                sums, ends = {whole: total}, self.mesh.ends
+                sums, ends = {whole: total}, self.mesh.stop_agreed
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
