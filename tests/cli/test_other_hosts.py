@@ -67,11 +67,11 @@ def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: 
 def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, epochs, end_epoch = tmp_path / "run", 12, RunWriter.end_epoch
 
-    def while_the_other_looks(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
+    def while_the_other_looks(writer: RunWriter, record: dict[str, Any], *given: Any) -> None:
         if record["epoch"] == 8:
             (tmp_path / "go").touch()
             wait_until(lambda: process.poll() is not None)
-        end_epoch(keeper, record, *given)
+        end_epoch(writer, record, *given)
 
     monkeypatch.setattr(RunWriter, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:

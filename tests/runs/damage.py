@@ -11,9 +11,29 @@ from hypothesis import strategies as st
 from distbp.files.json_text import SUM, sealed
 
 VALUES: list[Any] = [
-    None, True, -1, 0, 10**30, 2**63, 1.5, -0.0, 1e-320, 1e308, "", "x", "A" * 5000, "\ud800", "\0", "<b>", [], {},
-    [None], [[]], {"a": None}, [1, 2, 3],
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    2**63,
+    1.5,
+    -0.0,
+    1e-320,
+    1e308,
+    "",
+    "x",
+    "A" * 5000,
+    "\ud800",
+    "\0",
+    "<b>",
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": None},
+    [1, 2, 3],
+]
 """What nobody expects in the place of something else."""
 
 

@@ -30,9 +30,16 @@ def left(tmp_path):
     def begin(**settings):
         with pytest.raises(Interrupted):
             distbp.train(
-                ROWS, target="label", hidden=(3,), batch_size=8, epochs=6, workers=0, run_dir=tmp_path / "left",
-                callbacks=[EndAfter(14)], **settings,
-            )  # fmt: skip
+                ROWS,
+                target="label",
+                hidden=(3,),
+                batch_size=8,
+                epochs=6,
+                workers=0,
+                run_dir=tmp_path / "left",
+                callbacks=[EndAfter(14)],
+                **settings,
+            )
         return tmp_path / "left"
 
     return begin
@@ -112,9 +119,15 @@ def test_the_connections_must_be_there(tmp_path):
     network = Network((10, 3, 2), connections=[[[1, 0] * 5] * 3, None], classes=("big", "small"))
     with pytest.raises(Interrupted):
         distbp.train(
-            ROWS, target="label", batch_size=8, epochs=6, workers=0, network=network, run_dir=tmp_path / "run",
+            ROWS,
+            target="label",
+            batch_size=8,
+            epochs=6,
+            workers=0,
+            network=network,
+            run_dir=tmp_path / "run",
             callbacks=[EndAfter(14)],
-        )  # fmt: skip
+        )
     shutil.copytree(tmp_path / "run", tmp_path / "without")
     (tmp_path / "without" / "connections.safetensors").unlink()
     with pytest.raises(RunError, match=r"connections\.safetensors"):

@@ -86,8 +86,14 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
     assert command(["diff", str(one), str(other)], 0.0) == 1
 
 
-@pytest.mark.parametrize(("step", "cause"), [(0, "order: the same initial weights, but seed 0 and 1"),
-                                              (1, "setting: seed 0 and 1"), (17, "setting: seed 0 and 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        (0, "order: the same initial weights, but seed 0 and 1"),
+        (1, "setting: seed 0 and 1"),
+        (17, "setting: seed 0 and 1"),
+    ],
+)
 def test_the_order_of_rows_is_the_cause_of_a_difference_in_the_first_step_alone(begun, step, cause):
     """Another order shows in the first step; runs that part later have taken the same rows until then."""
     one, other = begun("one"), begun("other")

@@ -30,7 +30,7 @@ from distbp.runs.timeline import read_timeline
 BUDGET = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 OTHERS = {"target": "label", "hidden": (3,), "batch_size": 8, "epochs": 6, "early_stopping": 50, "workers": 0}
 
@@ -216,8 +216,12 @@ def test_a_run_that_was_left_goes_on_right_or_not_at_all(made, copied, data):
 def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
     """200 bits over all files, each file as likely as any other; the seed is the part's number."""
     chance = random.Random(part)
-    files = [path.relative_to(made / name) for name in ("left", "finished") for path in (made / name).rglob("*")
-             if path.is_file()]  # fmt: skip
+    files = [
+        path.relative_to(made / name)
+        for name in ("left", "finished")
+        for path in (made / name).rglob("*")
+        if path.is_file()
+    ]
     for _ in range(50):
         name = chance.choice(["left", "finished"])
         file = chance.choice(sorted({each for each in files if (made / name / each).is_file()}))

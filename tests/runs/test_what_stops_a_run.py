@@ -94,10 +94,17 @@ def test_a_model_that_finds_no_room_is_written_by_resume(undisturbed, tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [ClusterError("one"), RunError("one"), PeerLostError("one"), OSError("one"), MemoryError(), ValueError("a bug"),
-     KeyboardInterrupt()],
+    [
+        ClusterError("one"),
+        RunError("one"),
+        PeerLostError("one"),
+        OSError("one"),
+        MemoryError(),
+        ValueError("a bug"),
+        KeyboardInterrupt(),
+    ],
     ids=lambda error: type(error).__name__,
-)  # fmt: skip
+)
 def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, tmp_path, monkeypatch):
     steps, past = InProcessExecutor.steps, []
 
@@ -120,8 +127,14 @@ def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, t
 
 def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_path):
     folder = tmp_path / "runs" / "one"
-    remains = (".best.safetensors.4242.partial", ".tmpAb3dEf", ".config.json.1.partial", "checkpoints/.tmpAb3dEf",
-               "checkpoints/.step-0000000003.safetensors.7.partial", ".lock.0123456789abcdef.broken")  # fmt: skip
+    remains = (
+        ".best.safetensors.4242.partial",
+        ".tmpAb3dEf",
+        ".config.json.1.partial",
+        "checkpoints/.tmpAb3dEf",
+        "checkpoints/.step-0000000003.safetensors.7.partial",
+        ".lock.0123456789abcdef.broken",
+    )
     with pytest.raises(Interrupted):
         watching = Watching()
         watching.on_step = lambda record: record.step == 7

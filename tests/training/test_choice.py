@@ -55,10 +55,14 @@ def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(
 @pytest.mark.parametrize(
     ("workers_step", "end"),
     [
-        (0.6, State.WORKERS), (1.0 - BIT, State.WORKERS), (1.0, State.PROCESS), (1.0 + BIT, State.PROCESS),
-        (5.0, State.PROCESS), (float("inf"), State.PROCESS),
+        (0.6, State.WORKERS),
+        (1.0 - BIT, State.WORKERS),
+        (1.0, State.PROCESS),
+        (1.0 + BIT, State.PROCESS),
+        (5.0, State.PROCESS),
+        (float("inf"), State.PROCESS),
     ],
-)  # fmt: skip
+)
 def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(workers_step, end):
     choice = Choice(100, 2, 1000)
     states = played(choice, halved(1.0), ("workers_measured", workers_step))

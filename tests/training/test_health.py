@@ -23,9 +23,14 @@ def kinds(result):
 def test_a_deep_sigmoid_network_is_diagnosed_as_vanishing_at_the_first_epochs_end(tmp_path):
     told = Notes()
     distbp.train(
-        "digits", hidden=(30,) * 7, activation="sigmoid", workers=0, epochs=2, run_dir=tmp_path / "run",
+        "digits",
+        hidden=(30,) * 7,
+        activation="sigmoid",
+        workers=0,
+        epochs=2,
+        run_dir=tmp_path / "run",
         callbacks=[told],
-    )  # fmt: skip
+    )
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
     found = {finding["layer"]: finding for finding in first["findings"] if finding["kind"] == "vanishing"}
     assert 1 in found
@@ -158,9 +163,22 @@ def test_noise_scale_is_that_of_a_gradient_whose_noise_is_known():
     x, y = np.ones((5120, 1)), random.normal(size=5120)
     y = 3.0 + 2.0 * (y - y.mean()) / y.std()  # dC/db of a row is 2 (b - y): mean -6, variance 16
     result = distbp.train(
-        (x, y), hidden=(), optimizer="sgd", momentum=0.0, lr=1e-12, batch_size=4096, shards=512, epochs=10, workers=0,
-        task="regression", dtype="float64", network=zero_network(), test_fraction=0.2, l2=0.5, clip_value=1.0,
-    )  # fmt: skip
+        (x, y),
+        hidden=(),
+        optimizer="sgd",
+        momentum=0.0,
+        lr=1e-12,
+        batch_size=4096,
+        shards=512,
+        epochs=10,
+        workers=0,
+        task="regression",
+        dtype="float64",
+        network=zero_network(),
+        test_fraction=0.2,
+        l2=0.5,
+        clip_value=1.0,
+    )
     # x = 1 makes w and b the same, so both count twice
     scales = [record["noise_scale"] for record in result.history]
     assert np.mean(scales) == pytest.approx(2 * 16 / (2 * 36), rel=0.05)
