@@ -1,4 +1,4 @@
-"""What callbacks are told, how they end a run, and what happens when they fail."""
+"""Callbacks: their events, ending a run, and failures."""
 
 import os
 import signal
@@ -10,38 +10,38 @@ import distbp
 from distbp.errors import Interrupted
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
-NOT_HERE = {"on_recovery", "on_reading"}  # nobody is lost in one process, and digits are read at once
+NOT_HERE = {"on_recovery", "on_reading"}  # one process loses no workers, and digits are read at once
 EVENTS = [name for name in dir(distbp.Callback) if name.startswith("on_") and name not in NOT_HERE]
 
 
 class Listener(distbp.Callback):
     def __init__(self):
-        self.told = []
+        self.records = []
 
     def on_start(self, run):
-        self.told.append(run)
+        self.records.append(run)
 
     def on_step(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def on_epoch_end(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def on_checkpoint(self, record):
         assert record.path.is_file()
-        self.told.append(record)
+        self.records.append(record)
 
     def on_recovery(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def of(self, kind):
-        return [record for record in self.told if isinstance(record, kind)]
+        return [record for record in self.records if isinstance(record, kind)]
 
 
-def test_everything_is_told_in_its_order(tmp_path):
+def test_events_come_in_their_order(tmp_path):
     listener = Listener()
     result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[listener], **SETTINGS)
-    assert isinstance(listener.told[0], distbp.RunRecord)
+    assert isinstance(listener.records[0], distbp.RunRecord)
     assert [record.step for record in listener.of(distbp.StepRecord)] == list(range(48))
     epochs = listener.of(distbp.EpochRecord)
     assert [(record.epoch, record.step) for record in epochs] == [(1, 12), (2, 24), (3, 36), (4, 48)]
@@ -76,7 +76,7 @@ def test_an_epoch_that_is_enough_finishes_the_run(tmp_path):
 
 
 class Failing(distbp.Callback):
-    """Raises in one event, at the second time if it comes so often."""
+    """Raises an error in one event."""
 
     def __init__(self, event, error):
         self.times = 0
@@ -116,7 +116,7 @@ class Ending(distbp.Callback):
 
 
 @pytest.mark.parametrize("event", ["on_start", "on_step", "on_epoch_end"])
-def test_the_end_is_told_once_whatever_it_was(event):
+def test_on_end_is_called_once_after_success_and_failure(event):
     fine, failing = Ending(), Ending(event)
     distbp.train("digits", callbacks=[fine], **SETTINGS)
     assert fine.ends == [None]
@@ -126,7 +126,7 @@ def test_the_end_is_told_once_whatever_it_was(event):
 
 
 @pytest.mark.parametrize("event", [None, "on_step"])
-def test_one_that_fails_at_the_end_keeps_it_from_nobody(event):
+def test_on_end_of_all_callbacks_is_called_even_if_one_fails(event):
     def failing(error):
         return Failing("on_end", error)
 
@@ -154,7 +154,7 @@ class KillAWorker(Listener):
 
 
 @pytest.mark.ray
-def test_a_lost_worker_is_told_of(shared_ray):
+def test_a_lost_worker_is_reported(shared_ray):
     killer = KillAWorker()
     settings = {**SETTINGS, "epochs": 1000000, "hidden": (64, 64)}
     result = distbp.train("digits", callbacks=[killer], **{**settings, "workers": 2})

@@ -1,4 +1,4 @@
-"""What ``--workers auto`` decides, tested as lists of events; times are numbers that the tests choose."""
+"""Decisions of ``--workers auto``, tested as sequences of measurements."""
 
 import random
 import statistics
@@ -25,7 +25,7 @@ BIT = 1e-6
 
 
 def halved(step):
-    """Return the speed of steps that two workers could do in half the time, but for the exchange."""
+    """Return the speed of steps that take two workers half the time, plus the exchange."""
     return Speed(step, step / 2, 2)
 
 
@@ -74,7 +74,7 @@ def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(workers_step,
     )
 
 
-def test_workers_that_cannot_be_had_leave_this_process_and_the_reason():
+def test_without_usable_workers_this_process_is_chosen_and_the_reason_noted():
     choice = Choice(100, 2, 1000)
     states = played(choice, halved(1.0), ("workers_failed", "Ray did not start"))
     assert states == [State.MEASURING_PROCESS, State.MEASURING_WORKERS, State.PROCESS]
@@ -126,7 +126,7 @@ def test_an_update_that_seems_to_take_no_time_is_no_gain_beyond_the_shards():
 
 
 class Steps:
-    """A path whose steps take the seconds that it is given, on a clock of its own."""
+    """An executor whose steps take the given seconds on its own clock."""
 
     def __init__(self, seconds):
         self._seconds = iter(seconds)
@@ -147,9 +147,9 @@ class Steps:
 
 
 def test_the_first_steps_and_single_slow_ones_do_not_count():
-    path = Steps([9.0, 9.0, 0.1, 0.1, 50.0, 0.1, 0.1])
-    assert median_step(path, at_least=59.0, clock=path.clock) == 0.1
-    assert path.is_closed
+    executor = Steps([9.0, 9.0, 0.1, 0.1, 50.0, 0.1, 0.1])
+    assert median_step(executor, at_least=59.0, clock=executor.clock) == 0.1
+    assert executor.is_closed
 
 
 @pytest.mark.parametrize(
@@ -162,19 +162,19 @@ def test_the_first_steps_and_single_slow_ones_do_not_count():
     ],
 )
 def test_steps_are_measured_for_a_time_but_never_too_few_or_too_many(seconds, at_least, done):
-    path = Steps(seconds for _ in count())
-    assert median_step(path, at_least, clock=path.clock) == seconds
-    assert path.step == done
+    executor = Steps(seconds for _ in count())
+    assert median_step(executor, at_least, clock=executor.clock) == seconds
+    assert executor.step == done
 
 
-def test_steps_that_diverge_at_once_take_for_ever():
+def test_steps_that_diverge_at_once_take_infinite_time():
     class Diverging(Steps):
         def steps(self, stop):
             raise DivergedError("the cost", 0, 0)
             yield
 
-    path = Diverging([])
-    assert median_step(path, clock=path.clock) == float("inf")
+    executor = Diverging([])
+    assert median_step(executor, clock=executor.clock) == float("inf")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -183,8 +183,8 @@ def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
     chance = random.Random(seed)
 
     def noisy(step):
-        path = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
-        return median_step(path, at_least=100 * step, clock=path.clock)
+        executor = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
+        return median_step(executor, at_least=100 * step, clock=executor.clock)
 
     for process, workers, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.PROCESS)):
         choice = Choice(100, 2, 10_000)
@@ -196,10 +196,10 @@ def settings():
 
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
-@pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
-def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
+@pytest.mark.parametrize(("step", "is_noted"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
+def test_a_note_advises_against_workers_a_tenth_slower_than_this_process(workers, step, is_noted):
     text = slower_workers_note(workers, 1000, step=step, process_step=1.0)
-    assert (text is not None) == speaks
+    assert (text is not None) == is_noted
     if text is not None:
         assert text == (
             f"{workers} workers reach 909 samples/s, this process alone would reach about 1,000: --workers 0 or auto "
@@ -207,15 +207,15 @@ def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(work
         )
 
 
-@pytest.mark.parametrize(("times", "speaks"), [(1 - BIT, False), (1 + BIT, True)])
-def test_workers_are_proposed_where_they_could_save_twice_the_start_of_ray(times, speaks):
+@pytest.mark.parametrize(("times", "is_noted"), [(1 - BIT, False), (1 + BIT, True)])
+def test_a_note_proposes_workers_that_could_save_twice_the_start_of_ray(times, is_noted):
     step, saved = 0.1, 0.05 - EXCHANGE_SECONDS
     left = times * 2 * RAY_START_SECONDS / saved
     text = faster_workers_note(settings(), 1000, 2, step=step, steps_left=left)
-    assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if speaks else None)
+    assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if is_noted else None)
 
 
-def test_one_core_gets_no_proposal_of_workers():
+def test_on_one_core_no_workers_are_proposed():
     assert faster_workers_note(settings(), 1000, 1, step=1.0, steps_left=10**9) is None
 
 
@@ -227,7 +227,7 @@ def test_a_mini_batch_of_one_row_has_one_shard_and_no_use_for_workers():
 
 
 def test_the_spread_of_the_noise_is_larger_than_the_gain_of_a_median():
-    """The noise above is no straw man: single steps would often tell the wrong order."""
+    """The noise above matters: comparing single steps would often give the wrong order."""
     chance = random.Random(0)
     slow, quick = (
         [step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in range(400)]

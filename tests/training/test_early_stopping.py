@@ -1,4 +1,4 @@
-"""Early stopping, the plateau schedule and what a break in between changes: nothing."""
+"""Early stopping and the plateau schedule, also across an interruption; weights of rows and classes."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_the_run_ends_and_the_best_weights_are_kept(stopped):
 
 
 @pytest.mark.parametrize("step", [5, 30, 61])
-def test_a_break_changes_nothing(stopped, step, tmp_path):
+def test_an_interruption_changes_nothing(stopped, step, tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(step)], **OVERFITTING)
     again = distbp.resume(tmp_path / "run")
@@ -44,7 +44,7 @@ def test_a_break_changes_nothing(stopped, step, tmp_path):
 
 @pytest.mark.parametrize("schedule", ["plateau", "one-cycle", "cosine", "step", "inverse-time", "exponential"])
 @pytest.mark.parametrize("step", [17, 24])
-def test_every_schedule_goes_on_from_any_step(schedule, step, tmp_path):
+def test_every_schedule_is_resumed_at_any_step(schedule, step, tmp_path):
     settings = {"schedule": schedule, "warmup": 5, "optimizer": "sgd", "lr": 0.5, "epochs": 12, "workers": 0}
     whole = distbp.train("digits", **settings)
     with pytest.raises(Interrupted):

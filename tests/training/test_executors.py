@@ -1,4 +1,4 @@
-"""Who computes: what ``auto`` starts, keeps and ends, and what it makes of workers that cannot be had."""
+"""Executors that ``--workers auto`` starts, keeps and stops, and what it does without usable workers."""
 
 import dataclasses
 import re
@@ -22,8 +22,8 @@ EPOCHS = 10**6
 """So many that workers are worth a try on any machine; the tests stop long before."""
 
 
-class Heard(Callback):
-    """Keeps the notes and the workers at the start; ends the run after ``steps``, if they are given."""
+class NotesAndWorkers(Callback):
+    """Keeps the notes, and the workers at the start; ends the run after ``steps`` if given."""
 
     def __init__(self, steps=None):
         self.notes, self.workers, self._steps = [], None, steps
@@ -55,13 +55,13 @@ def quicker_with_workers(monkeypatch):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    """Two cores that exchange in no time: two workers could be quicker, however quick this machine is."""
+    """Pretend two cores and a free exchange, so that two workers could be faster on any machine."""
     monkeypatch.setattr("distbp.training.executors.choice.EXCHANGE_SECONDS", 0.0)
     monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: 2)
 
 
 @pytest.mark.parametrize("why", ["memory", "ray", "workers die"])
-def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_workers, monkeypatch):
+def test_auto_chooses_this_process_if_workers_cannot_be_used(why, quicker_with_workers, monkeypatch):
     class Dying(InProcessExecutor):
         def __init__(self, structure, config, rows, state, note, step):
             super().__init__(structure, config, rows, state, step)
@@ -80,7 +80,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     monkeypatch.setattr("distbp.actors.ActorExecutor", Dying if why == "workers die" else cannot)
     if why == "memory":
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
-    heard = Heard()
+    heard = NotesAndWorkers()
     result = distbp.train("digits", workers="auto", epochs=1, callbacks=[heard])
     alone = distbp.train("digits", workers=0, epochs=1)
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
@@ -96,7 +96,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
 
 
 class StandIn(InProcessExecutor):
-    """Workers that are this process, and say that their steps take ``times`` what they do; each event is kept."""
+    """Stands in for workers: computes in this process, multiplies the time of steps by ``times``, keeps events."""
 
     times = 1.0
     events: list[str] = []  # noqa: RUF012
@@ -123,7 +123,7 @@ class StandIn(InProcessExecutor):
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Give the workers that a run gets if it asks for some."""
+    """Return a function that makes runs use this stand-in for workers."""
 
     def make(times):
         kind = type("Timed", (StandIn,), {"times": times, "events": []})
@@ -139,14 +139,14 @@ WIDE = {"hidden": (256, 256), "batch_size": 512, "shards": 4}
 
 @pytest.fixture(scope="module")
 def enough():
-    """Random rows: so many that steps are really measured."""
+    """Random rows, enough of them for steps to be measured."""
     random = np.random.default_rng(0)
     return random.random((4096, 64), dtype=np.float32), random.integers(0, 10, 4096)
 
 
 @pytest.mark.parametrize(("times", "chosen"), [(1e-3, 2), (1e3, 0)])
-def test_the_default_keeps_the_quicker_pool_and_ends_the_other(times, chosen, two_cores, stand_in, enough):
-    kind, heard = stand_in(times), Heard()
+def test_the_default_keeps_the_faster_executor_and_stops_the_other(times, chosen, two_cores, stand_in, enough):
+    kind, heard = stand_in(times), NotesAndWorkers()
     with distbp.Trainer(enough, epochs=EPOCHS, callbacks=[heard], **WIDE) as trainer:
         assert trainer.step_number == 0  # whatever was measured
         for _ in range(3):
@@ -168,7 +168,7 @@ def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_th
     two_cores, stand_in, enough, monkeypatch
 ):
     monkeypatch.setattr("distbp.training.executors.choice.RAY_START_SECONDS", 3600.0)
-    kind, heard = stand_in(1e-3), Heard()
+    kind, heard = stand_in(1e-3), NotesAndWorkers()
     with distbp.Trainer(enough, epochs=1, callbacks=[heard], **WIDE):
         assert heard.workers == 0
     assert kind.events == []
@@ -183,7 +183,7 @@ def test_no_more_workers_are_useful_than_cores_shards_and_rows(shards, rows, cor
     assert useful_workers(distbp.Config(shards=shards), rows) == expected
 
 
-def test_the_free_places_of_a_placement_group_count_instead_of_the_cores(two_cores, monkeypatch):
+def test_the_free_cpus_of_a_placement_group_count_instead_of_the_cores(two_cores, monkeypatch):
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 3)
     assert useful_workers(distbp.Config(shards=4), 1000) == 3
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 0)
@@ -191,29 +191,31 @@ def test_the_free_places_of_a_placement_group_count_instead_of_the_cores(two_cor
 
 
 def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_cores, stand_in, enough):
-    for times, speaks in ((1e3, True), (1e-3, False)):
+    for times, is_noted in ((1e3, True), (1e-3, False)):
         stand_in(times)
-        heard = Heard()
+        heard = NotesAndWorkers()
         distbp.train(enough, workers=2, epochs=3, callbacks=[heard], **WIDE)
         told = [note for note in heard.notes if "samples/s" in note]
-        assert len(told) == speaks
+        assert len(told) == is_noted
         for note in told:
             assert note.startswith("2 workers reach ")
             assert note.endswith(": --workers 0 or auto is faster here")
 
 
-@pytest.mark.parametrize(("epochs", "speaks"), [(EPOCHS, True), (1, False)])
-def test_a_long_run_in_this_process_says_after_its_first_epoch_what_workers_could_do(epochs, speaks, two_cores, enough):
-    heard = Heard()
+@pytest.mark.parametrize(("epochs", "is_noted"), [(EPOCHS, True), (1, False)])
+def test_a_long_run_in_this_process_says_after_its_first_epoch_what_workers_could_do(
+    epochs, is_noted, two_cores, enough
+):
+    heard = NotesAndWorkers()
     distbp.train(enough, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
     told = [note for note in heard.notes if "samples/s" in note]
-    assert len(told) == speaks
+    assert len(told) == is_noted
     assert all(note.startswith("--workers 2 could reach ") for note in told)
 
 
 @pytest.mark.ray
 def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(two_cores, enough, shared_ray):
-    heard = Heard(steps=3)
+    heard = NotesAndWorkers(steps=3)
     with pytest.raises(Interrupted):
         distbp.train(enough, epochs=EPOCHS, callbacks=[heard], **WIDE)
     note = heard.about_workers
@@ -226,7 +228,7 @@ def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(tw
 
 
 @pytest.mark.parametrize("workers", [2, "2..3"])
-def test_a_chosen_number_of_workers_that_finds_no_room_is_refused_before_ray_starts(workers, monkeypatch):
+def test_a_chosen_number_of_workers_that_has_too_little_memory_is_refused_before_ray_starts(workers, monkeypatch):
     monkeypatch.setattr("distbp.actors.ActorExecutor", pytest.fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
     with pytest.raises(ClusterError, match=r"2 workers need .* free: make it larger .docker run --shm-size=2g., use"):

@@ -1,4 +1,4 @@
-"""What a run says of its own health, and that healthy ones say nothing."""
+"""Findings of unhealthy runs, and none of healthy ones."""
 
 import json
 import math
@@ -63,7 +63,7 @@ HEALTHY = {"gradient_norm": 1.0, "update_ratio": 0.01}
 
 
 def kinds_of(activation, first=(), last=()):
-    """Return what is found in a network of two layers of 12 parameters each, healthy but for these numbers."""
+    """Return the findings for two layers of 12 parameters each, healthy except for these numbers."""
     structure = Structure((3, 3, 3), (activation, "softmax"), "cross-entropy")
     found = findings(structure, [HEALTHY | dict(first), HEALTHY | dict(last)])
     return [(finding.kind, finding.layer) for finding in found]
@@ -88,7 +88,7 @@ def test_findings_begin_at_their_thresholds(activation, healthy, ill, kind):
 
 
 def test_a_gradient_vanishes_weight_by_weight_whatever_the_layers_sizes():
-    """Layer 1 has 220 parameters, layer 2 has 21: what is compared is the length over the root of their number."""
+    """Layer 1 has 220 parameters, layer 2 has 21; the norm over the root of their number is compared."""
     structure = Structure((10, 20, 1), ("tanh", "identity"), "mse")
     ratio = 1e-3 * math.sqrt(220 / 21)
     for factor, expected in ((1.01, []), (0.99, ["vanishing"])):
@@ -106,7 +106,7 @@ def test_gradients_are_compared_with_those_of_the_last_layer():
     assert findings(structure, [still, HEALTHY, still]) == []
 
 
-def test_an_epochs_sums_are_those_over_its_steps_also_over_a_break():
+def test_an_epochs_sums_are_those_over_its_steps_also_across_a_resume():
     sums = EpochSums()
     sums.add(StepRecord(0, 4, 1.5, 2, weight=2.0))
     sums = EpochSums(sums.to_json())

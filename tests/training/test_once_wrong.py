@@ -1,4 +1,4 @@
-"""What once went wrong, each as its user saw it."""
+"""Regression tests: each failed once for a user."""
 
 import subprocess
 import sys
@@ -76,7 +76,7 @@ def test_a_settings_file_with_a_wrong_type_is_refused(tmp_path, capsys, line):
 def test_a_reader_of_progress_that_goes_away_does_not_end_the_run(tmp_path):
     command = f"{sys.executable} -m distbp train digits --workers 0 --epochs 30 --run-dir run 2> >(head -n 1)"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert "\ntest accuracy" in done.stdout  # behind the one line that the reader took
+    assert "\ntest accuracy" in done.stdout  # after the one line that the reader took
     assert (tmp_path / "run" / "summary.json").exists()
 
 
@@ -105,7 +105,9 @@ def test_a_run_that_is_ended_with_an_epochs_last_step_goes_on_to_the_same_end(st
     with pytest.raises(Interrupted):
         distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(step)])
     again = distbp.resume(tmp_path / "run", callbacks=[heard := Notes()])
-    assert heard.notes == [f"{tmp_path / 'run'} resumes after step {step} of {2 * DIGITS_EPOCH}"]  # no record is missed
+    assert heard.notes == [
+        f"{tmp_path / 'run'} resumes after step {step} of {2 * DIGITS_EPOCH}"
+    ]  # and no note about missing records
     assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
     assert [record["epoch"] for record in again.history] == [1, 2]
     for mine, other in zip(again.history, whole.history, strict=True):

@@ -1,4 +1,4 @@
-"""Workers are lost together with all that they did since the last checkpoint: what is kept counts no row twice."""
+"""Workers that are lost with all steps since the last checkpoint: no row is counted twice."""
 
 import json
 
@@ -15,7 +15,7 @@ SETTINGS = {"workers": 0, "epochs": 3, "hidden": (8,), "batch_size": 100}
 
 
 class Losing(InProcessExecutor):
-    """A pool that loses the steps since it was last asked for its state, once so many are done."""
+    """An executor that loses the steps since its state was last read, once ``lost_after`` are done."""
 
     lost_after = 0
 

@@ -1,4 +1,4 @@
-"""What a constant and a linear model reach on rows with weights, of any size, or where there is no such model."""
+"""Baselines on weighted rows, numbers of any size, and data without a linear model."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def test_where_no_row_counts_the_run_goes_on_without_a_linear_model(task, rng):
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("start", [2**40, 2**60])
 def test_numbers_of_rows_lose_nothing(start, task, rng):
-    """Whole numbers that floats can hardly tell apart, twice: they say nothing, what is beside them counts."""
+    """A column of row numbers that float32 can hardly distinguish does not spoil the other columns."""
     number = start + np.arange(600)
     x = rng.normal(size=600)
     y = (x > 0).astype(int) if task == "classification" else 2 * x
@@ -43,7 +43,7 @@ def test_numbers_of_rows_lose_nothing(start, task, rng):
 
 @pytest.mark.parametrize("largest", [1e-40, 1e30, 3e38])
 def test_any_size_gives_a_figure_or_a_note(largest, rng):
-    """Warnings are errors here."""
+    """NumPy warnings would fail this test."""
     x = rng.uniform(-1, 1, size=(200, 3)) * largest
     for y in (np.arange(200) % 3, rng.normal(size=200) * min(largest, 1e30)):
         notes = []

@@ -1,4 +1,4 @@
-"""The linear model of values against least squares in double precision and ridges chosen in plain steps."""
+"""Ridge regression against least squares in double precision and a plain implementation of cross-validation."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def with_ones(part):
 
 
 def least_squares_rmse(data):
-    """Return the root of the mean square over all test cells of least squares with a constant, in double precision."""
+    """Return the test RMSE of least squares with a constant, in double precision."""
     weights = np.ones(len(data.train)) if data.train.weights is None else data.train.weights
     root = np.sqrt(weights.astype(np.float64))[:, None]
     fitted = np.linalg.lstsq(with_ones(data.train) * root, data.train.y.astype(np.float64) * root)[0]
@@ -46,7 +46,7 @@ def test_a_relation_without_noise_is_found_exactly(rng):
     assert found["linear_test_rmse"] < 1e-9
 
 
-def test_columns_that_are_constant_say_nothing(rng):
+def test_constant_columns_have_no_effect(rng):
     x = rng.normal(size=(300, 2))
     y = x @ [1.0, 2.0] + rng.normal(size=300)
     more = np.column_stack([np.full(300, 1e6), x, np.zeros(300), np.full(300, 0.1)])
@@ -69,7 +69,7 @@ def test_weights_are_those_of_least_squares(rng):
 
 
 def by_hat_matrices(x, y, weights, ridges):
-    """Return constant and coefficients of the ridge with the least generalized cross-validation, in plain steps."""
+    """Return constant and coefficients for the best ridge by cross-validation, computed from hat matrices."""
     w = weights / weights.mean()
     centre, middle = w @ x / len(x), w @ y / len(x)
     x, y = x - centre, y - middle
@@ -88,7 +88,7 @@ def by_hat_matrices(x, y, weights, ridges):
 
 @pytest.mark.parametrize("columns", [30, 90, 150])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_many_columns_get_the_ridge_that_cross_validation_asks_for(columns, weighted, rng):
+def test_many_columns_get_the_ridge_that_cross_validation_chooses(columns, weighted, rng):
     x = rng.normal(size=(100, columns)) * 10.0 ** rng.integers(-3, 3, columns)
     y = 3 + (x / x.std(axis=0))[:, :5].sum(axis=1) + rng.normal(size=100)
     weights = rng.uniform(0.5, 2.0, 100) if weighted else np.ones(100)
@@ -134,7 +134,7 @@ def test_linear_model_of_values_is_least_squares(rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e7, 1e9, 1e12])
-def test_columns_that_say_the_same_are_least_squares_too(scale, dtype, rng):
+def test_linearly_dependent_columns_are_least_squares_too(scale, dtype, rng):
     x = rng.normal(size=(500, 2))
     y = x @ [2.0, -1.0] + 3 + 0.1 * rng.normal(size=500)
     both = np.hstack([x, x, x.sum(axis=1, keepdims=True)]) * scale

@@ -1,4 +1,4 @@
-"""The linear model of classes against scikit-learn's logistic regression."""
+"""Logistic regression against that of scikit-learn."""
 
 import numpy as np
 import pyarrow
@@ -47,7 +47,7 @@ def test_coefficients_are_those_of_logistic_regression(rows, columns, classes, d
 
 @pytest.mark.parametrize("kind", ["pixels", "table"])
 def test_pixels_and_columns_of_a_table_keep_their_unit(kind, rng):
-    """What is rarely there would else count as much as what varies."""
+    """Dividing by the deviation would give rare inputs the same weight as others."""
     rare = rng.random(600) < 0.02
     number = rng.integers(0, 256, 600)
     y = rng.integers(0, 3, 600) * rare + (number > 128) * ~rare
@@ -79,7 +79,7 @@ def test_linear_model_of_classes_is_logistic_regression(classes, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e7, 1e9, 1e12])
-def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng):
+def test_linearly_dependent_columns_are_logistic_regression_too(scale, dtype, rng):
     x = rng.normal(size=(900, 2))
     y = (x @ rng.normal(size=(2, 3)) + rng.gumbel(size=(900, 3))).argmax(axis=1)
     data = load((np.repeat(x, 3, axis=1) * scale, y), dtype=dtype)
@@ -88,7 +88,7 @@ def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng
     assert found["linear_test_accuracy"] == pytest.approx(theirs.score(data.test.x / scale, data.test.y), abs=0.012)
 
 
-def test_a_descent_that_has_not_converged_is_told_and_recorded(monkeypatch):
+def test_a_fit_that_has_not_converged_is_noted_and_recorded(monkeypatch):
     monkeypatch.setattr(logistic, "_LEAST_EVALUATIONS", 3)
     monkeypatch.setattr(logistic, "_MOST_EVALUATIONS", 3)
     told = Notes()
