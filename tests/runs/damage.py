@@ -1,4 +1,4 @@
-"""Damage as disks, memory and careless hands do it, for the tests that read damaged files."""
+"""Damage by disks, memory and manual editing, for tests of damaged files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VALUES: list[Any] = [
     None, True, -1, 0, 10**30, 2**63, 1.5, -0.0, 1e-320, 1e308, "", "x", "A" * 5000, "\ud800", "\0", "<b>", [], {},
     [None], [[]], {"a": None}, [1, 2, 3],
 ]  # fmt: skip
-"""What nobody expects in the place of something else."""
+"""Values of unexpected types or sizes, to replace others."""
 
 
 _INSERTED = [b"[" * 10_000, b"9" * 400, b"NaN", b"\xff", b"\0", b'"', b"{", b"\n"]
@@ -22,7 +22,7 @@ _INSERTED = [b"[" * 10_000, b"9" * 400, b"NaN", b"\xff", b"\0", b'"', b"{", b"\n
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
-    """Flip a bit, cut the end off, take some bytes away, or put some in."""
+    """Draw content with a flipped bit, a missing end, or some bytes removed or inserted."""
     kind = draw(st.sampled_from(["flip", "flip", "cut", "lose", "insert", "zeros"]))
     place = draw(st.integers(0, max(0, len(content) - 1)))
     changed = bytearray(content)
@@ -44,7 +44,7 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def other_types(draw: st.DrawFn, content: Any) -> Any:
-    """Put something else in the place of one value of a JSON object, take it away, or double it."""
+    """Draw a JSON object with one value replaced, removed or duplicated."""
     content = copy.deepcopy(content)
     inner: Any = content
     while True:
@@ -63,6 +63,6 @@ def other_types(draw: st.DrawFn, content: Any) -> Any:
 
 
 def as_made(content: dict[str, Any], **form: Any) -> bytes:
-    """Return an object as a file that its maker gave a sum that fits, so that only what it holds can be wrong."""
+    """Return the object as file content with a correct checksum, so that only its values can be wrong."""
     content = {name: value for name, value in content.items() if name != SUM}
     return json.dumps(sealed(content), **form).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Checkpoints that are cut, flipped, killed while they are written, or find no room."""
+"""Checkpoints that are damaged, interrupted while they are written, or written to a full disk."""
 
 import json
 import subprocess
@@ -18,8 +18,8 @@ def checkpoint(step=7, parameters=5, dtype="float32"):
     return Checkpoint(step, state, ("mean", "square"), {"epoch": {"rows": 3, "cost": 0.1}, "recoveries": 0})
 
 
-def held():
-    """Find that the run is still this process's."""
+def still_owned():
+    """Confirm that this process still owns the run."""
 
 
 def same(one, other):
@@ -31,12 +31,12 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, dtype):
+def test_a_checkpoint_is_read_bit_for_bit(tmp_path, dtype):
     written = checkpoint(dtype=dtype)
     same(read_checkpoint(write_checkpoint(tmp_path, written)), written)
 
 
-def test_the_newest_three_are_kept(tmp_path):
+def test_the_newest_three_checkpoints_are_kept(tmp_path):
     for step in (1, 2, 10, 300):
         write_checkpoint(tmp_path, checkpoint(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -44,7 +44,7 @@ def test_the_newest_three_are_kept(tmp_path):
     ]
 
 
-def test_later_ones_of_a_run_that_went_back_never_push_a_new_one_out(tmp_path):
+def test_later_checkpoints_never_displace_those_of_a_run_that_went_back(tmp_path):
     for step in (100, 200, 300):
         write_checkpoint(tmp_path, checkpoint(step)).write_bytes(b"damaged")
     path = write_checkpoint(tmp_path, checkpoint(50))
@@ -52,7 +52,7 @@ def test_later_ones_of_a_run_that_went_back_never_push_a_new_one_out(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
-def test_a_type_that_nobody_here_writes_is_damage(tmp_path, kind):
+def test_an_unknown_type_counts_as_damage(tmp_path, kind):
     header = json.dumps({"weights": {"dtype": kind, "shape": [2], "data_offsets": [0, 4 if kind == "BF16" else 2]}})
     content = len(header).to_bytes(8, "little") + header.encode() + bytes(4 if kind == "BF16" else 2)
     (tmp_path / "step-0000000001.safetensors").write_bytes(content)
@@ -60,7 +60,7 @@ def test_a_type_that_nobody_here_writes_is_damage(tmp_path, kind):
         read_checkpoint(tmp_path / "step-0000000001.safetensors")
 
 
-def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
+def test_every_changed_byte_is_detected_or_harmless(tmp_path):
     written = checkpoint()
     path = write_checkpoint(tmp_path, written)
     whole = path.read_bytes()
@@ -74,7 +74,7 @@ def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
             same(found, written)
 
 
-def test_every_cut_is_noticed(tmp_path):
+def test_every_truncation_is_detected(tmp_path):
     path = write_checkpoint(tmp_path, checkpoint())
     whole = path.read_bytes()
     for length in range(len(whole)):
@@ -83,7 +83,7 @@ def test_every_cut_is_noticed(tmp_path):
             read_checkpoint(path)
 
 
-def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
+def test_damaged_checkpoints_are_named_and_an_earlier_one_is_used(tmp_path):
     paths = [write_checkpoint(tmp_path, checkpoint(step)) for step in (1, 2, 3)]
     paths[2].write_bytes(paths[2].read_bytes()[:-1])
     paths[1].write_bytes(b"")
@@ -94,8 +94,8 @@ def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
     assert newest_checkpoint(tmp_path, told.append) is None
 
 
-def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
-    writer = CheckpointWriter(tmp_path, pytest.fail, held)
+def test_the_writer_writes_the_newest_offered_checkpoint(tmp_path):
+    writer = CheckpointWriter(tmp_path, pytest.fail, still_owned)
     for step in range(50):
         writer.offer(checkpoint(step))
     writer.close()
@@ -103,17 +103,17 @@ def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
     same(newest_checkpoint(tmp_path, pytest.fail), checkpoint(49))
 
 
-def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
+def test_a_failing_writer_reports_it_once_and_keeps_the_last_checkpoint(tmp_path):
     folder, told = tmp_path / "checkpoints", []
     folder.mkdir()
 
     def offer(step):
         writer.offer(checkpoint(step))
         writer.wait()
-        writer.offer(replace(checkpoint(step)))  # tells how the one before went
+        writer.offer(replace(checkpoint(step)))  # raises if the previous write failed
         writer.wait()
 
-    writer = CheckpointWriter(folder, told.append, held)
+    writer = CheckpointWriter(folder, told.append, still_owned)
     offer(1)
     folder.rename(tmp_path / "away")
     offer(2)
@@ -129,7 +129,7 @@ def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
     writer.close()
 
 
-def test_no_room_for_a_file_costs_a_warning_and_leaves_no_half_of_it(tmp_path):
+def test_a_full_disk_causes_a_warning_and_leaves_no_partial_file(tmp_path):
     done = run_program("fills_checkpoints", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the last good one is of step 1" in done.stdout
@@ -138,7 +138,7 @@ def test_no_room_for_a_file_costs_a_warning_and_leaves_no_half_of_it(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A disk of 64 kB."""
+    """Mount a disk of 64 kB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
@@ -148,9 +148,9 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
+def test_the_last_checkpoint_survives_a_disk_that_becomes_full(tiny_disk):
     told = []
-    writer = CheckpointWriter(tiny_disk, told.append, held)
+    writer = CheckpointWriter(tiny_disk, told.append, still_owned)
     for step in range(10):
         writer.offer(checkpoint(step, parameters=1500))
         writer.wait()
@@ -163,7 +163,7 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
     assert not list(tiny_disk.glob(".*"))
 
 
-def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
+def test_a_killed_writer_leaves_only_complete_checkpoints(tmp_path):
     for _ in range(3):
         process = start_program("writes_checkpoints", tmp_path)
         process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Where two runs part and why, and runs done once more."""
+"""Comparison of two runs: where they diverge and why; verification of a run by repeating it."""
 
 import json
 
@@ -27,13 +27,13 @@ def begun(tmp_path):
     return make
 
 
-def test_equal_runs_are_equal(begun):
+def test_equal_runs_compare_as_equal(begun):
     found = compare(begun("one"), begun("other"))
     assert (found.parting, found.causes) == (None, ())
     assert found.steps == (30, 30)
 
 
-def test_a_longer_run_is_equal_as_far_as_both_go(begun):
+def test_a_longer_run_is_equal_up_to_the_end_of_the_shorter(begun):
     assert compare(begun("one"), begun("other", epochs=3)).parting is None
 
 
@@ -63,11 +63,11 @@ def test_other_data_are_named(begun):
     )
     found = compare(begun("one"), begun("other", other))
     assert found.causes == ("data: they trained on other rows",)
-    assert found.parting.step < 15  # the changed row comes once in the first epoch
+    assert found.parting.step < 15  # the changed row occurs once in the first epoch
 
 
-def differ(run, step, layer):
-    """Write the log anew, as of a run in which one bit of a layer came out otherwise."""
+def change_one_bit(run, step, layer):
+    """Rewrite the log with one bit of a layer changed from a step on."""
     initial, records, _ = read_steps(run)
     log = StepLog(run, initial, pytest.fail)
     for number, rows, right, cost, layers in records:
@@ -77,37 +77,43 @@ def differ(run, step, layer):
     log.flush()
 
 
-def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
+def test_an_unexplained_difference_is_attributed_to_the_machine(begun):
     one, other = begun("one"), begun("other")
-    differ(other, 17, 2)
+    change_one_bit(other, 17, 2)
     found = compare(one, other)
     assert found.parting == Parting(17, 2)
     assert "memory or the CPU" in found.causes[0]
     assert command(["diff", str(one), str(other)], 0.0) == 1
 
 
-@pytest.mark.parametrize(("step", "cause"), [(0, "order: the same initial weights, but seed 0 and 1"),
-                                              (1, "setting: seed 0 and 1"), (17, "setting: seed 0 and 1")])  # fmt: skip
-def test_the_order_of_rows_is_the_cause_of_a_difference_in_the_first_step_alone(begun, step, cause):
-    """Another order shows in the first step; runs that part later have taken the same rows until then."""
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        (0, "order: the same initial weights, but seed 0 and 1"),
+        (1, "setting: seed 0 and 1"),
+        (17, "setting: seed 0 and 1"),
+    ],
+)
+def test_the_order_of_rows_explains_only_a_difference_in_the_first_step(begun, step, cause):
+    """A different order shows in the first step; runs that diverge later read the same rows until then."""
     one, other = begun("one"), begun("other")
-    differ(other, step, 1)
+    change_one_bit(other, step, 1)
     settings = json.loads((other / "config.json").read_text())
     write_json(other / "config.json", {**{name: each for name, each in settings.items() if name != SUM}, "seed": 1})
     found = compare(one, other)
     assert (found.parting, found.causes) == (Parting(step, 1), (cause,))
 
 
-def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):
+def test_float16_between_hosts_is_named_if_nothing_else_differs(begun):
     one, other = (begun(name, wire="float16", servers=servers) for name, servers in (("one", 1), ("other", 2)))
-    differ(other, 17, 2)
+    change_one_bit(other, 17, 2)
     found = compare(one, other)
     assert found.parting == Parting(17, 2)
     assert len(found.causes) == 1
     assert found.causes[0].startswith("wire float16: with it the hosts, --servers")
 
 
-def test_a_run_gives_the_same_bits_again(begun, capsys):
+def test_a_repeated_run_gives_the_same_bits(begun, capsys):
     run = begun("one")
     assert verify(run) == (30, None)
     assert verify(run, steps=4) == (4, None)
@@ -115,16 +121,16 @@ def test_a_run_gives_the_same_bits_again(begun, capsys):
     assert capsys.readouterr().out == "3 steps equal\n"
 
 
-def test_a_run_that_does_not_is_named_by_step_and_layer(begun, capsys):
+def test_a_difference_of_a_repeated_run_is_named_by_step_and_layer(begun, capsys):
     run = begun("one")
-    differ(run, 17, 3)
+    change_one_bit(run, 17, 3)
     assert verify(run) == (17, Parting(17, 3))
     assert verify(run, steps=17) == (17, None)
     assert command(["verify", str(run)], 0.0) == 1
     assert "17 steps are equal, then this run differs" in capsys.readouterr().err
 
 
-def test_a_run_on_arrays_cannot_be_done_again_without_them(begun):
+def test_a_run_on_arrays_cannot_be_repeated_without_them(begun):
     run = begun("one", (np.random.default_rng(0).random((300, 4)), np.arange(300) % 3))
     with pytest.raises(RunError, match="were arrays"):
         verify(run)

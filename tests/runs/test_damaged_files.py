@@ -1,6 +1,6 @@
-"""Every file of a run directory, damaged at random: one line that names it, or the very same result.
+"""A randomly damaged file of a run directory gives one line that names it, or exactly the same result.
 
-The examples are drawn from a fixed seed (``derandomize``), so that a failure comes again by itself.
+The examples are drawn with a fixed seed (``derandomize``), so that a failure is reproducible.
 """
 
 import json
@@ -30,7 +30,7 @@ from distbp.runs.timeline import read_timeline
 BUDGET = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 OTHERS = {"target": "label", "hidden": (3,), "batch_size": 8, "epochs": 6, "early_stopping": 50, "workers": 0}
 
@@ -44,7 +44,7 @@ def _no_waiting_for_the_disk():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run that was left in its fourth epoch, and the same run finished."""
+    """Create a run that was interrupted in its fourth epoch, and the same run finished."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.raises(Interrupted):
         distbp.train(ROWS, run_dir=folder / "left", callbacks=[EndAfter(14)], **OTHERS)
@@ -54,8 +54,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def placed(made, tmp_path_factory):
-    """What puts another content in the place of a file in a run that is only looked at; the others are whole."""
+def replaced(made, tmp_path_factory):
+    """Return a function that replaces one file of a run that is only read; all other files are intact."""
     folder, changed = tmp_path_factory.mktemp("placed"), []
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
@@ -71,7 +71,7 @@ def placed(made, tmp_path_factory):
 
 @pytest.fixture
 def copied(made, tmp_path):
-    """What copies a run with another content of one of its files."""
+    """Return a function that copies a run with one file replaced."""
 
     def make(name, file, content):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
@@ -83,18 +83,18 @@ def copied(made, tmp_path):
 
 
 def one_line(error, name):
-    """Check that an error is one line that names the file."""
+    """Check that an error has one line, which names the file."""
     text = str(error)
     assert "\n" not in text.strip(), text
     assert name in text, text
     assert len(text) < 1000, text
 
 
-# A bit of the sum's own name leaves a name more than was written, and all else as it was.
+# A bit flipped in the name of the checksum makes it an unknown entry; all other entries are unchanged.
 
 
 def outcome(read, path, name):
-    """Return what is read; None where it was refused in one line."""
+    """Return the result of ``read``, or None if it was refused in one line."""
     try:
         return read(path)
     except RunError as error:
@@ -104,28 +104,28 @@ def outcome(read, path, name):
 
 @BUDGET
 @given(data=st.data())
-def test_a_model_is_refused_or_the_same(made, placed, data):
+def test_a_model_is_refused_or_the_same(made, replaced, data):
     name = data.draw(st.sampled_from(["model.json", "model.safetensors"]))
     content = (made / "finished" / name).read_bytes()
-    network = outcome(Network.load, placed("finished", name, data.draw(damaged_bytes(content))), "model")
+    network = outcome(Network.load, replaced("finished", name, data.draw(damaged_bytes(content))), "model")
     if network is not None:
-        assert _says(network) == _says(Network.load(made / "finished"))
+        assert _content(network) == _content(Network.load(made / "finished"))
 
 
 @BUDGET
 @given(data=st.data())
-def test_a_model_of_other_types_is_refused_or_predicts(made, placed, data):
+def test_a_model_of_other_types_is_refused_or_predicts(made, replaced, data):
     told = json.loads((made / "finished" / "model.json").read_bytes())
-    path = placed("finished", "model.json", as_made(data.draw(other_types(told))))
+    path = replaced("finished", "model.json", as_made(data.draw(other_types(told))))
     assert command(["predict", str(path), str(ROWS), "-o", str(path / "out.csv")], 0.0) in (0, 1)
 
 
 @BUDGET
 @given(data=st.data())
-def test_a_checkpoint_is_refused_or_the_same(made, placed, data):
+def test_a_checkpoint_is_refused_or_the_same(made, replaced, data):
     place = max((made / "left" / "checkpoints").iterdir()).relative_to(made / "left")
     expected = read_checkpoint(made / "left" / place, check_described)
-    path = placed("left", place, data.draw(damaged_bytes((made / "left" / place).read_bytes())))
+    path = replaced("left", place, data.draw(damaged_bytes((made / "left" / place).read_bytes())))
     found = outcome(lambda path: read_checkpoint(path / place, check_described), path, "step-")
     if found is not None:
         assert (found.step, found.slots, found.described) == (expected.step, expected.slots, expected.described)
@@ -134,10 +134,10 @@ def test_a_checkpoint_is_refused_or_the_same(made, placed, data):
 
 @BUDGET
 @given(data=st.data())
-def test_a_log_is_refused_or_the_same_as_far_as_it_goes(made, placed, data):
+def test_a_log_is_refused_or_a_prefix_of_the_original(made, replaced, data):
     expected = read_steps(made / "left")
     content = data.draw(damaged_bytes((made / "left" / "steps.bin").read_bytes()))
-    found = outcome(read_steps, placed("left", "steps.bin", content), "steps.bin")
+    found = outcome(read_steps, replaced("left", "steps.bin", content), "steps.bin")
     if found is not None:
         assert found.initial == expected.initial
         assert np.array_equal(found.records, expected.records[: len(found.records)])
@@ -145,35 +145,35 @@ def test_a_log_is_refused_or_the_same_as_far_as_it_goes(made, placed, data):
 
 @BUDGET
 @given(data=st.data())
-def test_records_of_epochs_are_refused_or_the_same_as_far_as_they_go(made, placed, data):
+def test_records_of_epochs_are_refused_or_a_prefix_of_the_original(made, replaced, data):
     expected = read_metrics(made / "left")
     content = data.draw(damaged_bytes((made / "left" / METRICS).read_bytes()))
-    found = outcome(read_metrics, placed("left", METRICS, content), METRICS)
+    found = outcome(read_metrics, replaced("left", METRICS, content), METRICS)
     assert found is None or all(one.items() >= other.items() for one, other in zip(found, expected, strict=False))
 
 
 @BUDGET
 @given(data=st.data())
-def test_a_summary_is_refused_or_the_same(made, placed, data):
+def test_a_summary_is_refused_or_the_same(made, replaced, data):
     content = data.draw(damaged_bytes((made / "finished" / SUMMARY).read_bytes()))
-    found = outcome(read_summary, placed("finished", SUMMARY, content), SUMMARY)
+    found = outcome(read_summary, replaced("finished", SUMMARY, content), SUMMARY)
     assert found is None or found.items() >= read_summary(made / "finished").items()
 
 
 @BUDGET
 @given(data=st.data())
-def test_a_timeline_gives_only_lines_that_were_written(made, placed, data):
+def test_a_timeline_contains_only_written_lines(made, replaced, data):
     expected = read_timeline(made / "left")
     content = data.draw(damaged_bytes((made / "left" / "timeline.jsonl").read_bytes()))
-    found = outcome(read_timeline, placed("left", "timeline.jsonl", content), "timeline.jsonl")
+    found = outcome(read_timeline, replaced("left", "timeline.jsonl", content), "timeline.jsonl")
     assert found is None or all(any(line.items() >= each.items() for each in expected) for line in found)
 
 
 @BUDGET
 @given(data=st.data())
-def test_an_exported_network_is_refused_or_the_same(made, placed, data):
+def test_an_exported_network_is_refused_or_the_same(made, replaced, data):
     name = "exported.safetensors"
-    path = placed("finished", name, data.draw(damaged_bytes((made / "finished" / name).read_bytes())))
+    path = replaced("finished", name, data.draw(damaged_bytes((made / "finished" / name).read_bytes())))
     network = outcome(lambda path: from_safetensors(path / name), path, name)
     assert network is None or network.weights.tobytes() == Network.load(made / "finished").weights.tobytes()
 
@@ -183,7 +183,7 @@ SHOWN = (CONFIG, METRICS, SUMMARY, "timeline.jsonl")
 
 @settings(BUDGET, max_examples=20)
 @given(data=st.data())
-def test_what_other_types_hold_is_shown_or_refused_in_a_line(made, placed, data, tmp_path_factory, capsys):
+def test_values_of_other_types_are_shown_or_refused_in_one_line(made, replaced, data, tmp_path_factory, capsys):
     name = data.draw(st.sampled_from(SHOWN))
     content = (made / "finished" / name).read_bytes()
     if name.endswith(".jsonl"):
@@ -193,7 +193,7 @@ def test_what_other_types_hold_is_shown_or_refused_in_a_line(made, placed, data,
         content = b"\n".join(lines) + b"\n"
     else:
         content = as_made(data.draw(other_types(json.loads(content))), indent=2)
-    path = placed("finished", name, content)
+    path = replaced("finished", name, content)
     page = tmp_path_factory.getbasetemp() / "page.html"
     for words in (["report", path, "-o", page], ["inspect", path], ["diff", path, made / "finished"], ["resume", path]):
         code = command([str(word) for word in words], 0.0)
@@ -206,18 +206,22 @@ def test_what_other_types_hold_is_shown_or_refused_in_a_line(made, placed, data,
 
 @settings(BUDGET, max_examples=30)
 @given(data=st.data())
-def test_a_run_that_was_left_goes_on_right_or_not_at_all(made, copied, data):
+def test_an_interrupted_run_resumes_correctly_or_is_refused(made, copied, data):
     name = data.draw(st.sampled_from([CONFIG, METRICS]))
     path = copied("left", name, data.draw(damaged_bytes((made / "left" / name).read_bytes())))
-    _goes_on_right_or_not_at_all(made, path, name)
+    _resumes_correctly_or_is_refused(made, path, name)
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
-    """200 bits over all files, each file as likely as any other; the seed is the part's number."""
+def test_a_flipped_bit_in_any_file_never_changes_the_result(made, copied, part):
+    """Flip 200 bits in files chosen with equal probability; the part is the seed."""
     chance = random.Random(part)
-    files = [path.relative_to(made / name) for name in ("left", "finished") for path in (made / name).rglob("*")
-             if path.is_file()]  # fmt: skip
+    files = [
+        path.relative_to(made / name)
+        for name in ("left", "finished")
+        for path in (made / name).rglob("*")
+        if path.is_file()
+    ]
     for _ in range(50):
         name = chance.choice(["left", "finished"])
         file = chance.choice(sorted({each for each in files if (made / name / each).is_file()}))
@@ -225,13 +229,13 @@ def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         path = copied(name, file, bytes(content))
         if name == "left":
-            _goes_on_right_or_not_at_all(made, path, str(file))
+            _resumes_correctly_or_is_refused(made, path, str(file))
         else:
             network = outcome(Network.load, path, str(file))
-            assert network is None or _says(network) == _says(Network.load(made / "finished"))
+            assert network is None or _content(network) == _content(Network.load(made / "finished"))
 
 
-def _goes_on_right_or_not_at_all(made, path, name):
+def _resumes_correctly_or_is_refused(made, path, name):
     try:
         found = distbp.resume(path).summary["weights_sha256"]
     except DistbpError as error:
@@ -240,5 +244,5 @@ def _goes_on_right_or_not_at_all(made, path, name):
         assert found == read_summary(made / "finished")["weights_sha256"]
 
 
-def _says(network):
+def _content(network):
     return network.structure, network.weights.tobytes(), network.classes, network.byte_factor, network.preprocessing

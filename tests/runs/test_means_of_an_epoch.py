@@ -1,4 +1,4 @@
-"""The noise scale of an epoch is the ratio of two means, and unknown where either is not above 0."""
+"""The noise scale of an epoch is the ratio of two means; it is unknown unless both are positive."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from distbp.runs.epoch_sums import DiagnosisMeans
     ("spread", "signal", "found"),
     [(6.0, 2.0, 3.0), (6.0, 0.0, None), (6.0, -1.0, None), (0.0, 2.0, None), (-6.0, 2.0, None), (-6.0, -2.0, None)],
 )
-def test_the_noise_scale_is_unknown_unless_spread_and_signal_are_above_0(
+def test_the_noise_scale_is_unknown_unless_spread_and_signal_are_positive(
     spread: float, signal: float, found: float | None
 ) -> None:
     means = DiagnosisMeans({"steps": 4, "gradient": [], "update": [], "spread": spread, "signal": signal})

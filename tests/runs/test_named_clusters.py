@@ -1,4 +1,4 @@
-"""A run directory may name a cluster, which whoever made it chose: nothing ever goes there by itself."""
+"""A run directory may name a cluster of an untrusted author: distbp never connects to it unasked."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ class _Stop(distbp.Callback):
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interrupted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("left") / "run"
     with pytest.raises(distbp.errors.Interrupted):
         distbp.train("digits", workers=0, epochs=1, run_dir=made, callbacks=[_Stop()])
@@ -31,7 +31,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stranger:
-    """A listener that counts who connects."""
+    """A server that counts connections."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -60,9 +60,9 @@ def stranger() -> Iterator[Stranger]:
     made.close()
 
 
-def sent(left: Path, target: Path, **settings: object) -> Path:
-    """A run directory as somebody may send it, which names a cluster."""
-    shutil.copytree(left, target)
+def received_run(interrupted_run: Path, target: Path, **settings: object) -> Path:
+    """Create a run directory as received from someone, which names a cluster."""
+    shutil.copytree(interrupted_run, target)
     config = read_json(target / "config.json")
     write_json(target / "config.json", {**config, "workers": 2, "insecure": True, **settings})
     return target
@@ -70,10 +70,12 @@ def sent(left: Path, target: Path, **settings: object) -> Path:
 
 @pytest.mark.parametrize("command", ["resume", "verify"])
 @pytest.mark.parametrize("named", ["127.0.0.1", "auto"])
-def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, capsys, command, named, monkeypatch):
+def test_the_cluster_named_by_a_run_is_not_used_unasked(
+    interrupted_run, tmp_path, stranger, capsys, command, named, monkeypatch
+):
     monkeypatch.setenv("RAY_ADDRESS", stranger.address)
     address = "auto" if named == "auto" else stranger.address
-    path = sent(left, tmp_path / "sent", address=address)
+    path = received_run(interrupted_run, tmp_path / "sent", address=address)
     assert run([command, str(path)], 0.0) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
@@ -85,8 +87,8 @@ def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, ca
     assert stranger.asked == 0
 
 
-def test_it_goes_on_here_where_that_is_asked_for(left, tmp_path, stranger, capsys):
-    path = sent(left, tmp_path / "sent", address=stranger.address)
+def test_a_run_that_names_a_cluster_resumes_locally_on_request(interrupted_run, tmp_path, stranger, capsys):
+    path = received_run(interrupted_run, tmp_path / "sent", address=stranger.address)
     assert run(["verify", str(path), "--workers", "0"], 0.0) == 0
     assert run(["resume", str(path), "--workers", "0"], 0.0) == 0
     assert stranger.asked == 0
@@ -94,26 +96,26 @@ def test_it_goes_on_here_where_that_is_asked_for(left, tmp_path, stranger, capsy
     assert (settings["address"], settings["insecure"], settings["workers"]) == (None, False, 0)
 
 
-def test_it_goes_on_there_where_that_is_asked_for(left, tmp_path):
-    path = sent(left, tmp_path / "sent", address="head:6379")
+def test_a_run_resumes_on_its_cluster_on_request(interrupted_run, tmp_path):
+    path = received_run(interrupted_run, tmp_path / "sent", address="head:6379")
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for again in (distbp.resume, verify):
             with pytest.raises(ClusterError, match=f"cannot connect to {address}"):
                 again(path, address=address)
 
 
-def test_a_directory_does_not_say_whether_a_cluster_without_token_is_good(left, tmp_path, monkeypatch):
+def test_a_run_directory_cannot_allow_a_cluster_without_token(interrupted_run, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    path = sent(left, tmp_path / "sent", address="192.0.2.1:6379")
+    path = received_run(interrupted_run, tmp_path / "sent", address="192.0.2.1:6379")
     for again in (distbp.resume, verify):
         with pytest.raises(ClusterError, match="is on another machine and no token protects it"):
             again(path, address="192.0.2.1:6379")
 
 
-def test_an_address_that_is_more_than_an_address_is_refused(left, tmp_path, capsys):
-    path = sent(left, tmp_path / "sent", address="x\nError: all is well:1")
+def test_an_address_with_other_content_is_refused(interrupted_run, tmp_path, capsys):
+    path = received_run(interrupted_run, tmp_path / "sent", address="x\nError: all is well:1")
     assert run(["resume", str(path)], 0.0) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -11,20 +11,20 @@ from distbp.runs.directory import RunDirectory, check_unused, claimed
 from distbp.runs.records import read_metrics
 
 
-def test_new_run_directory_holds_the_settings(tmp_path):
+def test_new_run_directory_contains_the_settings(tmp_path):
     RunDirectory(tmp_path / "runs" / "one", {"seed": 3}, print)
     assert read_json(tmp_path / "runs" / "one" / "config.json") == {"seed": 3}
     assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
 
 
-def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
+def test_every_record_is_readable_once_written(tmp_path):
     directory = RunDirectory(tmp_path / "one", {}, print)
     for epoch in (1, 2):
         directory.write_metrics({"epoch": epoch})
         assert read_metrics(tmp_path / "one") == [{"epoch": n} for n in range(1, epoch + 1)]
 
 
-def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
+def test_a_resumed_directory_keeps_its_first_epochs(tmp_path):
     directory = RunDirectory(tmp_path, {"workers": 0}, print)
     for epoch in (1, 2, 3):
         directory.write_metrics({"epoch": epoch})
@@ -37,7 +37,7 @@ def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
     assert read_json(tmp_path / "config.json") == {"workers": 2}
 
 
-def test_records_that_cannot_be_written_are_said_once_and_written_when_they_can(tmp_path):
+def test_unwritable_records_are_reported_once_and_written_later(tmp_path):
     told = []
     directory = RunDirectory(tmp_path, {}, told.append)
     (tmp_path / "metrics.jsonl").rename(tmp_path / "away")
@@ -56,7 +56,7 @@ def test_summary_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])
-def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
+def test_directory_with_a_run_is_refused_and_not_changed(name, tmp_path):
     (tmp_path / name).write_text("theirs")
     with pytest.raises(UsageError, match="already holds a run: choose another --run-dir"):
         RunDirectory(tmp_path, {}, print)
@@ -64,13 +64,13 @@ def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
     assert (tmp_path / name).read_text() == "theirs"
 
 
-def test_file_is_no_run_directory(tmp_path):
+def test_a_file_is_refused_as_run_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file: --run-dir must be a folder"):
         RunDirectory(tmp_path / "file", {}, print)
 
 
-def test_directory_that_cannot_be_made_is_a_failure(tmp_path):
+def test_directory_that_cannot_be_created_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         RunDirectory(tmp_path / "file" / "below", {}, print)
@@ -81,7 +81,7 @@ def test_new_or_empty_folder_is_unused(exists, tmp_path):
     check_unused(tmp_path if exists else tmp_path / "new")
 
 
-def test_a_claimed_directory_is_named_after_the_data_and_is_nobody_elses(tmp_path, monkeypatch):
+def test_a_claimed_directory_is_named_after_the_data_and_exclusive(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with claimed("digits") as one, claimed("digits") as two, claimed("digits") as three:
         assert len({one, two, three}) == 3
@@ -89,7 +89,7 @@ def test_a_claimed_directory_is_named_after_the_data_and_is_nobody_elses(tmp_pat
     assert len(list((tmp_path / "runs").iterdir())) == 3
 
 
-def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
+def test_an_unused_claim_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="refused"), claimed("digits"):
         raise ValueError("refused")
@@ -103,7 +103,7 @@ def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("data", ["digits", "bad.csv"])
 def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path):
-    """And those whose data are refused leave nothing."""
+    """Runs whose data are refused leave nothing behind."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     settings = ["--epochs", "2", "--workers", "0"]
     others = [
@@ -112,7 +112,7 @@ def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path)
         )
         for seed in range(4)
     ]
-    assert {other.stdout.readline() for other in others} == {"ready\n"}  # they begin together
+    assert {other.stdout.readline() for other in others} == {"ready\n"}  # all are ready before any starts
     for other in others:
         other.stdin.write("\n")
         other.stdin.flush()

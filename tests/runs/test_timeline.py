@@ -1,4 +1,4 @@
-"""What a run records of when what happened."""
+"""The timeline of a run: its events with their times."""
 
 import json
 from itertools import pairwise
@@ -14,7 +14,7 @@ from distbp.runs.timeline import NAME, Timeline, read_timeline
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 3}
 
 
-def test_a_run_tells_when_what_happened(tmp_path):
+def test_a_run_records_its_events_with_times(tmp_path):
     distbp.train("digits", run_dir=tmp_path, **SETTINGS)
     began, *epochs, ended = read_timeline(tmp_path)
     assert (began["kind"], began["step"], began["sizes"]) == ("began", 0, [64, 16, 10])
@@ -27,25 +27,25 @@ def test_a_run_tells_when_what_happened(tmp_path):
     assert all(one["time"] <= other["began"] + 0.002 for one, other in pairwise(epochs))
 
 
-def test_a_break_is_seen_and_the_run_goes_on_in_the_same_file(tmp_path):
+def test_an_interruption_is_recorded_and_the_file_continued(tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path, callbacks=[EndAfter(17)], **SETTINGS)
     with (tmp_path / NAME).open("a") as file:
-        file.write('{"kind": "epoch", "ti')  # what a process leaves that is killed as it writes
+        file.write('{"kind": "epoch", "ti')  # the rest of a process that was killed while it wrote
     distbp.resume(tmp_path)
     told = [(record["kind"], record.get("how") or record.get("epoch")) for record in read_timeline(tmp_path)]
     ends = [("began", None), ("epoch", 1), ("ended", "interrupted")]
     assert told == [*ends, ("began", None), ("epoch", 2), ("epoch", 3), ("ended", "finished")]
 
 
-def test_a_run_that_fails_says_so(tmp_path):
+def test_the_failure_of_a_run_is_recorded(tmp_path):
     with pytest.raises(DivergedError) as error:
         distbp.train("digits", run_dir=tmp_path, optimizer="sgd", lr=1e9, **SETTINGS)
     last = read_timeline(tmp_path)[-1]
     assert (last["how"], last["text"]) == ("failed", str(error.value))
 
 
-def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
+def test_the_file_stays_small_and_a_failing_disk_does_not_end_the_run(tmp_path):
     notes = []
     timeline = Timeline(tmp_path, (2, 1), 0, 1, notes.append)
     for step in range(1200):
@@ -59,6 +59,6 @@ def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
     assert len(notes) == 1
 
 
-def test_lines_that_are_no_records_are_left_out(tmp_path):
+def test_lines_that_are_not_records_are_ignored(tmp_path):
     (tmp_path / NAME).write_text('3\n[]\n{"kind": 4}\nnull\n{"kind": "epoch", "time": 1}\n{"kin' + json.dumps("x"))
     assert read_timeline(tmp_path) == [{"kind": "epoch", "time": 1}]
