@@ -1,4 +1,4 @@
-"""What a plan of this machine says of memory and bytes, against what is really taken and moved."""
+"""Memory and bytes that a plan of this machine predicts, compared with real runs."""
 
 import os
 import tracemalloc
@@ -25,13 +25,13 @@ SETTINGS = {"hidden": (48,), "batch_size": 100, "shards": 5}
 
 
 def taken(folder):
-    """Return the bytes of memory that the shared arrays in a folder take."""
+    """Return the bytes of shared memory that the arrays in a folder use."""
     return (folder / "arrays").stat().st_blocks * 512
 
 
 @pytest.fixture
 def plan(monkeypatch):
-    """Return what gives the choices of a plan by workers; what they take of time is not measured."""
+    """Return a function that gives a plan's choices by number of workers, without measuring times."""
     monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.0)
     monkeypatch.setattr("distbp.planning.machine._steps_with", lambda *given: dict.fromkeys(given[4], 1.0))
 
@@ -46,9 +46,8 @@ def classes(rows, count):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_path):
-    # Of five shards one of two workers has three, of which the tree adds up two; Adam keeps two vectors beside the
-    # weights.
+def test_planned_shared_memory_equals_that_of_a_run_to_the_byte(plan, digits, tmp_path):
+    # Of two workers one has three of the five shards, and the tree adds two of them. Adam keeps two vectors.
     planned, sums = plan(Config(workers=8, **SETTINGS), digits), {1: 1, 2: 2, 4: 2, 8: 2}
     assert planned[0].shared_bytes == 0
     for workers, count in sums.items():
@@ -57,10 +56,10 @@ def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_pat
         SharedMemory(folder, Shape(3, PARAMETERS, "float32", workers, count, 5, 2), create=True)
         assert planned[workers].shared_bytes == taken(folder)
         arrays = (2 * 3 + workers * count) * 4 * PARAMETERS
-        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # and thousands of steps' records
+        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # plus records of thousands of steps
 
 
-def test_memory_with_what_is_computed_again_is_to_the_byte_what_a_run_takes_then(tmp_path):
+def test_planned_memory_for_backup_tasks_equals_that_of_a_run_to_the_byte(tmp_path):
     shape = Shape(3, PARAMETERS, "float32", 2, 2, 5, 2)
     exchange = SharedMemory(tmp_path, shape, create=True)
     if hasattr(os, "posix_fallocate"):
@@ -74,11 +73,14 @@ def test_memory_with_what_is_computed_again_is_to_the_byte_what_a_run_takes_then
 
 @pytest.mark.ray
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_the_shared_memory_is_what_a_run_with_ray_takes(plan, digits, shared_ray):
+def test_planned_shared_memory_equals_that_of_a_run_with_ray(plan, digits, shared_ray):
     class Look(Callback):
         def on_start(self, record):
-            self.found = {folder: taken(folder) for folder in memory_folder().glob("*") if folder not in before
-                          and (folder / "arrays").exists()}  # fmt: skip
+            self.found = {
+                folder: taken(folder)
+                for folder in memory_folder().glob("*")
+                if folder not in before and (folder / "arrays").exists()
+            }
 
     look, before = Look(), set(memory_folder().glob("*"))
     distbp.train(digits, workers=2, epochs=1, callbacks=[look], **SETTINGS)
@@ -86,7 +88,7 @@ def test_the_shared_memory_is_what_a_run_with_ray_takes(plan, digits, shared_ray
 
 
 @pytest.mark.parametrize(("workers", "shards"), [(1, 4), (2, 4), (3, 4), (2, 5), (3, 2), (2, 16)])
-def test_the_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
+def test_planned_bytes_of_a_step_equal_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
     settings = config(shards)
     host = Host(tmp_path, workers, settings)
     try:
@@ -115,10 +117,10 @@ def test_the_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_pat
         {"hidden": (256,), "batch_size": 512, "shards": 5, "dropout": 0.5},
         {"hidden": (2048,), "batch_size": 3, "shards": 8},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, kind, settings, workers):
-    """Beside what Python, NumPy and Ray take before, and 1.5 MB that do not grow with the network."""
+def test_planned_memory_of_a_process_is_within_a_quarter_of_its_arrays(plan, kind, settings, workers):
+    """Not counted: Python, NumPy, Ray, and 1.5 MB that do not grow with the network."""
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (2500, 800)).astype(kind)
     rows = Rows(x, random.integers(0, 10, 2500))
@@ -139,7 +141,7 @@ def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, 
         else:
             list(InProcessExecutor(structure, run, rows, state).steps(2))
 
-    compute()  # once, for what is imported
+    compute()  # once before measuring, so that all modules are imported
     tracemalloc.start()
     try:
         compute()
@@ -147,5 +149,5 @@ def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, 
     finally:
         tracemalloc.stop()
     if not workers:
-        planned -= state.nbytes  # which the run has brought
+        planned -= state.nbytes  # allocated by the run itself
     assert planned == pytest.approx(peak, rel=0.25, abs=3 << 19)
