@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 
-def test_another_library_with_a_blas_of_its_own_is_no_other_arithmetic() -> None:
+def test_a_second_blas_of_another_library_does_not_change_the_arithmetic() -> None:
     code = (
         "from distbp.system.arithmetic import fingerprint; before = fingerprint(); import scipy.linalg; "
         "assert fingerprint() == before, (before, fingerprint())"

@@ -1,4 +1,4 @@
-"""Whether there is a process with a number, as locks, partial files and workers ask."""
+"""Whether a process with a given id exists, as locks, partial files and workers need to know."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from distbp.system.signals import process_exists
 
 
-def test_a_process_is_there_from_its_start_until_it_was_waited_for():
+def test_a_process_exists_from_its_start_until_it_is_reaped():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert process_exists(process.pid)
     process.communicate(b"\n")
@@ -18,11 +18,11 @@ def test_a_process_is_there_from_its_start_until_it_was_waited_for():
 
 
 @pytest.mark.parametrize("number", [0, -1, pytest.param(-os.getpid(), id="minus its own"), 2**31, 2**64])
-def test_a_number_that_no_process_can_have_is_none(number):
+def test_an_impossible_id_belongs_to_no_process(number):
     assert not process_exists(number)
 
 
-def test_another_users_process_is_there(monkeypatch):
+def test_a_process_of_another_user_exists(monkeypatch):
     def refuse(process, number):
         raise PermissionError
 
