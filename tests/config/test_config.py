@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from distbp.cli import commands
-from distbp.config import CHOICES, Config, default_shards
+from distbp.config import CHOICES, Config, Workers, default_shards
 from distbp.errors import UsageError
 from distbp.nn.activations import ACTIVATIONS
 from distbp.nn.costs import COSTS
@@ -176,9 +176,9 @@ def test_ports_of_hosts(ports, those):
 
 
 def test_number_of_workers_may_be_undecided():
-    assert Config(workers=3).worker_count == 3
+    assert Workers(3).most == 3
     with pytest.raises(ValueError, match="the number of workers is still open"):
-        _ = Config().worker_count
+        _ = Config().settled("regression").workers.most
 
 
 def test_largest_seed_is_accepted():
@@ -225,7 +225,26 @@ def test_a_range_of_workers_is_checked(workers):
 
 def test_a_range_of_workers_is_kept():
     config = Config(workers="2..6")
-    assert (config.least_workers, config.worker_count, config.to_json()["workers"]) == (2, 6, "2..6")
+    workers = config.settled("regression").workers
+    assert (workers.least, workers.most, config.workers, config.to_json()["workers"]) == (2, 6, "2..6", "2..6")
+
+
+@pytest.mark.parametrize("workers", [0, 3, "auto", "2..6", "2..2"])
+def test_settled_settings_are_written_as_they_were_given(workers):
+    config = Config(workers=workers, optimizer="sgd", class_weights={1: 2.0})
+    settings = config.settled("classification")
+    assert json.dumps(settings.to_json()) == json.dumps(config.for_task("classification").to_json())
+    assert settings.as_config() == config.for_task("classification")
+    assert settings.with_workers(workers) == settings
+
+
+@pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_settled_settings_leave_nothing_open(task, optimizer):
+    settings = Config(optimizer=optimizer).settled(task)
+    open_ones = ("output", "cost", "initial", "lr", "task", "shards")
+    assert None not in [getattr(settings, name) for name in open_ones]
+    assert settings.workers == Workers("auto")
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), "half"])

@@ -72,7 +72,7 @@ def test_truncated_file_is_refused(length, tmp_path):
     whole = idx(np.ones((2, 2, 3)))
     assert len(whole) == 4 + 12 + 12
     (tmp_path / "cut").write_bytes(whole[:length])
-    with pytest.raises(DataError, match=r"cut is (no IDX file|cut off)|cut holds .* is the file complete"):
+    with pytest.raises(DataError, match=r"cut is (no IDX file|truncated)|cut holds .* is the file complete"):
         read_idx(tmp_path / "cut")
 
 
@@ -90,7 +90,7 @@ def test_truncated_gzip_is_refused_at_every_length(tmp_path):
         (b"", "is no IDX file"),
         (b"PK\x03\x04 something", "is no IDX file: it begins with b'PK"),
         (b"\0\0\x07\x01\0\0\0\0", "is no IDX file"),
-        (b"\0\0\x08\x03\0\0\0\x02\0\0", "is cut off within its header: 10 bytes"),
+        (b"\0\0\x08\x03\0\0\0\x02\0\0", "is truncated within its header: 10 bytes"),
         (b"\0\0\x08\x01\0\0\0\x03ab", "holds 10 bytes, its header promises 11"),
         (b"\0\0\x08\x01\0\0\0\x03abcd", "holds more than 11 bytes, its header promises 11"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "holds 16 bytes, its header promises 79228162458924105385300197391"),

@@ -175,7 +175,7 @@ def test_rows_that_change_when_read_again_are_named(answer, message):
 def test_sparse_tables_must_be_single_and_finite(rows):
     x, y = rows
     sparse = scipy.sparse.csr_array(x)
-    with pytest.raises(UsageError, match="stand alone"):
+    with pytest.raises(UsageError, match="cannot be joined with other data"):
         sha([(sparse, y), (sparse, y)])
     bad = sparse.copy()
     bad.data[-1] = np.inf

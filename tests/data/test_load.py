@@ -151,7 +151,7 @@ def test_an_empty_list_of_sources_is_refused():
 
 def test_load_returns_a_data_set_unchanged(digits):
     assert load(digits) is digits
-    with pytest.raises(UsageError, match="a loaded data set stands alone"):
+    with pytest.raises(UsageError, match="a loaded data set cannot be joined with other data"):
         load(digits, digits)
 
 

@@ -70,7 +70,7 @@ def test_shapes_written_by_python_2_are_read(tmp_path):
         (file_of(GOOD.replace("'<f4'", "('<f4', (2,))")), "its header holds the type"),
         (file_of(GOOD.replace("'<f4'", "'|O'")), "it holds Python objects, which are not loaded"),
         (file_of(GOOD.replace("'<f4'", "[('a', '|O')]")), "it holds Python objects"),
-        (file_of(GOOD)[:30], "it is cut off within its header"),
+        (file_of(GOOD)[:30], "it is truncated within its header"),
         (file_of(GOOD, b"\0" * 23), "promises"),
         (file_of(GOOD, b"\0" * 25), "promises"),
         (file_of(GOOD, version=b"\x04\x00"), "of version 04.00"),
@@ -99,11 +99,11 @@ def test_invalid_text_is_refused_with_its_row(code, tmp_path):
     table["n"], table["y"] = "ab", np.arange(30) % 2
     table.view(np.uint8).reshape(30, -1)[17, :4] = np.array([code], "<u4").view(np.uint8)
     np.save(tmp_path / "a.npy", table)
-    with pytest.raises(DataError, match=r"a\.npy column 'n' row 17 holds what is no character"):
+    with pytest.raises(DataError, match=r"a\.npy column 'n' row 17 holds an invalid character"):
         load(tmp_path / "a.npy", target="y")
     np.savez(tmp_path / "y.npz", X=np.ones((30, 2)), y=table["n"])
-    with pytest.raises(DataError, match="row 17 holds what is no character"):
+    with pytest.raises(DataError, match="row 17 holds an invalid character"):
         load(tmp_path / "y.npz")
     np.savez(tmp_path / "x.npz", X=np.column_stack([table["n"], table["n"]]), y=table["y"])
-    with pytest.raises(DataError, match=r"x_train row \d+ holds what is no character"):
+    with pytest.raises(DataError, match=r"x_train row \d+ holds an invalid character"):
         load(tmp_path / "x.npz")

@@ -76,10 +76,10 @@ def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
 def test_a_killed_reading_resumes(table, tmp_path):
     """Kill the reading repeatedly; each time the next one resumes from the last saved state."""
     for state in (1, 2, 2):  # before the first state is saved, before the second, and before the third
-        killed = run_program("reads_in_small_blocks", f"call:_keep:{state}", table, tmp_path / "out")
+        killed = run_program("reads_in_small_blocks", f"call:_save_state:{state}", table, tmp_path / "out")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = run_program("reads_in_small_blocks", "call:nothing:1", table, tmp_path / "out")
-    assert "going on in" in done.stdout, done.stderr
+    assert "continuing in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(table))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -95,7 +95,7 @@ def test_a_reading_of_another_table_is_not_resumed(tmp_path, small_blocks, monke
     told = []
     with pytest.raises(KeyboardInterrupt):
         prepare(path, out=tmp_path / "out", progress=interrupt, note=told.append)
-    assert "the same command goes on from there" in told[-1]
+    assert "the same command continues from there" in told[-1]
     write_table(path, 140_000, seed=1)
     prepare(path, out=tmp_path / "out")
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(path))
@@ -108,7 +108,7 @@ def test_existing_folder_is_not_changed(table, tmp_path):
     told = []
     prepare(table, out=tmp_path / "new")
     prepare(table, out=tmp_path / "new", note=told.append)
-    assert "is there already, from the same files" in told[0]
+    assert "exists already, made from the same files" in told[0]
 
 
 def test_arrays_can_be_prepared(digits, tmp_path):

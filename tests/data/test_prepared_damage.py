@@ -126,13 +126,13 @@ def test_each_block_is_verified_once(tmp_path, rng, monkeypatch):
     np.save(tmp_path / "a.npy", array)
     rows = CheckedArray.of(tmp_path / "a.npy", checksums_of(tmp_path / "a.npy"))
     count = -(-(tmp_path / "a.npy").stat().st_size // 256)
-    assert rows.blocks.left == count - 1
+    assert rows.blocks.unverified == count - 1
     out = np.empty((20, 7))
-    while rows.blocks.left:
-        indices, before = rng.integers(0, 500, 20), rows.blocks.left
+    while rows.blocks.unverified:
+        indices, before = rng.integers(0, 500, 20), rows.blocks.unverified
         np.take(rows, indices, axis=0, out=out, mode="clip")
         assert (out == array[indices]).all()
-        assert rows.blocks.left <= before
+        assert rows.blocks.unverified <= before
     monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # must not be called any more
     np.take(rows, np.arange(20), axis=0, out=out, mode="clip")
     assert checked(rows) is rows
@@ -147,9 +147,7 @@ def test_data_prepared_without_checksums_are_read(copy):
     notes = []
     data = load(copy, note=notes.append)
     assert (data.train.x == before.train.x).all()
-    assert notes == [
-        f"{copy} was prepared without sums, so damage of its rows is not found: prepare it again to have them"
-    ]
+    assert notes == [f"{copy} was prepared without checksums, so damage is not detected: prepare it again to have them"]
 
 
 @pytest.mark.parametrize(
@@ -189,4 +187,4 @@ def test_blocks_verified_by_two_threads_count_once(tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.prepared.checksums.zlib", SimpleNamespace(crc32=slow))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
-    assert array.blocks.left == 2  # of four; the first was verified when the array was opened
+    assert array.blocks.unverified == 2  # of four; the first was verified when the array was opened

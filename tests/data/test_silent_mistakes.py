@@ -65,7 +65,7 @@ def test_targets_are_converted_once_even_if_the_reading_is_killed(tmp_path):
     killed = run_program("reads_in_small_blocks", "call:data_fingerprint:1", tmp_path / "t.csv", tmp_path / "out")
     assert killed.returncode == -signal.SIGKILL
     done = run_program("reads_in_small_blocks", "call:nothing:1", tmp_path / "t.csv", tmp_path / "out")
-    assert "going on in" in done.stdout, done.stderr
+    assert "continuing in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(tmp_path / "t.csv"))
     assert not list((tmp_path / "out").glob("*targets*"))
 

@@ -200,7 +200,7 @@ def test_files_that_cannot_be_sent_are_refused_by_name(parquet, tmp_path, change
 
 
 def test_missing_sources_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="does not exist here: --upload sends files and folders of this machine"):
+    with pytest.raises(UsageError, match="does not exist on this machine: --upload sends its files and folders"):
         pack([str(tmp_path / "nothing.csv")], tmp_path / "data.zip")
 
 

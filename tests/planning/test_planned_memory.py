@@ -1,4 +1,4 @@
-"""Memory and bytes that a plan of this machine predicts, compared with real runs."""
+"""The memory and traffic that a plan for this machine predicts, compared with those of a run."""
 
 import os
 import tracemalloc
@@ -25,13 +25,13 @@ SETTINGS = {"hidden": (48,), "batch_size": 100, "shards": 5}
 
 
 def taken(folder):
-    """Return the bytes of shared memory that the arrays in a folder use."""
+    """Return the bytes of the shared arrays in a folder."""
     return (folder / "arrays").stat().st_blocks * 512
 
 
 @pytest.fixture
 def plan(monkeypatch):
-    """Return a function that gives a plan's choices by number of workers, without measuring times."""
+    """Return what gives the choices of a plan by workers; what they take of time is not measured."""
     monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.0)
     monkeypatch.setattr("distbp.planning.machine._steps_with", lambda *given: dict.fromkeys(given[4], 1.0))
 
@@ -45,9 +45,10 @@ def classes(rows, count):
     return DataSet("rows", "classification", rows, rows, tuple(map(str, range(count))))
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_planned_shared_memory_equals_that_of_a_run_to_the_byte(plan, digits, tmp_path):
-    # Of two workers one has three of the five shards, and the tree adds two of them. Adam keeps two vectors.
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates memory only when it is written")
+def test_the_predicted_shared_memory_is_exactly_that_of_a_run(plan, digits, tmp_path):
+    # Of five shards one of two workers has three, of which the tree adds up two; Adam keeps two vectors beside the
+    # weights.
     planned, sums = plan(Config(workers=8, **SETTINGS), digits), {1: 1, 2: 2, 4: 2, 8: 2}
     assert planned[0].shared_bytes == 0
     for workers, count in sums.items():
@@ -56,39 +57,36 @@ def test_planned_shared_memory_equals_that_of_a_run_to_the_byte(plan, digits, tm
         SharedMemory(folder, Shape(3, PARAMETERS, "float32", workers, count, 5, 2), create=True)
         assert planned[workers].shared_bytes == taken(folder)
         arrays = (2 * 3 + workers * count) * 4 * PARAMETERS
-        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # plus records of thousands of steps
+        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # and thousands of steps' records
 
 
-def test_planned_memory_for_backup_tasks_equals_that_of_a_run_to_the_byte(tmp_path):
+def test_the_predicted_shared_memory_with_backup_tasks_is_exactly_that_of_a_run(tmp_path):
     shape = Shape(3, PARAMETERS, "float32", 2, 2, 5, 2)
-    exchange = SharedMemory(tmp_path, shape, create=True)
+    memory = SharedMemory(tmp_path, shape, create=True)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=False)
-    exchange.reserve_spare()
-    exchange.slabs[shape.spare :] = 1
+    memory.reserve_spare()
+    memory.slabs[shape.spare :] = 1
     assert shape.memory(spare=True) - shape.memory(spare=False) == pytest.approx(5 * 4 * PARAMETERS, abs=4096)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=True)
 
 
 @pytest.mark.ray
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_planned_shared_memory_equals_that_of_a_run_with_ray(plan, digits, shared_ray):
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates memory only when it is written")
+def test_the_predicted_shared_memory_is_that_of_a_run_with_ray(plan, digits, shared_ray):
     class Look(Callback):
         def on_start(self, record):
-            self.found = {
-                folder: taken(folder)
-                for folder in memory_folder().glob("*")
-                if folder not in before and (folder / "arrays").exists()
-            }
+            self.sizes = {folder: taken(folder) for folder in memory_folder().glob("*") if folder not in before
+                          and (folder / "arrays").exists()}  # fmt: skip
 
     look, before = Look(), set(memory_folder().glob("*"))
     distbp.train(digits, workers=2, epochs=1, callbacks=[look], **SETTINGS)
-    assert plan(Config(workers=2, **SETTINGS), digits)[2].shared_bytes in look.found.values()
+    assert plan(Config(workers=2, **SETTINGS), digits)[2].shared_bytes in look.sizes.values()
 
 
 @pytest.mark.parametrize(("workers", "shards"), [(1, 4), (2, 4), (3, 4), (2, 5), (3, 2), (2, 16)])
-def test_planned_bytes_of_a_step_equal_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
+def test_the_predicted_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
     settings = config(shards)
     host = Host(tmp_path, workers, settings)
     try:
@@ -96,9 +94,9 @@ def test_planned_bytes_of_a_step_equal_those_that_workers_read_and_write(plan, t
         for number in range(workers):
             host.work_in_thread(number)
         host.wait_for(workers)
-        host.exchange.slabs[:] = np.nan
+        host.memory.slabs[:] = np.nan
         host.run(1)
-        rows = np.isfinite(host.exchange.slabs[: host.shape.spare]).all(axis=1)
+        rows = np.isfinite(host.memory.slabs[: host.shape.spare]).all(axis=1)
     finally:
         host.close()
     computing = rows.reshape(workers, -1).any(axis=1).sum()
@@ -117,10 +115,10 @@ def test_planned_bytes_of_a_step_equal_those_that_workers_read_and_write(plan, t
         {"hidden": (256,), "batch_size": 512, "shards": 5, "dropout": 0.5},
         {"hidden": (2048,), "batch_size": 3, "shards": 8},
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_planned_memory_of_a_process_is_within_a_quarter_of_its_arrays(plan, kind, settings, workers):
-    """Not counted: Python, NumPy, Ray, and 1.5 MB that do not grow with the network."""
+def test_the_predicted_memory_of_a_process_is_right_within_a_quarter(plan, kind, settings, workers):
+    """The memory of Python, NumPy and Ray, and 1.5 MB that do not grow with the network, do not count."""
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (2500, 800)).astype(kind)
     rows = Rows(x, random.integers(0, 10, 2500))
@@ -141,7 +139,7 @@ def test_planned_memory_of_a_process_is_within_a_quarter_of_its_arrays(plan, kin
         else:
             list(InProcessExecutor(structure, run, rows, state).steps(2))
 
-    compute()  # once before measuring, so that all modules are imported
+    compute()  # once, for what is imported
     tracemalloc.start()
     try:
         compute()
@@ -149,5 +147,5 @@ def test_planned_memory_of_a_process_is_within_a_quarter_of_its_arrays(plan, kin
     finally:
         tracemalloc.stop()
     if not workers:
-        planned -= state.nbytes  # allocated by the run itself
+        planned -= state.nbytes  # which the run has brought
     assert planned == pytest.approx(peak, rel=0.25, abs=3 << 19)

@@ -35,13 +35,13 @@ CHOSEN = {
 def small_chunks(monkeypatch):
     """Use chunks that begin and end inside weights and biases."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
 
 
 def train_between(workers, settings, rows, layers=()):
     """Train on several hosts; return the costs and the final weights, which are equal on all hosts."""
     with closing(Cluster(workers, settings, rows=rows)) as here:
-        here.meet(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
+        here.join_view(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
         for host in here.hosts if layers else ():
             host.rates()
             host.agree(layers)

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 
-def test_a_second_blas_of_another_library_does_not_change_the_arithmetic() -> None:
+def test_the_fingerprint_ignores_the_blas_of_another_library() -> None:
     code = (
         "from distbp.system.arithmetic import fingerprint; before = fingerprint(); import scipy.linalg; "
         "assert fingerprint() == before, (before, fingerprint())"

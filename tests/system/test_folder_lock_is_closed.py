@@ -1,4 +1,4 @@
-"""A removed private folder leaves no open file: a long process would run out of them."""
+"""A removed private folder leaves no open file behind; a long-lived process would run out of them."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Runs in TensorBoard, MLflow and a Ray node's metrics, read back with those tools."""
+"""Runs logged to TensorBoard, MLflow and Ray's metrics, read back with those tools."""
 
 import json
 from contextlib import suppress
@@ -21,7 +21,7 @@ def events(folder):
     return read
 
 
-@pytest.mark.filterwarnings("default")  # TensorBoard imports deprecated modules
+@pytest.mark.filterwarnings("default")  # TensorBoard imports a deprecated module
 def test_tensorboard_reads_what_was_written(tmp_path):
     result = distbp.train("digits", callbacks=[TensorBoard(tmp_path, every=5)], **SETTINGS)
     read = events(tmp_path)
@@ -39,9 +39,9 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     assert (last.num, last.sum) == (w.size, pytest.approx(w.sum(dtype="float64"), abs=1e-3))
     hparams = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    told = hparams.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert told["hidden"].string_value == "16"
-    assert told["lr"].number_value == pytest.approx(0.001)
+    logged = hparams.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert logged["hidden"].string_value == "16"
+    assert logged["lr"].number_value == pytest.approx(0.001)
 
 
 @pytest.mark.filterwarnings("default")
@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_its_events(tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_user_written_loops_are_shown(tmp_path, store):
+def test_a_trainer_loop_is_logged(tmp_path, store):
     from mlflow import MlflowClient
 
     tracker = MLflow("trees", store)
@@ -74,7 +74,7 @@ def store(tmp_path, monkeypatch):
     return (tmp_path / "store").as_uri()
 
 
-@pytest.mark.filterwarnings("default")  # MLflow's client warns about itself
+@pytest.mark.filterwarnings("default")  # MLflow's client emits warnings of its own
 @pytest.mark.parametrize("end", ["FINISHED", "KILLED", "FAILED"])
 def test_mlflow_shows_the_run(end, store, tmp_path):
     from mlflow import MlflowClient

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from distbp.config import Config
+from distbp.config import Config, Workers
 from distbp.errors import DivergedError
 from distbp.parallel.step.records import StepRecord
 from distbp.training.executors.choice import (
@@ -192,13 +192,13 @@ def test_noise_does_not_change_a_clear_choice(seed):
 
 
 def settings():
-    return Config(hidden=(8,), shards=4, workers=0)
+    return Config(hidden=(8,), shards=4, workers=0).settled("classification")
 
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
 @pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
 def test_a_note_is_given_if_workers_are_a_tenth_slower(workers, step, speaks):
-    text = slower_workers_note(workers, 1000, step=step, process_step=1.0)
+    text = slower_workers_note(Workers(workers), 1000, step=step, process_step=1.0)
     assert (text is not None) == speaks
     if text is not None:
         assert text == (
