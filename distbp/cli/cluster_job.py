@@ -85,7 +85,7 @@ def _needs_no_cluster(arguments: Sequence[str]) -> bool:
 
 
 def _pack(directory: Path, checkpoints: bool) -> int:
-    from distbp.runs.parcel import pack
+    from distbp.runs.archive import pack
 
     if not directory.is_dir():
         click.echo(

@@ -33,10 +33,12 @@ def inspect(run: Path) -> None:
     from distbp.cli.streams import echo_stderr
     from distbp.config import name_of
     from distbp.runs.records import METRICS, read_metrics
-    from distbp.runs.saved import is_begun, is_finished, read_saved
+    from distbp.runs.saved import has_checkpoint, is_finished, read_saved
 
     # an unfinished run has only checkpoints
-    network = load_network(run) if is_finished(run) or not is_begun(run) else read_saved(run, echo_stderr).network()
+    network = (
+        load_network(run) if is_finished(run) or not has_checkpoint(run) else read_saved(run, echo_stderr).network()
+    )
     structure = network.structure
     records = read_metrics(run)
     last: dict[str, Any] = records[-1] if records else {}

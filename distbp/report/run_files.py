@@ -11,7 +11,7 @@ from distbp.config import SETTINGS
 from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_sealed
 from distbp.report.json_values import text
-from distbp.runs.directory import CONFIG, is_held, state_of
+from distbp.runs.directory import CONFIG, is_locked, state_of
 from distbp.runs.records import METRICS, SUMMARY, metrics_so_far, read_summary
 from distbp.runs.saved import resume_command
 from distbp.runs.timeline import NAME as TIMELINE
@@ -83,7 +83,7 @@ def read_run(path: Path, name: str) -> Run:
         UsageError: the directory contains no run.
         RunError: the run's settings cannot be read.
     """
-    if not (path / CONFIG).exists() and is_held(path):
+    if not (path / CONFIG).exists() and is_locked(path):
         raise UsageError(f"the run in {path} is still starting: try again in a moment")
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} contains no run: expected a directory that distbp train wrote")
@@ -129,7 +129,7 @@ def names_of(paths: list[Path]) -> list[str]:
 
 def version_of(path: Path) -> tuple[Any, ...]:
     """Return a value that changes when the run writes a file or ends."""
-    version: list[Any] = [is_held(path)]
+    version: list[Any] = [is_locked(path)]
     for name in _WATCHED_FILES:
         try:
             status = (path / name).stat()

@@ -34,7 +34,7 @@ class Progress:
     def resumed(cls, saved: SavedRun, config: Settings, steps_per_epoch: int) -> Self:
         """Return the progress up to the checkpoint of a saved run."""
         epochs, described = saved.epochs(steps_per_epoch), saved.checkpoint.described
-        progress = cls(EarlyStopping(config.early_stopping, saved.best(epochs, config)))
+        progress = cls(EarlyStopping(config.early_stopping, saved.best_weights(epochs, config)))
         progress.history = saved.history(epochs, config)
         progress.sums = EpochSums(described["epoch"])
         progress.health = Health(described.get("health"))

@@ -22,9 +22,16 @@ from distbp.files.json_files import read_json
 from distbp.files.locks import Lock
 from distbp.model.network import Network
 from distbp.parallel.step.layer_hashes import layer_hashes
-from distbp.runs.directory import CONFIG, check_unused, held, made
-from distbp.runs.leftovers import remove_partial_files
-from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved
+from distbp.runs.directory import CONFIG, check_unused, lock_new_run, lock_run
+from distbp.runs.listing import remove_partial_files
+from distbp.runs.saved import (
+    SavedRun,
+    check_run_exists,
+    check_settings,
+    compute_options,
+    read_saved,
+    with_compute_options,
+)
 from distbp.runs.writer import NoWriter, RunWriter
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import one_thread, unpinned_notes
@@ -97,7 +104,7 @@ def train(
     started = time.perf_counter() if started is None else started
     if run_dir is None:
         return _Run(sources, wanted, watchers, started, network).result()
-    with made(Path(run_dir), watchers.note) as lock:
+    with lock_new_run(Path(run_dir), watchers.note) as lock:
         return _Run(sources, wanted, watchers, started, network, lock).result()
 
 
@@ -134,11 +141,11 @@ def resume(
         RunError: the run cannot be resumed, or not with the same result.
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
-    check_begun(Path(run))
+    check_run_exists(Path(run))
     for base in {memory_folder(), temporary_folder()}:  # a killed process of this run may have left folders there
         remove_leftovers(base)
     watchers, early_notes = Callbacks(callbacks), list[str]()
-    with held(Path(run), watchers.note, take_over) as lock:
+    with lock_run(Path(run), watchers.note, take_over) as lock:
         remove_partial_files(Path(run))
         saved = read_saved(Path(run), early_notes.append)
         if data is None:
@@ -147,8 +154,10 @@ def resume(
                 raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
         sources = Sources(data)
         del data  # from here on `sources` owns them
-        given = given_place(workers, address, insecure)
-        wanted = replace(config, **given) if config is not None else config_on(saved.config, saved.path, given)
+        given = compute_options(workers, address, insecure)
+        wanted = (
+            replace(config, **given) if config is not None else with_compute_options(saved.config, saved.path, given)
+        )
         started = time.perf_counter() if started is None else started
         network = saved.network(wanted)
         return _Run(sources, wanted, watchers, started, network, lock, saved, force, early_notes).result()
@@ -214,7 +223,7 @@ class _Run:
         progress = Progress(EarlyStopping(config.early_stopping))
         if self.saved is not None:
             saved = self.saved
-            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changes())
+            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changed_settings())
             step, state = saved.checkpoint.step, saved.state_for(state)
             progress = self._saved_progress(saved, config, steps_per_epoch, steps)
         is_fixed, is_local = not config.workers.is_auto, config.address is None

@@ -10,7 +10,7 @@ import pytest
 import distbp
 from distbp.cli import run
 from distbp.data.prepared.reader import read_prepared
-from distbp.runs.directory import held
+from distbp.runs.directory import lock_run
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_clean_removes_only_what_the_options_name(runs: Path, capsys: pytest.Cap
     assert "kept: " in err
     assert "notes.txt" in err
     assert names() == before
-    with held(runs / "deep" / "left"):
+    with lock_run(runs / "deep" / "left"):
         assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0
     assert before - names() == {"broken"}
     assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0

@@ -22,7 +22,7 @@ from distbp.cli import run
 from distbp.cli.jobs import _train_arguments
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
-from distbp.runs.parcel import pack, unpack
+from distbp.runs.archive import pack, unpack
 
 
 def start_job(folder, environment, *arguments):

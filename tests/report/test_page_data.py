@@ -15,7 +15,7 @@ from distbp.errors import Interrupted
 from distbp.report import page_data, serve_page
 from distbp.report.page import render_page
 from distbp.report.repeat_command import repeat_command
-from distbp.runs.records import line_of, read_metrics
+from distbp.runs.records import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from distbp.files.json_text import Unexpected
 from distbp.files.tensors import write_tensors
 from distbp.model.network import Network
 from distbp.runs.checkpoints import newest_checkpoint, write_checkpoint
-from distbp.runs.records import METRICS, line_of, read_metrics
+from distbp.runs.records import METRICS, metrics_line, read_metrics
 from distbp.runs.saved import read_saved
 from distbp.training.verify import verify
 
@@ -54,7 +54,7 @@ def change(run, **settings):
 def test_settings_that_change_the_result_must_match_the_checkpoint(interrupted_run, changed):
     run = interrupted_run()
     change(run, **changed)
-    with pytest.raises(RunError, match=r"config\.json is not what its checkpoint of step 14 was made with"):
+    with pytest.raises(RunError, match=r"config\.json was changed after the checkpoint of step 14"):
         distbp.resume(run)
     if "data_sha256" not in changed:
         assert distbp.resume(run, force=True).summary["steps"] == 4 * changed.get("epochs", 6)
@@ -93,10 +93,10 @@ def test_records_that_decisions_need_must_exist(interrupted_run, settings):
     run = interrupted_run(**settings)
     records = read_metrics(run)
     for kept in (0, 2):
-        (run / METRICS).write_text("".join(map(line_of, records[:kept])))
+        (run / METRICS).write_text("".join(map(metrics_line, records[:kept])))
         with pytest.raises(RunError, match=rf"metrics\.jsonl holds the records of {kept} epochs of 3"):
             distbp.resume(run)
-    (run / METRICS).write_text("".join(map(line_of, [records[0], records[2], records[1]])))
+    (run / METRICS).write_text("".join(map(metrics_line, [records[0], records[2], records[1]])))
     with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read: line 2: found epoch 3"):
         distbp.resume(run)
 

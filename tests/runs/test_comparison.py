@@ -11,7 +11,7 @@ from distbp.errors import RunError
 from distbp.files.json_files import write_json
 from distbp.files.json_text import SUM
 from distbp.parallel.step.records import StepRecord
-from distbp.runs.comparison import Parting, compare
+from distbp.runs.comparison import Difference, compare
 from distbp.runs.steplog import StepLog, read_steps
 from distbp.training.verify import verify
 
@@ -29,28 +29,28 @@ def begun(tmp_path):
 
 def test_equal_runs_compare_as_equal(begun):
     found = compare(begun("one"), begun("other"))
-    assert (found.parting, found.causes) == (None, ())
+    assert (found.difference, found.causes) == (None, ())
     assert found.steps == (30, 30)
 
 
 def test_a_longer_run_is_equal_up_to_the_end_of_the_shorter(begun):
-    assert compare(begun("one"), begun("other", epochs=3)).parting is None
+    assert compare(begun("one"), begun("other", epochs=3)).difference is None
 
 
 @pytest.mark.parametrize(
-    ("changed", "parting", "cause"),
+    ("changed", "difference", "cause"),
     [
-        ({"seed": 1}, Parting(-1, 1), "initial weights: seed 0 and 1"),
-        ({"initial": "glorot"}, Parting(-1, 1), "initial weights: initial he and glorot"),
-        ({"hidden": (8,)}, Parting(-1, 1), "initial weights: hidden"),
-        ({"batch_size": 50}, Parting(0, 1), "order: the same initial weights, but batch_size 100 and 50"),
-        ({"lr": 0.01}, Parting(0, 1), "setting: lr 0.001 and 0.01"),
-        ({"dropout": 0.5}, Parting(0, 1), "setting: dropout 0.0 and 0.5"),
+        ({"seed": 1}, Difference(-1, 1), "initial weights: seed 0 and 1"),
+        ({"initial": "glorot"}, Difference(-1, 1), "initial weights: initial he and glorot"),
+        ({"hidden": (8,)}, Difference(-1, 1), "initial weights: hidden"),
+        ({"batch_size": 50}, Difference(0, 1), "order: the same initial weights, but batch_size 100 and 50"),
+        ({"lr": 0.01}, Difference(0, 1), "setting: lr 0.001 and 0.01"),
+        ({"dropout": 0.5}, Difference(0, 1), "setting: dropout 0.0 and 0.5"),
     ],
 )
-def test_the_cause_is_named(begun, changed, parting, cause):
+def test_the_cause_is_named(begun, changed, difference, cause):
     found = compare(begun("one"), begun("other", **changed))
-    assert found.parting == parting
+    assert found.difference == difference
     assert found.causes[0].startswith(cause)
 
 
@@ -62,8 +62,8 @@ def test_other_data_are_named(begun):
         "digits", data.task, type(data.train)(x, data.train.y, data.train.factor), data.test, data.classes
     )
     found = compare(begun("one"), begun("other", other))
-    assert found.causes == ("data: they trained on other rows",)
-    assert found.parting.step < 15  # the changed row occurs once in the first epoch
+    assert found.causes == ("data: the training rows differ",)
+    assert found.difference.step < 15  # the changed row occurs once in the first epoch
 
 
 def change_one_bit(run, step, layer):
@@ -81,7 +81,7 @@ def test_an_unexplained_difference_is_attributed_to_the_machine(begun):
     one, other = begun("one"), begun("other")
     change_one_bit(other, 17, 2)
     found = compare(one, other)
-    assert found.parting == Parting(17, 2)
+    assert found.difference == Difference(17, 2)
     assert "memory or the CPU" in found.causes[0]
     assert command(["diff", str(one), str(other)], 0.0) == 1
 
@@ -101,16 +101,16 @@ def test_the_order_of_rows_explains_only_a_difference_in_the_first_step(begun, s
     settings = json.loads((other / "config.json").read_text())
     write_json(other / "config.json", {**{name: each for name, each in settings.items() if name != SUM}, "seed": 1})
     found = compare(one, other)
-    assert (found.parting, found.causes) == (Parting(step, 1), (cause,))
+    assert (found.difference, found.causes) == (Difference(step, 1), (cause,))
 
 
 def test_float16_between_hosts_is_named_if_nothing_else_differs(begun):
     one, other = (begun(name, wire="float16", servers=servers) for name, servers in (("one", 1), ("other", 2)))
     change_one_bit(other, 17, 2)
     found = compare(one, other)
-    assert found.parting == Parting(17, 2)
+    assert found.difference == Difference(17, 2)
     assert len(found.causes) == 1
-    assert found.causes[0].startswith("wire float16: with it the hosts, --servers")
+    assert found.causes[0].startswith("wire float16: with it, --servers and the number of hosts")
 
 
 def test_a_repeated_run_gives_the_same_bits(begun, capsys):
@@ -124,7 +124,7 @@ def test_a_repeated_run_gives_the_same_bits(begun, capsys):
 def test_a_difference_of_a_repeated_run_is_named_by_step_and_layer(begun, capsys):
     run = begun("one")
     change_one_bit(run, 17, 3)
-    assert verify(run) == (17, Parting(17, 3))
+    assert verify(run) == (17, Difference(17, 3))
     assert verify(run, steps=17) == (17, None)
     assert command(["verify", str(run)], 0.0) == 1
     assert "17 steps are equal, then this run differs" in capsys.readouterr().err

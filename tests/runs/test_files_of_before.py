@@ -38,7 +38,7 @@ def test_an_old_model_predicts_with_a_note(before, capsys):
 def test_an_old_run_resumes_with_a_note_and_gets_checksums(before):
     notes = []
     read_saved(before / "left", notes.append)
-    assert "config.json carries no sum" in notes[0]
+    assert "config.json has no checksum" in notes[0]
     # another machine may compute other bits, which --force accepts
     result = distbp.resume(before / "left", before / "rows.csv", force=True)
     assert (result.summary["steps"], len(result.history)) == (24, 6)

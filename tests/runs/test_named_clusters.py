@@ -79,7 +79,7 @@ def test_the_cluster_named_by_a_run_is_not_used_unasked(
     assert run([command, str(path)], 0.0) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
-        f"Error: {path} was computed on the Ray cluster at {address}: add --address {address} to use that one again, "
+        f"Error: {path} was computed on the Ray cluster at {address}: add --address {address} to use it again, "
         "or --workers N to compute on this machine"
     )
     with pytest.raises(UsageError, match="add --address"):

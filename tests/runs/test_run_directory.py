@@ -7,7 +7,7 @@ from processes import ended, start_program
 
 from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_json
-from distbp.runs.directory import RunDirectory, check_unused, claimed
+from distbp.runs.directory import RunDirectory, check_unused, default_run_directory
 from distbp.runs.records import read_metrics
 
 
@@ -83,7 +83,11 @@ def test_new_or_empty_folder_is_unused(exists, tmp_path):
 
 def test_a_claimed_directory_is_named_after_the_data_and_exclusive(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with claimed("digits") as one, claimed("digits") as two, claimed("digits") as three:
+    with (
+        default_run_directory("digits") as one,
+        default_run_directory("digits") as two,
+        default_run_directory("digits") as three,
+    ):
         assert len({one, two, three}) == 3
         assert all(path.parent == Path("runs") and "-digits" in path.name and path.is_dir() for path in (one, two))
     assert len(list((tmp_path / "runs").iterdir())) == 3
@@ -91,11 +95,11 @@ def test_a_claimed_directory_is_named_after_the_data_and_exclusive(tmp_path, mon
 
 def test_an_unused_claim_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="refused"), claimed("digits"):
+    with pytest.raises(ValueError, match="refused"), default_run_directory("digits"):
         raise ValueError("refused")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "runs").mkdir()
-    with pytest.raises(ValueError, match="refused"), claimed("digits") as path:
+    with pytest.raises(ValueError, match="refused"), default_run_directory("digits") as path:
         (path / "mine").touch()
         raise ValueError("refused")
     assert [each.name for each in path.iterdir()] == ["mine"]

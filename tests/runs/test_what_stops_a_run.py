@@ -164,9 +164,9 @@ def test_files_of_killed_writers_are_removed_by_resume_and_by_clean(tmp_path):
         (
             ["digits", "--lr", "0.5"],
             1,
-            "is finished, but not with this: lr is 0.5, was 0.001; choose another --run-dir",
+            "is finished, but differs: lr is 0.5, was 0.001; choose another --run-dir",
         ),
-        (["digits", "--hidden", "9"], 1, "or --force to take the finished run as it is"),
+        (["digits", "--hidden", "9"], 1, "or --force to accept the finished run"),
         (["table.csv", "--target", "y"], 1, "the data are not the same"),
         (["digits", "--lr", "0.5", "--force"], 0, "is already finished"),
     ],

@@ -21,7 +21,7 @@ def test_a_run_without_weighted_rows_has_no_linear_model(task, rng):
     nothing = replace(data, train=replace(data.train, weights=np.zeros(len(data.train), np.float32)))
     notes = []
     assert not any("linear" in name for name in baselines(nothing, "float32", notes.append))
-    assert notes == ["no linear model to compare with: no training row counts"]
+    assert notes == ["no linear model to compare with: all training rows have weight 0"]
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -96,7 +96,7 @@ def test_missing_convergence_is_reported_and_recorded(monkeypatch):
     told = Notes()
     result = distbp.train("digits", workers=0, epochs=1, callbacks=[told])
     assert result.summary["linear_converged"] is False
-    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in told.notes
+    assert "the linear model had not converged after 3 evaluations: its score may be too low" in told.notes
 
 
 def test_the_model_predicts_the_only_class_with_weighted_rows(rng):
