@@ -1,4 +1,4 @@
-"""The exchange of one step between hosts: the sums and reports that have arrived, until all are there."""
+"""The exchange of one step between hosts: the sums and reports that have arrived so far."""
 
 from __future__ import annotations
 
