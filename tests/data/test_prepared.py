@@ -15,7 +15,7 @@ from distbp.data.fingerprint import data_fingerprint
 from distbp.data.prepared.cache import remove_prepared
 from distbp.errors import DataError, HeldError, UsageError
 from distbp.files.locks import locked
-from distbp.files.locks.holders import myself
+from distbp.files.locks.holders import this_process
 
 
 def write_table(path, rows, seed=0):
@@ -150,7 +150,7 @@ def test_data_of_another_host_are_prepared_again_after_its_heartbeat_stops(table
     monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
-    lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
+    lock.write_bytes(replace(this_process(), host="gpu-7", token="theirs").as_bytes())
     told = []
     prepare(table, out=tmp_path / "out", note=told.append)
     assert f"another process is making {tmp_path / 'out'}: waiting for it" in told
