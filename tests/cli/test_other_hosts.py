@@ -69,11 +69,11 @@ def test_a_run_on_another_host_is_neither_cleaned_nor_resumed(
 def test_take_over_ends_the_other_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, epochs, end_epoch = tmp_path / "run", 12, RunWriter.end_epoch
 
-    def while_the_other_looks(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
+    def while_the_other_looks(writer: RunWriter, record: dict[str, Any], *given: Any) -> None:
         if record["epoch"] == 8:
             (tmp_path / "go").touch()
             wait_until(lambda: process.poll() is not None)
-        end_epoch(keeper, record, *given)
+        end_epoch(writer, record, *given)
 
     monkeypatch.setattr(RunWriter, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:
@@ -99,7 +99,7 @@ def test_a_run_without_heartbeats_is_resumed(
     assert run(["clean", str(tmp_path / "other"), "--left", "--yes"], 0.0) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["stays"]
     assert run(["resume", str(tmp_path / "run")], 0.0) == 0
-    assert "which cannot be seen from here: watching its heartbeat" in capsys.readouterr().err
+    assert "which this process cannot inspect: watching its heartbeat" in capsys.readouterr().err
     undisturbed = distbp.train("digits", hidden=(4,), workers=0, batch_size=1437, epochs=epochs)
     summary = distbp.Network.load(tmp_path / "run")
     assert summary.weights.tobytes() == undisturbed.network.weights.tobytes()

@@ -173,8 +173,8 @@ def test_steps_that_diverge_at_once_count_as_infinitely_slow():
             raise DivergedError("the cost", 0, 0)
             yield
 
-    path = Diverging([])
-    assert median_step(path, clock=path.clock) == float("inf")
+    executor = Diverging([])
+    assert median_step(executor, clock=executor.clock) == float("inf")
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -183,8 +183,8 @@ def test_noise_does_not_change_a_clear_choice(seed):
     chance = random.Random(seed)
 
     def noisy(step):
-        path = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
-        return median_step(path, at_least=100 * step, clock=path.clock)
+        executor = Steps(step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in count())
+        return median_step(executor, at_least=100 * step, clock=executor.clock)
 
     for process, workers, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.PROCESS)):
         choice = Choice(100, 2, 10_000)
@@ -197,7 +197,7 @@ def settings():
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
 @pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
-def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
+def test_a_note_is_given_if_workers_are_a_tenth_slower(workers, step, speaks):
     text = slower_workers_note(Workers(workers), 1000, step=step, process_step=1.0)
     assert (text is not None) == speaks
     if text is not None:
@@ -212,7 +212,7 @@ def test_workers_are_suggested_if_they_save_twice_the_start_of_ray(times, speaks
     step, saved = 0.1, 0.05 - EXCHANGE_SECONDS
     left = times * 2 * RAY_START_SECONDS / saved
     text = faster_workers_note(settings(), 1000, 2, step=step, steps_left=left)
-    assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if speaks else None)
+    assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if is_noted else None)
 
 
 def test_workers_are_not_suggested_on_one_core():
