@@ -167,10 +167,17 @@ def test_the_descent_is_theirs(kind, solver, iris, values):
     """From the same weights, over the same rows in the same order, both go the same way, penalty and all."""
     x, y = iris if kind == "classes" else values
     settings = {
-        "hidden_layer_sizes": (7,), "activation": "tanh", "solver": solver, "alpha": 0.5, "batch_size": len(x),
-        "learning_rate_init": 0.05, "random_state": 0, "shuffle": False, "max_iter": 1,
+        "hidden_layer_sizes": (7,),
+        "activation": "tanh",
+        "solver": solver,
+        "alpha": 0.5,
+        "batch_size": len(x),
+        "learning_rate_init": 0.05,
+        "random_state": 0,
+        "shuffle": False,
+        "max_iter": 1,
         "epsilon": 1e-15,  # which they add before the bias correction, we as in the paper after it
-    }  # fmt: skip
+    }
     ours = (DistbpClassifier if kind == "classes" else DistbpRegressor)(**settings).fit(x, y)
     theirs = (MLPClassifier if kind == "classes" else MLPRegressor)(**settings).fit(x, y)
     ours.set_params(warm_start=True)

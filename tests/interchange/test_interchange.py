@@ -127,8 +127,11 @@ def test_the_names_are_those_of_a_sequential(tmp_path):
     distbp.to_torch(network, tmp_path / "a.safetensors")
     found = load_file(tmp_path / "a.safetensors")
     assert {name: tensor.shape for name, tensor in found.items()} == {
-        "0.weight": (4, 5), "0.bias": (4,), "2.weight": (3, 4), "2.bias": (3,)
-    }  # fmt: skip
+        "0.weight": (4, 5),
+        "0.bias": (4,),
+        "2.weight": (3, 4),
+        "2.bias": (3,),
+    }
     x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
     z = np.maximum(x @ found["0.weight"].T + found["0.bias"], 0) @ found["2.weight"].T + found["2.bias"]
     assert np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) == pytest.approx(network.outputs(x), abs=1e-6)
@@ -191,16 +194,28 @@ def test_what_is_no_perceptron_is_said():
         ({"a": np.zeros(3)}, "holds 'a': expected w1, b1, .. or 0.weight"),
         ({"w1": np.zeros((3, 2)), "b1": np.zeros(2)}, r"layer 1 of .* no linear layer"),
         ({"w1": np.zeros((3, 2))}, "holds no network that can be read: 'b'"),
-        ({"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3), "1.weight": np.zeros((2, 4)), "1.bias": np.zeros(2)},
-         "layer 2 of .* has 4 inputs, the one before 3 nodes"),
-        ({f"{of}.0.{kind}": np.zeros((2, 2)[:n]) for of in ("enc", "dec") for n, kind in ((1, "bias"), (2, "weight"))},
-         "holds 'dec.0.bias' and 'enc.0.bias': expected the layers of one network"),
-        ({"w1": np.zeros((2, 2)), "b1": np.zeros(2), "0.weight": np.zeros((2, 2)), "0.bias": np.zeros(2)},
-         "expected the layers of one network, named alike"),
-        ({"w1": np.zeros((2, 2)), "w01": np.zeros((2, 2)), "b1": np.zeros(2)},
-         "holds 'w01' and 'w1', which are the same layer"),
+        (
+            {"0.weight": np.zeros((3, 2)), "0.bias": np.zeros(3), "1.weight": np.zeros((2, 4)), "1.bias": np.zeros(2)},
+            "layer 2 of .* has 4 inputs, the one before 3 nodes",
+        ),
+        (
+            {
+                f"{of}.0.{kind}": np.zeros((2, 2)[:n])
+                for of in ("enc", "dec")
+                for n, kind in ((1, "bias"), (2, "weight"))
+            },
+            "holds 'dec.0.bias' and 'enc.0.bias': expected the layers of one network",
+        ),
+        (
+            {"w1": np.zeros((2, 2)), "b1": np.zeros(2), "0.weight": np.zeros((2, 2)), "0.bias": np.zeros(2)},
+            "expected the layers of one network, named alike",
+        ),
+        (
+            {"w1": np.zeros((2, 2)), "w01": np.zeros((2, 2)), "b1": np.zeros(2)},
+            "holds 'w01' and 'w1', which are the same layer",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_network_is_said(tensors, message, tmp_path):
     from safetensors.numpy import save_file
 

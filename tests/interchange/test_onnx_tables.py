@@ -72,8 +72,11 @@ def test_california_housing_in_dollars(data_folder, tmp_path, dtype, rounding):
 def test_parts_of_dates_are_those_of_the_calendar(tmp_path, rng):
     first, last = datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59)
     edges = [first, last, datetime.datetime(1969, 12, 31, 23, 59), datetime.datetime(1970, 1, 1)]
-    edges += [datetime.datetime(year, month, day, 12) for year in (4, 1600, 1900, 2000, 2023, 2024)
-              for month, day in ((1, 1), (2, 28), (3, 1), (12, 31))]  # fmt: skip
+    edges += [
+        datetime.datetime(year, month, day, 12)
+        for year in (4, 1600, 1900, 2000, 2023, 2024)
+        for month, day in ((1, 1), (2, 28), (3, 1), (12, 31))
+    ]
     edges += [datetime.datetime(year, 2, 29) for year in (4, 1600, 2000, 2024)]
     span = int((last - first).total_seconds())
     dates = edges + [first + datetime.timedelta(seconds=int(each)) for each in rng.integers(0, span, 2000)]
