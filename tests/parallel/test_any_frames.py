@@ -5,8 +5,8 @@ import threading
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from parallel.clusters import SECRET, Cluster, view_of
 from parallel.hosts import STRUCTURE, config
-from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.host.messages import StepDiverged, ViewEnded, WeightsDiffer

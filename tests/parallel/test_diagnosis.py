@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from parallel.test_mesh import Cluster, view_of
+from parallel.clusters import Cluster, view_of
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
