@@ -1,4 +1,4 @@
-"""Several hosts in one process that exchange sums over TCP, with workers as threads; and the same run without hosts."""
+"""Several hosts in one process that exchange sums over TCP, with workers as threads."""
 
 import threading
 
@@ -24,10 +24,10 @@ def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
 
 
 class Cluster:
-    """Hosts in this process."""
+    """Hosts in this process, each with its workers."""
 
     def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
-        """``faults`` are those of workers, by host and slot (see Faulty)."""
+        """Start the hosts; ``faults`` of workers are given by host and slot (see Faulty)."""
         self.settings, self.faults = settings, faults or {}
         self.structure, self.rows = structure, table() if rows is None else rows
         self.initial = initial_state(structure, settings)

@@ -1,4 +1,4 @@
-"""A fixture for clusters in this process."""
+"""Fixture for clusters of hosts in one process."""
 
 import pytest
 from parallel.clusters import Cluster
