@@ -127,8 +127,11 @@ def test_the_names_are_those_of_a_torch_sequential(tmp_path):
     distbp.to_torch(network, tmp_path / "a.safetensors")
     found = load_file(tmp_path / "a.safetensors")
     assert {name: tensor.shape for name, tensor in found.items()} == {
-        "0.weight": (4, 5), "0.bias": (4,), "2.weight": (3, 4), "2.bias": (3,)
-    }  # fmt: skip
+        "0.weight": (4, 5),
+        "0.bias": (4,),
+        "2.weight": (3, 4),
+        "2.bias": (3,),
+    }
     x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
     z = np.maximum(x @ found["0.weight"].T + found["0.bias"], 0) @ found["2.weight"].T + found["2.bias"]
     assert np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) == pytest.approx(network.outputs(x), abs=1e-6)
