@@ -1,4 +1,4 @@
-"""``distbp train``, and what the commands share that train."""
+"""``distbp train``, and the options and output that resume and verify share with it."""
 
 from __future__ import annotations
 

@@ -90,18 +90,6 @@ def check_of_tables(settings: Mapping[str, Any]) -> None:
         raise UsageError(f"drop must be a list of columns' names or numbers, found {brief(drop)}")
 
 
-def check_workers(workers: int | str) -> None:
-    """Refuse what is no number of workers."""
-    least, dots, most = workers.partition("..") if isinstance(workers, str) else ("", "", "")
-    are_numbers = dots and least.isdecimal() and most.isdecimal() and len(most) < len(str(_MOST_WHOLE))
-    if workers == "auto" or (are_numbers and len(least) <= len(most) and 1 <= int(least) <= int(most)):
-        return
-    if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= _MOST_WHOLE:
-        raise UsageError(
-            f"workers must be a whole number of at least 0, auto, or a range such as 2..6; found {brief(workers)}"
-        )
-
-
 def ports(value: int | str | None) -> range:
     """Return the ports that ``PORT`` or ``FIRST-LAST`` stands for; port 0, any, for None."""
     if value is None:

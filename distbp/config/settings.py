@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 from distbp.config import checks
 from distbp.config.choices import check_choice, name_of
 from distbp.config.shards import default_shards
+from distbp.config.workers import Workers
 from distbp.errors import UsageError, brief, unknown_name
 
 _OPEN = {
@@ -122,7 +123,7 @@ class Config:
     """Share of the training rows held out for early stopping and schedules (0.1 with early_stopping)."""
 
     # who computes, what is computed
-    workers: int | str = "auto"
+    workers: int | str | Workers = "auto"
     """Worker actors; 0 computes in the calling process, without Ray; ``auto`` measures which is quicker; ``A..B``
     begins with A and takes up to B as they come. Never changes the result."""
     shards: int | None = None
@@ -167,14 +168,12 @@ class Config:
             object.__setattr__(self, "activation", tuple(self.activation))
         self._check_choices()
         checks.check_numbers(vars(self))
-        checks.check_workers(self.workers)
+        object.__setattr__(self, "workers", Workers.of(self.workers).written)
         checks.ports(self.host_ports)
         if self.address is not None:
             checks.check_address(self.address)
         self._check_optimizer()
-        named = self.activation if isinstance(self.activation, tuple) else (self.activation,)
-        like_relu = _LIKE_RELU.intersection(filter(lambda each: isinstance(each, str), named))
-        self._default("initial", "he" if like_relu else "glorot")
+        self._default("initial", default_initial(self.activation))
         self._default("lr", _DEFAULT_LR.get(self.optimizer) if isinstance(self.optimizer, str) else None)
         if self.lr is None:
             raise UsageError(f"the optimizer {name_of(self.optimizer)} is your own: give its lr too")
@@ -217,24 +216,6 @@ class Config:
             )
 
     @property
-    def worker_count(self) -> int:
-        """The largest number of workers, once it is no longer open."""
-        return self._worker_range()[1]
-
-    @property
-    def least_workers(self) -> int:
-        """The number of workers with which the run may begin."""
-        return self._worker_range()[0]
-
-    def _worker_range(self) -> tuple[int, int]:
-        if isinstance(self.workers, int):
-            return self.workers, self.workers
-        if self.workers == "auto":
-            raise ValueError("the number of workers is still open")
-        least, _, most = self.workers.partition("..")
-        return int(least), int(most)
-
-    @property
     def host_port_range(self) -> range:
         """The ports at which a host may listen; port 0 stands for any."""
         return checks.ports(self.host_ports)
@@ -243,7 +224,15 @@ class Config:
         if getattr(self, name) is None:
             object.__setattr__(self, name, value)
 
-    def for_task(self, task: str) -> Config:
+    def settled(self, task: str) -> Settings:
+        """Return these settings with nothing left open, for data of this task.
+
+        Raises:
+            UsageError: a setting does not go together with the task.
+        """
+        return Settings(**vars(self.for_task(task)))
+
+    def for_task(self, task: str) -> Self:
         """Return these settings with ``task``, ``cost`` and ``output`` filled in."""
         cost = self.cost or ("cross-entropy" if task == "classification" else "mse")
         if task == "regression" and cost == "cross-entropy":
@@ -285,5 +274,39 @@ class Config:
         return cls(**settings)
 
 
-Settings = Config
-"""The settings as a run has them: those of a Config with nothing left open."""
+@dataclass(frozen=True, kw_only=True)
+class Settings(Config):
+    """The settings as a run uses them: a :class:`Config` with nothing left open (see :meth:`Config.settled`).
+
+    The fields below are those that a Config may leave open; None in any other field means "none", such as no clipping.
+    """
+
+    output: Any
+    cost: Any
+    initial: str
+    lr: float
+    task: str
+    workers: Workers
+    shards: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "workers", Workers.of(self.workers))
+
+    def with_workers(self, workers: int | str) -> Settings:
+        """Return these settings for another number of workers."""
+        return replace(self, workers=Workers(workers))
+
+    def as_config(self) -> Config:
+        """Return these settings in the form in which a person gives them."""
+        return Config(**vars(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every setting as JSON's types, as :meth:`Config.to_json` does."""
+        return super().to_json() | {"workers": self.workers.written}
+
+
+def default_initial(activation: Any) -> str:
+    """Return the default scheme of initial weights for one activation, or one for each hidden layer."""
+    named = activation if isinstance(activation, tuple) else (activation,)
+    return "he" if any(isinstance(each, str) and each in _LIKE_RELU for each in named) else "glorot"

@@ -33,6 +33,7 @@ _BY_TYPE: Mapping[str, Check] = {
     "float": number(),
     "bool": flag,
     "str": text(),
+    "int | str | Workers": either(_WHOLE, text(), expected="a whole number or text"),
     "int | str": either(_WHOLE, text(), expected="a whole number or text"),
     "str | int": either(_WHOLE, text(), expected="a whole number or text"),
     "tuple[int, ...]": list_of(whole(1)),

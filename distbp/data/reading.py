@@ -1,4 +1,4 @@
-"""What a person may say of how a table is to be read and cut into parts."""
+"""The settings of reading: how a table is read, which of its columns are what, and which rows are held out."""
 
 from __future__ import annotations
 
@@ -43,40 +43,40 @@ class Reading:
 
     @classmethod
     def of(cls, settings: Any) -> Self:
-        """Return how the data of these settings are read."""
+        """Return the settings of reading that are part of a run's settings."""
         given = {field.name: getattr(settings, field.name) for field in fields(cls) if hasattr(settings, field.name)}
-        by_nature = settings.cost in (None, "mse", "mae", "huber") and settings.output in (None, "identity")
-        return cls(**given, standardise=by_nature)
+        takes_any_value = settings.cost in (None, "mse", "mae", "huber") and settings.output in (None, "identity")
+        return cls(**given, standardise=takes_any_value)
 
     @classmethod
     def from_names(cls, given: Mapping[str, Any]) -> Self:
         """Build from settings by name.
 
         Raises:
-            UsageError: a name is unknown, or a value is none that the setting can have.
+            UsageError: a name is unknown, or a value is not allowed.
         """
         known = [field.name for field in fields(cls)]
         for name in given:
             if name not in known:
                 raise unknown_name("setting", name, known)
-        Config.from_settings({name: value for name, value in given.items() if name != "standardise"})  # which checks
+        Config.from_settings({name: value for name, value in given.items() if name != "standardise"})  # checks values
         return cls(**given)
 
     @property
     def chosen(self) -> list[str]:
-        """What was said that is for tables alone."""
+        """Settings given that apply only to tables."""
         names = ("target", "drop", "weights", "separator", "header", "test_file")
         return [name for name in names if getattr(self, name) not in (None, (), [])]
 
     def test_path(self) -> Path | None:
-        """Return the file with the test rows."""
+        """Return the path of the file with the test rows."""
         return None if self.test_file is None else Path(self.test_file)
 
     def target_of(self, names: Sequence[str], table: str) -> str:
         """Return the name of the target column.
 
         Raises:
-            DataError: it is not there, or none was named and none is called as targets usually are.
+            DataError: the named column is missing, or none was named and none has a usual name.
         """
         if self.target is not None:
             return column_of(self.target, names, table, "--target")
@@ -91,7 +91,7 @@ class Reading:
 
 
 def column_of(wanted: str | int, names: Sequence[str], table: str, option: str) -> str:
-    """Return the column of this name, or of this number, -1 for the last."""
+    """Return the name of the column with this name or number; -1 is the last column."""
     if str(wanted) in names:
         return str(wanted)
     try:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from distbp.errors import RunError
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 _BESIDE = ".{name}.{process}.partial"
 """Where a process writes a file until it is whole: a name that nobody gives to a file of their own."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from distbp.config import Config, name_of
+from distbp.config import Config, default_initial, name_of
 from distbp.data.checks import features, numbers, target_values
 from distbp.data.columns.encoding import encode
 from distbp.data.columns.preprocessing import Preprocessing
@@ -73,10 +73,11 @@ class Network:
             hidden=tuple(sizes[1:-1]), activation=activation, output=output, cost=cost, initial=initial, seed=seed,
             dtype=dtype,
         )  # fmt: skip
-        assert config.initial is not None
         chosen = tuple(None if each is None else np.asarray(each) for each in connections)
         self.structure = Structure(tuple(sizes), (*config.hidden_activations, output), cost, chosen)
-        self.weights: Array = initial_weights(self.structure, config.initial, seed, dtype)
+        self.weights: Array = initial_weights(
+            self.structure, initial or default_initial(config.activation), seed, dtype
+        )
         self.classes = check_classes(classes, self.structure)
         self.byte_factor = PIXEL_FACTOR
         self.preprocessing: Preprocessing | None = None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distbp.data.dataset import Array, Rows
-from distbp.data.loading import load_rows, tables_to_apply
+from distbp.data.loading import load_rows, tables_to_predict
 from distbp.data.reporting import Progress, silent
 from distbp.data.sources import Source
 from distbp.data.tables.transform import transformed_chunks
@@ -41,7 +41,7 @@ def chunks_of(
         DataError: they cannot be read, or do not fit the network.
     """
     dtype = network.weights.dtype.name
-    tables = tables_to_apply(sources, separator, header)
+    tables = tables_to_predict(sources, separator, header)
     if tables is None:
         x, y = load_rows(*sources, dtype=dtype)
         if with_targets and y is None:

@@ -60,7 +60,6 @@ class Rule:
     @classmethod
     def of(cls, config: Settings, steps_per_epoch: int) -> Rule:
         """Return the rule that the settings describe."""
-        assert config.lr is not None
         return cls(
             optimizer=optimizer_of(config),
             lr=config.lr,

@@ -81,9 +81,9 @@ def faster_config(case: Case, data: DataSet, note: Callable[[str], None], **sett
 
 def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable[[str], None]) -> Measurement:
     """Train a case for a few untimed and then ``steps`` timed steps."""
-    config, structure = settle(config, data, None)
-    state = initial_state(structure, config)
-    with one_thread(config.threads), make_executor(structure, config, data.train, state, note) as executor:
+    settings, structure = settle(config, data, None)
+    state = initial_state(structure, settings)
+    with one_thread(settings.threads), make_executor(structure, settings, data.train, state, note) as executor:
         for _ in executor.steps(UNTIMED_STEPS):
             pass
         began = time.perf_counter()
@@ -93,5 +93,4 @@ def measure(name: str, config: Config, data: DataSet, steps: int, note: Callable
         accuracy = evaluate(network, data.test).accuracy or 0.0
     speed = sum(record.rows for record in records) / seconds
     step_ms = 1000 * statistics.median(record.seconds for record in records)
-    assert config.shards is not None
-    return Measurement(name, speed, step_ms, config.worker_count, config.shards, accuracy)
+    return Measurement(name, speed, step_ms, settings.workers.most, settings.shards, accuracy)

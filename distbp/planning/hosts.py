@@ -1,4 +1,4 @@
-"""Predict steps on several hosts from a short measurement of this machine."""
+"""Predict the duration of steps on several hosts from a short measurement of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distbp.config import Settings, default_shards
+from distbp.config import Config, Settings, default_shards
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
@@ -60,7 +60,7 @@ class HostPlan:
         return reached if reached < self.steps[-1].hosts else None
 
 
-def plan_hosts(config: Settings, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
+def plan_hosts(config: Config, data: DataSet, hosts: Iterable[int], link: float, per_host: int = 1) -> HostPlan:
     """Measure this machine for about two seconds; return the expected duration of steps on several hosts.
 
     Args:
@@ -75,17 +75,17 @@ def plan_hosts(config: Settings, data: DataSet, hosts: Iterable[int], link: floa
         DataError: the targets do not fit the cost.
     """
     data = with_parts(config, data)
-    config, structure = settle(config, data, None)
-    rows = min(config.batch_size, len(data.train))
-    shards, usual = (min(count or 1, rows) for count in (config.shards, default_shards(config.batch_size)))
+    settings, structure = settle(config, data, None)
+    rows = min(settings.batch_size, len(data.train))
+    shards, usual = (min(count, rows) for count in (settings.shards, default_shards(settings.batch_size)))
     counts = (shards,) if shards <= usual else (shards, usual)
-    state = initial_state(structure, config)
-    with one_thread(config.threads):
+    state = initial_state(structure, settings)
+    with one_thread(settings.threads):
         seconds = _SECONDS / len(counts)
-        machines = [measure_machine(structure, config, data.train, state, count, seconds) for count in counts]
+        machines = [measure_machine(structure, settings, data.train, state, count, seconds) for count in counts]
     machine, alone = machines[0], machines[-1]
-    workload = workload_of(config, structure, rows, shards)
-    steps = tuple(fastest_step(workload, machine, link, count, config.servers, per_host) for count in hosts)
+    workload = workload_of(settings, structure, rows, shards)
+    steps = tuple(fastest_step(workload, machine, link, count, settings.servers, per_host) for count in hosts)
     alone_step = fastest_step(workload._replace(shards=counts[-1]), alone, link, 1)
     return HostPlan(
         parameters=structure.parameter_count,
@@ -115,9 +115,9 @@ def measure_machine(
 
     ``state`` is not changed.
     """
-    # One shard suffices: a mini-batch of as many rows as the largest shard.
+    # A mini-batch that is one shard, the largest, suffices.
     size = cut(min(config.batch_size, len(rows)), shards)[0].stop
-    one = replace(config, workers=0, shards=1, batch_size=size)
+    one = replace(config.with_workers(0), shards=1, batch_size=size)
     worker = Worker(structure, one, rows)
     order = EpochOrder(len(rows), size, config.seed)
     server = ParameterServer(structure, Rule.of(one, order.steps_per_epoch), double_buffered(state, 0), 0)

@@ -1,4 +1,4 @@
-"""Measure steps on this machine with 0, 1, 2 .. workers and extrapolate to a whole run.
+"""Measure steps on this machine with 0, 1, 2 .. workers and estimate the cost of a whole run.
 
 The workers are processes without Ray. They run the same loops as a run's actors, over the same shared memory, so step
 times are measured, not modelled.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +23,8 @@ from distbp.data.epoch_order import EpochOrder
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.host.messages import DRIVER, RUN, Channel, connect, receive_news
+from distbp.parallel.host.messages import RunEnded, ServerMessage, WorkerEnded, WorkerJoined
+from distbp.parallel.host.server_link import ServerLink
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
@@ -47,6 +47,7 @@ _MOST_BYTES = 64 * 2**20
 _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
 """Memory of a Python process with NumPy, and of one with NumPy and Ray, before it has any data."""
 _FEWEST_STEPS = 5
+_PROCESS_LOST = "a process of the measurement ended or did not come up: is there memory enough?"
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,15 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         ClusterError: the processes did not start, or there is too little shared memory.
     """
     data = with_parts(config, data)
-    config, structure = settle(config, data, None)
-    assert config.shards is not None
-    order = EpochOrder.of(config, len(data.train))
-    rows, shards = order.size(0), min(config.shards, order.size(0))
-    most = min(cpu_count(), shards) if config.workers == "auto" else config.worker_count
+    settings, structure = settle(config, data, None)
+    order = EpochOrder.of(settings, len(data.train))
+    rows, shards = order.size(0), min(settings.shards, order.size(0))
+    most = min(cpu_count(), shards) if settings.workers.is_auto else settings.workers.most
     listed = host_counts(1, most) if most else []
     measured = sorted({min(count, shards) for count in listed})
-    _check_memory(structure, config, data.train, measured)
-    state = initial_state(structure, config)
-    seconds = _step_seconds(structure, config, _sample(data.train, config.batch_size), state, measured)
+    _check_memory(structure, settings, data.train, measured)
+    state = initial_state(structure, settings)
+    seconds = _step_seconds(structure, settings, _sample(data.train, settings.batch_size), state, measured)
     if not all(map(math.isfinite, seconds.values())):
         raise TrainingError("the run diverges in its first steps, so nothing can be planned: try a lower --lr")
     choices = []
@@ -125,14 +125,14 @@ def plan_machine(config: Config, data: DataSet) -> MachinePlan:
         step = seconds[min(workers, shards)]
         epoch = step * order.steps_per_epoch
         start = RAY_START_SECONDS if workers else 0.0
-        sizes = _sizes(structure, replace(config, workers=workers), data.train, state)
-        choices.append(RunEstimate(workers, step, epoch, start + config.epochs * epoch, *sizes))
+        sizes = _sizes(structure, settings.with_workers(workers), data.train, state)
+        choices.append(RunEstimate(workers, step, epoch, start + settings.epochs * epoch, *sizes))
     return MachinePlan(
         parameters=structure.parameter_count,
         rows=rows,
         shards=shards,
         steps_per_epoch=order.steps_per_epoch,
-        epochs=config.epochs,
+        epochs=settings.epochs,
         data_bytes=sum(getattr(part, "nbytes", 0) for part in (data.train.x, data.train.y, data.train.weights)),
         cores=cpu_count(),
         choices=tuple(choices),
@@ -145,10 +145,10 @@ def _step_seconds(
     """Measure the median step in this process and with each of these numbers of workers."""
     each = _SECONDS / (1 + len(counts))
     with one_thread(config.threads):
-        executor = InProcessExecutor(structure, replace(config, workers=0), rows, state)
+        executor = InProcessExecutor(structure, config.with_workers(0), rows, state)
         seconds = {0: median_step(executor, each, _FEWEST_STEPS, most=2**62)}
         if counts:
-            seconds |= _steps_with(structure, replace(config, workers=counts[-1]), rows, state, counts, each)
+            seconds |= _steps_with(structure, config.with_workers(counts[-1]), rows, state, counts, each)
     return seconds
 
 
@@ -156,9 +156,9 @@ def _check_memory(structure: Structure, config: Settings, rows: Rows, measured: 
     """Refuse a run that needs more memory than is free, before it allocates any."""
     shape = 1 + len(optimizer_of(config).slots), structure.parameter_count
     state = np.broadcast_to(np.zeros((), config.dtype), shape)  # has the state's size, but takes no memory
-    needed = _sizes(structure, replace(config, workers=0), rows, state)[0]
+    needed = _sizes(structure, config.with_workers(0), rows, state)[0]
     if measured:
-        each, shared, _ = _sizes(structure, replace(config, workers=measured[-1]), rows, state)
+        each, shared, _ = _sizes(structure, config.with_workers(measured[-1]), rows, state)
         needed += measured[-1] * each + shared
     free = free_memory()
     if free is not None and needed > free:
@@ -181,11 +181,10 @@ def _sample(rows: Rows, batch_size: int) -> Rows:
 
 def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> tuple[int, int, int]:
     """Return the bytes of a worker, of shared memory, and of the arrays that a step reads and writes."""
-    assert config.shards is not None
     vector, item = state[0].nbytes, state.itemsize
     mini_batch = min(config.batch_size, len(rows))
     shards = cut(mini_batch, config.shards)
-    spans = cut(len(shards), config.worker_count) if config.workers else [Span(0, len(shards))]
+    spans = [Span(0, len(shards))] if config.workers.in_process else cut(len(shards), config.workers.most)
     gathered = sum(shard.stop - shard.first for shard in shards[: spans[0].stop])
     is_encoded = rows.encoding is not None or rows.x.dtype != state.dtype or rows.factor != 1.0
     x = gathered * (rows.inputs * item * is_encoded + rows.x.shape[1] * rows.x.dtype.itemsize)
@@ -193,7 +192,7 @@ def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> 
     arrays = [2 + sigma.needs_z + 2 * (config.dropout > 0) for sigma in structure.sigmas[:-1]]  # z or a, and delta
     widths = 4 * outputs + sum(count * width for count, width in zip(arrays, hidden, strict=True))
     private = x + shards[0].stop * widths * item + (config.shards - 1).bit_length() * vector
-    if not config.workers:
+    if config.workers.in_process:
         return _PROCESS_BYTES + private + vector + 3 * state.nbytes, 0, 2 * vector
     sums = sum(len(subtrees(span, len(shards))) for span in spans)
     shared = _shape_of(structure, config, state).memory(spare=False)
@@ -202,8 +201,7 @@ def _sizes(structure: Structure, config: Settings, rows: Rows, state: Array) -> 
 
 def _shape_of(structure: Structure, config: Settings, state: Array) -> Shape:
     """Return the sizes of the arrays that the workers share."""
-    assert config.shards is not None
-    workers, (slots, parameters) = config.worker_count, state.shape
+    workers, (slots, parameters) = config.workers.most, state.shape
     sums = buffers_for(config.shards, workers)
     return Shape(slots, parameters, state.dtype.name, workers, sums, config.shards, structure.depth)
 
@@ -214,10 +212,10 @@ def _steps_with(
     """Measure the median step for each number of workers, which join one after another."""
     shape = _shape_of(structure, config, state)
     with private_folder(memory_folder()) as folder:
-        shared = SharedMemory(folder, shape, create=True)
-        shared.states[0] = state
+        memory = SharedMemory(folder, shape, create=True)
+        memory.states[0] = state
         context = multiprocessing.get_context("spawn")
-        gates = [context.Event() for _ in range(config.worker_count)]
+        gates = [context.Event() for _ in range(config.workers.most)]
         common = (structure, config, rows, folder, shape)
         server = context.Process(target=_serve, args=(structure, config, len(rows), folder, shape), daemon=True)
         workers = [
@@ -225,18 +223,18 @@ def _steps_with(
             for number, gate in enumerate(gates)
         ]
         with _running([server, *workers]) as deadline:
-            channel = connect(folder, DRIVER, _START_SECONDS)
-            if channel is None:
+            link = ServerLink.to(folder, _START_SECONDS)
+            if link is None:
                 raise ClusterError(f"the processes of the measurement did not start within {_START_SECONDS:g} s")
             try:
-                return _measured(shared, channel, gates, counts, seconds, deadline)
+                return _measured(memory, link, gates, counts, seconds, deadline)
             finally:
-                channel.close()
+                link.close()
 
 
 def _measured(
-    exchange: SharedMemory,
-    channel: Channel,
+    memory: SharedMemory,
+    link: ServerLink,
     gates: Sequence[Any],
     counts: Iterable[int],
     seconds: float,
@@ -249,27 +247,33 @@ def _measured(
         for gate in gates[joined:count]:
             gate.set()
         while joined < count:
-            joined += "joined" in _news(channel, max(0.0, deadline - time.monotonic()))
-        exchange.stop_asked[0] = 0
-        channel.send(RUN.pack(exchange.step, 2**62, 1.0))
+            message = _next_message(link, max(0.0, deadline - time.monotonic()))
+            if message is None and time.monotonic() >= deadline:
+                raise ClusterError(_PROCESS_LOST)
+            joined += isinstance(message, WorkerJoined)
+        memory.stop_requested[0] = 0
+        link.run(memory.step, 2**62, 1.0)
         until, taken, done = time.monotonic() + seconds, list[float](), False
         while not done:
-            if select.select([channel], [], [], 0.02)[0]:
-                done = "done" in _news(channel, _START_SECONDS)
-            taken += [record.seconds for record in exchange.read_records()]
+            done = isinstance(_next_message(link, 0.02), RunEnded)
+            taken += [record.seconds for record in memory.records.read()]
             if time.monotonic() > until and len(taken) >= WARM_UP_STEPS + _FEWEST_STEPS:
-                exchange.stop_asked[0] = 1
+                memory.stop_requested[0] = 1
             if time.monotonic() > until + _START_SECONDS:
                 raise ClusterError(f"a step of {count} workers took more than {_START_SECONDS:g} s")
         found[count] = median_of(taken)
     return found
 
 
-def _news(channel: Channel, patience: float) -> dict[str, Any]:
-    news = receive_news(channel) if select.select([channel], [], [], patience)[0] else None
-    if news is None or "left" in news:
-        raise ClusterError("a process of the measurement ended or did not come up: is there memory enough?")
-    return news
+def _next_message(link: ServerLink, seconds: float) -> ServerMessage | None:
+    """Wait for the server's next message; return None if there is none. Raise ClusterError if a process has ended."""
+    try:
+        message = link.next_message(seconds)
+    except EOFError as error:
+        raise ClusterError(_PROCESS_LOST) from error
+    if isinstance(message, WorkerEnded):
+        raise ClusterError(_PROCESS_LOST)
+    return message
 
 
 @contextmanager
@@ -289,11 +293,11 @@ def _running(processes: Sequence[Any]) -> Iterator[float]:
 def _serve(structure: Structure, config: Settings, rows: int, folder: Path, shape: Shape) -> None:
     """Run the parameter server until the driver disconnects or interrupts it."""
     pin_threads(config.threads)
-    shared = SharedMemory(folder, shape)
+    memory = SharedMemory(folder, shape)
     order = EpochOrder.of(config, rows)
-    server = make_parameter_server(structure, config, order, shared.states, shared.step)
+    server = make_parameter_server(structure, config, order, memory.states, memory.step)
     with suppress(KeyboardInterrupt):
-        ServerLoop(server, shared, order, _START_SECONDS, _START_SECONDS).serve()
+        ServerLoop(server, memory, order, _START_SECONDS, _START_SECONDS).serve()
 
 
 def _work(

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from distbp.config import CHOICES, Config
+from distbp.config import CHOICES, Config, Settings
 from distbp.data.dataset import Array, Rows
 from distbp.data.lazy import as_rows
 from distbp.errors import DivergedError
@@ -127,7 +127,7 @@ class BasePerceptron(Targets, BaseEstimator):
         train, held = parts[::2], parts[1::2]
         return Rows(as_rows(train[0]), train[2], 1.0, train[3] if counts else None), (*held, *[None] * (not counts))
 
-    def _settings(self, rows: Rows, dtype: str, seed: int, incremental: bool) -> tuple[Structure, Config]:
+    def _settings(self, rows: Rows, dtype: str, seed: int, incremental: bool) -> tuple[Structure, Settings]:
         batch_size = min(_BATCH, len(rows)) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > len(rows):
             warnings.warn("Got `batch_size` larger than sample size. It is going to be clipped", stacklevel=4)
@@ -148,13 +148,12 @@ class BasePerceptron(Targets, BaseEstimator):
             l2=float(self.alpha) * self._cost_scale / (batch_size * mean_weight),
             batch_size=batch_size, epochs=1 if incremental else int(self.max_iter), seed=seed,
             shuffle=bool(self.shuffle), workers=0,
-        )  # fmt: skip
-        assert config.shards is not None
-        config = replace(config, workers=workers_for(self.n_jobs, config.shards))
+        ).settled("regression" if is_regressor(self) else "classification")  # fmt: skip
+        config = config.with_workers(workers_for(self.n_jobs, config.shards))
         sizes = (int(rows.x.shape[1]), *config.hidden, nodes)
         return Structure(sizes, (*config.hidden_activations, output), cost), config
 
-    def _begin(self, structure: Structure, config: Config) -> None:
+    def _begin(self, structure: Structure, config: Settings) -> None:
         self._state = initial_state(structure, config)
         self._steps = 0
         self.n_iter_, self.t_ = 0, 0
@@ -168,7 +167,7 @@ class BasePerceptron(Targets, BaseEstimator):
         self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
 
     def _descend(
-        self, structure: Structure, config: Config, rows: Rows, held: tuple[Any, ...] | None, incremental: bool
+        self, structure: Structure, config: Settings, rows: Rows, held: tuple[Any, ...] | None, incremental: bool
     ) -> None:
         best = self._state[0].copy()
         patience = Patience(self.get_params(deep=False))
@@ -200,7 +199,7 @@ class BasePerceptron(Targets, BaseEstimator):
                 "converged yet.", ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 
-    def _take_in(self, epoch: Epoch, structure: Structure, config: Config, rows: int) -> None:
+    def _take_in(self, epoch: Epoch, structure: Structure, config: Settings, rows: int) -> None:
         self._state, self._steps = epoch.state, epoch.step
         self.network_ = self._network(structure, epoch.state[0])
         penalty = sum(float(np.vdot(w, w)) for w, _ in structure.layers(epoch.state[0]))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Settings
 from distbp.data.dataset import Array, Gather, Rows
 from distbp.data.epoch_order import EpochOrder
 from distbp.model.network import Network
@@ -37,7 +37,7 @@ class Epoch(NamedTuple):
 
 
 def run_epochs(
-    structure: Structure, config: Config, rows: Rows, state: Array, step: int, factor: Callable[[], float]
+    structure: Structure, config: Settings, rows: Rows, state: Array, step: int, factor: Callable[[], float]
 ) -> Generator[Epoch, None, None]:
     """Do the epochs of ``config`` after ``step`` steps; the step size is ``factor()`` times config's in each."""
     steps_per_epoch = EpochOrder.of(config, len(rows)).steps_per_epoch

@@ -47,7 +47,7 @@ def run_record(
 ) -> RunRecord:
     """Return the record of a run whose executor is ready for its first step."""
     return RunRecord(
-        config=executor.config,
+        config=executor.config.as_config(),
         structure=evaluator.structure,
         train_rows=train_rows,
         test_rows=len(evaluator.test),

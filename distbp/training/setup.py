@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.config import Config
+from distbp.config import Config, Settings
 from distbp.data.dataset import Array, DataSet
 from distbp.data.epoch_order import EpochOrder
 from distbp.data.hold_out import held_out
@@ -35,18 +35,18 @@ def with_network(config: Config, network: Network) -> Config:
     )
 
 
-def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Config, Structure]:
+def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Settings, Structure]:
     """Return the settings with nothing left open, and the structure they make with these data.
 
     Raises:
         UsageError: the settings do not go together with the data or the network.
         DataError: the targets are none for this cost.
     """
-    config = config.for_task(data.task)
-    _check_targets(config.cost, data)
-    steps = config.epochs * EpochOrder.of(config, len(data.train)).steps_per_epoch
-    if config.warmup >= steps:
-        raise UsageError(f"warmup takes {config.warmup} steps, the whole run has {steps}: it must leave some")
+    settings = config.settled(data.task)
+    _check_targets(settings.cost, data)
+    steps = settings.epochs * EpochOrder.of(settings, len(data.train)).steps_per_epoch
+    if settings.warmup >= steps:
+        raise UsageError(f"warmup takes {settings.warmup} steps, the whole run has {steps}: it must leave some")
     if network is not None:
         structure = network.structure
         expected = (data.features, _outputs(structure.cost, data))
@@ -56,17 +56,16 @@ def settle(config: Config, data: DataSet, network: Network | None) -> tuple[Conf
                 f"the data need {expected[0]}, {expected[1]}"
             )
     else:
-        assert config.output is not None and config.cost is not None
-        sizes = (data.features, *config.hidden, _outputs(config.cost, data))
-        structure = Structure(sizes, (*config.hidden_activations, config.output), config.cost)
+        sizes = (data.features, *settings.hidden, _outputs(settings.cost, data))
+        structure = Structure(sizes, (*settings.hidden_activations, settings.output), settings.cost)
     rows, x = min(ROWS_MEASURED, max(len(data.train), len(data.test))), data.train.x
-    each = data.features * np.dtype(config.dtype).itemsize + x.shape[1] * x.dtype.itemsize
+    each = data.features * np.dtype(settings.dtype).itemsize + x.shape[1] * x.dtype.itemsize
     check_memory(
         rows * each, f"{rows:,} rows of {data.features:,} inputs at a time", "the rows need fewer numbers each"
     )
-    check_custom_functions(structure, config.dtype)
-    check_custom_rule(config, steps)
-    return config, structure
+    check_custom_functions(structure, settings.dtype)
+    check_custom_rule(settings, steps)
+    return settings, structure
 
 
 def _check_targets(cost: object, data: DataSet) -> None:
@@ -126,18 +125,17 @@ def _outputs(cost: str, data: DataSet) -> int:
     return 1 if cost == "binary-cross-entropy" and len(data.classes) == 2 else data.outputs
 
 
-def notes(config: Config, data: DataSet) -> list[str]:
+def notes(config: Settings, data: DataSet) -> list[str]:
     """Return what the user should know about these settings with these data."""
     told = []
-    assert config.shards is not None
     if config.batch_size > len(data.train):
         told.append(
             f"--batch-size {config.batch_size} is more than the {len(data.train)} training rows: "
             "each epoch is one step over all of them"
         )
-    if config.workers != "auto" and config.worker_count > config.shards:
+    if not config.workers.is_auto and config.workers.most > config.shards:
         told.append(
-            f"{config.worker_count - config.shards} of {config.worker_count} workers stay idle: a mini-batch has "
-            f"{config.shards} shards; --shards {config.worker_count} would use them (and give other bits)"
+            f"{config.workers.most - config.shards} of {config.workers.most} workers stay idle: a mini-batch has "
+            f"{config.shards} shards; --shards {config.workers.most} would use them (and give other bits)"
         )
     return told

@@ -34,7 +34,7 @@ class Summary:
             **self._baselines,
             "epochs": executor.step // run.steps_per_epoch,
             "steps": executor.step,
-            "workers": config.worker_count,
+            "workers": config.workers.most,
             "shards": config.shards,
             "threads": config.threads,
             "seed": config.seed,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from distbp.config import Config
+from distbp.config import Config, Settings
 from distbp.data.dataset import DataSet
 from distbp.data.epoch_order import EpochOrder
 from distbp.data.fingerprint import data_fingerprint
@@ -227,9 +227,9 @@ class _Run:
             check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changed_settings())
             step, state = saved.checkpoint.step, saved.state_for(state)
             progress = self._saved_progress(saved, config, steps_per_epoch, steps)
-        is_fixed, is_local = config.workers != "auto", config.address is None
+        is_fixed, is_local = not config.workers.is_auto, config.address is None
         process_step = None
-        if is_fixed and is_local and config.workers != 0:
+        if is_fixed and is_local and not config.workers.in_process:
             process_step = measure_in_process(structure, config, data.train, state, _ADVICE_SECONDS).step
         hashes = layer_hashes(structure, state[0])
         executor = start_executor(stack, structure, config, data.train, state, note, steps - step, step)
@@ -282,7 +282,7 @@ class _Run:
 
         return progress
 
-    def _saved_progress(self, saved: SavedRun, config: Config, steps_per_epoch: int, steps: int) -> Progress:
+    def _saved_progress(self, saved: SavedRun, config: Settings, steps_per_epoch: int, steps: int) -> Progress:
         """Return the progress of the saved run; note from where it is resumed."""
         progress = Progress.resumed(saved, config, steps_per_epoch)
         recorded, epochs = len(progress.history), saved.epochs(steps_per_epoch)

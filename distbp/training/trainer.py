@@ -69,12 +69,13 @@ class Trainer:
         self._callbacks = Callbacks(callbacks)
         sources = list(data) if isinstance(data, list) else [data]
         self.data = with_parts(wanted, load_as(sources, Reading.of(wanted), self._callbacks.note))
-        self.config, self.structure = settle(wanted, self.data, network)
+        self._settings, self.structure = settle(wanted, self.data, network)
+        self.config = self._settings.as_config()
         self._evaluator = Evaluator(self.structure, self.data)
-        self._initial = initial_state(self.structure, self.config, network)
+        self._initial = initial_state(self.structure, self._settings, network)
         self._exit = ExitStack()
         self._executor: ManagedExecutor | None = None
-        self.steps_per_epoch = EpochOrder.of(self.config, len(self.data.train)).steps_per_epoch
+        self.steps_per_epoch = EpochOrder.of(self._settings, len(self.data.train)).steps_per_epoch
         """Number of steps in which every row is used once."""
         self.stopped = False
         """Whether a callback returned True from ``on_step``."""
@@ -99,10 +100,10 @@ class Trainer:
         with ExitStack() as stack:
             stack.enter_context(one_thread(self.config.threads))
             note, rows = self._callbacks.note, self.data.train
-            for text in (*unpinned_notes(), *notes(self.config, self.data)):
+            for text in (*unpinned_notes(), *notes(self._settings, self.data)):
                 note(text)
             state = self._initial
-            executor = start_executor(stack, self.structure, self.config, rows, state, note, self.steps, 0)
+            executor = start_executor(stack, self.structure, self._settings, rows, state, note, self.steps, 0)
             self._executor = executor
             stack.callback(self._forget_executor)
             stack.enter_context(self._callbacks.until_end())

@@ -64,7 +64,7 @@ def _measure(
                 continue
             reports.setdefault(contestant, []).append(report)
             _note(f"{case}, round {number + 1} of {rounds}: {contestant.title}: {report.samples_per_s:,.0f} samples/s")
-        check_accuracies(case, {who.title: found[-1].test_accuracy for who, found in reports.items()})
+        check_accuracies(case, {contestant.title: results[-1].test_accuracy for contestant, results in reports.items()})
     return reports
 
 

@@ -116,17 +116,17 @@ class Recorded:
         """
         tests_of, tests_in = self._index()
         functions, lines = functions_of(text), text.splitlines()
-        found: set[str] = set()
+        tests: set[str] = set()
         for number in range(first, last + 1):
             if number not in functions:
-                found |= tests_in.get(file, set())
+                tests |= tests_in.get(file, set())
                 continue
             key = _key(file, functions[number], lines[number - 1])
             if key in self._lines:
-                found |= tests_of.get(self._lines[key], set())
+                tests |= tests_of.get(self._lines[key], set())
             else:
-                found |= tests_in.get(f"{file}::{functions[number]}", set())
-        return sorted(found, key=lambda test: self.seconds[test])
+                tests |= tests_in.get(f"{file}::{functions[number]}", set())
+        return sorted(tests, key=lambda test: self.seconds[test])
 
     def _index(self) -> tuple[Mapping[int, set[str]], Mapping[str, set[str]]]:
         if not self._tests_of:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distbp.actors.connection.nodes import see_alike
-from distbp.actors.worker_group import got, put_rows
+from distbp.actors.worker_group import fetch, put_rows
 from distbp.data.dataset import Rows
 from distbp.data.prepared.mapped import MappedFile, mapped, opened
 from distbp.errors import DataError
@@ -34,8 +34,8 @@ def test_rows_are_passed_by_their_files_names_or_as_they_are(tmp_path):
     assert x.path == tmp_path / "x.npy"
     assert not isinstance(y, MappedFile)
     for passed, array in ((x, rows.x), (y, rows.y)):
-        np.testing.assert_array_equal(got(passed), array)
+        np.testing.assert_array_equal(fetch(passed), array)
     (tmp_path / "x.npy").rename(tmp_path / "elsewhere.npy")
     x, *_ = put_rows(rows)
     assert not isinstance(x, MappedFile)
-    np.testing.assert_array_equal(got(x), rows.x)
+    np.testing.assert_array_equal(fetch(x), rows.x)

@@ -24,13 +24,13 @@ from distbp.actors.host_group import HostGroup
 from distbp.actors.many_hosts import ManyHostsExecutor
 
 going, killed, notes = [], [], []
-go_on, nearest = ManyHostsExecutor._go_on, HostGroup.nearest
+prepare_next, nearest = ManyHostsExecutor._prepare_next, HostGroup.nearest
 
 
-def go_on_and_tell(self, is_broken):
+def prepare_next_and_tell(self, is_broken):
     going.append(1)
     try:
-        return go_on(self, is_broken)
+        return prepare_next(self, is_broken)
     finally:
         going.pop()
 
@@ -43,7 +43,7 @@ def nearest_but_killed(self):
     return member
 
 
-ManyHostsExecutor._go_on, HostGroup.nearest = go_on_and_tell, nearest_but_killed
+ManyHostsExecutor._prepare_next, HostGroup.nearest = prepare_next_and_tell, nearest_but_killed
 
 
 class Watch(distbp.Callback):

@@ -1,4 +1,4 @@
-"""A private Ray starts beside whatever else the process does, and leaves nothing of itself in it."""
+"""A private Ray starts while the process does other work, and leaves nothing behind in it."""
 
 import json
 import subprocess
@@ -48,7 +48,7 @@ def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_en
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    # threadpoolctl's own: the only one, and not ours
+    # the only fork, by threadpoolctl
     assert seen == {"forks": 0, "hashes": 1, "changed": [n for n in seen["changed"] if n == "KMP_DUPLICATE_LIB_OK"]}
 
 
@@ -78,7 +78,7 @@ print(json.dumps(told))
 """
 
 
-def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) -> None:
+def test_a_second_thread_and_a_forked_process_are_refused_with_advice(tmp_path: Path) -> None:
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", ONE_AT_A_TIME],
@@ -94,7 +94,7 @@ def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table whose moments are products that BLAS computes on all cores, while Ray starts."""
+    """Return a table whose moments BLAS computes on all cores while Ray starts."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("table") / "table.csv"
     numbers = np.round(rng.normal(size=(50_000, 6)), 4)
@@ -103,7 +103,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_table_is_read_while_ray_starts_again_and_again(table: Path, tmp_path: Path) -> None:
+def test_a_table_is_read_while_ray_starts_repeatedly(table: Path, tmp_path: Path) -> None:
     hashes = set()
     for number in range(3):
         run = tmp_path / f"run{number}"

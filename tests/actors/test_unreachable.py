@@ -21,9 +21,10 @@ cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
 
 import distbp
-from distbp.actors import hosts
+from distbp.actors import host_group
+from distbp.actors.actor_base import remote
 from distbp.actors.host_actor import _Host
-from distbp.actors.worker_actors import remote
+from distbp.actors.retries import Retries
 
 wall = Path(sys.argv[1])
 
@@ -45,18 +46,18 @@ class Walled(_Host):
         return super().begin(strategies)
 
 
-hosts.RemoteHost = remote(Walled)
-leave_out = hosts.HostGroup.leave_out
+host_group.RemoteHost = remote(Walled)
+unreachable = Retries.unreachable
 
 
-def leave_out_for_a_second(self, member, why):
-    '''--wait is long, so that a busy machine starts its actors in time; nobody need wait for its end here.'''
-    leave_out(self, member, why)
-    times, _ = self._apart[member.pulse.node]
-    self._apart[member.pulse.node] = times, time.monotonic() + 1
+def unreachable_for_a_second(self, node, seconds):
+    '''--wait is long, so that a busy machine starts its actors in time; no test need wait for its end.'''
+    pause = unreachable(self, node, seconds)
+    self._unreachable[node] = self._unreachable[node][0], time.monotonic() + 1
+    return pause
 
 
-hosts.HostGroup.leave_out = leave_out_for_a_second
+Retries.unreachable = unreachable_for_a_second
 notes = []
 
 

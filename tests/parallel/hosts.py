@@ -16,7 +16,8 @@ from distbp.data.dataset import Rows
 from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
-from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news
+from distbp.parallel.host.channel import DRIVER, connect
+from distbp.parallel.host.messages import RUN, RunEnded, WorkerJoined, receive_message
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
@@ -45,7 +46,7 @@ class Faulty(Worker):
         super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
-    def compute(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
+    def compute(self, step, span, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -59,7 +60,7 @@ class Faulty(Worker):
                 wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
-        report = super().compute(step, held, weights, out, begin_or_fail, done, keep)
+        report = super().compute(step, span, weights, out, begin_or_fail, done, keep)
         self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
@@ -79,11 +80,11 @@ def worker_process(folder, shape, number, config, faults, timeout):
         )
 
 
-def server_process(folder, shape, config, timeout, silent, dies_in):
+def server_process(folder, shape, config, timeout, orphans, dies_in):
     """Be the server, which dies in the middle of the update of step ``dies_in``."""
-    exchange = SharedMemory(folder, shape)
+    memory = SharedMemory(folder, shape)
     server = make_parameter_server(
-        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), exchange.states, exchange.step
+        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step
     )
     if dies_in is not None:
         update = server._rule.optimizer.update
@@ -96,22 +97,22 @@ def server_process(folder, shape, config, timeout, silent, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, silent).serve()
+    ServerLoop(server, memory, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, orphans).serve()
 
 
 class Host:
-    """Shared memory with a server in a thread or a process, and places for workers."""
+    """Shared memory with a server in a thread or a process, and slots for workers."""
 
-    def __init__(self, folder, places, config, timeout=HANG_SECONDS):
+    def __init__(self, folder, slots, config, timeout=HANG_SECONDS):
         self.config, self.timeout, self.folder = config, timeout, folder
         self.initial = initial_state(STRUCTURE, config)
-        sums = buffers_for(config.shards, places)
-        self.shape = Shape(*self.initial.shape, "float32", places, sums, config.shards, STRUCTURE.depth)
-        self.exchange = SharedMemory(folder, self.shape, create=True)
-        self.exchange.states[0] = self.initial
-        self.driver = self.rounds = None
+        sums = buffers_for(config.shards, slots)
+        self.shape = Shape(*self.initial.shape, "float32", slots, sums, config.shards, STRUCTURE.depth)
+        self.memory = SharedMemory(folder, self.shape, create=True)
+        self.memory.states[0] = self.initial
+        self.driver = self.loop = None
         self.error = None
-        self.news = []
+        self.messages = []
         self._processes = []
         self._threads = []
 
@@ -119,12 +120,12 @@ class Host:
         """Let the server run here, so that its error can be seen."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
-        server = make_parameter_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
-        self.rounds = ServerLoop(server, self.exchange, order, self.timeout, HANG_SECONDS)
+        server = make_parameter_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
+        self.loop = ServerLoop(server, self.memory, order, self.timeout, HANG_SECONDS)
 
         def serve():
             try:
-                self.rounds.serve()
+                self.loop.serve()
             except TrainingError as error:
                 self.error = error
 
@@ -132,11 +133,11 @@ class Host:
         self._threads[-1].start()
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
-    def serve_in_process(self, dies_in=None, silent=()):
+    def serve_in_process(self, dies_in=None, orphans=()):
         """Let the server be a process that may die."""
         if self.driver is not None:
             self.driver.close()
-        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, silent, dies_in)
+        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, orphans, dies_in)
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
         return process
 
@@ -149,7 +150,7 @@ class Host:
         arguments = (
             Worker(STRUCTURE, self.config, table()),
             STRUCTURE,
-            self.exchange,
+            self.memory,
             number,
             self.timeout,
             HANG_SECONDS,
@@ -163,22 +164,30 @@ class Host:
         self._processes.append(process)
         return process
 
-    def next_news(self):
-        """Wait for what the server tells next; return None if it is gone."""
-        news = {}
-        while news == {}:
-            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
-            news = receive_news(self.driver)
-        return news
+    def next_message(self):
+        """Wait for the server's next message; return None if it has closed the channel."""
+        message = None
+        while message is None:
+            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"no message came; before: {self.messages}"
+            try:
+                message = receive_message(self.driver)
+            except EOFError:
+                break
+        return message
 
-    def until(self, condition):
-        """Take in news until one meets the condition; return it."""
+    def until(self, kind, handle=lambda message: None):
+        """Receive messages until one is of this kind, and handle each; return the last."""
         while True:
-            news = self.next_news()
-            assert news is not None, f"the server is gone; before: {self.news}"
-            self.news.append(news)
-            if condition(news):
-                return news
+            message = self.next_message()
+            assert message is not None, f"the server is gone; before: {self.messages}"
+            self.messages.append(message)
+            handle(message)
+            if isinstance(message, kind):
+                return message
+
+    def received(self, *kinds):
+        """Return the messages of these kinds so far."""
+        return [message for message in self.messages if isinstance(message, kinds)]
 
     def serve_with(self, *faults):
         """Let the server run here, with a worker process for each of these faults, and wait until all are there."""
@@ -190,12 +199,12 @@ class Host:
     def wait_for(self, workers):
         """Wait until so many workers have joined."""
         for _ in range(workers):
-            self.until(lambda news: "joined" in news)
+            self.until(WorkerJoined)
 
     def run(self, stop):
         """Have the steps done up to before ``stop``."""
-        self.driver.send(RUN.pack(self.exchange.step, stop, 1.0))
-        return self.until(lambda news: "done" in news)
+        self.driver.send(RUN.pack(self.memory.step, stop, 1.0))
+        return self.until(RunEnded)
 
     def release(self, step):
         """Let the worker that is late in this step go on, once it is."""
@@ -215,13 +224,13 @@ class Host:
         """Compare state and records with those of one process."""
         alone = InProcessExecutor(STRUCTURE, self.config, table(), self.initial)
         expected = list(alone.steps(steps))
-        assert self.exchange.step == steps
-        assert self.exchange.states[steps % 2].tobytes() == alone.state().tobytes()
+        assert self.memory.step == steps
+        assert self.memory.states[steps % 2].tobytes() == alone.state().tobytes()
 
         def told(records):
             return [(record.step, record.rows, record.cost, record.right, record.layers) for record in records]
 
-        assert told(self.exchange.read_records()) == told(expected)
+        assert told(self.memory.records.read()) == told(expected)
 
 
 def config(shards=4, **settings):

@@ -38,26 +38,26 @@ def alone(config, rows, steps=STEPS, structure=STRUCTURE):
     return pool.state(), records
 
 
-def push(worker, step, held, shards, weights, structure=STRUCTURE):
-    """Return a worker's report and its sums by the spans they are of."""
-    spans = subtrees(held, shards)
+def compute(worker, step, span, shards, weights, structure=STRUCTURE):
+    """Return a worker's report and its sums by span."""
+    spans = subtrees(span, shards)
     out = [structure.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
-    report = worker.compute(step, held, weights, out)
+    report = worker.compute(step, span, weights, out)
     return report, {span: sums.flat for span, sums in zip(spans, out, strict=True)}
 
 
 def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
-    """Do the steps with several workers, whose answers come in from the last to the first."""
+    """Do the steps with several workers, whose reports arrive last to first."""
     staff = [Worker(structure, config, rows) for _ in range(workers)]
     order = EpochOrder(len(rows), config.batch_size, config.seed)
     server = make_parameter_server(structure, config, order, double_buffered(start(config, structure), 0), 0)
     records = []
     for step in range(steps):
         shards = all_shards(order, step, config.shards).stop
-        held = cut(shards, workers)
+        parts = cut(shards, workers)
         answers = [
-            push(worker, step, span, shards, server.weights, structure)
-            for worker, span in zip(staff, held, strict=False)
+            compute(worker, step, span, shards, server.weights, structure)
+            for worker, span in zip(staff, parts, strict=False)
         ][::-1]
         sums = {span: total for _, found in answers for span, total in found.items()}
         records.append(
@@ -161,10 +161,10 @@ def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
 def test_rows_fetched_ahead_change_no_bits(asked, rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
-    expected = push(Worker(STRUCTURE, config, rows), *asked, 4, weights)
+    expected = compute(Worker(STRUCTURE, config, rows), *asked, 4, weights)
     worker = Worker(STRUCTURE, config, rows)
-    worker.prefetch(2, Span(1, 3))  # what is asked for may be something else
-    report, sums = push(worker, *asked, 4, weights)
+    worker.prefetch(2, Span(1, 3))  # the next call may be for other shards
+    report, sums = compute(worker, *asked, 4, weights)
     assert report == expected[0]
     assert [total.tobytes() for total in sums.values()] == [total.tobytes() for total in expected[1].values()]
 
@@ -173,7 +173,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
     weights.flat.flags.writeable = False
-    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
+    report, sums = compute(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
     places = EpochOrder(len(rows), 20, config.seed).rows(0)[5:15]
     x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
     gradient = np.empty_like(weights.flat)
@@ -202,7 +202,7 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
         STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 1), 1
     )
     before = server.state.tobytes()
-    report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
+    report, sums = compute(worker, wrong, Span(0, 2), 2, server.weights)
     with pytest.raises(ValueError, match=f"step 1 is next, got the gradients of step {wrong}"):
         server.update(wrong, [report], sums)
     assert (server.step, server.state.tobytes()) == (1, before)
@@ -214,7 +214,7 @@ def test_server_refuses_a_step_without_one_of_its_shards(rows):
         STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 0), 0
     )
     before = server.state.tobytes()
-    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
+    report, sums = compute(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
     with pytest.raises(ValueError, match="shard 0 is missing"):
         server.update(0, [report], sums)
     assert (server.step, server.state.tobytes()) == (0, before)

@@ -46,8 +46,12 @@ def test_a_run_on_another_number_of_cores_has_the_same_bits(table: Path) -> None
             for file in ("model.json", "model.safetensors"):
                 expected = (table / f"one{dtype}" / file).read_bytes()
                 assert (table / f"{name}{dtype}" / file).read_bytes() == expected, (name, dtype, file)
-            for file, key in (("config.json", "data_sha256"), ("summary.json", "weights_sha256"),
-                              ("summary.json", "linear_test_r2"), ("summary.json", "test_cost")):  # fmt: skip
+            for file, key in (
+                ("config.json", "data_sha256"),
+                ("summary.json", "weights_sha256"),
+                ("summary.json", "linear_test_r2"),
+                ("summary.json", "test_cost"),
+            ):
                 here, there = (json.loads((table / f"{run}{dtype}" / file).read_text())[key] for run in (name, "one"))
                 assert here == there, (name, dtype, key)
 

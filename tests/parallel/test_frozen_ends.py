@@ -12,8 +12,9 @@ import pytest
 from parallel.hosts import STRUCTURE, Host, config, table, worker_process
 
 from distbp.errors import PeerLostError
+from distbp.parallel.host.channel import Channel, connect, listen
 from distbp.parallel.host.connections import Connections
-from distbp.parallel.host.messages import GO, NO_ROUND, Channel, connect, listen, receive_news, send_news
+from distbp.parallel.host.messages import FINISHED, Note, RunEnded, WorkerLost, receive_message, send_message
 from distbp.parallel.host.shared_memory import SharedMemory
 from distbp.parallel.host.worker_loop import work
 from distbp.parallel.step.worker import Worker
@@ -54,18 +55,20 @@ def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
     assert channel.receive(4, LONG) is None
 
 
-def test_news_are_there_whole_or_not_at_all(ends):
+def test_messages_of_the_server_are_there_whole_or_not_at_all(ends):
     channel, other = ends
-    send_news(Channel(other), {"note": "x" * 1000})
+    note = Note("x" * 1000)
+    send_message(Channel(other), note)
     whole = ends[0]._socket.recv(4096)
     for first in (1, 4, 5, len(whole) - 1):
-        assert receive_news(channel) == {}
+        assert receive_message(channel) is None
         other.sendall(whole[:first])
-        assert receive_news(channel) == {}
+        assert receive_message(channel) is None
         other.sendall(whole[first:] + whole)
-        assert [receive_news(channel) for _ in range(3)] == [{"note": "x" * 1000}] * 2 + [{}]
+        assert [receive_message(channel) for _ in range(3)] == [note, note, None]
     other.close()
-    assert receive_news(channel) is None
+    with pytest.raises(EOFError):
+        receive_message(channel)
 
 
 def test_a_queue_that_nobody_serves_is_not_waited_in(tmp_path):
@@ -124,9 +127,9 @@ def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_
     here.wait_for(2)
     here.run(5)
     here.check(5)
-    lost = [news for news in here.news if "lost" in news] or [here.until(lambda news: "lost" in news)]
-    assert [news["lost"] for news in lost] == [0]
-    assert lost[0]["why"].startswith("no answer for 1 s in step ")
+    lost = here.received(WorkerLost) or [here.until(WorkerLost)]
+    assert [message.worker for message in lost] == [0]
+    assert lost[0].reason.startswith("no heartbeat for 1 s in step ")
     stopped.join()
     assert stopped.exitcode == -signal.SIGKILL
 
@@ -138,8 +141,8 @@ def begin_to_work(here, number, timeout, wait):
     def run():
         with contextlib.suppress(OSError):
             try:
-                exchange = SharedMemory(here.folder, here.shape)
-                work(Worker(STRUCTURE, here.config, table()), STRUCTURE, exchange, number, timeout, wait)
+                memory = SharedMemory(here.folder, here.shape)
+                work(Worker(STRUCTURE, here.config, table()), STRUCTURE, memory, number, timeout, wait)
             except PeerLostError as error:
                 errors.append(str(error))
 
@@ -154,7 +157,7 @@ def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
     os.kill(server.pid, signal.SIGSTOP)
     thread, errors = begin_to_work(here, 0, SHORT, SHORT)
     thread.join()
-    assert errors == ["worker 0: the parameter server has shown no life for 0.4 s (--timeout and --wait)"]
+    assert errors == ["worker 0: the parameter server has sent no heartbeat for 0.4 s (--timeout and --wait)"]
     server.kill()
 
 
@@ -176,7 +179,7 @@ def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(
     here.wait_for(1)
     for _ in range(20):  # eight of them are its patience
         assert looked.acquire(timeout=LONG)
-    assert here.run(3) == {"done": 3}
+    assert here.run(3) == RunEnded(steps=3)
     here.driver.close()
     thread.join()
     assert errors == []
@@ -190,10 +193,9 @@ def test_an_order_that_comes_in_two_parts_with_a_pause_between_is_one(tmp_path):
     with listener, server:
         server.settimeout(LONG)
         assert len(server.recv(4)) == 4
-        end = GO.pack(0, NO_ROUND, 0, 0, 0, 0)
-        server.sendall(end[:7])
-        here.exchange.beats[-1] = 1.0
+        server.sendall(FINISHED[:7])
+        here.memory.processes.heartbeats[-1] = 1.0
         select.select([], [], [], SHORT / 2)
-        server.sendall(end[7:])
+        server.sendall(FINISHED[7:])
         thread.join()
     assert errors == []

@@ -1,4 +1,4 @@
-"""Processes without the run's secret, at either end of the handshake, whose bytes are written here once more.
+"""Processes without the run's secret at either end of the handshake. This file writes its bytes independently.
 
 The caller sends its hello: magic, view, its number, the number that it means, 32 random bytes. The listener answers
 with HMAC-SHA256 of "there" and the hello, and 32 random bytes; the caller with that of "here", the hello and those
@@ -15,15 +15,15 @@ from contextlib import suppress
 
 import pytest
 
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.rendezvous import HostsLostError, meet
+from distbp.parallel.mesh import handshake
+from distbp.parallel.mesh.rendezvous import HostsLostError, connect_all
 from distbp.parallel.mesh.view import View
 
 SECRET, OTHER = b"s" * 32, b"x" * 32
 VIEW, CALLER, LISTENER = 7, 1, 0
 HELLO_SIZE = 4 + 8 + 4 + 4 + 32
 LONG, SHORT = 60.0, 0.2
-"""Seconds that only a hang reaches, and that a silence is heard for."""
+"""Seconds that only a hang reaches, and seconds after which silence times out."""
 
 
 def hello(view=VIEW, here=CALLER, there=LISTENER, challenge=b"c" * 32, magic=b"dbp2"):
@@ -42,7 +42,7 @@ def received(connection, size):
 
 
 class Listening:
-    """A process that listens and does with each caller what ``answer`` says; keeps all bytes that callers send."""
+    """A listener that treats each caller as ``answer`` says and records all bytes that callers send."""
 
     def __init__(self, answer):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -80,7 +80,7 @@ def silence(hello):
 
 
 def call(address, patience=LONG, secret=SECRET):
-    return peers.connect(address, secret, VIEW, CALLER, LISTENER, patience)
+    return handshake.connect(address, secret, VIEW, CALLER, LISTENER, patience)
 
 
 def without_the_secret(hello):
@@ -96,7 +96,7 @@ def the_callers_own_bytes(hello):
 
 
 def the_callers_half_of_the_proof(hello):
-    """What a caller with the secret would prove, which is not what a listener has to."""
+    """Return the proof of a caller with the secret, which differs from a listener's."""
     return proof(SECRET, b"here", hello) + os.urandom(32)
 
 
@@ -120,16 +120,21 @@ EARLIER = hello(challenge=b"e" * 32)
 @pytest.mark.parametrize(
     "answer",
     [
-        without_the_secret, random_bytes, the_callers_own_bytes, the_callers_half_of_the_proof,
-        a_proof_of_an_earlier_call, a_proof_of_another_view, a_proof_with_a_wrong_bit,
+        without_the_secret,
+        random_bytes,
+        the_callers_own_bytes,
+        the_callers_half_of_the_proof,
+        a_proof_of_an_earlier_call,
+        a_proof_of_another_view,
+        a_proof_with_a_wrong_bit,
     ],
-)  # fmt: skip
+)
 def test_the_caller_hangs_up_on_a_listener_without_the_secret_before_it_proves_anything(answer):
     with Listening(answer) as impostor, pytest.raises(ConnectionRefusedError, match="does not know the run's secret"):
         call(impostor.address)
     (heard,) = impostor.heard
     assert heard[:20] == hello()[:20]
-    assert len(heard) == HELLO_SIZE  # and so no proof of its own
+    assert len(heard) == HELLO_SIZE  # and thus no proof of its own
 
 
 def test_the_caller_gives_its_proof_to_a_listener_with_the_secret_alone_and_never_the_same_twice():
@@ -172,13 +177,13 @@ def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_le
     with Listening(without_the_secret) as impostor, socket.create_server(("127.0.0.1", 0)) as own:
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
         with pytest.raises(HostsLostError) as told:
-            meet(view, CALLER, own, SECRET, LONG, lambda: True)
+            connect_all(view, CALLER, own, SECRET, LONG, lambda: True)
     assert told.value.reasons == {LISTENER: "cannot be reached: it does not know the run's secret"}
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
 
 class Calling:
-    """A call that begins with ``first`` to a listener with the secret, which takes it in a thread.
+    """A call that starts with the bytes ``first``, to a listener with the secret on another thread.
 
     ``outcome`` is the caller's number, or why the listener has refused it.
     """
@@ -197,7 +202,7 @@ class Calling:
     def _take(self):
         with self._other:
             try:
-                self.outcome = peers.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
+                self.outcome = handshake.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
             except OSError as error:
                 self.outcome = error
 
@@ -206,7 +211,7 @@ class Calling:
         self.end.close()
 
     def rest(self):
-        """Return all that is still sent; the listener has hung up after that."""
+        """Return all bytes until the listener closes the connection."""
         return received(self.end, 1 << 16)
 
 
@@ -246,10 +251,14 @@ def the_other_halfs_label(answer):
 @pytest.mark.parametrize(
     "forge",
     [
-        wrong_secret, the_listeners_own_proof, the_listeners_challenge, a_proof_without_the_challenge,
-        a_proof_for_an_earlier_challenge, the_other_halfs_label,
+        wrong_secret,
+        the_listeners_own_proof,
+        the_listeners_challenge,
+        a_proof_without_the_challenge,
+        a_proof_for_an_earlier_challenge,
+        the_other_halfs_label,
     ],
-)  # fmt: skip
+)
 def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(forge):
     with Calling(hello()) as listener:
         listener.end.sendall(forge(received(listener.end, 64)))
@@ -269,10 +278,10 @@ def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(
     ],
 )
 def test_the_listener_tells_a_caller_that_means_another_run_or_host_nothing_at_all(wrong):
-    """Also a hello that this host has sent itself, and an impostor sends back: it means the other host."""
+    """This includes a hello that an impostor sends back to its sender, since it names the other host."""
     with Calling(hello(**wrong)) as listener:
         assert listener.rest() == b""
-    assert str(listener.outcome) == "it means another run or host"
+    assert str(listener.outcome) == "it calls another run, view or host"
 
 
 def test_a_recorded_call_is_of_no_use_later():

@@ -1,4 +1,4 @@
-"""Which addresses a host takes calls from while hosts meet: those of all hosts behind it, and no others."""
+"""The addresses from which a host accepts connections at a rendezvous: those of all later hosts, and no others."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from processes import HANG_SECONDS
 
-from distbp.parallel.mesh import peers
+from distbp.parallel.mesh import handshake, sockets
 from distbp.parallel.mesh.incoming import IncomingConnections
 from distbp.parallel.mesh.view import View
 
@@ -23,15 +23,15 @@ def view() -> View:
 
 
 def called(view: View, here: int, caller: int) -> Iterator[int]:
-    """Let a host call another one of the view from its own address; yield the numbers of those that were taken in."""
-    listener = peers.listen("127.0.0.1")
+    """Let a host of the view call another from its own address; yield the numbers of the accepted hosts."""
+    listener = sockets.listen("127.0.0.1")
     callers = IncomingConnections(listener, SECRET, view, here, HANG_SECONDS)
     refused = threading.Event()
 
     def call() -> None:
         try:
             address = listener.getsockname()
-            peers.connect(address, SECRET, view.number, caller, here, HANG_SECONDS, ADDRESSES[caller]).close()
+            handshake.connect(address, SECRET, view.number, caller, here, HANG_SECONDS, ADDRESSES[caller]).close()
         except OSError:
             refused.set()
 
@@ -41,7 +41,7 @@ def called(view: View, here: int, caller: int) -> Iterator[int]:
     found: list[int] = []
     while not found and not refused.is_set():
         assert time.monotonic() < deadline, "the call was neither taken nor refused"
-        for number, connection in callers.come():
+        for number, connection in callers.poll():
             found.append(number)
             connection.close()
     thread.join()

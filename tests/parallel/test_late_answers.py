@@ -9,8 +9,8 @@ from parallel.test_mesh import Cluster, alone, view_of
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import CorruptError
-from distbp.parallel.host.contests import Contests
 from distbp.parallel.host.decisions import Compare, Compute
+from distbp.parallel.host.duplicates import Duplicates
 from distbp.parallel.step.shards import Span
 
 LATE, STEPS = 5, 16
@@ -18,7 +18,7 @@ LATE, STEPS = 5, 16
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 3)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 3)
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
 
 
@@ -27,15 +27,15 @@ def met(settings, faults, measures=False):
     here = Cluster((2, 2), settings, faults)
     for host in here.hosts:
         host.wait_for_workers(HANG_SECONDS)
-    wait_until(lambda: all(len(host._rounds._supervisor.idle) == 2 for host in here.hosts))
+    wait_until(lambda: all(len(host._server_loop._workers.supervisor.idle) == 2 for host in here.hosts))
     view = view_of(here.hosts, (2, 2), settings)._replace(measures=measures)
-    assert not any(here.meet(view).values())
+    assert not any(here.join_view(view).values())
     return here
 
 
 def check(here, settings):
     for host in here.hosts:
-        assert here.wait(host)[0]["done"] == STEPS
+        assert here.wait(host)[0].steps == STEPS
         assert np.array_equal(host.state(STEPS), alone(settings, STEPS)[1])
 
 
@@ -45,9 +45,9 @@ def test_sums_that_come_in_a_pause_are_not_those_of_the_next_step():
     try:
         here.run(0, LATE + 1)
         for host in here.hosts:  # the other worker has computed that shard too
-            assert here.wait(host)[0]["done"] == LATE + 1
+            assert here.wait(host)[0].steps == LATE + 1
         go.set()
-        wait_until(lambda: here.hosts[0]._rounds._supervisor.is_quiet)
+        wait_until(lambda: here.hosts[0]._server_loop._workers.supervisor.is_quiet)
         here.run(LATE + 1, STEPS)
         check(here, settings)
     finally:
@@ -77,11 +77,11 @@ def test_factors_that_are_written_late_are_not_those_of_the_next_step():
 
 
 def test_sums_from_weights_that_were_written_over_are_not_compared():
-    contests, kept, late = Contests(), np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
+    duplicates, kept, late = Duplicates(), np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
     first, second = Compute(0, 5, Span(0, 1), 0, 9), Compare(Compute(1, 5, Span(0, 1), 1, 9), 0)
-    contests.keep(first, kept)
-    contests.settle(second, late, oldest=10)
-    contests.settle(second, late, oldest=9)  # it was settled
-    contests.keep(first, kept)
+    duplicates.keep(first, kept)
+    duplicates.compare(second, late, oldest=10)
+    duplicates.compare(second, late, oldest=9)  # it was compared
+    duplicates.keep(first, kept)
     with pytest.raises(CorruptError, match="shards 0 to 0 of step 5"):
-        contests.settle(second, late, oldest=9)
+        duplicates.compare(second, late, oldest=9)

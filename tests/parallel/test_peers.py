@@ -6,11 +6,12 @@ import socket
 from processes import HANG_SECONDS
 
 from distbp.parallel.mesh.frames import HEADER_SIZE, PART, REPORT, RESEND, Frame
-from distbp.parallel.mesh.peers import PeerConnection, receive_into, send_both
+from distbp.parallel.mesh.peers import PeerConnection
+from distbp.parallel.mesh.sockets import receive_into, send_both
 
 
 class Nobody:
-    """Takes in nothing."""
+    """Ignores everything."""
 
     def sent(self, frame):
         pass
@@ -20,7 +21,7 @@ class Nobody:
 
 
 def test_a_frame_of_any_size_comes_whole():
-    body = bytes(range(256)) * 16_384  # 4 MiB, more than buffers on the way hold
+    body = bytes(range(256)) * 16_384  # 4 MiB, more than the buffers on the way can hold
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
     here = listener.accept()[0]
@@ -39,7 +40,7 @@ def test_a_frame_of_any_size_comes_whole():
 
 def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     class Slow:
-        """A kilobyte goes out per second; the timeout, of three seconds, is that of each call, as a socket's is."""
+        """Sends a kilobyte per second; the timeout of three seconds applies to each call, as a socket's does."""
 
         def __init__(self):
             self.got, self.seconds = b"", 0
@@ -67,7 +68,7 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     why = queue.SimpleQueue()
 
     class Broken(Nobody):
-        def place(self, sender, frame):
+        def buffer_for(self, sender, frame):
             raise KeyError(frame.chunk)
 
         def lost(self, sender, why_, is_damage=False):
@@ -78,7 +79,7 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
     peer.start(Broken())
     there.sendall(Frame.of(PART, 0, 7, 0, 1.0, memoryview(b"1234")).header())
-    assert why.get(timeout=HANG_SECONDS) == (1, "sent what this host could not take in: KeyError(7)", False)
+    assert why.get(timeout=HANG_SECONDS) == (1, "sent a message that this host could not handle: KeyError(7)", False)
     peer.close()
     there.close()
     listener.close()

@@ -1,4 +1,4 @@
-"""Hosts that do not reach each other: who goes on, at which ports they listen."""
+"""Hosts that do not reach each other: which ones continue, and on which ports hosts listen."""
 
 import random
 import socket
@@ -6,13 +6,13 @@ import socket
 import pytest
 
 from distbp.errors import ClusterError
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.peers import listen
+from distbp.parallel.mesh import sockets
 from distbp.parallel.mesh.reachability import first_unreachable, hosts_to_leave_out
+from distbp.parallel.mesh.sockets import listen
 
 
 def missing(hosts, *pairs):
-    """Return what hosts say of whom they miss; in a pair the later one is blamed by the first and the other way."""
+    """Return each host's report of the hosts that it does not reach; both hosts of a pair report each other."""
     told = [{} for _ in range(hosts)]
     for one, other in pairs:
         told[one][other] = told[other][one] = "timed out"
@@ -63,7 +63,7 @@ def test_the_ports_are_taken_one_after_the_other(monkeypatch):
         probe.bind(("127.0.0.1", 0))
         first = probe.getsockname()[1]
     ports = range(first, first + 2)
-    monkeypatch.setattr(peers, "_PORT_SECONDS", 0.2)
+    monkeypatch.setattr(sockets, "_PORT_SECONDS", 0.2)
     with listen("127.0.0.1", ports) as one, listen("127.0.0.1", ports) as other:
         assert [each.getsockname()[1] for each in (one, other)] == list(ports)
         with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use there"):

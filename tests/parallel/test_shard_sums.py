@@ -1,4 +1,4 @@
-"""Why sums travel and not means: only a sum, divided once, is the whole mini-batch's gradient."""
+"""Why workers pass on sums and not means: only a sum, divided once, is the gradient of the whole mini-batch."""
 
 from functools import reduce
 from itertools import pairwise
@@ -15,7 +15,7 @@ STRUCTURE = Structure((6, 8, 3), ("tanh", "softmax"), "cross-entropy")
 
 @pytest.fixture
 def shard_gradient(rng):
-    """The gradient's sum over rows first..stop of one mini-batch."""
+    """Return the gradient's sum over rows first..stop of one mini-batch."""
     flat = rng.normal(size=STRUCTURE.parameter_count)
     x, y = rng.normal(size=(40, 6)), rng.integers(0, 3, 40)
 

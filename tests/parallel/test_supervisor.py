@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from distbp.parallel.host.decisions import Compare, Compute, Lose, Stop, Use
+from distbp.parallel.host.decisions import Compare, Compute, Kill, Stop, Use
 from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.step.shards import Span
 
@@ -32,7 +32,7 @@ def test_a_step_is_cut_among_those_who_are_there():
 def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
-    assert made.left(0, 0, 0.1) == []  # nobody is idle
+    assert made.ended(0, 0, 0.1) == []  # nobody is idle
     use, again = made.reported(1, 0, Span(2, 4), 0.2)
     assert isinstance(use, Use)
     # its own rows hold what it has computed already
@@ -44,7 +44,7 @@ def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
 def test_the_shards_of_a_lost_worker_go_to_its_replacement_if_nobody_else_is_there():
     made = supervisor(1)
     made.begin(0, Span(0, 4), 0.0)
-    assert made.left(0, -1, 0.1) == []
+    assert made.ended(0, -1, 0.1) == []
     assert made.joined(0, 2.0) == [Compute(0, 0, Span(0, 4), 0)]
 
 
@@ -61,16 +61,16 @@ def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     decisions = made.tick(10.2, {0: 10.1, 1: 0.1})
-    assert isinstance(decisions[0], Lose)
+    assert isinstance(decisions[0], Kill)
     assert decisions[0].worker == 0
-    assert "no answer for 10 s in step 0" in decisions[0].why
+    assert "no heartbeat for 10 s in step 0" in decisions[0].reason
     assert Compute(1, 0, Span(0, 2), SPARE) in decisions
     assert made.reported(0, 0, Span(0, 2), 10.3) == []
     assert not made.is_complete
     made.reported(1, 0, Span(0, 2), 10.4)
     assert made.is_complete
     assert made.done[Span(0, 2)].worker == 1
-    assert made.left(0, 0, 10.5) == []
+    assert made.ended(0, 0, 10.5) == []
     assert made.tick(10.6, {1: 0.1}) == []
 
 
@@ -89,7 +89,7 @@ def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
     assert [task.worker for task in made.begin(1, Span(0, 4), 0.8)] == [1]
     (compare,) = made.reported(0, 0, Span(0, 2), 0.9)
     assert compare == Compare(Compute(0, 0, Span(0, 2), 0), first=1)
-    assert made.contested == {}
+    assert made.duplicated == {}
 
 
 @pytest.mark.parametrize(("since", "is_late"), [(0.25, False), (0.2501, True)])
@@ -119,17 +119,17 @@ def test_spare_rows_that_somebody_may_still_write_are_not_given_away():
     made.reported(1, 0, Span(2, 4), 0.1)
     made.tick(0.5, {})  # worker 1 computes 0..1 in the spare rows
     made.tick(20.0, {1: 20.0})  # and falls silent
-    assert made.left(0, 0, 20.1) == []
+    assert made.ended(0, 0, 20.1) == []
     # 0's place is filled again: its own rows are free, the spare ones are not
     assert made.joined(0, 21.0) == [Compute(0, 0, Span(0, 2), 0)]
 
 
-def test_workers_unheard_of_may_still_write_spare_rows():
-    made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, silent=[0, 1])
+def test_workers_of_the_previous_server_may_still_write_spare_rows():
+    made = Supervisor(SUMS, SPARE, SHARDS, 10.0, 60.0, orphans=[0, 1])
     made.joined(0, 0.0)
     made.joined(2, 0.0)
     made.begin(5, Span(0, 4), 0.0)
-    made.left(2, 2, 0.1)
+    made.ended(2, 2, 0.1)
     assert len(made.reported(0, made.round, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
     assert made.joined(1, 0.3) == [Compute(1, 5, Span(2, 4), 2)]
 
@@ -138,12 +138,12 @@ def test_a_poisoned_shard_stops_the_run_after_three_workers():
     made = supervisor(2)
     made.begin(7, Span(0, 4), 0.0)
     made.reported(1, made.round, Span(2, 4), 0.1)
-    made.left(0, 1, 0.2)  # worker 1 takes over
-    assert made.left(1, 1, 0.3) == []
+    made.ended(0, 1, 0.2)  # worker 1 takes over
+    assert made.ended(1, 1, 0.3) == []
     assert made.joined(0, 1.0) == [Compute(0, 7, Span(0, 2), 0)]
-    (stop,) = made.left(0, 1, 1.1)
+    (stop,) = made.ended(0, 1, 1.1)
     assert isinstance(stop, Stop)
-    assert "shard 1 of step 7 brought down 3 workers" in stop.why
+    assert "3 workers died one after the other while they computed shard 1 of step 7" in stop.reason
 
 
 @pytest.mark.parametrize("doing", [-1, 3])
@@ -151,7 +151,7 @@ def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing)
     made = supervisor(1)
     made.begin(7, Span(0, 4), 0.0)
     for death in range(10):
-        assert made.left(0, doing if death < 2 else -1, death) == []
+        assert made.ended(0, doing if death < 2 else -1, death) == []
         assert made.joined(0, death + 0.5) == [Compute(0, 7, Span(0, 4), 0)]
 
 
@@ -159,7 +159,7 @@ def test_deaths_without_any_other_shard_of_the_step_computed_point_at_the_machin
     made = supervisor(1)
     made.begin(7, Span(0, 4), 0.0)
     for death in range(5):
-        assert made.left(0, 0, death) == []
+        assert made.ended(0, 0, death) == []
         made.joined(0, death + 0.5)
 
 
@@ -167,7 +167,7 @@ def test_deaths_of_an_earlier_step_are_forgotten():
     made = supervisor(1)
     for step in range(5):
         made.begin(step, Span(0, 4), step)
-        assert made.left(0, 2, step) == []
+        assert made.ended(0, 2, step) == []
         made.joined(0, step)
         made.reported(0, step, Span(0, 4), step)
         assert made.is_complete
@@ -176,21 +176,21 @@ def test_deaths_of_an_earlier_step_are_forgotten():
 def test_without_any_worker_the_run_ends_after_the_wait():
     made = supervisor(1)
     made.begin(3, Span(0, 4), 0.0)
-    made.left(0, 0, 5.0)
+    made.ended(0, 0, 5.0)
     assert made.tick(5.0, {}) == []
     assert made.tick(64.0, {}) == []
     (stop,) = made.tick(66.0, {})
     assert isinstance(stop, Stop)
-    assert "none came for 60 s in step 3" in stop.why
+    assert "no worker is left, and none has joined for 60 s in step 3" in stop.reason
 
 
 def test_a_worker_that_beats_but_never_ends_is_lost():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
-    assert not any(isinstance(decision, Lose) for decision in made.tick(10.0, {0: 0.0, 1: 0.0}))
+    assert not any(isinstance(decision, Kill) for decision in made.tick(10.0, {0: 0.0, 1: 0.0}))
     decisions = made.tick(10.2, {0: 0.0, 1: 0.0})
-    assert [decision.worker for decision in decisions if isinstance(decision, Lose)] == [0]
+    assert [decision.worker for decision in decisions if isinstance(decision, Kill)] == [0]
 
 
 class Course:
@@ -198,7 +198,7 @@ class Course:
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
-        self.places, self.shards = self.chance.randint(1, 4), self.chance.randint(1, 6)
+        self.slots, self.shards = self.chance.randint(1, 4), self.chance.randint(1, 6)
         self.made = Supervisor(SUMS, SPARE, self.shards, timeout=10.0, wait=1e9)
         self.tasks: dict[int, Compute] = {}  # what each living process is computing, also those that are to be ended
         self.alive: set[int] = set()
@@ -210,7 +210,7 @@ class Course:
             if isinstance(decision, Compute):
                 self.check_rows(decision)
                 self.tasks[decision.worker] = decision
-            elif isinstance(decision, Lose):
+            elif isinstance(decision, Kill):
                 self.lost.add(decision.worker)
             else:
                 assert not isinstance(decision, Stop)
@@ -219,31 +219,31 @@ class Course:
         """Nobody else writes the rows of a task, and nothing that is still needed lies there."""
         assert task.worker in self.alive - self.lost
         assert task.row == task.worker * SUMS or task.row >= SPARE
-        rows = set(range(task.row, task.row + task.held.stop - task.held.first)) if task.row >= SPARE else {task.row}
+        rows = set(range(task.row, task.row + task.span.stop - task.span.first)) if task.row >= SPARE else {task.row}
         others = [other for worker, other in self.tasks.items() if worker != task.worker]
         for other in [*others, *(used for used in self.made.done.values() if used.round == self.made.round)]:
-            size = other.held.stop - other.held.first if other.row >= SPARE else 1
+            size = other.span.stop - other.span.first if other.row >= SPARE else 1
             assert rows.isdisjoint(range(other.row, other.row + size))
         for other in others:
-            if other.round != task.round and set(range(*other.held)) & set(range(*task.held)):
-                assert other.place != task.place
-        assert task.place < self.places
+            if other.round != task.round and set(range(*other.span)) & set(range(*task.span)):
+                assert other.factor_buffer != task.factor_buffer
+        assert task.factor_buffer < self.slots
 
     def event(self):
         self.now += self.chance.random()
-        number = self.chance.randrange(self.places)
+        number = self.chance.randrange(self.slots)
         kind = self.chance.choices(["join", "report", "leave", "tick"], [0.3, 0.45, 0.07, 0.1])[0]
         if kind == "join" and number not in self.alive:
             self.alive.add(number)
             self.do(self.made.joined(number, self.now))
         elif kind == "report" and number in self.tasks:
             task = self.tasks.pop(number)
-            self.do(self.made.reported(number, task.round, task.held, self.now))
+            self.do(self.made.reported(number, task.round, task.span, self.now))
         elif kind == "leave" and number in self.alive:
             self.alive.discard(number)
             self.lost.discard(number)
             self.tasks.pop(number, None)
-            self.do(self.made.left(number, -1, self.now))
+            self.do(self.made.ended(number, -1, self.now))
         elif kind == "tick":
             silent = {each: self.chance.choice([0.0, 0.0, 11.0]) for each in self.alive - self.lost}
             self.do(self.made.tick(self.now, silent))
@@ -290,8 +290,11 @@ def test_factors_go_where_no_late_worker_may_still_write_those_of_another_round(
     made.reported(1, 0, Span(1, 2), 0.1)
     made.tick(0.6, {})
     made.reported(0, 0, Span(2, 3), 0.7)  # for worker 2, which is late
-    assert [(task.held, task.place) for task in made.begin(1, Span(0, 3), 0.8)] == [(Span(0, 2), 0), (Span(2, 3), 1)]
+    assert [(task.span, task.factor_buffer) for task in made.begin(1, Span(0, 3), 0.8)] == [
+        (Span(0, 2), 0),
+        (Span(2, 3), 1),
+    ]
     made.reported(0, 1, Span(0, 2), 0.9)
     made.tick(1.9, {})
     made.reported(0, 1, Span(2, 3), 2.0)  # for worker 1, which is late now, too
-    assert [(task.held, task.place) for task in made.begin(2, Span(0, 3), 2.1)] == [(Span(0, 3), 2)]
+    assert [(task.span, task.factor_buffer) for task in made.begin(2, Span(0, 3), 2.1)] == [(Span(0, 3), 2)]

@@ -1,4 +1,4 @@
-"""Numbers as halves between hosts."""
+"""Numbers sent as float16 between hosts."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from distbp.parallel.mesh.wire import Wire
 
 
 def sent(wire, numbers, key="layer", step=0):
-    """Return what the sender takes to have been read, and the halves; the other end reads the same."""
+    """Return the numbers as the receiver reads them according to the sender, and the halves; check that it does."""
     read, got = np.empty_like(numbers), np.empty_like(numbers)
     packed = wire.pack(numbers, key, step, read)
     wire.unpack(packed.body, got, packed.scale)
@@ -41,7 +41,7 @@ def test_what_rounding_took_away_is_sent_later(rng):
     numbers = rng.standard_normal(100).astype(np.float32)
     for step in range(1000):
         total += sent(wire, numbers, step=step)[0]
-    # never more than one rounding is missing, however many steps were done
+    # after any number of steps, at most one rounding error is missing
     assert np.abs(total - 1000.0 * numbers).max() < 2.0**-10 * np.abs(numbers).max()
 
 
@@ -64,7 +64,7 @@ def test_numbers_that_are_too_small_to_travel_are_kept_for_later(dtype):
     wire = Wire("float16", dtype)
     assert not sent(wire, np.array([1e-36, -1e-40, 0], dtype))[0].any()
     assert sent(wire, np.array([1.0, 0, 0], dtype), step=1)[0].tolist() == [1, 0, 0]
-    for step in range(2, 40):  # what is left over becomes less and less
+    for step in range(2, 40):  # the remaining error shrinks
         assert np.isfinite(sent(wire, np.zeros(3, dtype), step=step)[0]).all()
 
 

@@ -51,7 +51,7 @@ def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
 def test_a_run_is_shown_compared_and_listed(before, capsys):
     told = page_data([before / "finished"])["runs"][0]
     assert told["epochs"] == [6, 6]
-    assert "carries no sum" in told["notes"][0]
+    assert "has no checksum" in told["notes"][0]
     assert len(read_steps(before / "finished").records) == 24
     assert command(["diff", str(before / "left"), str(before / "finished")], 0.0) == 0
     assert "equal in all 14 steps" in capsys.readouterr().out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any
 
 import ray
@@ -41,7 +40,7 @@ class Placement:
     """
 
     def __init__(self, config: Settings) -> None:
-        self._least, self._most = config.least_workers, config.worker_count
+        self._least, self._most = config.workers.least, config.workers.most
         gang = placement_group([{"CPU": 1}] * self._least, strategy="PACK")
         self._groups = [gang]
         self._bundles = [(gang, bundle) for bundle in range(self._least)]
@@ -110,14 +109,14 @@ class GivenPlacement(Placement):
             ClusterError: the group has too few CPUs.
         """
         group, free = get_current_placement_group(), free_bundles() or []
-        if len(free) < config.worker_count:
+        if len(free) < config.workers.most:
             raise ClusterError(
-                f"{config.worker_count} workers need as many CPUs, but this process's placement group has {len(free)} "
+                f"{config.workers.most} workers need as many CPUs, but this process's placement group has {len(free)} "
                 f"left: use --workers {len(free)}, or make the group larger"
             )
-        self._least = self._most = config.worker_count
+        self._least = self._most = config.workers.most
         self._groups = [group]
-        self._bundles = [(group, bundle) for bundle in free[: config.worker_count]]
+        self._bundles = [(group, bundle) for bundle in free[: config.workers.most]]
 
     def remove(self) -> None:
         """Leave the group as it is: its creator removes it."""
@@ -168,12 +167,12 @@ def placed(config: Settings, note: Callable[[str], None]) -> Iterator[Placement]
 
 
 def _wait(placement: Placement, config: Settings, note: Callable[[str], None]) -> None:
-    """Wait for the minimum number of CPUs and note how many there are.
+    """Wait for the minimum number of CPUs; the note reports how many there are.
 
     Raises:
         ClusterError: they are not free within --wait.
     """
-    needed, where = config.least_workers, f" at {config.address}" if config.address else ""
+    needed, where = config.workers.least, f" at {config.address}" if config.address else ""
     what = f"--workers {config.workers} needs {needed} CPUs"
     deadline, noted = time.monotonic() + config.wait, -1
     while True:
@@ -204,11 +203,10 @@ def with_cluster_workers(config: Settings) -> Settings:
 
     On a cluster without CPUs, which may grow, the run starts with the first worker and adds the others as CPUs come.
     """
-    assert config.shards is not None
-    if config.workers != "auto":
+    if not config.workers.is_auto:
         return config
     cpus = _cpus()
-    return replace(config, workers=min(cpus, config.shards) if cpus else f"1..{config.shards}")
+    return config.with_workers(min(cpus, config.shards) if cpus else f"1..{config.shards}")
 
 
 def _cpus() -> int:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 POLL_SECONDS = 0.5
 """How often a heartbeat is watched."""

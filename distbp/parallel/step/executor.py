@@ -54,7 +54,7 @@ class Executor(Protocol):
         """Make :meth:`steps` end after the current step, once its record is yielded."""
 
     def restart(self, state: Array, step: int) -> None:
-        """Replace the state by ``state``, the state after ``step`` steps."""
+        """Continue from ``state``, the state after ``step`` steps."""
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
@@ -96,7 +96,6 @@ class InProcessExecutor:
     """Runs worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows, state: Array, step: int = 0) -> None:
-        assert config.shards is not None
         self._structure, self.config = structure, config
         self._worker = Worker(structure, config, rows)
         self._sum = structure.parameters(np.empty(structure.parameter_count, config.dtype))
@@ -149,7 +148,7 @@ class InProcessExecutor:
         self._halted = True
 
     def restart(self, state: Array, step: int) -> None:
-        """Replace the state by ``state``, the state after ``step`` steps."""
+        """Continue from ``state``, the state after ``step`` steps."""
         self._server = make_parameter_server(
             self._structure, self.config, self._order, double_buffered(state, step), step
         )

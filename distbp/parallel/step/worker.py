@@ -55,7 +55,6 @@ class Worker:
     """
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows) -> None:
-        assert config.shards is not None
         self._structure = structure
         self._order = EpochOrder.of(config, len(rows))
         self._shards = config.shards

@@ -23,7 +23,7 @@ class WorkersAdvice:
         """Return the advice, None if there is none; ``step`` is the median time of the run's steps, NaN before any."""
         if not self._is_fixed or math.isnan(step):
             return None
-        if config.workers == 0:
+        if config.workers.in_process:
             return faster_workers_note(config, rows, useful_workers(config, rows), step, steps_left)
         if self._process_step is None:
             return None

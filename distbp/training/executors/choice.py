@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from distbp.config import Settings
+from distbp.config import Settings, Workers
 from distbp.parallel.step.shards import cut
 
 RAY_START_SECONDS = 6.0
@@ -106,7 +106,7 @@ class Choice:
         self.state = State.WORKERS if step < self._process_step else State.PROCESS
 
 
-def slower_workers_note(workers: int | str, rows: int, step: float, process_step: float) -> str | None:
+def slower_workers_note(workers: Workers, rows: int, step: float, process_step: float) -> str | None:
     """Return a note if the chosen workers are clearly slower than this process alone, else None.
 
     Args:
@@ -133,7 +133,6 @@ def faster_workers_note(config: Settings, rows: int, workers: int, step: float, 
         step: seconds per step in this process, which the user chose.
         steps_left: steps still to be done.
     """
-    assert config.shards is not None
     shards = min(config.shards, rows)
     expected = Speed(step, step / shards, shards).with_workers(workers)
     if steps_left * (step - expected) < 2 * RAY_START_SECONDS:

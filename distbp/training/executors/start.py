@@ -6,11 +6,10 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 
-from distbp.config import Settings
+from distbp.config import Config, Settings, Workers
 from distbp.data.dataset import Array, DataSet, Rows
 from distbp.errors import ClusterError, PeerLostError
 from distbp.model.network import Network
@@ -32,7 +31,6 @@ _SHORT_READ_SECONDS = 0.3
 
 def initial_state(structure: Structure, config: Settings, network: Network | None = None) -> Array:
     """Return weights and optimizer state before the first step, shape (1 + slots, parameters)."""
-    assert config.initial is not None
     slots = optimizer_of(config).slots
     state = np.zeros((1 + len(slots), structure.parameter_count), config.dtype)
     if network is not None:
@@ -46,7 +44,7 @@ def make_executor(
     structure: Structure, config: Settings, rows: Rows, state: Array, note: Note, step: int = 0
 ) -> ManagedExecutor:
     """Return the executor for ``config.workers``, not yet started, with the state after ``step`` steps."""
-    if config.workers == 0:
+    if config.workers.in_process:
         return InProcessExecutor(structure, config, rows, state, step)
     # Imported here so that a run in this process never loads Ray.
     from distbp.actors import ActorExecutor
@@ -54,12 +52,13 @@ def make_executor(
     return ActorExecutor(structure, config, rows, state, note, step)
 
 
-def read_while_starting_ray(stack: ExitStack, config: Settings, read: Callable[[], DataSet], note: Note) -> DataSet:
+def read_while_starting_ray(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
     """Read the data; if that takes long and the run needs Ray, start Ray at the same time, on ``stack``.
 
     Ray starts only after a moment, so that an error in small data is reported before it.
     """
-    if config.workers in ("auto", 0):
+    workers = Workers.of(config.workers)
+    if workers.is_auto or workers.in_process:
         return read()
     with ThreadPoolExecutor(1) as thread:
         reading = thread.submit(read)
@@ -81,10 +80,10 @@ def start_executor(
     step: int,
 ) -> ManagedExecutor:
     """Start the executor for ``steps`` steps after ``step``, on ``stack``; with ``auto`` the one that is faster."""
-    if config.workers == "auto" and config.address is None:
+    if config.workers.is_auto and config.address is None:
         return _faster_executor(stack, structure, config, rows, state, note, steps, step)
-    if config.workers not in ("auto", 0) and config.address is None:
-        workers = max(config.least_workers, min(config.worker_count, cpu_count()))
+    if config.address is None and not config.workers.in_process:
+        workers = max(config.workers.least, min(config.workers.most, cpu_count()))
         missing = missing_memory(config, state, structure.depth, workers, spare=False)
         if missing is not None:
             raise ClusterError(f"{missing}: {MORE_MEMORY}")
@@ -104,7 +103,7 @@ def _faster_executor(
     """Measure this process first; start and measure workers only if they could save more than Ray's start takes."""
 
     def make(workers: int) -> ManagedExecutor:
-        return make_executor(structure, replace(config, workers=workers), rows, state, note, step)
+        return make_executor(structure, config.with_workers(workers), rows, state, note, step)
 
     mini_batch = min(config.batch_size, len(rows))
     choice = Choice(mini_batch, useful_workers(config, mini_batch), steps)
@@ -136,7 +135,6 @@ def missing_memory(config: Settings, state: Array, layers: int, workers: int, sp
 
     ``spare`` includes the memory for computing a straggler's shards a second time.
     """
-    assert config.shards is not None
     sums = buffers_for(config.shards, workers)
     shape = Shape(state.shape[0], state.shape[1], state.dtype.name, workers, sums, config.shards, layers)
     needed, free = shape.memory(spare), shutil.disk_usage(memory_folder()).free
@@ -156,6 +154,5 @@ def useful_workers(config: Settings, rows: int) -> int:
     # Imported here so that a run in this process never loads Ray; in a placement group Ray is loaded already.
     from distbp.actors import free_cpus
 
-    assert config.shards is not None
     free = free_cpus()
     return max(1, min(cpu_count() if free is None else free, config.shards, rows))

@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 
 import numpy as np
 
@@ -31,8 +30,7 @@ def measure_in_process(
     structure: Structure, config: Settings, rows: Rows, state: Array, seconds: float = _MEASURED_SECONDS
 ) -> Speed:
     """Measure steps and shard gradients in this process, on a copy of the state."""
-    assert config.shards is not None
-    alone = replace(config, workers=0)
+    alone = config.with_workers(0)
     step = median_step(InProcessExecutor(structure, alone, rows, state), seconds)
     shards = min(config.shards, config.batch_size, len(rows))
     worker = Worker(structure, alone, rows)
