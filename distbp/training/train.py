@@ -245,7 +245,7 @@ class _Run:
         self,
         recorded: Mapping[str, Any],
         structure: Structure,
-        config: Config,
+        config: Settings,
         steps_per_epoch: int,
         hashes: tuple[int, ...],
     ) -> RunWriter | NoWriter:
