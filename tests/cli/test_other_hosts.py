@@ -99,7 +99,7 @@ def test_a_run_without_heartbeats_is_resumed(
     assert run(["clean", str(tmp_path / "other"), "--left", "--yes"], 0.0) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["stays"]
     assert run(["resume", str(tmp_path / "run")], 0.0) == 0
-    assert "which cannot be seen from here: watching its heartbeat" in capsys.readouterr().err
+    assert "which this process cannot inspect: watching its heartbeat" in capsys.readouterr().err
     undisturbed = distbp.train("digits", hidden=(4,), workers=0, batch_size=1437, epochs=epochs)
     summary = distbp.Network.load(tmp_path / "run")
     assert summary.weights.tobytes() == undisturbed.network.weights.tobytes()

@@ -73,9 +73,9 @@ def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
     assert mapped.summary["weights_sha256"] == in_memory.summary["weights_sha256"]
 
 
-def test_killed_reading_goes_on(table, tmp_path):
-    """Kill the reading again and again; each time the next one goes on from the last state that was kept."""
-    for state in (1, 2, 2):  # before the first one is kept, before the second, and before the third
+def test_a_killed_reading_resumes(table, tmp_path):
+    """Kill the reading repeatedly; each time the next one resumes from the last saved state."""
+    for state in (1, 2, 2):  # before the first state is saved, before the second, and before the third
         killed = run_program("reads_in_small_blocks", f"call:_save_state:{state}", table, tmp_path / "out")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = run_program("reads_in_small_blocks", "call:nothing:1", table, tmp_path / "out")

@@ -14,7 +14,15 @@ from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.files.locks import acquire, holder_of, locked
-from distbp.files.locks.holders import DEAD_AFTER_SECONDS, POLL_SECONDS, Holder, HolderState, Watch, myself, standing_of
+from distbp.files.locks.holders import (
+    DEAD_AFTER_SECONDS,
+    POLL_SECONDS,
+    Holder,
+    HolderState,
+    Watch,
+    state_of,
+    this_process,
+)
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def dead_process():
 
 def elsewhere(**changed):
     """Return a holder on another host whose process id is also in use on this host."""
-    return replace(myself(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
+    return replace(this_process(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
 
 
 def fast(monkeypatch, seconds=0.4):
@@ -70,12 +78,12 @@ def another():
 )
 def test_a_single_look_at_a_holder(changed, expected, another):
     changed = {name: another if value == "another's" else value for name, value in changed.items()}
-    assert standing_of(replace(myself(), token="t", **changed).as_bytes()) is expected
+    assert state_of(replace(this_process(), token="t", **changed).as_bytes()) is expected
 
 
 def test_a_holder_that_has_ended_is_gone():
     pid, started = dead_process()
-    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is HolderState.GONE
+    assert state_of(replace(this_process(), pid=pid, started=started, token="t").as_bytes()) is HolderState.DEAD
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_a_holder_that_has_ended_is_gone():
 )
 def test_an_unreadable_lock_has_an_unknown_holder(content):
     assert Holder.parse(content) is None
-    assert standing_of(content) is HolderState.UNKNOWN
+    assert state_of(content) is HolderState.UNKNOWN
 
 
 def test_control_characters_in_a_lock_do_not_reach_the_terminal():
@@ -96,23 +104,23 @@ def test_control_characters_in_a_lock_do_not_reach_the_terminal():
 
 def test_a_remote_holder_without_a_heartbeat_for_a_minute_is_dead():
     watch, content, looks = Watch(), elsewhere().as_bytes(), 0
-    while watch.look(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
+    while watch.observe(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
         looks += 1
     assert looks * POLL_SECONDS == DEAD_AFTER_SECONDS
 
 
 def test_a_late_heartbeat_shows_that_the_holder_is_alive():
     watch = Watch()
-    for look in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
-        assert watch.look(elsewhere().as_bytes(), look * POLL_SECONDS) is HolderState.UNKNOWN
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
+    for observe in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
+        assert watch.observe(elsewhere().as_bytes(), observe * POLL_SECONDS) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
 
 
 def test_time_in_which_the_watcher_was_stopped_does_not_count():
     watch = Watch()
-    assert watch.look(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
-    assert watch.look(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
 
 
 def test_a_lock_exists_while_it_is_held(path):
@@ -127,7 +135,7 @@ def test_a_lock_exists_while_it_is_held(path):
 
 def test_the_lock_of_a_killed_process_is_broken_at_once(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     lock = take(path)
     lock.check()
     assert [each.name for each in path.parent.iterdir()] == [".lock"]
@@ -211,7 +219,7 @@ def test_a_file_that_is_not_a_lock_is_watched_and_replaced_or_named(what, path, 
 
 def test_a_killed_breaker_does_not_keep_others_from_breaking_a_lock(path):
     pid, started = dead_process()
-    dead = replace(myself(), pid=pid, started=started)
+    dead = replace(this_process(), pid=pid, started=started)
     path.write_bytes(replace(dead, token="old").as_bytes())
     path.with_name(".lock.old.broken").write_bytes(replace(dead, token="breaker").as_bytes())
     take(path).release()
@@ -226,7 +234,7 @@ def test_a_read_only_folder_is_reported(path):
 
 def test_one_of_many_concurrent_breakers_gets_the_lock(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     others = [start_program("breaks_lock", path, stdin=subprocess.PIPE) for _ in range(6)]
     for other in others:
         other.stdin.write("\n")

@@ -15,7 +15,7 @@ from distbp.errors import Interrupted
 from distbp.report import page_data, serve_page
 from distbp.report.page import render_page
 from distbp.report.repeat_command import repeat_command
-from distbp.runs.records import read_metrics
+from distbp.runs.records import metrics_line, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_an_older_run_has_no_timeline(run):
 def test_missing_costs_leave_gaps(run):
     records = read_metrics(run)
     records[1]["test_cost"] = None
-    (run / "metrics.jsonl").write_text("".join(map(line_of, records)))
+    (run / "metrics.jsonl").write_text("".join(map(metrics_line, records)))
     curves = run_data(run)["curves"]
     assert curves["epoch"] == [1, 2, 3]
     assert [cost is None for cost in curves["test_cost"]] == [False, True, False]
