@@ -50,9 +50,16 @@ def names_of(folder):
 
 def test_files_of_a_prepared_data_set(folder):
     assert names_of(folder) == [
-        "dataset.json", "test-x.npy", "test-y.npy", "train-weights.npy", "train-x.npy", "train-y.npy",
-        "validation-weights.npy", "validation-x.npy", "validation-y.npy",
-    ]  # fmt: skip
+        "dataset.json",
+        "test-x.npy",
+        "test-y.npy",
+        "train-weights.npy",
+        "train-x.npy",
+        "train-y.npy",
+        "validation-weights.npy",
+        "validation-x.npy",
+        "validation-y.npy",
+    ]
     told = json.loads((folder / "dataset.json").read_text())
     assert told["blocks"].keys() == {name[:-4] for name in names_of(folder) if name.endswith(".npy")}
 

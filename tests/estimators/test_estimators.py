@@ -167,10 +167,17 @@ def test_training_takes_the_steps_of_scikit_learn(kind, solver, iris, values):
     """With equal weights, rows, order and penalty, both take the same steps."""
     x, y = iris if kind == "classes" else values
     settings = {
-        "hidden_layer_sizes": (7,), "activation": "tanh", "solver": solver, "alpha": 0.5, "batch_size": len(x),
-        "learning_rate_init": 0.05, "random_state": 0, "shuffle": False, "max_iter": 1,
-        "epsilon": 1e-15,  # scikit-learn adds it before the bias correction, distbp after it, as in the paper
-    }  # fmt: skip
+        "hidden_layer_sizes": (7,),
+        "activation": "tanh",
+        "solver": solver,
+        "alpha": 0.5,
+        "batch_size": len(x),
+        "learning_rate_init": 0.05,
+        "random_state": 0,
+        "shuffle": False,
+        "max_iter": 1,
+        "epsilon": 1e-15,  # which they add before the bias correction, we as in the paper after it
+    }
     ours = (DistbpClassifier if kind == "classes" else DistbpRegressor)(**settings).fit(x, y)
     theirs = (MLPClassifier if kind == "classes" else MLPRegressor)(**settings).fit(x, y)
     ours.set_params(warm_start=True)

@@ -127,8 +127,11 @@ def test_the_names_are_those_of_a_torch_sequential(tmp_path):
     distbp.to_torch(network, tmp_path / "a.safetensors")
     found = load_file(tmp_path / "a.safetensors")
     assert {name: tensor.shape for name, tensor in found.items()} == {
-        "0.weight": (4, 5), "0.bias": (4,), "2.weight": (3, 4), "2.bias": (3,)
-    }  # fmt: skip
+        "0.weight": (4, 5),
+        "0.bias": (4,),
+        "2.weight": (3, 4),
+        "2.bias": (3,),
+    }
     x = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
     z = np.maximum(x @ found["0.weight"].T + found["0.bias"], 0) @ found["2.weight"].T + found["2.bias"]
     assert np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) == pytest.approx(network.outputs(x), abs=1e-6)
@@ -213,7 +216,7 @@ def test_objects_that_are_not_perceptrons_are_refused():
         ),
     ],
 )
-def test_files_that_are_not_networks_are_refused(tensors, message, tmp_path):
+def test_what_is_no_network_is_said(tensors, message, tmp_path):
     from safetensors.numpy import save_file
 
     save_file(tensors, tmp_path / "a.safetensors")
