@@ -36,10 +36,10 @@ def table():
 
 
 class Faulty(Worker):
-    """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard.
+    """A worker with planned faults: {(step, shard): fault}, each at the start of that shard.
 
-    What can be called is called: so is that of (step, "end"), once all is computed and before the answer. Whoever is
-    to be late waits for the file go-STEP in the folder, and makes late-STEP before.
+    A fault is a signal, a function to call, or "late": then the worker creates the file late-STEP in ``folder`` and
+    waits for go-STEP. The function of (step, "end") is called once all shards are computed, before the report.
     """
 
     def __init__(self, config, rows, faults, structure=STRUCTURE, folder=None):
@@ -68,7 +68,7 @@ class Faulty(Worker):
 
 
 def worker_process(folder, shape, number, config, faults, timeout):
-    """Be a worker."""
+    """Run a worker."""
     with contextlib.suppress(TrainingError):
         work(
             Faulty(config, table(), faults, folder=folder),
@@ -81,7 +81,7 @@ def worker_process(folder, shape, number, config, faults, timeout):
 
 
 def server_process(folder, shape, config, timeout, orphans, dies_in):
-    """Be the server, which dies in the middle of the update of step ``dies_in``."""
+    """Run the server, which dies in the middle of the update of step ``dies_in``."""
     memory = SharedMemory(folder, shape)
     server = make_parameter_server(
         STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step
@@ -117,7 +117,7 @@ class Host:
         self._threads = []
 
     def serve_in_thread(self):
-        """Let the server run here, so that its error can be seen."""
+        """Run the server in a thread, so that the test sees its error."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
         server = make_parameter_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
@@ -134,7 +134,7 @@ class Host:
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
     def serve_in_process(self, dies_in=None, orphans=()):
-        """Let the server be a process that may die."""
+        """Run the server in a process, which may die."""
         if self.driver is not None:
             self.driver.close()
         process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, orphans, dies_in)
@@ -190,7 +190,7 @@ class Host:
         return [message for message in self.messages if isinstance(message, kinds)]
 
     def serve_with(self, *faults):
-        """Let the server run here, with a worker process for each of these faults, and wait until all are there."""
+        """Run the server in a thread and a worker process for each of these faults; wait until all have joined."""
         self.serve_in_thread()
         for number, each in enumerate(faults):
             self.work(number, each)
@@ -202,17 +202,17 @@ class Host:
             self.until(WorkerJoined)
 
     def run(self, stop):
-        """Have the steps done up to before ``stop``."""
+        """Do the steps up to before ``stop``."""
         self.driver.send(RUN.pack(self.memory.step, stop, 1.0))
         return self.until(RunEnded)
 
     def release(self, step):
-        """Let the worker that is late in this step go on, once it is."""
+        """Let the straggler of this step go on, once it waits."""
         wait_until((self.folder / f"late-{step}").exists)
         (self.folder / f"go-{step}").touch()
 
     def close(self):
-        """End everybody."""
+        """End all processes and threads."""
         if self.driver is not None:
             self.driver.close()
         for process in self._processes:

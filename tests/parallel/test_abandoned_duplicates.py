@@ -1,12 +1,12 @@
-"""A shard that two workers compute, in a step that comes to nothing."""
+"""A shard that two workers compute, in a step that is abandoned."""
 
 from distbp.parallel.host.decisions import Compare, Compute
 from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.step.shards import Span
 
 
-def with_a_late_twin() -> Supervisor:
-    """Worker 1 has computed what worker 0 is late with; worker 0 still computes it."""
+def with_a_straggler() -> Supervisor:
+    """Worker 1 has computed the shards of the straggler 0, which is still computing them."""
     made = Supervisor(2, 100, 4, timeout=10.0, wait=60.0)
     for number in range(2):
         made.joined(number, 0.0)
@@ -17,13 +17,13 @@ def with_a_late_twin() -> Supervisor:
     return made
 
 
-def test_the_late_answer_of_a_step_that_stands_is_compared_with_the_first_one() -> None:
-    assert with_a_late_twin().reported(0, 0, Span(0, 2), 0.9) == [Compare(Compute(0, 0, Span(0, 2), 0), first=1)]
+def test_a_stragglers_report_on_the_current_step_is_compared() -> None:
+    assert with_a_straggler().reported(0, 0, Span(0, 2), 0.9) == [Compare(Compute(0, 0, Span(0, 2), 0), first=1)]
 
 
-def test_the_late_answer_of_a_step_that_was_abandoned_is_compared_with_nothing() -> None:
-    """The rows of the first answer may hold what is computed in its place by then."""
-    made = with_a_late_twin()
+def test_a_stragglers_report_on_an_abandoned_step_is_not_compared() -> None:
+    """By then, the rows of the first result may have sums of the repeated step."""
+    made = with_a_straggler()
     made.abandon()
     assert made.reported(0, 0, Span(0, 2), 0.9) == []
     assert made.idle == [0, 1]

@@ -20,7 +20,7 @@ from distbp.parallel.host.worker_loop import work
 from distbp.parallel.step.worker import Worker
 
 LONG, SHORT = 60.0, 0.2
-"""Seconds that only a hang reaches, and that somebody who is frozen is waited for."""
+"""Timeouts in seconds: one that only a hang reaches, and one for a frozen process."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def ends():
         yield Channel(one), other
 
 
-def test_a_message_is_there_whole_or_not_at_all(ends):
+def test_a_message_is_taken_whole_or_not_at_all(ends):
     channel, other = ends
     assert channel.take(4) == b""
     other.sendall(b"ab")
@@ -55,7 +55,7 @@ def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
     assert channel.receive(4, LONG) is None
 
 
-def test_messages_of_the_server_are_there_whole_or_not_at_all(ends):
+def test_a_sized_message_is_taken_whole_or_not_at_all(ends):
     channel, other = ends
     note = Note("x" * 1000)
     send_message(Channel(other), note)
@@ -71,14 +71,14 @@ def test_messages_of_the_server_are_there_whole_or_not_at_all(ends):
         receive_message(channel)
 
 
-def test_a_queue_that_nobody_serves_is_not_waited_in(tmp_path):
-    """As at a server that was stopped: the kernel takes as many as the queue holds, and lets others wait for ever."""
+def test_connecting_to_a_full_queue_does_not_block(tmp_path):
+    """A stopped server accepts no connection; once its queue is full, a blocking connect() would wait for ever."""
     with listen(tmp_path), contextlib.ExitStack() as connected:
         while (channel := connect(tmp_path, 0, SHORT)) is not None:
             connected.callback(channel.close)
 
 
-def test_a_process_that_stops_right_after_it_has_connected_is_let_go(tmp_path):
+def test_a_process_that_stops_right_after_connecting_is_disconnected(tmp_path):
     with Connections(tmp_path) as connections, socket.socket(socket.AF_UNIX) as stopped:
         stopped.connect(str(tmp_path / "server"))
         assert connections.accept() is None  # after a second
@@ -92,7 +92,7 @@ def test_a_process_that_stops_right_after_it_has_connected_is_let_go(tmp_path):
 
 
 def stop_in_the_report(folder, shape, number, settings, timeout):
-    """Be a worker that is stopped in the middle of its first report."""
+    """Run a worker that is stopped in the middle of its first report."""
     send = Channel.send
 
     def send_half(self, message):
@@ -135,7 +135,7 @@ def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_
 
 
 def begin_to_work(here, number, timeout, wait):
-    """Let a worker begin in a thread; return the thread, and the list to which its error will be added."""
+    """Run a worker in a thread; return the thread, and a list that receives its error."""
     errors = []
 
     def run():
@@ -151,7 +151,7 @@ def begin_to_work(here, number, timeout, wait):
     return thread, errors
 
 
-def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
+def test_a_worker_gives_up_a_stopped_server_with_an_error(host):
     here = host(1)
     server = here.serve_in_process()
     os.kill(server.pid, signal.SIGSTOP)
@@ -161,7 +161,7 @@ def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
     server.kill()
 
 
-def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(host, monkeypatch):
+def test_a_worker_without_orders_waits_as_long_as_the_server_sends_heartbeats(host, monkeypatch):
     here = host(1)
     monkeypatch.setattr("distbp.parallel.host.server_loop.heartbeat_seconds", lambda timeout: SHORT / 20)
     here.serve_in_thread()
@@ -185,7 +185,7 @@ def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(
     assert errors == []
 
 
-def test_an_order_that_comes_in_two_parts_with_a_pause_between_is_one(tmp_path):
+def test_an_order_that_arrives_in_two_parts_is_one_order(tmp_path):
     here = Host(tmp_path, 1, config())
     listener = listen(here.folder)
     thread, errors = begin_to_work(here, 0, SHORT, SHORT)

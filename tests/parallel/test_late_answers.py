@@ -1,4 +1,4 @@
-"""Workers that are late once, on hosts that exchange sums: what they say then belongs to no other step."""
+"""Stragglers on several hosts: their late sums and factors belong to no later step."""
 
 import threading
 
@@ -23,7 +23,7 @@ def _small_chunks(monkeypatch):
 
 
 def met(settings, faults, measures=False):
-    """Return two hosts of two workers, all of them there."""
+    """Return two connected hosts of two workers each."""
     here = Cluster((2, 2), settings, faults)
     for host in here.hosts:
         host.wait_for_workers(HANG_SECONDS)
@@ -39,7 +39,7 @@ def check(here, settings):
         assert np.array_equal(host.state(STEPS), alone(settings, STEPS)[1])
 
 
-def test_sums_that_come_in_a_pause_are_not_those_of_the_next_step():
+def test_sums_that_arrive_in_a_pause_are_not_used_in_the_next_step():
     settings, go = config(4), threading.Event()
     here = met(settings, {(0, 1): {(LATE, 1): lambda: go.wait(HANG_SECONDS)}})
     try:
@@ -55,7 +55,7 @@ def test_sums_that_come_in_a_pause_are_not_those_of_the_next_step():
         here.close()
 
 
-def test_factors_that_are_written_late_are_not_those_of_the_next_step():
+def test_factors_that_are_written_late_are_not_used_in_the_next_step():
     settings, go, written = config(8), threading.Event(), threading.Event()
 
     def let_it_write():
@@ -76,7 +76,7 @@ def test_factors_that_are_written_late_are_not_those_of_the_next_step():
         here.close()
 
 
-def test_sums_from_weights_that_were_written_over_are_not_compared():
+def test_sums_from_overwritten_weights_are_not_compared():
     duplicates, kept, late = Duplicates(), np.zeros((1, 4), np.float32), np.ones((1, 4), np.float32)
     first, second = Compute(0, 5, Span(0, 1), 0, 9), Compare(Compute(1, 5, Span(0, 1), 1, 9), 0)
     duplicates.keep(first, kept)

@@ -17,7 +17,7 @@ def processes(tmp_path: Path) -> Processes:
     return SharedMemory(tmp_path, Shape(1, 10, "float32", 3, 1, 2, 1), create=True).processes
 
 
-def test_a_process_has_ended_if_it_never_was_there_or_is_gone(processes: Processes) -> None:
+def test_a_process_has_ended_if_it_never_started_or_is_gone(processes: Processes) -> None:
     assert processes.has_ended(0) is True  # it never was there
 
     processes.ids[0] = os.getpid()
@@ -31,7 +31,7 @@ def test_a_process_has_ended_if_it_never_was_there_or_is_gone(processes: Process
     assert processes.has_ended(1) is True  # the others' entries are their own
 
 
-def test_ending_a_process_that_never_was_there_ends_nothing(
+def test_killing_a_process_that_never_started_kills_nothing(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[int] = []
@@ -43,6 +43,6 @@ def test_ending_a_process_that_never_was_there_ends_nothing(
     assert ended == [12345]
 
 
-def test_silence_is_counted_from_the_last_sign_of_life(processes: Processes) -> None:
+def test_silence_is_measured_from_the_last_heartbeat(processes: Processes) -> None:
     processes.heartbeats[1] = time.monotonic() - 1000
     assert 1000 <= processes.silence(1) < 2000

@@ -8,7 +8,7 @@ from distbp.parallel.host.roster import Roster
 
 
 def failing(roster, slot, times):
-    """Let so many workers end before they have come, each as soon as it may be started; return the times of starts."""
+    """Let so many workers end before they join, each started as soon as it is due; return the times of the starts."""
     now, starts = 0.0, []
     for _ in range(times):
         while roster.due(now) != [slot]:
@@ -28,7 +28,7 @@ def test_all_slots_are_filled_at_once():
     assert (roster.due(0.0), roster.starting, roster.filled) == ([0, 2], [], [1])
 
 
-def test_the_slot_of_a_worker_that_had_come_is_filled_at_once():
+def test_the_slot_of_a_worker_that_had_joined_is_filled_at_once():
     roster = Roster(1)
     for now in range(5):
         roster.started(0)
@@ -37,7 +37,7 @@ def test_the_slot_of_a_worker_that_had_come_is_filled_at_once():
         assert roster.due(float(now)) == [0]
 
 
-def test_workers_that_never_come_are_started_less_and_less_often():
+def test_workers_that_never_join_are_started_less_and_less_often():
     starts = failing(Roster(1), 0, 8)
     pauses = [after - before for before, after in pairwise(starts)]
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -51,7 +51,7 @@ def test_the_first_pause_is_two_seconds(after, due):
     assert roster.due(100.0 + after) == due
 
 
-def test_a_worker_that_comes_ends_the_pauses():
+def test_a_worker_that_joins_ends_the_pauses():
     roster = Roster(1)
     failing(roster, 0, 5)
     roster.started(0)
@@ -64,14 +64,14 @@ def test_a_worker_that_comes_ends_the_pauses():
     assert roster.due(1002.0) == [0]
 
 
-def test_a_slot_waits_alone():
+def test_a_pause_concerns_one_slot_alone():
     roster = Roster(2)
     roster.started(0)
     roster.ended(0, 0.0)
     assert roster.due(0.0) == [1]
 
 
-def test_an_end_that_is_told_twice_counts_once():
+def test_an_end_that_is_reported_twice_counts_once():
     roster = Roster(1)
     roster.started(0)
     for now in (0.0, 1.0, 1.9):
@@ -79,7 +79,7 @@ def test_an_end_that_is_told_twice_counts_once():
     assert roster.due(2.0) == [0]
 
 
-def test_those_who_are_to_come_to_a_new_server_and_do_not_are_failures():
+def test_workers_that_do_not_reconnect_to_a_new_server_are_failures():
     roster = Roster(2)
     for slot in (0, 1):
         roster.started(slot)

@@ -43,7 +43,7 @@ def test_spare_rows_take_memory_only_when_they_are_reserved(tmp_path):
     memory.slabs[memory.shape.spare + 7] = 1
 
 
-def test_arrays_are_the_same_memory_for_all_who_map_them(tmp_path):
+def test_arrays_are_the_same_memory_in_all_mappings(tmp_path):
     one, other = SharedMemory(tmp_path, SHAPE, create=True), SharedMemory(tmp_path, SHAPE)
     one.states[1, 0, :] = 7
     one.slabs[3, -1] = 3
@@ -52,6 +52,6 @@ def test_arrays_are_the_same_memory_for_all_who_map_them(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="shared memory cannot be reserved here")
-def test_too_little_shared_memory_is_said_before_anything_is_written(tmp_path):
+def test_too_little_shared_memory_is_reported_before_anything_is_written(tmp_path):
     with pytest.raises(ClusterError, match="MB of shared memory are not free"):
         SharedMemory(tmp_path, Shape(2, 2**45, "float64", 1, 1, 1, 1), create=True)

@@ -1,4 +1,4 @@
-"""How long a worker waits for orders of a server: as long as its heart beats, and no longer than its patience else."""
+"""How long a worker waits for orders: as long as the server sends heartbeats, else for its patience."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ PATIENCE = 10.0
 
 
 class Quiet:
-    """A channel on which nothing comes for so many waits; each wait adds to the server's beats what ``beats`` says."""
+    """A channel without a message for so many waits; each wait stores the next of ``beats`` as the last heartbeat."""
 
     def __init__(self, waits: int, beats: Iterator[float]) -> None:
         self.waited = 0
@@ -30,7 +30,7 @@ class Quiet:
         raise TimeoutError
 
 
-def test_a_server_whose_heart_beats_is_waited_for_however_long() -> None:
+def test_a_server_that_sends_heartbeats_is_waited_for_without_limit() -> None:
     channel: Any = Quiet(1000, iter(range(1, 2000)))
     assert _next_order(channel, channel.memory, 3, PATIENCE) == b"order"
     assert channel.waited == 1001
@@ -44,7 +44,7 @@ def test_a_server_without_a_heartbeat_is_lost_once_patience_is_over() -> None:
     assert PATIENCE < silent <= PATIENCE + heartbeat_seconds(PATIENCE)
 
 
-def test_a_heartbeat_begins_the_wait_anew() -> None:
+def test_a_heartbeat_restarts_the_wait() -> None:
     few = round(PATIENCE / heartbeat_seconds(PATIENCE)) - 1
     channel: Any = Quiet(10 * few, iter([float(k // few) for k in range(1, 20 * few)]))
     assert _next_order(channel, channel.memory, 0, PATIENCE) == b"order"

@@ -18,7 +18,7 @@ def supervisor(workers, **settings):
     return made
 
 
-def test_a_step_is_cut_among_those_who_are_there():
+def test_a_step_is_divided_among_the_idle_workers():
     made = supervisor(2)
     assert made.begin(0, Span(0, 4), 0.0) == [Compute(0, 0, Span(0, 2), 0), Compute(1, 0, Span(2, 4), 2)]
     assert not made.is_complete
@@ -29,7 +29,7 @@ def test_a_step_is_cut_among_those_who_are_there():
     assert sorted(made.done) == [Span(0, 2), Span(2, 4)]
 
 
-def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
+def test_the_shards_of_a_lost_worker_go_to_the_next_idle_worker():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     assert made.ended(0, 0, 0.1) == []  # nobody is idle
@@ -41,14 +41,14 @@ def test_the_shards_of_a_lost_worker_go_to_whoever_is_idle_next():
     assert made.is_complete
 
 
-def test_the_shards_of_a_lost_worker_go_to_its_replacement_if_nobody_else_is_there():
+def test_the_shards_of_the_only_worker_go_to_its_replacement():
     made = supervisor(1)
     made.begin(0, Span(0, 4), 0.0)
     assert made.ended(0, -1, 0.1) == []
     assert made.joined(0, 2.0) == [Compute(0, 0, Span(0, 4), 0)]
 
 
-def test_a_worker_that_comes_in_the_middle_of_a_step_computes_from_the_next_step_on():
+def test_a_worker_that_joins_during_a_step_computes_from_the_next_step_on():
     made = supervisor(1)
     made.begin(0, Span(0, 4), 0.0)
     assert made.joined(1, 0.1) == []
@@ -56,7 +56,7 @@ def test_a_worker_that_comes_in_the_middle_of_a_step_computes_from_the_next_step
     assert [task.worker for task in made.begin(1, Span(0, 4), 0.3)] == [0, 1]
 
 
-def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
+def test_a_silent_worker_is_lost_and_its_late_report_is_ignored():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -74,7 +74,7 @@ def test_a_silent_worker_is_lost_and_its_late_answer_counts_for_nothing():
     assert made.tick(10.6, {1: 0.1}) == []
 
 
-def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
+def test_a_stragglers_shards_are_computed_twice_and_the_first_result_is_used():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -93,7 +93,7 @@ def test_a_late_shard_is_computed_twice_and_the_first_answer_wins():
 
 
 @pytest.mark.parametrize(("since", "is_late"), [(0.25, False), (0.2501, True)])
-def test_steps_of_milliseconds_are_not_late_before_a_quarter_of_a_second(since, is_late):
+def test_no_worker_is_a_straggler_before_a_quarter_of_a_second(since, is_late):
     """A busy machine pauses a process for longer than such a step takes."""
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
@@ -101,7 +101,7 @@ def test_steps_of_milliseconds_are_not_late_before_a_quarter_of_a_second(since, 
     assert bool(made.tick(since, {})) == is_late
 
 
-def test_the_late_one_may_still_be_the_first():
+def test_the_straggler_may_still_be_the_first():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -113,7 +113,7 @@ def test_the_late_one_may_still_be_the_first():
     assert isinstance(made.reported(1, 0, Span(0, 2), 0.7)[0], Compare)
 
 
-def test_spare_rows_that_somebody_may_still_write_are_not_given_away():
+def test_spare_rows_that_a_worker_may_still_write_are_not_used_again():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -155,7 +155,7 @@ def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing)
         assert made.joined(0, death + 0.5) == [Compute(0, 7, Span(0, 4), 0)]
 
 
-def test_deaths_without_any_other_shard_of_the_step_computed_point_at_the_machine():
+def test_no_shard_is_poisoned_while_no_other_shard_is_computed():
     made = supervisor(1)
     made.begin(7, Span(0, 4), 0.0)
     for death in range(5):
@@ -184,7 +184,7 @@ def test_without_any_worker_the_run_ends_after_the_wait():
     assert "no worker is left, and none has joined for 60 s in step 3" in stop.reason
 
 
-def test_a_worker_that_beats_but_never_ends_is_lost():
+def test_a_worker_that_sends_heartbeats_but_never_reports_is_lost():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -194,7 +194,7 @@ def test_a_worker_that_beats_but_never_ends_is_lost():
 
 
 class Course:
-    """A random course of events, and what every decision must keep to."""
+    """A random course of events, and the invariants of every decision."""
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
@@ -216,7 +216,7 @@ class Course:
                 assert not isinstance(decision, Stop)
 
     def check_rows(self, task):
-        """Nobody else writes the rows of a task, and nothing that is still needed lies there."""
+        """No other worker writes the rows of a task, and they have no results that are still needed."""
         assert task.worker in self.alive - self.lost
         assert task.row == task.worker * SUMS or task.row >= SPARE
         rows = set(range(task.row, task.row + task.span.stop - task.span.first)) if task.row >= SPARE else {task.row}
@@ -268,7 +268,7 @@ def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_sh
         assert covered == list(range(course.shards))
 
 
-def test_an_answer_to_a_step_that_came_to_nothing_counts_for_nothing_when_it_is_done_again():
+def test_a_report_on_an_abandoned_attempt_is_ignored_when_the_step_is_repeated():
     made = supervisor(2)
     made.begin(5, Span(0, 4), 0.0)
     first = made.round
@@ -283,7 +283,7 @@ def test_an_answer_to_a_step_that_came_to_nothing_counts_for_nothing_when_it_is_
     assert made.done == {Span(2, 4): Compute(1, 5, Span(2, 4), 2, made.round)}
 
 
-def test_factors_go_where_no_late_worker_may_still_write_those_of_another_round():
+def test_factors_go_to_a_buffer_that_no_straggler_of_another_round_may_write():
     made = supervisor(3)
     made.begin(0, Span(0, 3), 0.0)
     made.reported(0, 0, Span(0, 1), 0.1)

@@ -7,7 +7,7 @@ from parallel.hosts import Host, config
 from distbp.parallel.host.messages import RunEnded
 
 
-def test_a_place_without_a_worker_spends_no_time_and_the_server_counts_by_itself(tmp_path: Path) -> None:
+def test_an_empty_slot_spends_no_time_and_the_server_has_its_own(tmp_path: Path) -> None:
     host = Host(tmp_path, 3, config())
     try:
         host.serve_in_thread()

@@ -20,11 +20,11 @@ def memory(tmp_path: Path) -> SharedMemory:
     return SharedMemory(tmp_path / "run", Shape(1, 10, "float32", 1, 1, 2, 1), create=True)
 
 
-def test_a_worker_that_comes_after_the_run_has_ended_ends_quietly(memory: SharedMemory) -> None:
+def test_a_worker_that_starts_after_the_end_of_the_run_ends_quietly(memory: SharedMemory) -> None:
     shutil.rmtree(memory.folder)
     work(NOTHING, NOTHING, memory, 0, 10.0, WAIT)
 
 
-def test_a_worker_whose_run_goes_on_without_a_server_says_how_long_it_has_waited(memory: SharedMemory) -> None:
+def test_a_worker_that_finds_no_server_reports_how_long_it_has_waited(memory: SharedMemory) -> None:
     with pytest.raises(PeerLostError, match=r"worker 0 found no parameter server for 0.05 s \(--wait\)"):
         work(NOTHING, NOTHING, memory, 0, 10.0, WAIT)
