@@ -9,7 +9,7 @@ __all__ = ["ActorExecutor", "cpus_for", "free_cpus", "ray_session", "session_for
 
 
 def free_cpus() -> int | None:
-    """Return the free CPUs of this process's placement group; None if it is in none.
+    """Return the number of free CPUs in this process's placement group; None if it is in none.
 
     This does not import Ray: a process in a placement group has imported it.
     """

@@ -1,4 +1,4 @@
-"""What all actors of a run have in common: they answer pings while they compute."""
+"""The base of all actors of a run: they answer pings while they compute."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _END_SECONDS = 5.0
 
 
 class HostStatus(NamedTuple):
-    """The events on a host since the driver's last call."""
+    """What has happened on a host since the driver's last call."""
 
     ended: RunEnded | None
     """The server's answer to the driver's last request, once it has ended."""
@@ -39,7 +39,7 @@ class HostStatus(NamedTuple):
     lost: int
     """Workers that this host has lost so far."""
     spent: list[float]
-    """The seconds that each worker has computed so far; last, those that the server has worked after its workers."""
+    """Seconds that each worker has computed so far; the last number is the server's own time."""
 
 
 class _Host(Pinged):
@@ -93,7 +93,7 @@ class _Host(Pinged):
 
     @ray.method(concurrency_group="status")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
     def end(self) -> None:
-        """Let :meth:`begin` fail if it has not created the shared memory yet."""
+        """Make :meth:`begin` fail, unless it has already created the shared memory."""
         self._is_ending = True
 
     def _serve(self) -> None:
@@ -103,19 +103,19 @@ class _Host(Pinged):
             self._error = error
 
     def join_view(self, view: View, number: int, step: int, secret: bytes) -> dict[int, str]:
-        """Connect to the other hosts of a view; return those that fail, with the reasons."""
+        """Connect to the other hosts of a view; return the hosts not reached, with reasons."""
         return self._host.join_view(view, number, step, secret)
 
     def reach(self, addresses: Sequence[tuple[str, int]]) -> dict[tuple[str, int], str]:
-        """Try to connect to other hosts; return those that fail, with the reasons."""
+        """Try to connect to other hosts; return the first that is not reached, with the reason."""
         return first_unreachable(addresses, self._config.timeout)
 
     def rates(self) -> Rates:
-        """Return the speed of this host's link and products."""
+        """Return the bandwidth of this host's link and the seconds for each product."""
         return self._host.rates()
 
     def agree(self, layers: Sequence[int]) -> None:
-        """Send these layers as their factors in this view."""
+        """Send these layers as factors in this view."""
         self._host.agree(layers)
 
     def leave(self) -> None:
@@ -127,7 +127,7 @@ class _Host(Pinged):
         self._host.run(first, stop, factor)
 
     def halt(self) -> None:
-        """If this is the view's first host, let all hosts stop after the running step."""
+        """Stop all hosts after the running step; works on the view's first host alone."""
         self._host.halt()
 
     @ray.method(concurrency_group="status")  # type: ignore[untyped-decorator] # Ray is seen as untyped here

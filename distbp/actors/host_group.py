@@ -22,7 +22,7 @@ from distbp.errors import ClusterError, DataError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
 
 _RETRY_SECONDS = 2.0
-"""Time between two starts of a host for the same slots."""
+"""Shortest time between two starts of a host for the same slots."""
 _CLOSE_SECONDS = 3.0
 _END_SECONDS = 15.0
 
@@ -37,7 +37,7 @@ class _Ending(NamedTuple):
 
 
 class HostGroup:
-    """Starts the hosts' actors, again where they were lost, and also where CPUs become free."""
+    """The hosts of a run: members, newcomers, and hosts that are joining."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class HostGroup:
         """The hosts that train, in the order of their shards."""
         self.newcomers: list[HostHandle] = []
         """The hosts that are ready and are not members yet."""
-        self._blind: dict[int, str] = {}
-        """Worker slots on hosts that do not see the data and are left out, with those hosts' errors."""
+        self._data_errors: dict[int, str] = {}
+        """For each worker slot on a host that cannot read the data, that host's error."""
         self._joining: list[JoiningHost] = []
         self._retries = Retries()
         self._ending: list[_Ending] = []
 
     def start(self) -> None:
-        """Start an actor wherever worker slots have CPUs and no host."""
+        """Start a host on each node that has worker slots without a host."""
         taken = {number for joining in self._joining for number in joining.numbers}
         taken |= {number for member in self.newcomers for number in member.numbers}
         for node, numbers in self._placement.hosts().items():
@@ -81,25 +81,25 @@ class HostGroup:
         return sum(len(member.numbers) for member in self.newcomers)
 
     @property
-    def blind(self) -> int:
-        """The number of worker slots on hosts that do not see the data."""
-        return len(self._blind)
+    def without_data(self) -> int:
+        """The number of worker slots on hosts that cannot read the data."""
+        return len(self._data_errors)
 
     def check_data(self) -> None:
-        """Raise DataError if no host sees the data."""
-        if not self._blind:
+        """Raise DataError if no host can read the data."""
+        if not self._data_errors:
             return
         placed = {number for numbers in self._placement.hosts().values() for number in numbers}
-        if placed and placed <= self._blind.keys():
-            raise DataError(f"no host sees the data: {list(self._blind.values())[-1]}")
+        if placed and placed <= self._data_errors.keys():
+            raise DataError(f"no host can read the data: {list(self._data_errors.values())[-1]}")
 
     @property
     def is_any_getting_ready(self) -> bool:
-        """Whether a host has answered and is not ready yet; it may take --wait."""
+        """Whether a host has started and is not ready yet."""
         return any(joining.handle is not None for joining in self._joining)
 
     def poll(self) -> None:
-        """Move on the hosts that are joining; give up those that have died or take too long.
+        """Advance the hosts that are joining; give up those that died or take too long.
 
         A newcomer gets its rows and its memory here, while the members train.
 
@@ -114,7 +114,7 @@ class HostGroup:
         for joining in list(self._joining):
             if ray.wait([joining.call], timeout=0)[0]:
                 self._joining.remove(joining)
-                self._move_on(joining)
+                self._advance(joining)
             elif time.monotonic() > joining.until:
                 self._joining.remove(joining)
                 ray.kill(joining.actor)
@@ -122,16 +122,16 @@ class HostGroup:
                     self._retries.pause(joining.node, joining.numbers, self.config.wait)
                     self.note(f"{joining.handle.name} was not ready within {self.config.wait:g} s (--wait)")
 
-    def _move_on(self, joining: JoiningHost) -> None:
+    def _advance(self, joining: JoiningHost) -> None:
         if joining.handle is None:
-            self._has_started(joining)
+            self._on_started(joining)
         elif joining.is_ready:
-            self._has_tried(joining, joining.handle)
+            self._on_tried(joining, joining.handle)
         else:
-            self._is_ready(joining, joining.handle)
+            self._on_ready(joining, joining.handle)
 
-    def _has_started(self, joining: JoiningHost) -> None:
-        """Let a host whose process has started get ready."""
+    def _on_started(self, joining: JoiningHost) -> None:
+        """Let a host whose process has started fetch its rows and create its memory."""
         try:
             ping = ray.get(joining.call)
         except RayError as error:
@@ -150,16 +150,16 @@ class HostGroup:
         joining.until = time.monotonic() + self.config.wait
         self._joining.append(joining)
 
-    def _is_ready(self, joining: JoiningHost, member: HostHandle) -> None:
-        """Let a host that is ready try to reach the members; give it up if it has failed."""
+    def _on_ready(self, joining: JoiningHost, member: HostHandle) -> None:
+        """Let a host that is ready try to reach the members."""
         try:
             member.address = ray.get(joining.call)
         except RayError as error:
             ray.kill(member.actor)
-            self._has_failed(joining, member, error)
+            self._on_failed(joining, member, error)
             return
         for number in member.numbers:
-            self._blind.pop(number, None)
+            self._data_errors.pop(number, None)
         if not self.members:
             self.newcomers.append(member)
             return
@@ -167,7 +167,7 @@ class HostGroup:
         joining.call = member.actor.reach.remote([other.address for other in self.members])
         self._joining.append(joining)
 
-    def _has_failed(self, joining: JoiningHost, member: HostHandle, error: RayError) -> None:
+    def _on_failed(self, joining: JoiningHost, member: HostHandle, error: RayError) -> None:
         """Note why a host did not get ready."""
         if not isinstance(error, RayTaskError):
             self.note(f"{member.name} died while it was getting ready{in_brackets(death(error, member.name))}")
@@ -179,12 +179,12 @@ class HostGroup:
             return
         self._retries.never(joining.node, joining.numbers)
         for number in member.numbers:
-            self._blind.pop(number, None)
-            self._blind[number] = str(error.cause)
-        self.note(f"{member.name} does not see the data ({error.cause}): it is left out")
+            self._data_errors.pop(number, None)
+            self._data_errors[number] = str(error.cause)
+        self.note(f"{member.name} cannot read the data ({error.cause}): it is left out")
 
-    def _has_tried(self, joining: JoiningHost, member: HostHandle) -> None:
-        """Make a host that reaches all members a newcomer."""
+    def _on_tried(self, joining: JoiningHost, member: HostHandle) -> None:
+        """Make a host a newcomer if it reaches all members, else leave it out."""
         try:
             missed = ray.get(joining.call)
         except RayError as error:
@@ -197,7 +197,7 @@ class HostGroup:
         self.newcomers.append(member)
 
     def leave_out(self, member: HostHandle, reason: str) -> None:
-        """Go on without a host that others do not reach, for --wait at first and then longer each time."""
+        """Leave out a host that others do not reach: for --wait at first, then longer each time."""
         if member in self.members:
             self.members.remove(member)
         self._ending.append(_Ending(member.actor, member.actor.close.remote(), time.monotonic() + _END_SECONDS))
@@ -208,7 +208,7 @@ class HostGroup:
         )
 
     def forgive(self) -> None:
-        """Start hosts again at once on nodes that others did not reach: no other hosts are left."""
+        """Retry unreachable nodes at once, because no other host is left."""
         self._retries.forgive()
 
     def add_newcomers(self, state: Any, step: int) -> list[str]:
@@ -241,13 +241,13 @@ class HostGroup:
         return names
 
     def lose(self, member: HostHandle) -> None:
-        """Go on without a host."""
+        """Remove a lost host."""
         if member in self.members:
             self.members.remove(member)
         ray.kill(member.actor)
 
     def nearest(self) -> HostHandle:
-        """Return the member that sends the driver large arrays: the one on the driver's host, if there is one."""
+        """Return the member from which the driver fetches large arrays: its own host, if that is a member."""
         local = this_host()
         return next((member for member in self.members if member.ping.node == local), self.members[0])
 

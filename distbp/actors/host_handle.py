@@ -1,4 +1,4 @@
-"""A host of a run as the driver sees it: while it joins, and as a member."""
+"""A host of a run as the driver sees it, while it joins and as a member."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class HostHandle:
     address: tuple[str, int] = ("", 0)
     """The address at which other hosts connect to it."""
     status_call: Any = None
-    """The pending call for the host's next status, None if there is none."""
+    """The pending call for the next status; None if there is none."""
     last_answer: float = 0.0
     """When the host last answered, in seconds of the monotonic clock."""
     ended: RunEnded | None = None
@@ -42,11 +42,11 @@ class HostHandle:
         return f"host {self.ping.host} with {count} worker{'s' * (count > 1)}"
 
     def request_status(self, known: int, wants_records: bool) -> None:
-        """Call for the next status, with the records from step ``known`` on if they are wanted."""
+        """Request the next status, with the records from step ``known`` on if they are wanted."""
         self.status_call = self.actor.status.remote(known, wants_records)
 
     def answers_within(self, seconds: float) -> bool:
-        """Wait for the status that was called for; return False if the host has failed."""
+        """Wait for the requested status; return False if the host has failed."""
         if ray.wait([self.status_call], timeout=seconds)[0]:
             try:
                 self.ended = self.status().ended
@@ -55,7 +55,7 @@ class HostHandle:
         return True
 
     def status(self) -> HostStatus:
-        """Return the status that was called for, which has arrived."""
+        """Return the status that has arrived, and clear its call."""
         status: HostStatus = ray.get(self.status_call)
         self.status_call, self.last_answer = None, time.monotonic()
         return status
@@ -73,6 +73,6 @@ class JoiningHost:
     until: float
     """When the driver gives the host up."""
     is_ready: bool = False
-    """Whether only the other hosts are still to be reached."""
+    """Whether it is ready, and only has to reach the members."""
     handle: HostHandle | None = None
     """The handle, once the actor has answered a ping."""

@@ -10,7 +10,7 @@ from distbp.parallel.host.messages import RunEnded, ViewEnded, WeightsDiffer
 from distbp.parallel.mesh.agreement import describe, difference
 
 _MOST_DAMAGES = 8
-"""Repetitions of one step because of damaged messages, before the link counts as broken."""
+"""A link counts as broken after so many repetitions of one step because of damaged messages."""
 
 
 class Integrity:
@@ -20,15 +20,15 @@ class Integrity:
         self._note = note
         self._view: Sequence[HostHandle] = ()
         self._damages = -1, 0
-        """The last step with damaged messages, and how often it was repeated."""
+        """The last step with damaged messages, and the number of its repetitions."""
         self._corrupt: CorruptError | None = None
 
     def begin(self, members: Sequence[HostHandle]) -> None:
-        """Begin a view of these hosts, in the order of their numbers."""
+        """Begin a new view of these hosts, in the order of their numbers."""
         self._view = list(members)
 
     def note_damage(self, ended: RunEnded) -> None:
-        """Note the damaged messages that a host's server reports at the end of its run.
+        """Note the messages that arrived damaged at a host, from its server's answer.
 
         Raises:
             PeerLostError: messages were damaged in one step again and again.

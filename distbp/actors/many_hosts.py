@@ -30,7 +30,7 @@ from distbp.parallel.host.messages import StepDiverged, ViewEnded, WeightsDiffer
 from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
 
 _POLL_SECONDS = 0.25
-"""Longest wait for the status of a host."""
+"""Longest wait for a host's status."""
 _MAINTENANCE_SECONDS = 1.0
 """Time between two checks for free CPUs, joining hosts, and Ray's head."""
 
@@ -53,7 +53,7 @@ class ManyHostsExecutor:
     def __init__(self, hosts: HostGroup, state: Array, step: int) -> None:
         self._hosts = hosts
         self._kept = step, state
-        """The last state that the driver has a copy of, and its step."""
+        """The driver's own copy of a state, with its step."""
         self.step = step
         """The number of steps done, from which the hosts continue."""
         self._unseen = step
@@ -76,11 +76,11 @@ class ManyHostsExecutor:
         self._fill(is_first=True)
 
     def _fill(self, is_first: bool = False) -> None:
-        """Start new hosts with slots for enough workers, and let them begin with the kept state."""
+        """Start new hosts with slots for enough workers; let them continue from the kept state."""
         (step, state), hosts, config = self._kept, self._hosts, self._hosts.config
         least, wait = config.workers.least, config.wait
         deadline = time.monotonic() + wait
-        while hosts.ready + hosts.blind < least or not hosts.newcomers:
+        while hosts.ready + hosts.without_data < least or not hosts.newcomers:
             if self._head.look(step):
                 hosts.start()
             hosts.poll()
@@ -124,7 +124,7 @@ class ManyHostsExecutor:
             diverged.check()
 
     def _stop_all(self) -> None:
-        """Let all hosts that answer end their runs, and find their common step; their messages are ignored."""
+        """Stop all hosts, and set ``step`` to the last step that all of them have done."""
         self._leave()
         deadline = time.monotonic() + self._hosts.config.timeout
         for member in list(self._hosts.members):
@@ -139,7 +139,7 @@ class ManyHostsExecutor:
         self._integrity.check(self._hosts.members, self.step)
 
     def _run(self) -> None:
-        """Request the steps of all hosts."""
+        """Request the steps from all hosts."""
         for member in self._hosts.members:
             member.ended, member.last_answer = None, time.monotonic()
             member.actor.run.remote(self.step, self._goal.stop, self._goal.factor)
@@ -190,20 +190,20 @@ class ManyHostsExecutor:
         return records
 
     def _lose(self, member: HostHandle, reason: str, cause: str = "") -> None:
-        """Go on without a host; the others end the running step without it."""
+        """Remove a lost host, and let the others leave the view."""
         self._hosts.lose(member)
         self.recoveries += 1
         self._hosts.note(f"{member.name} {reason} in step {self._unseen}{cause}: others compute its shards")
         self._leave()
 
     def _leave(self) -> None:
-        """Let all hosts leave the view, and so end the step in which they may wait for a lost host."""
+        """Let all hosts leave the view, which ends a step that waits for a lost host."""
         for member in self._hosts.members:
             if member.ended is None:
                 member.actor.leave.remote()
 
     def _find_step(self) -> bool:
-        """Find the last step that all hosts have done, after all runs have ended; return whether the view is broken."""
+        """Set ``step`` to the last step that all hosts have done; return whether the view is broken."""
         ended = [member.ended for member in self._hosts.members if member.ended is not None]
         steps = {each.steps for each in ended}
         if steps:
@@ -223,7 +223,7 @@ class ManyHostsExecutor:
                 self._lose(member, f"gave no answer for {timeout:g} s (--timeout)")
 
     def _prepare_next(self, is_broken: bool) -> StepDiverged | None:
-        """Make a new view if this one is broken or there are newcomers; return the divergence that ends the run."""
+        """Make a new view if this one is broken or has newcomers; return the divergence that ends the run, if any."""
         members = self._hosts.members
         if not members:
             self._start_over()
@@ -240,7 +240,7 @@ class ManyHostsExecutor:
         return None
 
     def _start_over(self) -> None:
-        """Go on with other hosts, from the state that the driver has kept."""
+        """Continue with new hosts, from the kept state."""
         wait = self._hosts.config.wait
         self._head.look(self._unseen)
         if self._stall.seconds(self._unseen) > wait:
@@ -257,7 +257,7 @@ class ManyHostsExecutor:
             self._start_over()
 
     def _maintain(self) -> None:
-        """Start hosts where CPUs are free; once a host is ready to join, let all pause."""
+        """Start hosts on free CPUs; pause all hosts once a newcomer is ready."""
         if self._head.look(self._unseen):
             self._hosts.start()
         try:

@@ -1,4 +1,4 @@
-"""Training by actors on one host, through arrays in shared memory; the driver watches, and replaces lost actors."""
+"""Training by actors on one host through shared memory; the driver watches them and replaces lost ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAINTENANCE_SECONDS = 0.25
 _DEATH_SECONDS = 5.0
 """Time that the end of a killed process may take."""
 _LONGEST_PAUSE = 4.0
-"""Longest pause before a server is started after several that ended too early to be reached."""
+"""Longest pause between two attempts to start a server."""
 
 
 class _Goal(NamedTuple):
@@ -169,7 +169,7 @@ class OneHostExecutor:
                 self._slots.handle(message)
             elif memory.processes.silence(memory.shape.workers) > timeout:
                 self._end_server()
-                self._replace_server(f"gave no answer for {timeout:g} s (--timeout)", goal)
+                self._replace_server(f"sent no heartbeat for {timeout:g} s (--timeout)", goal)
         if time.monotonic() > self._next_maintenance:
             self._next_maintenance = time.monotonic() + _MAINTENANCE_SECONDS
             if self._ray.may_start_actors(memory.step):
@@ -213,7 +213,7 @@ class OneHostExecutor:
             self._group.start_server()
 
     def _server_death(self, seconds: float = 0.0) -> str | None:
-        """Wait for the end of the server's loop; return the cause, empty if unknown; None if it has not ended.
+        """Wait for the server's loop to end; return the cause, empty if unknown; None if it has not ended.
 
         Raises:
             TrainingError, ClusterError: the loop has ended with this error.
@@ -221,7 +221,7 @@ class OneHostExecutor:
         return ending(self._serving, self._group.name(None), seconds)
 
     def _replace_server(self, reason: str, goal: _Goal | None) -> None:
-        """Start a new server, which continues from the latest complete state; a half-written one is not read.
+        """Start a new server, which continues from the latest complete state.
 
         Raises:
             PeerLostError: servers are lost again and again in one step.
@@ -259,7 +259,7 @@ class OneHostExecutor:
             raise PeerLostError(f"{name} sends no heartbeat and cannot be killed in step {step}")
 
     def close(self) -> None:
-        """Close the driver's channel: the server then ends, and orders its workers to end."""
+        """Close the driver's channel, upon which the server ends and orders its workers to end."""
         self._link.close()
         if self._ray.is_lost():
             return

@@ -1,4 +1,4 @@
-"""Whether Ray can be asked: its private cluster on this host, or the head of the cluster that the run uses."""
+"""Checks whether Ray answers: the private Ray on this host, or the head of the run's cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RayWatch:
         self._head = HeadWatch(timeout) if self._local is None else None  # also for a Ray that the caller started
 
     def may_ask(self, step: int) -> bool:
-        """Return whether the actors may be called; always so on a cluster, whose head they do not need.
+        """Return whether actors may be called; on a cluster always, since calls do not need its head.
 
         Raises:
             HeadLostError: the private Ray was lost, up to this step.

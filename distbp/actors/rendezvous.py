@@ -22,14 +22,14 @@ from distbp.parallel.step.factor_store import factorable_layers
 
 
 class Rendezvous:
-    """Creates the views; all hosts of the run prove themselves by its secret."""
+    """Creates views and connects their hosts, which prove to each other that they know the run's secret."""
 
     def __init__(self, hosts: HostGroup) -> None:
         self._hosts, self._config = hosts, hosts.config
         self._last_members: list[HostHandle] = []
         """The hosts of the last view, which have the latest state."""
         self._views = 0
-        """The number of views so far, including those in which hosts did not connect."""
+        """The number of views so far, including failed ones."""
         self._secret = secrets.token_bytes(32)
         self._can_factor = self._config.wire == "exact"
         self._shards = self._config.shards
@@ -89,17 +89,17 @@ class Rendezvous:
         return answer
 
     def _why(self, members: Sequence[HostHandle], unreached: Sequence[Mapping[int, str] | None], number: int) -> str:
-        """Return which connection of a host has failed, and why; of two hosts, the later one calls the other."""
+        """Return a description of a host's first failed connection."""
         own = unreached[number] or {}
         other = min([*own, *(host for host, others in enumerate(unreached) if number in (others or {}))])
-        first, caller = sorted((number, other))
+        first, caller = sorted((number, other))  # of two hosts, the later one calls the other
         address, port = members[first].address
         why = (unreached[caller] or {}).get(first) or (unreached[first] or {}).get(caller)
         verb = "does not reach" if number == caller else "is not reached by"
         return f"{verb} {members[other].name} at {address}:{port} ({why})"
 
     def _factors_agreed(self) -> bool:
-        """Choose the layers that travel faster as their factors, with the same bits, and let all hosts agree on them.
+        """Choose the layers that travel faster as factors, and let all hosts agree on them.
 
         Return False if only some hosts may have agreed, so that a new view is needed.
         """

@@ -1,4 +1,4 @@
-"""When a host may be started again on a node."""
+"""Decides when a host may be started again on a node."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 
 class Retries:
-    """For the worker slots of each node, the time before which no host is started there. Times are in seconds."""
+    """Pauses before a host is started again, by node and worker slots. Times are in seconds."""
 
     def __init__(self) -> None:
         self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
         self._unreachable: dict[str, tuple[int, float]] = {}
-        """Nodes that other hosts do not reach: how often that was so, and the end of the pause."""
+        """For each node that other hosts do not reach, the number of its pauses and the end of the last."""
 
     def is_due(self, node: str, numbers: tuple[int, ...]) -> bool:
         """Return whether a host may be started now for these slots of a node."""
@@ -28,12 +28,12 @@ class Retries:
         self._not_before[node, numbers] = math.inf
 
     def unreachable(self, node: str, seconds: float) -> float:
-        """Start no host on a node that others do not reach for so long, doubled each time; return the pause."""
+        """Pause a node that other hosts do not reach: for ``seconds``, doubled each time; return the pause."""
         times, _ = self._unreachable.get(node, (0, 0.0))
         pause: float = seconds * 2**times
         self._unreachable[node] = times + 1, time.monotonic() + pause
         return pause
 
     def forgive(self) -> None:
-        """End the pauses of unreachable nodes: there are no other hosts left to reach."""
+        """End the pauses of unreachable nodes."""
         self._unreachable = {node: (times, 0.0) for node, (times, _) in self._unreachable.items()}

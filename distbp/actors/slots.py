@@ -14,7 +14,7 @@ from distbp.parallel.host.roster import Roster
 from distbp.parallel.host.shared_memory import SharedMemory
 
 _CAUSE_SECONDS = 0.5
-"""Time that Ray may take to report why a process has ended, after the kernel has closed its channel."""
+"""Time for Ray to report why a process ended, after the kernel has closed its channel."""
 
 
 class Slots:
@@ -30,7 +30,7 @@ class Slots:
         longest_start: float,
         sends_layers: bool = False,
     ) -> None:
-        """Fill the slots with the actors that ``start`` returns.
+        """Fill the slots by ``start``.
 
         Args:
             memory: the shared memory, whose shape has the number of slots.
@@ -69,11 +69,11 @@ class Slots:
 
     @property
     def calls(self) -> list[Any]:
-        """The calls of the connected workers' loops, which end with the workers."""
+        """The pending calls of the connected workers' loops."""
         return [self._calls[number] for number in self._roster.filled]
 
     def begin(self, number: int, worker: Any) -> None:
-        """Start the loop of a slot's worker."""
+        """Start the loop of a worker in its slot."""
         memory = self._memory
         self._roster.started(number)
         self._started_at[number] = time.monotonic()
@@ -101,7 +101,7 @@ class Slots:
         self._note(f"{self._name(number)}: {reason}{in_brackets(cause)}; others compute its shards")
 
     def maintain(self) -> None:
-        """Start workers in the slots that are due, and check those that are starting."""
+        """Start workers in empty slots, and give up those that take too long to start."""
         now, processes = time.monotonic(), self._memory.processes
         for number in self._roster.starting:
             cause = self._cause(number)

@@ -1,4 +1,4 @@
-"""The time for which a run has been stuck at one step."""
+"""Measures how long a run has been stuck at one step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class StallTimer:
-    """Measures the time since the first failure of a step; another step starts it anew."""
+    """The time since the first failure of a step; another step starts it anew."""
 
     def __init__(self) -> None:
         self._step, self._since = -1, 0.0

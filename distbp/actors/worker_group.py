@@ -30,10 +30,10 @@ from distbp.system.arithmetic import fingerprint
 
 _MOST_DEATHS_AT_START = 3
 _PAUSE, _LONGEST_PAUSE = 0.5, 4.0
-"""Seconds before the replacement of an actor that died: the first for each death so far, the second at most."""
+"""Pause before an actor that died is replaced: seconds for each death so far, and the most."""
 START_SECONDS = 20.0
 _KILL_SECONDS = 3.0
-"""Time that killing all actors may take: Ray first asks its head about those that are still starting."""
+"""Time for killing all actors: Ray first asks its head about those that are still starting."""
 _POLL_SECONDS = 0.5
 """Time between two checks of the private Ray while the actors start."""
 
@@ -54,7 +54,7 @@ class WorkerGroup:
         placement: Placement | None,
         note: Callable[[str], None],
     ) -> None:
-        """Run the actors on the CPUs of ``placement``, or with None on a private Ray."""
+        """Run the actors on the CPUs of ``placement``, or on a private Ray if it is None."""
         send_by_value(structure, config, rows)
         self._rows = put_rows(rows, is_one_host=True)
         self.row_count = len(rows)
@@ -65,7 +65,7 @@ class WorkerGroup:
         self.server: Any = None
         self.workers: dict[int, Any] = {}
         self.pings: dict[int | None, Ping] = {}
-        """The first answers to pings, of workers by number and of the server under None."""
+        """The first answers to pings: of workers by number, of the server under None."""
 
     def start(self) -> None:
         """Start the server and all workers; wait until the server and the least number of workers have answered.
@@ -114,7 +114,7 @@ class WorkerGroup:
             self.note(text)
 
     def _wait(self, refs: list[Any], until: float) -> tuple[list[Any], list[Any]]:
-        """Wait until a ping has ended; return the pings that have ended, and the others.
+        """Wait for an answer to any ping; return the calls that have ended, and the others.
 
         Raises:
             HeadLostError: the private Ray itself was lost.
@@ -161,11 +161,11 @@ class WorkerGroup:
         return f"{name} on host {self.pings[number].host}" if number in self.pings else name
 
     def host(self, number: int) -> str:
-        """Return a worker's host: for one that was never pinged, this host, on which all of them run."""
+        """Return a worker's host; a worker that was never pinged runs on this host."""
         return self.pings[number].host if number in self.pings else socket.gethostname()
 
     def stop(self) -> None:
-        """Kill all actors, which a cluster would keep; a private Ray that was lost has none left."""
+        """Kill all actors, unless the private Ray is lost, which has none left."""
         if self._local is not None and self._local.lost():
             return
 
@@ -199,7 +199,7 @@ def _passed(array: Any, source: MappedFile | None) -> Any:
 
 
 def fetch(passed: Any) -> Any:
-    """Return the array for an argument of :func:`put_rows`.
+    """Return the array that :func:`put_rows` has passed.
 
     Raises:
         DataError: this host does not see the array's file.

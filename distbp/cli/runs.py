@@ -118,7 +118,7 @@ def _printable(text: str) -> str:
 @click.option("--yes", is_flag=True, help="Remove the files. Without this option, only list them.")
 @click.pass_context
 def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
-    """Remove the shared memory and temporary folders of dead runs (with --yes; else list them).
+    """List the shared memory and temporary folders of dead runs, and remove them with --yes.
 
     Removes only files that distbp created and that no live process owns. Keeps a run that is going on, on this or
     another host, and a run directory with files that distbp did not write.

@@ -20,8 +20,8 @@ _BASELINE_SCORES = ("accuracy", "rmse", "r2")
 take_over_option = click.option(
     "--take-over",
     is_flag=True,
-    help="Continue although another process holds the run, such as one on a host that is gone for good. If that "
-    "process still lives, it ends.",
+    help="Continue although another process holds the run, such as one on a host that is gone for good. That "
+    "process stops if it is still alive.",
 )
 
 

@@ -47,7 +47,7 @@ _MOST_BYTES = 64 * 2**20
 _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
 """Memory of a Python process with NumPy, and of one with NumPy and Ray, before it has any data."""
 _FEWEST_STEPS = 5
-_PROCESS_LOST = "a process of the measurement ended or did not come up: is there memory enough?"
+_PROCESS_LOST = "a process of the measurement ended or did not start: is there enough memory?"
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _measured(
     deadline: float,
 ) -> dict[int, float]:
     """Let workers join and measure the median step after each number of them."""
-    found: dict[int, float] = {}
+    medians: dict[int, float] = {}
     joined = 0
     for count in counts:
         for gate in gates[joined:count]:
@@ -253,16 +253,16 @@ def _measured(
             joined += isinstance(message, WorkerJoined)
         memory.stop_requested[0] = 0
         link.run(memory.step, 2**62, 1.0)
-        until, taken, done = time.monotonic() + seconds, list[float](), False
+        stop_at, durations, done = time.monotonic() + seconds, list[float](), False
         while not done:
             done = isinstance(_next_message(link, 0.02), RunEnded)
-            taken += [record.seconds for record in memory.records.read()]
-            if time.monotonic() > until and len(taken) >= WARM_UP_STEPS + _FEWEST_STEPS:
+            durations += [record.seconds for record in memory.records.read()]
+            if time.monotonic() > stop_at and len(durations) >= WARM_UP_STEPS + _FEWEST_STEPS:
                 memory.stop_requested[0] = 1
-            if time.monotonic() > until + _START_SECONDS:
+            if time.monotonic() > stop_at + _START_SECONDS:
                 raise ClusterError(f"a step of {count} workers took more than {_START_SECONDS:g} s")
-        found[count] = median_of(taken)
-    return found
+        medians[count] = median_of(durations)
+    return medians
 
 
 def _next_message(link: ServerLink, seconds: float) -> ServerMessage | None:

@@ -82,8 +82,8 @@ def result(title: str, finished: Finished) -> dict[str, Any]:
         CommandError: the command failed.
     """
     if finished.code != 0:
-        said = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
-        raise CommandError(f"{title} ended with exit code {finished.code}:\n{said}")
+        errors = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
+        raise CommandError(f"{title} ended with exit code {finished.code}:\n{errors}")
     content: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
     return content
 

@@ -153,8 +153,12 @@ def test_a_run_that_is_done_ends_well_whatever_of_ray_is_frozen(tmp_path: Path, 
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", FROZEN_AT_THE_END, kind],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
         assert done.stdout == "2\n", done.stderr
         assert done.stderr.endswith("ArithmeticError: what nobody catches\n")
 
@@ -230,6 +234,6 @@ def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
     assert out == ""
     (line,) = [line for line in err.splitlines() if line.startswith("note: ") and "in step" in line]
     assert ("worker " if name == "_Worker" else "the parameter server") in line
-    assert ("died" if number == signal.SIGKILL else "no answer") in line
+    assert ("died" if number == signal.SIGKILL else "no heartbeat") in line
     assert "to resume from step" in err
     assert "Traceback" not in err

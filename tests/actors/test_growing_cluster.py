@@ -64,9 +64,13 @@ def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments:
 
 def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) -> None:
     scaler = subprocess.Popen(
-        [sys.executable, "-c", SCALER], env=environment(tmp_path),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", SCALER],
+        env=environment(tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert scaler.stdout is not None
     try:
         address = scaler.stdout.readline().strip()

@@ -42,8 +42,12 @@ def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
     """A cluster of one host, or two if there are to be more CPUs, whose head dies at its first line of input."""
     process = subprocess.Popen(
         [sys.executable, "-c", CLUSTER, str(more_cpus)],
-        env=environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        env=environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         yield process
     finally:
@@ -58,18 +62,38 @@ def environment(folder):
 def start(folder, *arguments):
     """Start a command, whose run ends with its epoch once there is a file "enough"."""
     return subprocess.Popen(
-        [sys.executable, "-m", "distbp", *arguments], env=ending(environment(folder), folder / "enough"), cwd=folder,
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "distbp", *arguments],
+        env=ending(environment(folder), folder / "enough"),
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
 
 
 def lose_head(folder, workers):
     """Train on as many hosts as workers until the head is killed in the middle; return the run and what it said."""
     run = folder / f"run{workers}"
     with cluster(folder, workers - 1) as first:
-        train = start(folder, "train", "digits", "--address", first.stdout.readline().strip(), "--epochs",
-                      FOREVER, "--shards", "4", "--batch-size", "16", "--workers", str(workers),
-                      "--timeout", "2", "--run-dir", str(run))  # fmt: skip
+        train = start(
+            folder,
+            "train",
+            "digits",
+            "--address",
+            first.stdout.readline().strip(),
+            "--epochs",
+            FOREVER,
+            "--shards",
+            "4",
+            "--batch-size",
+            "16",
+            "--workers",
+            str(workers),
+            "--timeout",
+            "2",
+            "--run-dir",
+            str(run),
+        )
         wait_until(lambda: has_done_an_epoch(run), train)
         first.stdin.write("\n")
         first.stdin.flush()
@@ -86,8 +110,19 @@ def has_done_an_epoch(run):
 def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoint(tmp_path):
     run = tmp_path / "run"
     with cluster(tmp_path, 0) as first:
-        train = start(tmp_path, "train", "digits", "--address", first.stdout.readline().strip(), "--workers", "1",
-                      "--epochs", FOREVER, "--run-dir", str(run))  # fmt: skip
+        train = start(
+            tmp_path,
+            "train",
+            "digits",
+            "--address",
+            first.stdout.readline().strip(),
+            "--workers",
+            "1",
+            "--epochs",
+            FOREVER,
+            "--run-dir",
+            str(run),
+        )
         wait_until(lambda: has_done_an_epoch(run), train)
         first.stdin.write("\n")
         first.stdin.flush()
@@ -160,8 +195,12 @@ def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(t
     with nothing_left(HANG_SECONDS) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     *_, line, error = done.stdout.splitlines()
     assert line.endswith(": distbp resume run"), done.stdout
     assert error.startswith("HeadLostError Ray"), error

@@ -10,7 +10,7 @@ def silence_after(seconds: float, listener: socket.socket) -> float:
     """Ping a server for this many seconds of a simulated clock; return how long it was silent."""
     ping, now = Ping(*listener.getsockname()), 0.0
     while now < seconds:
-        ping.look(now, 0.1)
+        ping.poll(now, 0.1)
         now += 0.1
         threading.Event().wait(0.002)  # gives the other end time to act
     if ping._socket is not None:

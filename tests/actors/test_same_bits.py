@@ -59,13 +59,28 @@ class Halves:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"activation": Sine(), "cost": Quartic(), "output": "sigmoid", "optimizer": SignDescent(), "lr": 0.002,
-         "schedule": Halves()},
-        {"dropout": 0.2, "clip_norm": 0.1, "max_norm": 2.0, "schedule": "plateau", "optimizer": "sgd", "lr": 0.3,
-         "class_weights": "balanced", "validation_fraction": 0.2, "epochs": 6},
+        {
+            "activation": Sine(),
+            "cost": Quartic(),
+            "output": "sigmoid",
+            "optimizer": SignDescent(),
+            "lr": 0.002,
+            "schedule": Halves(),
+        },
+        {
+            "dropout": 0.2,
+            "clip_norm": 0.1,
+            "max_norm": 2.0,
+            "schedule": "plateau",
+            "optimizer": "sgd",
+            "lr": 0.3,
+            "class_weights": "balanced",
+            "validation_fraction": 0.2,
+            "epochs": 6,
+        },
     ],
     ids=["own parts", "clipped, plateau"],
-)  # fmt: skip
+)
 def test_parts_of_the_users_own_and_rules_of_the_server_give_the_same_bits(settings: dict[str, object]) -> None:
     settings = {"epochs": 2, "shards": 4, **settings}
     alone = distbp.train("digits", workers=0, **settings)

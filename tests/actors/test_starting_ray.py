@@ -44,8 +44,12 @@ def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_en
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", BUSY],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     # the only fork, by threadpoolctl
@@ -82,8 +86,12 @@ def test_a_second_thread_and_a_forked_process_are_refused_with_advice(tmp_path: 
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", ONE_AT_A_TIME],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     assert done.returncode == 0, done.stderr
     forked, told = map(json.loads, done.stdout.splitlines())
     assert sorted(map(str, told))[0] == "1"

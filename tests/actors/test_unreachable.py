@@ -104,8 +104,12 @@ def test_hosts_that_do_not_reach_each_other_are_left_out_and_the_run_goes_on(tmp
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(wall), "27000-27099"],
-        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=HANG_SECONDS,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=HANG_SECONDS,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.strip().splitlines()[-1])
     assert told["same"]

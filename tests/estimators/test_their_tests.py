@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its multi-layer perceptron, with our classes in their place."""
+"""Run scikit-learn's tests of its multi-layer perceptron on distbp's estimators."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ DOES_NOT_APPLY = {
 }
 
 
-def test_they_pass_with_our_classes(tmp_path):
+def test_the_estimators_pass_the_tests_of_scikit_learn(tmp_path):
     spec = find_spec("sklearn.neural_network.tests.test_mlp")
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin).read_text()

@@ -149,7 +149,7 @@ def test_seed_changes_the_weights(rows):
 
 
 @pytest.mark.parametrize("broken_off", [1, 4, 6, 9])
-def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
+def test_a_run_continues_from_a_state_with_the_same_bits(broken_off, rows):
     config = Config(batch_size=20, shards=3)
     state, _ = alone(config, rows, broken_off)
     pool = InProcessExecutor(STRUCTURE, config, rows, state, broken_off)
@@ -158,7 +158,7 @@ def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
 
 
 @pytest.mark.parametrize("asked", [(2, Span(1, 3)), (3, Span(1, 3)), (2, Span(0, 4))])
-def test_rows_fetched_ahead_change_no_bits(asked, rows):
+def test_prefetched_rows_change_no_bits(asked, rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
     expected = compute(Worker(STRUCTURE, config, rows), *asked, 4, weights)
@@ -169,7 +169,7 @@ def test_rows_fetched_ahead_change_no_bits(asked, rows):
     assert [total.tobytes() for total in sums.values()] == [total.tobytes() for total in expected[1].values()]
 
 
-def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
+def test_a_worker_reports_its_shards_and_leaves_the_weights_unchanged(rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
     weights.flat.flags.writeable = False
@@ -185,7 +185,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     assert sum(sums.values()) == pytest.approx(gradient, rel=1e-4, abs=1e-5)
 
 
-def test_record_tells_the_mean_cost_before_the_update(rows):
+def test_a_record_has_the_mean_cost_before_the_update(rows):
     config = Config(batch_size=1000, shards=4)
     _, (first,) = alone(config, rows, 1)
     x = rows.x * np.float32(rows.factor)
@@ -208,7 +208,7 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
     assert (server.step, server.state.tobytes()) == (1, before)
 
 
-def test_server_refuses_a_step_without_one_of_its_shards(rows):
+def test_the_server_refuses_a_step_with_a_missing_shard(rows):
     config = Config(batch_size=20, shards=4)
     server = make_parameter_server(
         STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 0), 0

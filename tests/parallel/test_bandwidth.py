@@ -62,7 +62,7 @@ def test_all_hosts_measure_at_once(hosts):
         ([0.125], 1 << 20),  # slow enough for the small round alone
     ],
 )
-def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch):
+def test_the_rate_is_that_of_the_fastest_large_round(rounds, rate, monkeypatch):
     """Each host has its own clock, which is read when a round begins and when its bytes have arrived."""
     clocks = threading.local()
 
@@ -81,7 +81,7 @@ def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch)
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_the_host_that_is_gone_is_named(gone):
+def test_a_lost_host_is_named(gone):
     view, peers = ring(3)
     for peer in peers[gone].values():
         peer.close()
@@ -97,7 +97,7 @@ def test_the_host_that_is_gone_is_named(gone):
     close(peers)
 
 
-def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
+def test_a_host_that_requests_too_much_gets_the_largest_valid_request():
     view, peers = ring(2, timeout=2.0)
     got = []
 

@@ -156,7 +156,7 @@ def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [0, 1, 33, 5000, 1 << 15, (1 << 17) + 13, 3 << 18])
-def test_a_checksum_finds_every_flipped_bit_and_what_lies_elsewhere(size, rng):
+def test_a_checksum_detects_every_flipped_bit_and_displaced_bytes(size, rng):
     body = bytearray(rng.bytes(size))
     right = frames.checksum(memoryview(body))
     for _ in range(200 if size else 0):
@@ -234,7 +234,7 @@ def test_the_last_step_before_a_pause_is_compared_by_the_driver():
         here.close()
 
 
-def test_the_majority_says_which_host_is_wrong():
+def test_the_majority_decides_which_host_is_wrong():
     names = ["host a", "host b", "host c", "host d"]
     found = difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 2)})
     assert describe(found, names).startswith(
@@ -244,7 +244,7 @@ def test_the_majority_says_which_host_is_wrong():
     assert difference(8, {0: (1, 2)}) is None
 
 
-def test_damage_is_noted_and_a_link_that_is_of_no_use_ends_the_run():
+def test_damage_is_noted_and_a_useless_link_ends_the_run():
     notes = []
     integrity = Integrity(notes.append)
     integrity.begin([SimpleNamespace(name="host a"), SimpleNamespace(name="host b")])

@@ -100,7 +100,7 @@ def lengths(flat):
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.02])
-def test_norms_are_those_of_the_gradient_before_clip_norm_and_of_the_step_that_was_made(clip_norm):
+def test_norms_are_of_the_gradient_before_clip_norm_and_of_the_actual_update(clip_norm):
     """Including penalties and the clipping of elements; update norms are relative to the weights before the step."""
     l1, l2, clip = 0.01, 0.3, 0.05
     settings = settings_of(dtype="float64", l1=l1, l2=l2, clip_value=clip, clip_norm=clip_norm, momentum=0.0)
@@ -179,7 +179,7 @@ def test_noise_is_that_of_the_costs_gradient_by_its_definition(name, structure, 
 @pytest.mark.parametrize("weights", [None, unequal()], ids=["each row counts once", "unequal weights"])
 @pytest.mark.parametrize("structure", [DENSE, SPARSE], ids=["dense", "connections left out"])
 @pytest.mark.parametrize("name", ["plain", "l1", "l2", "clip-value", "all of them"])
-def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
+def test_two_hosts_estimate_the_same_noise(name, structure, weights):
     settings, rows = settings_of(**{"shards": 4, "dtype": "float64", **SETTINGS[name]}), rows_of(weights)
     states, alone = in_one_process(structure, settings, rows)
     hosts = Cluster((1, 1), settings, structure=structure, rows=rows)
@@ -195,7 +195,7 @@ def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
     ]
 
 
-def test_a_factor_of_all_weights_changes_no_noise_scale():
+def test_scaling_all_weights_changes_no_noise_scale():
     scales = []
     settings = settings_of(dtype="float64")
     spreads, signals = zip(
@@ -244,7 +244,7 @@ def test_equal_shards_give_the_papers_two_estimates():
 
 
 @pytest.mark.parametrize("weights", [((1, 1),), ((1, 1), (0, 0))], ids=["one shard", "one that counts"])
-def test_noise_cannot_be_told_from_a_single_shard(weights):
+def test_a_single_shard_gives_no_noise_estimate(weights):
     gradients = [[(1.0, 2.0), (0.0, 1.0)]] * len(weights)
     assert all(math.isnan(each) for each in noise(*report_of(gradients, weights)))
 

@@ -59,7 +59,7 @@ def pool(flat, settings):
     [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
     ids=["plain", "momentum", "nesterov"],
 )
-def test_diverging_step_is_named_and_leaves_the_state(what, layer, settings):
+def test_a_diverging_step_is_named_and_leaves_the_state_unchanged(what, layer, settings):
     flat, lr = CAUSES[what](layer)
     descent = pool(flat, {"optimizer": "sgd", "lr": lr, **settings})
     before = descent.state().tobytes()
@@ -69,7 +69,7 @@ def test_diverging_step_is_named_and_leaves_the_state(what, layer, settings):
     assert descent.state().tobytes() == before
 
 
-def test_diverging_step_of_adam_leaves_the_state():
+def test_a_diverging_step_of_adam_leaves_the_state_unchanged():
     flat, _ = weight_overflows(1)
     descent = pool(flat, {"optimizer": "adam", "lr": 1e30})
     before = descent.state().tobytes()

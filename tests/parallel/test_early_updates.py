@@ -10,7 +10,7 @@ from processes import wait_until
 from distbp.parallel.mesh.frames import REPORT
 
 
-def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
+def test_the_state_that_a_host_without_shards_still_needs_is_kept():
     settings = config(4)
     with closing(Cluster((1, 1, 0), settings)) as here:
         here.join_view(view_of(here.hosts, (1, 1, 0), settings))

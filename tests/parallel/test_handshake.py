@@ -14,7 +14,7 @@ from distbp.parallel.mesh.view import View
 SECRET = b"s" * 32
 
 
-def test_a_handshake_ends_in_time_however_little_comes():
+def test_a_handshake_times_out_even_if_bytes_trickle_in():
     listener = sockets.listen("127.0.0.1")
     caller = socket.create_connection(listener.getsockname())
     connection = listener.accept()[0]
@@ -80,7 +80,7 @@ class Two:
             listener.close()
 
 
-def test_five_hundred_callers_that_say_nothing_keep_no_host_from_meeting(two):
+def test_five_hundred_silent_callers_do_not_block_the_rendezvous(two):
     with ExitStack() as callers:
         for _ in range(500):
             callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
@@ -94,7 +94,7 @@ def test_calls_from_other_addresses_than_the_hosts_are_closed_at_once(two):
     assert two.finish() == {0: [1], 1: [0]}
 
 
-def test_a_full_house_of_half_open_callers_gives_way_to_the_next(two):
+def test_the_oldest_of_too_many_handshakes_makes_way_for_the_next(two):
     with ExitStack() as callers:
         first = callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         first.sendall(b"dbp")

@@ -137,7 +137,7 @@ def test_the_caller_hangs_up_on_a_listener_without_the_secret_before_it_proves_a
     assert len(heard) == HELLO_SIZE  # and thus no proof of its own
 
 
-def test_the_caller_gives_its_proof_to_a_listener_with_the_secret_alone_and_never_the_same_twice():
+def test_the_caller_proves_itself_only_to_a_listener_with_the_secret_and_never_the_same_way_twice():
     challenge = b"l" * 32
     with Listening(lambda hello: proof(SECRET, b"there", hello) + challenge + b"\1") as right:
         for _ in range(2):
@@ -159,7 +159,7 @@ def test_the_caller_hangs_up_on_an_answer_that_ends_too_soon(length):
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
 
-def test_the_caller_is_not_connected_until_its_own_proof_was_taken():
+def test_the_caller_is_not_connected_before_its_own_proof_is_accepted():
     with (
         Listening(lambda hello: proof(SECRET, b"there", hello) + bytes(32)) as impostor,
         pytest.raises(ConnectionResetError),
@@ -172,7 +172,7 @@ def test_the_caller_waits_for_a_silent_listener_no_longer_than_it_may():
         call(impostor.address, SHORT)
 
 
-def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_learns_nothing(monkeypatch):
+def test_a_host_with_an_impostor_at_its_address_is_named_and_the_impostor_learns_nothing(monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", LONG)
     with Listening(without_the_secret) as impostor, socket.create_server(("127.0.0.1", 0)) as own:
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
@@ -215,7 +215,7 @@ class Calling:
         return received(self.end, 1 << 16)
 
 
-def test_a_caller_with_the_secret_is_taken_and_the_listener_proves_itself_first():
+def test_a_caller_with_the_secret_is_accepted_and_the_listener_proves_itself_first():
     with Calling(hello()) as listener:
         answer = received(listener.end, 64)
         assert answer[:32] == proof(SECRET, b"there", hello())
@@ -259,7 +259,7 @@ def the_other_halfs_label(answer):
         the_other_halfs_label,
     ],
 )
-def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(forge):
+def test_the_listener_refuses_a_caller_without_the_secret_and_sends_nothing_more(forge):
     with Calling(hello()) as listener:
         listener.end.sendall(forge(received(listener.end, 64)))
         assert listener.rest() == b""
@@ -277,14 +277,14 @@ def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(
         {"here": LISTENER, "there": CALLER},
     ],
 )
-def test_the_listener_tells_a_caller_that_means_another_run_or_host_nothing_at_all(wrong):
+def test_the_listener_sends_nothing_to_a_caller_for_another_run_or_host(wrong):
     """This includes a hello that an impostor sends back to its sender, since it names the other host."""
     with Calling(hello(**wrong)) as listener:
         assert listener.rest() == b""
     assert str(listener.outcome) == "it calls another run, view or host"
 
 
-def test_a_recorded_call_is_of_no_use_later():
+def test_a_replayed_call_is_refused():
     with Calling(hello()) as listener:
         before = received(listener.end, 64)
         recorded = proof(SECRET, b"here", hello() + before[32:])

@@ -51,12 +51,10 @@ def called(view: View, here: int, caller: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("here", "caller"), [(0, 1), (0, 2), (1, 2)])
-def test_every_host_behind_is_heard(view: View, here: int, caller: int) -> None:
+def test_calls_from_every_later_host_are_accepted(view: View, here: int, caller: int) -> None:
     assert list(called(view, here, caller)) == [caller]
 
 
 @pytest.mark.parametrize(("here", "caller"), [(1, 0), (1, 1), (2, 1)])
-def test_a_host_that_is_to_be_called_is_not_heard_although_it_knows_the_secret(
-    view: View, here: int, caller: int
-) -> None:
+def test_calls_from_an_earlier_host_are_refused_even_with_the_secret(view: View, here: int, caller: int) -> None:
     assert list(called(view, here, caller)) == []

@@ -136,7 +136,7 @@ def chunk(request, monkeypatch):
 
 @pytest.mark.parametrize("hosts", [2, 3])
 @pytest.mark.parametrize("servers", [1, 2, 3])
-def test_every_chunk_comes_once_and_layers_come_from_the_last_one_on(chunk, hosts, servers):
+def test_chunks_cover_all_parameters_once_from_the_last_layer_on(chunk, hosts, servers):
     del chunk
     bounds = STRUCTURE.bounds
     chunks = chunks_of(bounds, servers_for(servers, hosts))
@@ -168,7 +168,7 @@ def test_chunks_of_any_size_give_the_same_bits(cluster, chunk, workers, servers)
 @pytest.mark.parametrize("workers", [(1, 1), (3, 1), (1, 2, 1), (1, 1, 0)], ids=str)
 @pytest.mark.parametrize("layers", [[0], [1], [0, 1]], ids=str)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_layers_that_travel_as_their_factors_give_the_same_bits(cluster, chunk, workers, layers, dropout):
+def test_layers_exchanged_as_factors_give_the_same_bits(cluster, chunk, workers, layers, dropout):
     del chunk
     settings = config(shards=8, dropout=dropout)
     here = cluster(workers, settings)
@@ -193,7 +193,7 @@ def test_any_number_of_servers_gives_the_same_bits(cluster, servers):
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cluster):
+def test_a_lost_host_is_named_and_the_others_continue_with_the_same_bits(cluster):
     settings = config(4)
     here = cluster((1, 1, 1), settings)
     here.join_view(view_of(here.hosts, (1, 1, 1), settings))
@@ -217,7 +217,7 @@ def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cl
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_a_host_that_joins_goes_on_from_the_state_of_another(cluster):
+def test_a_host_that_joins_continues_from_the_state_of_another(cluster):
     settings = config(4)
     here = cluster((1,), settings)
     here.join_view(view_of(here.hosts, (1,), settings))
@@ -231,7 +231,7 @@ def test_a_host_that_joins_goes_on_from_the_state_of_another(cluster):
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
+def test_only_the_first_host_decides_after_which_step_all_stop(cluster):
     settings = config(4)
     here = cluster((1, 1), settings)
     here.join_view(view_of(here.hosts, (1, 1), settings))
@@ -244,7 +244,7 @@ def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
     assert done.pop() > 0
 
 
-def test_float16_halves_the_bytes_and_stays_near(cluster):
+def test_float16_halves_the_bytes_and_stays_close(cluster):
     settings = config(4, lr=0.1, optimizer="sgd")
     sent, states = {}, {}
     for wire in ("exact", "float16"):
@@ -262,7 +262,7 @@ def test_float16_halves_the_bytes_and_stays_near(cluster):
     assert sent["float16"] < sent["exact"] - STEPS * STRUCTURE.parameter_count * 2
 
 
-def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
+def test_stray_connections_do_not_block_the_rendezvous(cluster):
     settings = config(2)
     here = cluster((1, 1), settings)
     noise = [socket.create_connection(here.hosts[0].address) for _ in range(3)]
@@ -277,7 +277,7 @@ def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
     noise[0].close()
 
 
-def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
+def test_callers_that_send_little_or_nothing_do_not_block_the_rendezvous(cluster, monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS)  # each handshake may take long
     settings = config(2)
     here = cluster((1, 1), settings)
@@ -314,7 +314,7 @@ def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cl
     ],
     ids=str,
 )
-def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
+def test_an_invalid_message_ends_the_connection(cluster, header):
     settings = config(2)
     here = cluster((1,), settings)
     port = here.hosts[0].address

@@ -20,7 +20,7 @@ class Nobody:
         pass
 
 
-def test_a_frame_of_any_size_comes_whole():
+def test_a_large_frame_arrives_complete():
     body = bytes(range(256)) * 16_384  # 4 MiB, more than the buffers on the way can hold
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
@@ -64,7 +64,7 @@ def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     assert connection.seconds == 11
 
 
-def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
+def test_a_handlers_error_ends_the_connection_not_just_the_thread():
     why = queue.SimpleQueue()
 
     class Broken(Nobody):
@@ -85,7 +85,7 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     listener.close()
 
 
-def test_what_is_short_goes_first_and_the_rest_in_its_order():
+def test_short_frames_go_first_and_the_rest_in_order():
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), timeout=HANG_SECONDS)
     peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
@@ -104,7 +104,7 @@ def test_what_is_short_goes_first_and_the_rest_in_its_order():
     listener.close()
 
 
-def test_a_header_goes_out_whole_however_little_is_taken_at_a_time():
+def test_a_header_is_sent_completely_in_writes_of_any_size():
     class Narrow:
         def __init__(self, most):
             self.most, self.got = most, b""

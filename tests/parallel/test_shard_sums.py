@@ -45,7 +45,7 @@ def cut_by(sizes, shard_gradient):
 
 
 @sizes
-def test_sum_of_shard_gradients_is_the_whole_mini_batchs(sizes, shard_gradient):
+def test_shard_gradients_sum_to_the_gradient_of_the_mini_batch(sizes, shard_gradient):
     mean = tree_sum(cut_by(sizes, shard_gradient)) / sum(sizes)
     whole = shard_gradient(0, sum(sizes)) / sum(sizes)
     assert mean == pytest.approx(whole, rel=0, abs=1e-15)
@@ -64,7 +64,7 @@ def test_tree_of_four_adds_neighbours_first(rng):
 
 
 @pytest.mark.parametrize("sizes", [(2, 5), (1, 39), (5, 3, 1)])
-def test_mean_of_shard_means_is_another_gradient(sizes, shard_gradient):
+def test_the_mean_of_shard_means_is_a_different_gradient(sizes, shard_gradient):
     means = [gradient / size for gradient, size in zip(cut_by(sizes, shard_gradient), sizes, strict=True)]
     whole = shard_gradient(0, sum(sizes)) / sum(sizes)
     assert np.abs(np.mean(means, axis=0) - whole).max() > 1e-3

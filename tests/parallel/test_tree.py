@@ -84,7 +84,7 @@ def test_any_number_of_workers_adds_up_to_the_same_bits(shards, rng):
 
 
 @counts
-def test_tree_uses_at_most_as_many_buffers_as_it_is_deep(shards):
+def test_the_tree_uses_at_most_one_buffer_per_level(shards):
     plan = additions(Span(0, shards), [Span(i, i + 1) for i in range(shards)])
     assert len(plan) == shards - 1
     assert max((out for out, _, _ in plan), default=0) <= max((shards - 1).bit_length() - 1, 0)
@@ -112,7 +112,7 @@ def most_subtrees(shards, workers):
 
 
 @pytest.mark.parametrize("shards", range(1, 41))
-def test_buffers_are_as_many_as_any_worker_needs_also_in_a_short_mini_batch(shards):
+def test_there_are_as_many_buffers_as_any_worker_needs_even_in_a_short_mini_batch(shards):
     needed = [
         max(most_subtrees(of, min(of, workers)) for of in range(1, shards + 1)) for workers in range(1, shards + 1)
     ]
@@ -124,7 +124,7 @@ def test_105_shards_need_more_than_the_depth_of_the_tree():
     assert buffers_for(105, 105) == 7 == max(most_subtrees(105, workers) for workers in range(1, 106))
 
 
-def test_a_thousand_shards_take_no_time():
+def test_buffers_for_a_thousand_shards_are_counted_quickly():
     began = time.process_time()
     assert buffers_for(1000, 1000) < 20
     assert time.process_time() - began < 1.0  # trying all spans would take hours

@@ -105,7 +105,9 @@ def test_a_run_interrupted_at_the_end_of_an_epoch_resumes_to_the_same_result(ste
     with pytest.raises(Interrupted):
         distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(step)])
     again = distbp.resume(tmp_path / "run", callbacks=[heard := Notes()])
-    assert heard.notes == [f"{tmp_path / 'run'} resumes after step {step} of {2 * DIGITS_EPOCH}"]  # no record is missed
+    assert heard.notes == [
+        f"{tmp_path / 'run'} resumes after step {step} of {2 * DIGITS_EPOCH}"
+    ]  # and no note about missing records
     assert again.summary["weights_sha256"] == whole.summary["weights_sha256"]
     assert [record["epoch"] for record in again.history] == [1, 2]
     for mine, other in zip(again.history, whole.history, strict=True):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 DRIVER = 0xFFFFFFFF
-"""The number by which the driver connects; workers connect by their own."""
+"""The number by which the driver connects; workers connect by their own numbers."""
 
 HELLO = struct.Struct("<I")
 """The first message of a connection, to the server: a worker's number, or DRIVER."""
@@ -41,7 +41,7 @@ class Channel:
         self._part = b""
         """The first bytes of a message whose rest has not arrived."""
         self._announced = 0
-        """The size of the sized message that is arriving; 0 between messages."""
+        """Size of the sized message that is arriving, 0 if none is."""
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
 
@@ -90,7 +90,7 @@ class Channel:
         return message
 
     def take_sized(self) -> bytes | None:
-        """Do the same for a message of :meth:`send_sized`."""
+        """Do as :meth:`take` for a message of :meth:`send_sized`."""
         if not self._announced:
             head = self.take(_SIZE.size)
             if not head:
@@ -164,7 +164,7 @@ def connect(folder: Path, number: int, patience: float) -> Channel | None:
 
 
 def accept(listener: socket.socket) -> tuple[int, Channel] | None:
-    """Accept a connection; return the number that it sends and its channel, None if it sends none in time."""
+    """Accept a connection; return its number and channel, None if no number arrives in time."""
     channel = Channel(listener.accept()[0])
     try:
         hello = channel.receive(HELLO.size, _HELLO_SECONDS)

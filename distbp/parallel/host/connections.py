@@ -10,7 +10,7 @@ from distbp.parallel.host.channel import DRIVER, Channel, accept, listen
 from distbp.parallel.host.messages import FINISHED, ServerMessage, send_message
 
 NEWCOMER = -1
-"""The number that :meth:`Connections.wait` yields for a new connection."""
+"""Yielded by :meth:`Connections.wait` for a new connection, which has no number yet."""
 
 
 class Connections:
@@ -61,7 +61,7 @@ class Connections:
                 yield self._numbers[descriptor]
 
     def accept(self) -> tuple[int, Channel] | None:
-        """Accept a connection; return its number and channel, None if the other end does not send its number."""
+        """Accept a connection; return its number and channel, None if no number arrives in time."""
         return accept(self._listener)
 
     def add(self, number: int, channel: Channel) -> None:
@@ -71,7 +71,7 @@ class Connections:
         self._poll.register(channel, select.POLLIN)
 
     def drop(self, number: int) -> None:
-        """Close a channel whose other end is closed."""
+        """Close the channel of a process that has closed its end."""
         channel = self._channels.pop(number)
         del self._numbers[channel.fileno()]
         self._poll.unregister(channel)

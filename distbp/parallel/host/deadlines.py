@@ -5,13 +5,13 @@ from __future__ import annotations
 from distbp.parallel.host.decisions import Compute
 
 _STRAGGLER_FACTOR = 4.0
-"""A worker is a straggler once it takes this many times as long per shard as the worker that reported last."""
+"""A straggler takes at least this many times as long per shard as the last finished task."""
 _STRAGGLER_SECONDS = 0.25
-"""A worker is no straggler before this: the machine may have been busy with something else."""
+"""A straggler takes at least this long: shorter delays may be due to other load on the machine."""
 _STUCK_FACTOR = 50.0
-"""A worker with a heartbeat counts as lost once it takes this many times as long, and at least the timeout."""
+"""A worker is lost once it takes this many times as long, and at least the timeout, even if it sends heartbeats."""
 _STUCK_TIMEOUTS = 60.0
-"""The same limit in timeouts, as long as no shard's time is known."""
+"""The same limit in timeouts, while no task has finished."""
 
 
 class Deadlines:
@@ -28,7 +28,7 @@ class Deadlines:
         self._seconds_per_shard = seconds / (task.span.stop - task.span.first)
 
     def _usual(self, task: Compute) -> float:
-        """Return the time that a task usually takes, 0 if unknown."""
+        """Return the expected time for a task, 0 if unknown."""
         return self._seconds_per_shard * (task.span.stop - task.span.first)
 
     def is_straggler(self, task: Compute, seconds: float) -> bool:
@@ -37,11 +37,11 @@ class Deadlines:
         return bool(usual) and seconds > max(_STRAGGLER_SECONDS, _STRAGGLER_FACTOR * usual)
 
     def silence_reason(self, step: int, silence: float) -> str | None:
-        """Return why a worker without a heartbeat for so long counts as lost; None if it does not."""
+        """Return the reason why a worker without a heartbeat for so long is lost; None if it is not."""
         return f"no heartbeat for {self.timeout:g} s in step {step} (--timeout)" if silence > self.timeout else None
 
     def stuck_reason(self, task: Compute, seconds: float) -> str | None:
-        """Return why a worker that has had its task for so long counts as lost; None if it does not."""
+        """Return the reason why a worker that has had its task for so long is lost; None if it is not."""
         usual = self._usual(task)
         limit = max(self.timeout, _STUCK_FACTOR * usual) if usual else _STUCK_TIMEOUTS * self.timeout
         return (
@@ -50,12 +50,12 @@ class Deadlines:
             else None
         )
 
-    def progresses(self) -> None:
-        """Note that the step is complete or that a worker is computing it."""
+    def not_stalled(self) -> None:
+        """Note that the step is not stalled: it is complete, or a worker is computing it."""
         self._stalled_since = None
 
     def stall_reason(self, step: int, now: float, has_idle: bool) -> str | None:
-        """Return why a step that no worker computes ends the run; None as long as --wait has not passed."""
+        """Return the reason to end the run once no worker has computed a step for --wait; None before."""
         if self._stalled_since is None:
             self._stalled_since = now
         if now - self._stalled_since <= self._wait:

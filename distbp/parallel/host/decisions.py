@@ -8,20 +8,20 @@ from distbp.parallel.step.shards import Span
 
 
 class Compute(NamedTuple):
-    """Order a worker to compute the shards ``span`` of a step, with their sums in the slab rows from ``row`` on."""
+    """Order a worker to compute the shards ``span`` of a step, and to write their sums from slab row ``row`` on."""
 
     worker: int
     step: int
     span: Span
     row: int
     round: int = 0
-    """Number of this attempt at a step; a repeated step is a new round, perhaps from another state."""
+    """Number of the attempt at a step; a repeated step gets a new number."""
     factor_buffer: int = 0
-    """Buffer for the factors of its shards: one that no straggler of another round may still write."""
+    """The factor buffer for its shards, which no straggler of another round may still write."""
 
 
 class Use(NamedTuple):
-    """Use a worker's sums; if ``keep``, also keep a copy, to compare with another worker that computes the same."""
+    """Use a worker's sums; with ``keep``, copy them too, for a comparison with those of a second worker."""
 
     task: Compute
     keep: bool

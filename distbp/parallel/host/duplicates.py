@@ -1,4 +1,4 @@
-"""Shards that two workers of a host compute: both results must have the same bits."""
+"""Compares the sums of shards that two workers of a host compute: they must have the same bits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distbp.parallel.step.shards import Span
 
 
 class Duplicates:
-    """Sums of the faster of two workers, kept until the slower one has computed the same shards."""
+    """The sums of faster workers, kept until the slower ones have computed the same shards."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, Span], Array] = {}
@@ -38,5 +38,5 @@ class Duplicates:
             raise CorruptError(contradiction(decision, socket.gethostname()))
 
     def forget_all_but(self, pending: dict[tuple[int, Span], int]) -> None:
-        """Drop the sums of rounds and shards that no worker is computing a second time any more."""
+        """Drop the sums that no second worker is computing any more."""
         self._kept = {key: rows for key, rows in self._kept.items() if key in pending}

@@ -32,12 +32,12 @@ from distbp.parallel.step.shards import buffers_for
 from distbp.system.folders import memory_folder, private_folder
 
 _MESSAGE_SECONDS = 0.25
-"""The longest wait of :meth:`Host.messages`."""
+"""Longest wait of :meth:`Host.messages`."""
 _POLL_SECONDS = 0.02
 
 
 class _LayerFactors(NamedTuple):
-    """What layers need to travel between hosts as their factors."""
+    """The parts that send layers between hosts as factors."""
 
     products: Reconstructor
     store: FactorStore
@@ -85,7 +85,7 @@ class Host:
         self._server_loop.serve()
 
     def join_view(self, view: View, number: int, step: int, secret: bytes) -> dict[int, str]:
-        """Connect to the other hosts of a view, as its host ``number``; return those that fail, with the reasons.
+        """Connect to the other hosts of a view, as its host ``number``; return the hosts not reached, with reasons.
 
         ``step`` is the view's first step.
         """
@@ -101,14 +101,14 @@ class Host:
         return {}
 
     def wait_for_workers(self, patience: float) -> None:
-        """Wait until this host's workers have started: while they start, measured links and products are too slow."""
+        """Wait until this host's workers have started, since their start would slow down measurements."""
         deadline = time.monotonic() + patience
         heartbeats = self.memory.processes.heartbeats[: self.memory.shape.workers]
         while not heartbeats.all() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
     def rates(self) -> Rates:
-        """Return the speed of this host's link, which :meth:`join_view` has measured, and of its products."""
+        """Return the bandwidth of this host's link, measured by :meth:`join_view`, and the seconds for each product."""
         assert self._mesh is not None
         products, workers = self._factors.products, self.memory.shape.workers
         layers = factorable_layers(self._structure, products.rows)
@@ -116,7 +116,7 @@ class Host:
         return Rates(self._mesh.members.bytes_per_second, seconds)
 
     def agree(self, layers: Sequence[int]) -> None:
-        """Send these layers, of :func:`factorable_layers`, as their factors in this view.
+        """Send these layers, which must be :func:`factorable_layers`, as factors in this view.
 
         Raises:
             ClusterError: there is too little shared memory.
@@ -140,7 +140,7 @@ class Host:
         self._link.run(first, stop, factor)
 
     def halt(self) -> None:
-        """If this is the view's first host, let all hosts stop after the running step."""
+        """Stop all hosts after the running step; works on the view's first host alone."""
         self.memory.stop_requested[0] = 1
 
     def messages(self, known: int) -> tuple[list[ServerMessage], list[StepRecord]]:

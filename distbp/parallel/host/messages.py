@@ -20,16 +20,16 @@ from distbp.parallel.step.reports import pack_report, report_size, unpack_report
 from distbp.parallel.step.shards import Span
 
 ORDER = struct.Struct("<qqIIII")
-"""Server to worker: step, round, first and stop of the shards to compute, first slab row, factor buffer."""
+"""Server to worker, a task: step, round, shards [first, stop), first slab row, factor buffer."""
 
 NO_ROUND = -1
-"""The round of the order that ends a worker."""
+"""The round number in FINISHED."""
 
 FINISHED = ORDER.pack(0, NO_ROUND, 0, 0, 0, 0)
-"""The order that ends a worker."""
+"""Server to worker: there are no more tasks."""
 
 RUN = struct.Struct("<qqd")
-"""Driver to server: do the steps from the first number to before the second, with the step size times the third."""
+"""Driver to server: first step, the step to stop before, factor of the step size."""
 
 _HEAD = struct.Struct("<Bq")
 _LAYER_DONE = struct.Struct("<III")
@@ -37,14 +37,14 @@ _REPORT_KIND, _LAYER_DONE_KIND = 1, 2
 
 
 class WorkerReport(NamedTuple):
-    """Worker to server: the shards of a task are computed, and their sums are in its slab rows."""
+    """Worker to server: the report on a task whose sums are in the worker's slab rows."""
 
     round: int
     report: Report
 
 
 class LayerDone(NamedTuple):
-    """Worker to server: the sums of these shards are final for ``layer`` (counted from 0) and all layers after it."""
+    """Worker to server: the sums of these shards are final from ``layer`` (counted from 0) on."""
 
     round: int
     span: Span
@@ -52,12 +52,12 @@ class LayerDone(NamedTuple):
 
 
 def worker_message_size(shards: int) -> int:
-    """Return the size of every message of a worker, where a mini-batch has so many shards."""
+    """Return the size of a worker's messages, which is the same for all of them."""
     return _HEAD.size + report_size(shards)
 
 
 def pack_worker_message(message: WorkerReport | LayerDone, shards: int) -> bytes:
-    """Return a worker's message as bytes, always :func:`worker_message_size` of them."""
+    """Return a worker's message as bytes, padded to :func:`worker_message_size`."""
     if isinstance(message, WorkerReport):
         return _HEAD.pack(_REPORT_KIND, message.round) + pack_report(message.report, shards)
     packed = _HEAD.pack(_LAYER_DONE_KIND, message.round) + _LAYER_DONE.pack(*message.span, message.layer)
@@ -91,7 +91,7 @@ class WorkerJoined:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """Server to driver: a worker counts as lost although its process runs, which is therefore being killed."""
+    """Server to driver: a worker no longer makes progress, so its process is being killed."""
 
     worker: int
     reason: str
@@ -103,7 +103,7 @@ class WorkerEnded:
 
     worker: int
     reason: str | None
-    """None if the server had already sent WorkerLost."""
+    """Why it ended; None after WorkerLost, which has the reason."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,14 @@ class Note:
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnded:
-    """Server to driver, the answer to RUN: all steps are done, or a halt was requested."""
+    """Server to driver, the answer to RUN: all steps are done, or the driver requested a halt."""
 
     steps: int
     """Steps done, counted over the whole run."""
     layers: tuple[int, ...] = ()
-    """A hash of each layer's weights, to be compared with those of other hosts."""
+    """A hash of each layer's weights, to compare with other hosts."""
     resent: tuple[tuple[int, int], ...] = ()
-    """Hosts whose messages arrived damaged, each with the number of messages it sent again."""
+    """For each host whose messages arrived damaged: its number, and how many it sent again."""
 
     def check(self) -> None:
         """Raise DivergedError if a step diverged."""
@@ -149,12 +149,12 @@ class StepDiverged(RunEnded):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewEnded(RunEnded):
-    """An answer to RUN: other hosts of the view are lost, or the view was left."""
+    """An answer to RUN: the view has ended, because hosts were lost or because the driver ended it."""
 
     reasons: tuple[tuple[int, str], ...]
-    """The numbers of the lost hosts, each with what happened to it."""
+    """For each lost host: its number, and what happened."""
     damaged: tuple[int, ...]
-    """Those of them that only count as lost because a message of theirs arrived damaged."""
+    """Numbers of the hosts that count as lost only because a message arrived damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ _KINDS: dict[str, type[ServerMessage]] = {
 
 
 def ended_run(steps: int, last: StepRecord | None) -> RunEnded:
-    """Return the answer to RUN after ``steps`` steps, of which ``last`` is the last one's record."""
+    """Return the answer to RUN after ``steps`` steps; ``last`` is the last record, perhaps of a diverged step."""
     if last is None or last.divergence is None:
         return RunEnded(steps=steps)
     return StepDiverged(steps=steps, **last.divergence._asdict(), rows=last.rows, cost=last.cost)
@@ -202,7 +202,7 @@ def decode(data: bytes) -> ServerMessage:
 
 
 def _with_tuples(value: Any) -> Any:
-    """Return a value of JSON with tuples for its lists."""
+    """Replace the lists of a JSON value by tuples."""
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 

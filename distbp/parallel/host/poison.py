@@ -1,11 +1,11 @@
-"""Poisoned shards: rows of data on which every worker dies."""
+"""Poisoned shards: those on which one worker after the other dies."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 MOST_DEATHS = 3
-"""Workers that may die while computing the same shard of a step, before the shard counts as poisoned."""
+"""A shard is poisoned once so many workers have died while computing it in one step."""
 
 
 class Deaths:
@@ -17,7 +17,7 @@ class Deaths:
         self._has_computed_another = False
 
     def begin(self, shards: int) -> None:
-        """Forget the deaths of the step before; this one has so many shards."""
+        """Begin a step with so many shards, and forget the deaths in the step before."""
         self._shards = shards
         if self._by_shard:
             self._by_shard.clear()
@@ -33,10 +33,10 @@ class Deaths:
             self._has_computed_another = True
 
     def poisoned(self, step: int, has_results: bool) -> str | None:
-        """Return why the run must end, if one shard kills its workers while other shards of the step are computed.
+        """Return the reason to end the run if a shard is poisoned, else None.
 
-        ``has_results`` is whether some shards of the step are computed. Where no other shard is, the machine may be to
-        blame instead of the shard.
+        ``has_results`` is whether some shards of the step are computed. If none is, the machine may be the cause of the
+        deaths, and not a shard.
         """
         if not (has_results or self._has_computed_another or self._shards == 1):
             return None

@@ -11,7 +11,7 @@ from distbp.data.dataset import Array
 from distbp.parallel.step.records import Diagnosis, StepRecord
 
 CAPACITY = 4096
-"""Records that the driver may be behind the server."""
+"""Number of records, by which the driver may be behind the server."""
 _COUNT = struct.Struct("<q")
 
 
@@ -22,10 +22,10 @@ def record_struct(layers: int) -> struct.Struct:
 
 
 class RecordRing:
-    """A ring buffer of step records. Counting a step as done publishes its record and its state at once."""
+    """A ring buffer of step records, with the number of steps done."""
 
     def __init__(self, memory: mmap.mmap, counts: Array, counts_offset: int, records_offset: int, layers: int) -> None:
-        """Use the two ``counts`` (steps done, records read), which lie in ``memory``, and the records after them."""
+        """Use ``counts`` (steps done, records read) and the records, which begin at these offsets of ``memory``."""
         self._memory, self._counts, self._layers = memory, counts, layers
         self._counts_offset, self._records_offset = counts_offset, records_offset
         self._pack = record_struct(layers)
@@ -42,14 +42,14 @@ class RecordRing:
         return int(self._counts[0] - self._counts[1]) >= CAPACITY
 
     def restart(self, step: int) -> None:
-        """Count ``step`` steps as done and their records as read; for the driver, while no step is running."""
+        """Set the number of steps done, with no record to read; only while no step is running."""
         self._counts[:] = step
 
     def _offset(self, step: int) -> int:
         return self._records_offset + step % CAPACITY * self._pack.size
 
     def publish(self, record: StepRecord) -> None:
-        """Write a step's record and count the step as done, which also publishes the state after it."""
+        """Write a step's record and count the step as done, which publishes its record and its state at once."""
         step, diagnosis = record.step, record.diagnosis
         numbers = self._no_diagnosis if diagnosis is None else (*chain(*diagnosis[:3]), *diagnosis[3:])
         head = step, record.rows, record.right, record.cost, record.seconds, record.weight, diagnosis is not None

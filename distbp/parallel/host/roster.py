@@ -1,4 +1,4 @@
-"""The states of worker slots, and when an empty slot gets a new worker: decisions alone."""
+"""Decides when a new worker is started in an empty slot; the caller starts and watches it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Roster:
 
     def __init__(self, slots: int) -> None:
         self._empty = dict.fromkeys(range(slots), 0.0)
-        """The empty slots, each with the time from which on it may be filled."""
+        """For each empty slot the earliest time for a new worker."""
         self._failures = dict.fromkeys(range(slots), 0)
-        """For each slot its failed starts since a worker last connected."""
+        """For each slot the failed starts since a worker last connected."""
         self._starting: set[int] = set()
         self._present: set[int] = set()
 
@@ -46,23 +46,23 @@ class Roster:
         return [slot for slot, time in sorted(self._empty.items()) if time <= now]
 
     def started(self, slot: int) -> None:
-        """A worker was started in an empty slot."""
+        """Note that a worker was started in an empty slot."""
         del self._empty[slot]
         self._starting.add(slot)
 
     def joined(self, slot: int) -> None:
-        """A slot's worker has connected."""
+        """Note that a slot's worker has connected."""
         self._starting.discard(slot)
         self._present.add(slot)
         self._failures[slot] = 0
 
     def disconnected(self) -> None:
-        """The server was lost: all connected workers must connect to a new one."""
+        """Note that the server was lost, so that all connected workers must connect again."""
         self._starting |= self._present
         self._present.clear()
 
     def ended(self, slot: int, now: float) -> None:
-        """A slot's worker has ended; if it had never connected, the next one starts after a pause."""
+        """Note that a slot's worker has ended; if it had never connected, the next one starts after a pause."""
         if slot in self._empty:
             return
         if slot in self._starting:

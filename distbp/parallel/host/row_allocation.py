@@ -17,9 +17,9 @@ class RowAllocation:
     def __init__(self, sums: int, spare: int) -> None:
         self._sums, self._spare = sums, spare
         self.being_sent: frozenset[int] = frozenset()
-        """Rows that the mesh still sends in this step and no worker may write."""
+        """Rows that the mesh is still sending, which no worker may write."""
         self.has_spare: Callable[[], bool] = lambda: True
-        """Return whether there is memory for the spare rows; called only where no other rows are free."""
+        """Returns whether the spare rows have memory; called only if no other rows are free."""
         self._plans: dict[tuple[Span, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
 
     def first_tasks(self, whole: Span, idle: Sequence[int]) -> list[tuple[int, Span, int]]:
@@ -36,7 +36,7 @@ class RowAllocation:
     def later_task(
         self, span: Span, idle: Sequence[int], done: Collection[Compute], writing: Iterable[Compute]
     ) -> tuple[int, int] | None:
-        """Return an idle worker and the row from which on it may write the sums of ``span``; None if there is none.
+        """Return an idle worker and its first row for the sums of ``span``; None if no rows are free.
 
         Args:
             span: the shards.

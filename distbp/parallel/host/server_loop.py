@@ -35,7 +35,7 @@ class _DriverGone(Exception):
 class ServerLoop:
     """Collects the gradient sums of all shards of a step, then applies the update.
 
-    The driver requests many steps at once and takes no part in them.
+    The driver requests many steps at once and has no part in any of them.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class ServerLoop:
         supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, orphans)
         self._workers = WorkerTasks(server, memory, order, self._connections, supervisor)
         self._goal: tuple[int, int, float] | None = None
-        """The driver's last request: first step, the step to stop before, factor of the step size."""
+        """The driver's request: first step, the step to stop before, factor of the step size."""
         self._layers: tuple[int, ...] = ()
-        """A hash of each layer's weights after the last step, where other hosts must have the same."""
+        """A hash of each layer's weights after the last step, to compare with other hosts."""
 
     @property
     def mesh(self) -> Mesh | None:
@@ -91,7 +91,7 @@ class ServerLoop:
                     connections.send_to_driver(answer)
 
     def _run(self, first: int, stop: int, factor: float) -> RunEnded:
-        """Do the steps from ``first`` to before ``stop``, or to where a halt is requested; return the answer to RUN."""
+        """Do the requested steps, fewer if a halt is requested; return the answer to RUN."""
         try:
             last = self._steps(first, stop, factor)
             answer = ended_run(self._server.step, last)
@@ -129,8 +129,8 @@ class ServerLoop:
             reports, sums = workers.reports, workers.sums(whole.stop)
             if self.mesh is not None:
                 workers.end_early_sending()
-                told = HostReports(reports, self._layers, bool(memory.stop_requested[0]))
-                reports, total = self.mesh.exchange(step, told, sums, workers.factor_buffers())
+                local = HostReports(reports, self._layers, bool(memory.stop_requested[0]))
+                reports, total = self.mesh.exchange(step, local, sums, workers.factor_buffers())
                 sums, ends = {whole: total}, self.mesh.stop_agreed
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
@@ -143,7 +143,7 @@ class ServerLoop:
         return record
 
     def _collect(self, step: int, own: Span) -> None:
-        """Have the workers compute this host's shards of a step."""
+        """Wait until the workers have computed this host's shards of a step."""
         workers = self._workers
         workers.begin(step, own)
         while not workers.supervisor.is_complete:

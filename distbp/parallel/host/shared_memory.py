@@ -22,7 +22,7 @@ from distbp.parallel.host.record_ring import CAPACITY, RecordRing, record_struct
 _ALIGNMENT = 4096
 
 MORE_MEMORY = "make it larger (docker run --shm-size=2g), use fewer --workers, or --workers 0"
-"""What to do where shared memory is too small."""
+"""Advice for messages about too little shared memory."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Shape:
     workers: int
     """Worker slots."""
     sums: int
-    """The most gradient sums that a worker passes on in one step."""
+    """The most gradient sums that a worker writes in one step."""
     shards: int
     """Shards of a mini-batch, and so the number of spare slab rows."""
     layers: int
@@ -143,7 +143,7 @@ class SharedMemory:
 
     @property
     def step(self) -> int:
-        """The number of steps done: the state after them is ``states[step % 2]``."""
+        """The number of steps done; ``states[step % 2]`` is the state after them."""
         return self.records.step
 
 

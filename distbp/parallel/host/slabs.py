@@ -1,4 +1,4 @@
-"""The gradient sums in a host's slab rows, and how many layers of them are final."""
+"""The gradient sums in a host's slab rows, and which of their layers are final."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from distbp.parallel.step.shards import Span, subtrees
 
 
 class Slabs:
-    """The slab rows, by the tasks whose results they have."""
+    """Views of the slab rows, by task."""
 
     def __init__(self, slabs: Array) -> None:
         self._slabs = slabs
         self._known: dict[tuple[int, tuple[tuple[Span, int], ...]], dict[Span, Array]] = {}
 
     def sums(self, tasks: Iterable[Compute], shards: int) -> Mapping[Span, Array]:
-        """Return the sums of these tasks, by their spans, where the mini-batch has so many shards."""
+        """Return the sums of these tasks by span, in a mini-batch of so many shards."""
         key = shards, tuple(sorted((task.span, task.row) for task in tasks))
         if key not in self._known:
             self._known[key] = {
@@ -35,12 +35,12 @@ class Slabs:
 
 
 def factor_buffers(tasks: Iterable[Compute]) -> Mapping[int, int]:
-    """Return the factor buffer of each shard of these tasks, leaving out buffer 0."""
+    """Return the factor buffers of these tasks' shards, where they are not 0."""
     return {shard: task.factor_buffer for task in tasks if task.factor_buffer for shard in range(*task.span)}
 
 
 class LayerProgress:
-    """The layers of one round whose sums are final on all workers of this host, from the last layer down."""
+    """Tracks which layers of a round are final on all workers of this host; the last layer is final first."""
 
     def __init__(self, tasks: Sequence[Compute] = (), depth: int = 0) -> None:
         self.tasks = tasks

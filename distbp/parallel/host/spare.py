@@ -19,7 +19,7 @@ class SpareRows:
         self._has_room, self._next_try = False, 0.0
 
     def are_available(self) -> bool:
-        """Return whether the rows may be written; if not, only a worker with free rows of its own may compute again."""
+        """Return whether the spare rows may be written, after trying to reserve them if necessary."""
         now = time.monotonic()
         if not self._has_room and now >= self._next_try:
             try:

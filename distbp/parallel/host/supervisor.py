@@ -32,7 +32,7 @@ class Supervisor:
     def __init__(
         self, sums: int, spare: int, shards: int, timeout: float, wait: float, orphans: Iterable[int] = ()
     ) -> None:
-        """Give each worker ``sums`` slab rows; those from number ``spare`` on are for shards that are computed again.
+        """Give each worker ``sums`` slab rows; the rows from ``spare`` on are for shards that are computed again.
 
         ``orphans`` are workers of the previous server, which may still write the results that it ordered.
         """
@@ -40,7 +40,7 @@ class Supervisor:
         self.deadlines = Deadlines(timeout, wait)
         self.step = -1
         self.round = -1
-        """Number of the attempt at a step, counted over the whole run; a repeated step is a new round."""
+        """Number of the current attempt at a step; a repeated step gets a new number."""
         self.idle: list[int] = []
         """The numbers of the idle workers, sorted."""
         self._busy: dict[int, _Busy] = {}
@@ -50,11 +50,11 @@ class Supervisor:
         self._open: set[Span] = set()
         """Spans of this step without a result."""
         self._waiting: list[Span] = []
-        """Those of them that no worker is computing."""
+        """Spans of this step without a result that no worker is computing."""
         self.done: dict[Span, Compute] = {}
         """The tasks of this step whose results are used."""
         self.duplicated: dict[tuple[int, Span], int] = {}
-        """Rounds and spans that a second worker is still computing, with the worker whose result is used."""
+        """For each round and span that a second worker is still computing, the worker whose result is used."""
         self._deaths = Deaths()
 
     @property
@@ -69,18 +69,18 @@ class Supervisor:
 
     @property
     def dying(self) -> list[int]:
-        """The workers that may still write although their answers are ignored."""
+        """The killed workers that may still write."""
         return list(self._dying)
 
     def abandon(self) -> None:
-        """Give up the step; workers that are busy with it go on, and their answers will be ignored."""
+        """Give up the step: its workers finish their tasks, but their reports are ignored."""
         self.round += 1
         self.done, self._open, self._waiting = {}, set(), []
         self.duplicated.clear()
         self._deaths.begin(0)
 
     def begin(self, step: int, whole: Span, now: float) -> Sequence[Decision]:
-        """Begin a step: cut the shards ``whole`` among the idle workers."""
+        """Begin a step: divide its shards ``whole`` among the idle workers."""
         self.step = step
         self.round += 1
         self.done = {}
@@ -102,13 +102,13 @@ class Supervisor:
         return tasks
 
     def joined(self, worker: int, now: float) -> list[Decision]:
-        """A worker has connected."""
+        """Handle a new connection of a worker."""
         self._dying.pop(worker, None)
         insort(self.idle, worker)
         return self._hand_out(now)
 
     def reported(self, worker: int, number: int, span: Span, now: float) -> list[Decision]:
-        """A worker has reported on ``span`` in round ``number``; a report on anything but its task is ignored."""
+        """Handle a worker's report on ``span`` in round ``number``; ignore it if that is not its task."""
         busy = self._busy.get(worker)
         if busy is None or busy.task.round != number or busy.task.span != span:
             return []
@@ -132,7 +132,7 @@ class Supervisor:
         return decisions
 
     def ended(self, worker: int, shard: int, now: float) -> list[Decision]:
-        """A worker's process has ended while it was computing ``shard`` (-1 for none)."""
+        """Handle the end of a worker's process, which was computing ``shard`` (-1 for none)."""
         if worker in self._dying:
             del self._dying[worker]
             return self._hand_out(now)
@@ -142,7 +142,7 @@ class Supervisor:
         return self._stop_if_poisoned() or self._hand_out(now)
 
     def tick(self, now: float, silence: Mapping[int, float]) -> list[Decision]:
-        """Time has passed; ``silence`` has the seconds since each worker's last heartbeat."""
+        """Handle the passage of time; ``silence`` has the seconds since each worker's last heartbeat."""
         decisions: list[Decision] = []
         for worker, seconds in silence.items():
             reason = self._loss_reason(worker, seconds, now)
@@ -163,7 +163,7 @@ class Supervisor:
     def _stop_if_stalled(self, now: float) -> list[Decision]:
         """Stop the run if shards have waited for too long and no worker is busy."""
         if self.is_complete or self._busy:
-            self.deadlines.progresses()
+            self.deadlines.not_stalled()
             return []
         reason = self.deadlines.stall_reason(self.step, now, bool(self.idle))
         return [] if reason is None else [Stop(reason)]
@@ -177,7 +177,7 @@ class Supervisor:
         return any((busy.task.round, busy.task.span) == (number, span) for busy in self._busy.values())
 
     def _drop(self, worker: int) -> Compute | None:
-        """Remove a worker and return its task, whose span then waits unless another worker computes it too."""
+        """Remove a worker and return its task; the span waits for another worker unless one is computing it already."""
         if worker in self.idle:
             self.idle.remove(worker)
         busy = self._busy.pop(worker, None)
@@ -232,7 +232,7 @@ class Supervisor:
         return Compute(worker, self.step, span, row, self.round, self._factor_buffer(span))
 
     def _factor_buffer(self, span: Span) -> int:
-        """Return the first factor buffer that no worker of another round may still write for these shards."""
+        """Return the first factor buffer of these shards that no straggler of another round may still write."""
         if not self._busy and not self._dying:
             return 0
         others = [task for task in self._writing() if task.round != self.round]

@@ -1,4 +1,4 @@
-"""The worker's loop on one host: it computes what the server orders, also after the server was replaced."""
+"""The worker's loop on one host: it carries out the orders of the server, and of later ones if that is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def work(
     wait: float,
     sends_layers: bool = False,
 ) -> None:
-    """Compute what the server orders until it orders the end; if the server is lost, go on with the next one.
+    """Compute what the server orders, until the run ends; if the server is lost, connect to the next one.
 
     With ``sends_layers``, the worker also reports each layer whose sums are final while it computes the layers before.
 
@@ -58,7 +58,7 @@ def _serve(
     sends_layers: bool,
     patience: float,
 ) -> bool:
-    """Compute what one server orders; return whether it ordered the end."""
+    """Compute what one server orders; return whether the run has ended."""
     shards = memory.shape.shards
     versions = [structure.parameters(version[0]) for version in memory.states]
     rows = [structure.parameters(row) for row in memory.slabs]
@@ -88,7 +88,7 @@ def _serve(
 
 
 def _next_order(channel: Channel, memory: SharedMemory, number: int, patience: float) -> bytes | None:
-    """Wait for the next order as long as the server sends heartbeats; return None if it has closed the channel.
+    """Wait for the next order while the server sends heartbeats; return None if it has closed the channel.
 
     Raises:
         PeerLostError: the server has sent no heartbeat for ``patience`` seconds, not counting the time for which this

@@ -63,7 +63,7 @@ class WorkerTasks:
         """The connections to other hosts; changes only between runs."""
 
     def shards_in(self, step: int) -> int:
-        """Return the number of shards of a step: fewer in a mini-batch with fewer rows than shards."""
+        """Return the number of shards of a step, at most one for each row of its mini-batch."""
         return min(self._memory.shape.shards, self._order.size(step))
 
     def begin(self, step: int, whole: Span) -> None:
@@ -76,7 +76,7 @@ class WorkerTasks:
         self._carry_out(tasks)
 
     def end_early_sending(self) -> None:
-        """Send other hosts no more layers before the step's sums are complete."""
+        """Send no more layers to other hosts ahead of the complete sums."""
         self._progress = LayerProgress()
 
     def sums(self, shards: int) -> Mapping[Span, Array]:
@@ -84,11 +84,11 @@ class WorkerTasks:
         return self._slabs.sums(self.supervisor.done.values(), shards)
 
     def factor_buffers(self) -> Mapping[int, int]:
-        """Return the factor buffer of each shard of the complete step, leaving out buffer 0."""
+        """Return the factor buffers of the step's shards, where they are not 0."""
         return factor_buffers(self.supervisor.done.values())
 
     def abandon(self) -> None:
-        """Give up the step, with the results that it has and those that are still to come."""
+        """Give up the step and ignore all its results, also those that arrive later."""
         self.supervisor.abandon()
         self._progress = LayerProgress()
         self.reports = []

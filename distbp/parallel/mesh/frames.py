@@ -1,7 +1,7 @@
 """Frames between hosts: a header of fixed size, followed by a body of raw bytes; checksums cover both.
 
 TCP's own checksum has 16 bits and ends at the network card. Bits that a card, a switch or a memory module flips beyond
-it would be added up like any gradient. The checksum here detects such damage, but no forgery: a keyed one costs more
+it would be added up like any gradient. This checksum detects such damage, but no forgery: a keyed one costs more
 (HMAC-SHA256 does 0.8 GB/s on one core) or needs another package (AES-GMAC), and an attacker who can change packets can
 also read them. Only an encrypted network protects against that.
 

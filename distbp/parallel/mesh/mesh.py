@@ -155,7 +155,7 @@ class Mesh:
                 self.members.check()
                 self.members.changed.wait(_LOOK_SECONDS)
             self._exchanges.complete()
-        differing = difference(step, {host: exchange.reports[host].layers for host in sorted(exchange.reports)})
+        differing = difference(step, {host: exchange.reports[host].layer_hashes for host in sorted(exchange.reports)})
         if differing is not None:
             raise WeightsDifferError(differing)
         self.stop_agreed = exchange.reports[0].stop

@@ -1,4 +1,4 @@
-"""The exchange of one step between hosts: the sums and reports that have arrived, until all are there."""
+"""The exchange of one step between hosts: the sums and reports that have arrived so far."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HostReports(NamedTuple):
 
     reports: Sequence[Report]
     """The reports of its workers."""
-    layers: Sequence[int]
+    layer_hashes: Sequence[int]
     """The hashes of its layers before the step."""
     stop: bool
     """Whether it asks all hosts to stop after this step."""
@@ -135,11 +135,11 @@ class StepExchanges:
         self.step += 1
 
 
-def pack_host_reports(told: HostReports, shards: int) -> bytes:
-    """Return what a host says as bytes."""
-    layers = struct.pack(f"<{len(told.layers)}Q", *told.layers)
-    head = _HEAD.pack(told.stop, len(told.reports)) + layers
-    return head + b"".join(pack_report(report, shards) for report in told.reports)
+def pack_host_reports(message: HostReports, shards: int) -> bytes:
+    """Return a host's reports as bytes."""
+    hashes = struct.pack(f"<{len(message.layer_hashes)}Q", *message.layer_hashes)
+    head = _HEAD.pack(message.stop, len(message.reports)) + hashes
+    return head + b"".join(pack_report(report, shards) for report in message.reports)
 
 
 def unpack_host_reports(body: memoryview, layers: int, shards: int) -> HostReports:
