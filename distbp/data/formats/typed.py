@@ -61,9 +61,6 @@ class TypedTable:
         self.kinds = {**self.kinds, **{name: kind for name, kind in kinds.items() if name in self.kinds}}
         self._wanted = list(wanted)
 
-    def rename_columns(self, names: Sequence[str]) -> None:
-        """Typed columns have names of their own."""
-
     def row_name(self, row: int) -> str:
         """Return the name of a row for messages; ``row`` counts from 0, the name from 1."""
         return f"{self.name} row {row + 1}"
