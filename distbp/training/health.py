@@ -89,7 +89,7 @@ class Health:
             return None
         layer = growth.index(largest) + 1
         text = (
-            f"the norm of the weights after step {step} is {largest:,.3g} times the initial one in layer {layer}, and "
+            f"the norm of the weights of step {step} is {largest:,.3g} times the initial one in layer {layer}, and "
             f"the total cost went from {self._first_cost:.4g} to {cost:.4g}: exploding. Try a lower --lr, or "
             "--clip-norm"
         )
