@@ -196,7 +196,7 @@ def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_co
         heard = NotesAndWorkers()
         distbp.train(enough, workers=2, epochs=3, callbacks=[heard], **WIDE)
         told = [note for note in heard.notes if "samples/s" in note]
-        assert len(told) == speaks
+        assert len(told) == is_noted
         for note in told:
             assert note.startswith("2 workers reach ")
             assert note.endswith(": --workers 0 or auto is faster here")
@@ -209,7 +209,7 @@ def test_a_long_run_in_this_process_says_after_its_first_epoch_what_workers_coul
     heard = NotesAndWorkers()
     distbp.train(enough, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
     told = [note for note in heard.notes if "samples/s" in note]
-    assert len(told) == speaks
+    assert len(told) == is_noted
     assert all(note.startswith("--workers 2 could reach ") for note in told)
 
 
