@@ -1,4 +1,4 @@
-"""Executors that ``--workers auto`` starts, keeps and stops, and what it does without usable workers."""
+"""Which executor ``auto`` starts, keeps and ends, also when workers are not available."""
 
 import dataclasses
 import re
@@ -61,7 +61,7 @@ def two_cores(monkeypatch):
 
 
 @pytest.mark.parametrize("why", ["memory", "ray", "workers die"])
-def test_auto_chooses_this_process_if_workers_cannot_be_used(why, quicker_with_workers, monkeypatch):
+def test_auto_uses_this_process_if_workers_are_not_available(why, quicker_with_workers, monkeypatch):
     class Dying(InProcessExecutor):
         def __init__(self, structure, config, rows, state, note, step):
             super().__init__(structure, config, rows, state, step)
