@@ -206,10 +206,10 @@ def test_values_of_other_types_are_shown_or_refused_in_one_line(made, placed, da
 
 @settings(BUDGET, max_examples=30)
 @given(data=st.data())
-def test_a_run_that_was_left_goes_on_right_or_not_at_all(made, copied, data):
+def test_an_interrupted_run_resumes_correctly_or_is_refused(made, copied, data):
     name = data.draw(st.sampled_from([CONFIG, METRICS]))
     path = copied("left", name, data.draw(damaged_bytes((made / "left" / name).read_bytes())))
-    _goes_on_right_or_not_at_all(made, path, name)
+    _resumes_correctly_or_is_refused(made, path, name)
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -229,13 +229,13 @@ def test_a_flipped_bit_in_any_file_never_changes_the_result(made, copied, part):
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         path = copied(name, file, bytes(content))
         if name == "left":
-            _goes_on_right_or_not_at_all(made, path, str(file))
+            _resumes_correctly_or_is_refused(made, path, str(file))
         else:
             network = outcome(Network.load, path, str(file))
             assert network is None or _content(network) == _content(Network.load(made / "finished"))
 
 
-def _goes_on_right_or_not_at_all(made, path, name):
+def _resumes_correctly_or_is_refused(made, path, name):
     try:
         found = distbp.resume(path).summary["weights_sha256"]
     except DistbpError as error:

@@ -35,7 +35,7 @@ def test_an_old_model_predicts_with_a_note(before, capsys):
     assert capsys.readouterr() == (out, "")
 
 
-def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
+def test_an_old_run_resumes_with_a_note_and_gets_checksums(before):
     notes = []
     read_saved(before / "left", notes.append)
     assert "config.json has no checksum" in notes[0]

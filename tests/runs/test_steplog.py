@@ -1,4 +1,4 @@
-"""The step log: it is read as it was written, also if the file was cut or the disk was full."""
+"""The step log is read as it was written, even if the file was truncated or the disk was full."""
 
 import pytest
 from processes import run_program
