@@ -13,7 +13,7 @@ import pytest
 from processes import HANG_SECONDS, leftovers
 
 MARK = "DISTBP_TEST"
-"""The variable that says which test a process comes from."""
+"""Environment variable that names the test that started a process."""
 SECONDS = HANG_SECONDS
 """What Ray may take to see that its driver has ended: a minute on a busy machine, more on a slow one."""
 OF_PYTHON = ("joblib.externals.loky", "multiprocessing.resource_tracker")

@@ -11,7 +11,7 @@ import pytest
 
 
 @pytest.mark.parametrize("has_failed", [False, True])
-def test_a_process_and_a_folder_that_stay_fail_the_test_that_made_them_and_are_taken_away(monkeypatch, has_failed):
+def test_a_leftover_process_or_folder_fails_its_test_and_is_removed(monkeypatch, has_failed):
     monkeypatch.setattr(after_ray, "SECONDS", 0.0)
     item = SimpleNamespace(stash={after_ray.FAILED: has_failed})
     check = after_ray.checked(item, shares_a_ray=True)

@@ -23,7 +23,7 @@ import pytest
         ("import distbp; distbp.train('digits', workers=0, epochs=1)", ["ray", "click", "rich"]),
     ],
 )
-def test_what_is_not_loaded(tmp_path: Path, code: str, absent: list[str]) -> None:
+def test_modules_that_must_not_be_imported(tmp_path: Path, code: str, absent: list[str]) -> None:
     check = f"import sys; {code}; loaded = set({absent}) & set(sys.modules); assert not loaded, loaded"
     done = subprocess.run([sys.executable, "-W", "error", "-c", check], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

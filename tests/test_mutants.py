@@ -26,7 +26,7 @@ def loaded(folder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleTyp
     return module
 
 
-def test_each_rule_changes_one_place_and_leaves_wording_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rule_changes_one_place_and_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     operators = loaded("mutation", "operators", monkeypatch)
     mutants = operators.mutants_of("a.py", SOURCE)
     lines = SOURCE.splitlines()
@@ -52,7 +52,7 @@ def test_each_rule_changes_one_place_and_leaves_wording_alone(monkeypatch: pytes
     assert {mutant.function for mutant in mutants} == {"clipped"}
 
 
-def test_a_fault_is_named_by_its_function_and_its_change_also_where_the_function_has_it_twice(
+def test_a_fault_has_a_unique_name_even_if_its_function_has_it_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     operators = loaded("mutation", "operators", monkeypatch)
@@ -66,7 +66,7 @@ def test_a_fault_is_named_by_its_function_and_its_change_also_where_the_function
     ]
 
 
-def test_every_known_fault_stands_once_in_todays_code() -> None:
+def test_every_known_fault_matches_the_code_once() -> None:
     """Where this fails, bring scripts/mutation/known.toml up to the code that has changed."""
     known = tomllib.loads((SCRIPTS / "mutation" / "known.toml").read_text())["fault"]
     assert known
@@ -75,7 +75,7 @@ def test_every_known_fault_stands_once_in_todays_code() -> None:
     assert gone == []
 
 
-def test_the_table_of_coverage_adds_up_packages_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_of_coverage_sums_packages_and_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
     table = loaded("covered", "table", monkeypatch)
 
     def file(*counts: int) -> dict[str, dict[str, int]]:

@@ -69,7 +69,7 @@ def test_generated_parts_are_up_to_date(file: str, name: str, content: Callable[
     assert part_in(READMES[file], name) == content(), "python tests/generated.py writes them anew"
 
 
-def test_links_lead_to_files() -> None:
+def test_links_point_to_files() -> None:
     broken = [
         f"{file}: {target}"
         for file, text in READMES.items()

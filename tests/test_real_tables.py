@@ -30,7 +30,7 @@ def test_wine_quality(data_folder):
     assert result.summary["test_r2"] > 0.33
 
 
-def test_mnist_is_the_same_whatever_holds_it(data_folder, tmp_path):
+def test_mnist_is_the_same_in_every_format(data_folder, tmp_path):
     make = [
         sys.executable,
         "scripts/benchmarks/make_data.py",

@@ -26,7 +26,7 @@ for cpus in (1, 2):
         time.sleep(0.1)
         asked = [len(group["bundles"]) for group in placement_group_table().values() if group["state"] == "PENDING"]
     print(asked, flush=True)
-    sys.stdin.readline()  # the run has said what it waits for
+    sys.stdin.readline()  # the run has noted what it waits for
     cluster.add_node(num_cpus=1)
 sys.stdin.readline()
 print([group["state"] for group in placement_group_table().values() if group["state"] != "REMOVED"], flush=True)

@@ -1,4 +1,4 @@
-"""The messages from the launcher of a private Ray to the driver, without Ray."""
+"""Messages from the launcher of a private Ray to the driver, without Ray."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The end of a run on a cluster takes bounded time, whatever part of Ray is gone; without Ray."""
+"""A run on a cluster ends in bounded time even if parts of Ray are gone (tested without Ray)."""
 
 import threading
 import time
@@ -78,7 +78,7 @@ def test_a_lost_head_is_not_called(cluster):
     assert contexts.left == [("memory", HeadLostError), ("placement", HeadLostError), ("session", HeadLostError)]
 
 
-def test_without_a_raylet_the_connection_is_left_alone(cluster):
+def test_without_a_raylet_the_connection_is_not_closed(cluster):
     cluster["raylet"] = False
     contexts = Contexts()
     contexts.close(Interrupted("stop"))

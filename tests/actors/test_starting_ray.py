@@ -18,7 +18,7 @@ import distbp
 
 forks = []
 count = ctypes.CFUNCTYPE(None)(lambda: forks.append(1))
-ctypes.CDLL(None).__register_atfork(count, None, None, None)  # what OpenBLAS does to end its threads
+ctypes.CDLL(None).__register_atfork(count, None, None, None)  # as OpenBLAS does, to end its threads before a fork
 before = dict(os.environ)
 over = threading.Event()
 

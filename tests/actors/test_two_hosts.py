@@ -32,8 +32,8 @@ class Kill(distbp.Callback):
     def __init__(self):
         self.mapping = []
         self.joined, self.missed = 0, 0
-        # By step, how many have joined and how many are missed: who is only getting ready, or is killed together with
-        # another, is missed by nobody.
+        # (step, hosts that have joined, losses that were noted, actor to kill): the loss of an actor that is still
+        # starting, or that is killed together with another, is not noted.
         self.planned = [(9, 0, 0, "_Worker"), (17, 0, 1, "_Host"), (60, 1, 2, "_Worker"), (90, 1, 3, "_Host")]
 
     def on_note(self, text):
@@ -68,7 +68,7 @@ class Mine:
 def name_of(process):
     try:
         return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # since it was listed
+    except psutil.NoSuchProcess:  # it has ended since it was listed
         return ""
 
 
@@ -90,7 +90,7 @@ endless = {**settings, "epochs": 1000000}
 quiet = distbp.train("digits", workers=3, address=cluster.address, **settings).summary
 assert paths, "the actors were all on one host"
 kill = Kill()
-prepare("digits", out="prepared")  # all hosts see it, and map it
+prepare("digits", out="prepared")  # all hosts can read and map it
 disturbed = distbp.train("prepared", workers=3, address=cluster.address, callbacks=[kill], **endless).summary
 partitions = distbp.train("digits", workers=3, address=cluster.address, servers=2, **settings).summary
 same = []

@@ -30,7 +30,7 @@ wall = Path(sys.argv[1])
 
 
 class Walled(_Host):
-    '''A host that reaches nobody while the wall is there.'''
+    '''A host that reaches no other host while the wall exists.'''
 
     def begin(self, strategies):
         import socket
@@ -51,7 +51,7 @@ unreachable = Retries.unreachable
 
 
 def unreachable_for_a_second(self, node, seconds):
-    '''--wait is long, so that a busy machine starts its actors in time; no test need wait for its end.'''
+    '''Shorten the pause: --wait must be long for a busy machine, but the test need not wait that long.'''
     pause = unreachable(self, node, seconds)
     self._unreachable[node] = self._unreachable[node][0], time.monotonic() + 1
     return pause

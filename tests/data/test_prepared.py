@@ -118,7 +118,7 @@ def test_arrays_can_be_prepared(digits, tmp_path):
     assert (mapped.classes, mapped.train.factor) == (digits.classes, digits.train.factor)
 
 
-def test_damage_is_noticed(table, tmp_path):
+def test_damage_is_detected(table, tmp_path):
     prepare(table, out=tmp_path / "out")
     path = tmp_path / "out" / "train-y.npy"
     path.write_bytes(path.read_bytes()[:-9])

@@ -176,7 +176,7 @@ def test_training_takes_the_steps_of_scikit_learn(kind, solver, iris, values):
         "random_state": 0,
         "shuffle": False,
         "max_iter": 1,
-        "epsilon": 1e-15,  # which they add before the bias correction, we as in the paper after it
+        "epsilon": 1e-15,  # scikit-learn adds it before the bias correction, distbp after it, as in the paper
     }
     ours = (DistbpClassifier if kind == "classes" else DistbpRegressor)(**settings).fit(x, y)
     theirs = (MLPClassifier if kind == "classes" else MLPRegressor)(**settings).fit(x, y)

@@ -216,7 +216,7 @@ def test_objects_that_are_not_perceptrons_are_refused():
         ),
     ],
 )
-def test_what_is_no_network_is_said(tensors, message, tmp_path):
+def test_files_that_are_not_networks_are_refused(tensors, message, tmp_path):
     from safetensors.numpy import save_file
 
     save_file(tensors, tmp_path / "a.safetensors")

@@ -135,6 +135,5 @@ def test_columns_that_never_vary_are_left_out(tmp_path):
     found = by_runtime(tmp_path / "a.onnx", frame, network)
     assert found["probabilities"] == pytest.approx(network.probabilities(frame.drop(columns="target")), abs=1e-6)
     with pytest.raises(DataError, match="no column varies from row to row: there is nothing to learn from"):
-        distbp.train(
-            frame[["same", "one", "target"]], target="target", workers=0, epochs=1
-        )  # this network has no such graph
+        # this network has no such graph
+        distbp.train(frame[["same", "one", "target"]], target="target", workers=0, epochs=1)

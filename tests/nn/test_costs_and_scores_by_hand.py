@@ -86,9 +86,8 @@ def test_equal_scores_count_half():
 def test_scores_of_values():
     y = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]])
     found = value_scores(y, np.array([[1.0, 10.0], [2.0, 40.0], [4.0, 60.0]]))
-    assert found.rmse == pytest.approx(
-        math.sqrt((1 + 400) / 6), rel=1e-14
-    )  # one mean over all cells, not one per column
+    # one mean over all cells, not one per column
+    assert found.rmse == pytest.approx(math.sqrt((1 + 400) / 6), rel=1e-14)
     assert found.mae == pytest.approx(21 / 6, rel=1e-14)
     assert found.r2 == pytest.approx(((1 - 1 / 2) + (1 - 400 / 1400)) / 2, rel=1e-14)
 

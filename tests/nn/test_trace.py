@@ -24,9 +24,8 @@ def network() -> Network:
     network = Network(
         SIZES, "sigmoid", seed=3, dtype="float64", classes=("no", "yes"), connections=(None, left_out, None)
     )
-    network.weights += np.linspace(
-        -0.5, 0.5, network.parameter_count
-    )  # initial biases are 0, which would hide a mistake in them
+    # initial biases are 0, which would hide a mistake in them
+    network.weights += np.linspace(-0.5, 0.5, network.parameter_count)
     network.weights *= network.structure.connection_vector("float64")
     return network
 

@@ -39,7 +39,7 @@ def servers_of(hosts: int) -> int:
     return servers_for(None, hosts) if hosts > 1 else 0
 
 
-def test_one_host_has_no_wire() -> None:
+def test_one_host_sends_nothing() -> None:
     for link in (1.0, GBIT):
         step = estimate_step(job(), MACHINE, link, hosts=1, servers=0)
         assert (step.link_bytes, step.messages, step.wire_seconds) == (0, 0, 0.0)
@@ -48,7 +48,7 @@ def test_one_host_has_no_wire() -> None:
 
 
 @pytest.mark.parametrize("hosts", [2, 3, 4, 7, 64])
-def test_an_infinite_link_and_free_messages_leave_the_arithmetic(hosts: int) -> None:
+def test_with_an_infinite_link_and_free_messages_only_arithmetic_counts(hosts: int) -> None:
     step = estimate_step(job(64), MACHINE, np.inf, hosts, servers_of(hosts), costs=FREE)
     assert step.seconds == pytest.approx(step.compute_seconds)
     shards = -(-64 // hosts)
@@ -56,7 +56,7 @@ def test_an_infinite_link_and_free_messages_leave_the_arithmetic(hosts: int) -> 
 
 
 @pytest.mark.parametrize("hosts", [2, 3, 5, 16, 200])
-def test_a_quicker_link_is_never_slower(hosts: int) -> None:
+def test_a_faster_link_never_makes_a_step_slower(hosts: int) -> None:
     rates = np.geomspace(1e5, 1e12, 50)
     times = [estimate_step(job(16), MACHINE, rate, hosts, servers_of(hosts)).seconds for rate in rates]
     assert times == sorted(times, reverse=True)
@@ -142,13 +142,13 @@ def test_a_step_with_factors_sends_the_messages_of_both_kinds(hosts: int, factor
     chunks = chunks_of(BOUNDS, servers_of(hosts), factored)
     pieces = sum(not chunk.is_factored for chunk in chunks)
     mine = -(-pieces // hosts) if hosts > 2 else 0
-    # One shard each: a sum of every chunk of others and its total, the sums of one's own chunks and their totals.
+    # With one shard per host: sums and totals of other hosts' chunks, and of its own chunks.
     sums = 2 * (pieces - mine) + 2 * (hosts - 1) * mine if hosts > 2 else 2 * pieces
     step = estimate_step(job(hosts, factors=(1, 1, 1)), MACHINE, GBIT, hosts, servers_of(hosts), factored=factored)
     assert step.messages == sums + 2 * (hosts - 1) * (len(factored) + 1)
 
 
-def test_layers_travel_as_factors_where_the_link_is_slow_and_the_products_are_quick() -> None:
+def test_factors_are_sent_if_the_link_is_slow_and_products_are_fast() -> None:
     factors = (100_000, 300_000, 2_000)  # the second layer has more of them than parameters
     by_link = {link: fastest_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
     assert {link: step.factored for link, step in by_link.items()} == {1e6: (0, 2), 1e12: ()}
@@ -181,7 +181,7 @@ def test_the_cost_of_messages_limits_the_gain() -> None:
     assert steps[-1].seconds > reached.seconds
 
 
-def test_a_small_gain_on_the_way_to_a_large_one_does_not_end_it() -> None:
+def test_a_small_gain_before_a_large_one_does_not_stop_the_search() -> None:
     step = estimate_step(job(), MACHINE, GBIT, 1, 0)
     steps = [step._replace(hosts=hosts, seconds=ms) for hosts, ms in ((1, 10.0), (2, 9.5), (4, 6.0), (8, 5.9))]
     assert largest_worthwhile(steps).hosts == 4

@@ -31,7 +31,7 @@ def taken(folder):
 
 @pytest.fixture
 def plan(monkeypatch):
-    """Return what gives the choices of a plan by workers; what they take of time is not measured."""
+    """Return a function that gives a plan's choices by number of workers, without measuring times."""
     monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.0)
     monkeypatch.setattr("distbp.planning.machine._steps_with", lambda *given: dict.fromkeys(given[4], 1.0))
 
@@ -47,8 +47,7 @@ def classes(rows, count):
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates memory only when it is written")
 def test_the_predicted_shared_memory_is_exactly_that_of_a_run(plan, digits, tmp_path):
-    # Of five shards one of two workers has three, of which the tree adds up two; Adam keeps two vectors beside the
-    # weights.
+    # Of two workers one has three of the five shards, and the tree adds two of them. Adam keeps two vectors.
     planned, sums = plan(Config(workers=8, **SETTINGS), digits), {1: 1, 2: 2, 4: 2, 8: 2}
     assert planned[0].shared_bytes == 0
     for workers, count in sums.items():
@@ -57,7 +56,7 @@ def test_the_predicted_shared_memory_is_exactly_that_of_a_run(plan, digits, tmp_
         SharedMemory(folder, Shape(3, PARAMETERS, "float32", workers, count, 5, 2), create=True)
         assert planned[workers].shared_bytes == taken(folder)
         arrays = (2 * 3 + workers * count) * 4 * PARAMETERS
-        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # and thousands of steps' records
+        assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # plus records of thousands of steps
 
 
 def test_the_predicted_shared_memory_with_backup_tasks_is_exactly_that_of_a_run(tmp_path):
@@ -142,7 +141,7 @@ def test_the_predicted_memory_of_a_process_is_right_within_a_quarter(plan, kind,
         else:
             list(InProcessExecutor(structure, run, rows, state).steps(2))
 
-    compute()  # once, for what is imported
+    compute()  # once before measuring, so that all modules are imported
     tracemalloc.start()
     try:
         compute()
@@ -150,5 +149,5 @@ def test_the_predicted_memory_of_a_process_is_right_within_a_quarter(plan, kind,
     finally:
         tracemalloc.stop()
     if not workers:
-        planned -= state.nbytes  # which the run has brought
+        planned -= state.nbytes  # allocated by the run itself
     assert planned == pytest.approx(peak, rel=0.25, abs=3 << 19)

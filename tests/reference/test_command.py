@@ -50,7 +50,7 @@ ELSEWHERE = {
 """Settings that do not change the mathematics of a step, or that other tests compare with another reference."""
 
 
-def test_every_setting_that_changes_a_step_is_tested_here():
+def test_every_setting_that_changes_a_step_is_tested():
     tried = {name for added in OPTIONS for name in added}
     assert {field.name for field in fields(Config)} - ELSEWHERE == tried
 

@@ -93,10 +93,11 @@ def test_weights_and_cost_after_every_step(option, files):
     without, settings = {**BASE, **base}, {**BASE, **base, **added}
     structure, initial, found = found_steps(files[name], settings)
     expected = expected_steps(DATA[name], settings, initial, structure)
+    # with other outputs the class does not change at 1/2
     has_classes = structure.activations[-1] in (
         "softmax",
         "sigmoid",
-    )  # with other outputs the class does not change at 1/2
+    )
     check_equal(found, expected, has_classes)
     before = expected_steps(DATA[name], without, initial, structure)
     assert differ_by(before[-1].weights, expected[-1].weights) > TOO_LITTLE, "the option does nothing here"

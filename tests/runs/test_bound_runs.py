@@ -66,7 +66,7 @@ def test_a_setting_that_does_not_change_the_result_may_change(left):
     assert distbp.resume(run).summary["steps"] == 24
 
 
-def test_a_flipped_bit_in_the_settings_is_named_by_all_that_use_them(left, capsys):
+def test_a_flipped_bit_in_the_settings_is_reported_by_every_reader(left, capsys):
     run = left()
     told = (run / "config.json").read_text()
     assert '"l1": 0.0' in told
@@ -135,7 +135,7 @@ def test_the_connections_must_exist(tmp_path):
     assert distbp.resume(tmp_path / "run").network.structure.connections
 
 
-def test_every_setting_is_checked_by_its_type():
+def test_the_type_of_every_setting_is_checked():
     wrong = {"bool": 1, "int": "x", "float": "x", "str": 5, "tuple": 3}
     for name, value in Config(lr=0.5).to_json().items():
         kind = "bool" if isinstance(value, bool) else type(value).__name__.replace("list", "tuple")
@@ -155,7 +155,7 @@ def test_every_setting_is_checked_by_its_type():
         ({"recoveries": -1}, "recoveries: found -1"),
     ],
 )
-def test_a_checkpoint_with_a_valid_checksum_that_does_not_fit_is_refused(left, changed, said):
+def test_a_valid_checkpoint_that_does_not_match_the_run_is_refused(left, changed, said):
     run, notes = left(), []
     newest = newest_checkpoint(run / "checkpoints", pytest.fail)
     for each in (run / "checkpoints").iterdir():

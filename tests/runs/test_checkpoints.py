@@ -1,4 +1,4 @@
-"""Checkpoints that are cut or flipped, whose writer is killed, or that do not fit on the disk."""
+"""Checkpoints that are damaged, interrupted while they are written, or written to a full disk."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def checkpoint(step=7, parameters=5, dtype="float32"):
 
 
 def held():
-    """Pass the check of the lock."""
+    """Confirm that this process still holds the lock of the run."""
 
 
 def same(one, other):
@@ -31,12 +31,12 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, dtype):
+def test_a_checkpoint_is_read_bit_for_bit(tmp_path, dtype):
     written = checkpoint(dtype=dtype)
     same(read_checkpoint(write_checkpoint(tmp_path, written)), written)
 
 
-def test_the_newest_three_are_kept(tmp_path):
+def test_the_newest_three_checkpoints_are_kept(tmp_path):
     for step in (1, 2, 10, 300):
         write_checkpoint(tmp_path, checkpoint(step))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -60,7 +60,7 @@ def test_a_type_that_distbp_never_writes_is_refused(tmp_path, kind):
         read_checkpoint(tmp_path / "step-0000000001.safetensors")
 
 
-def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
+def test_every_changed_byte_is_detected_or_harmless(tmp_path):
     written = checkpoint()
     path = write_checkpoint(tmp_path, written)
     whole = path.read_bytes()
@@ -74,7 +74,7 @@ def test_every_flipped_byte_is_noticed_or_changes_nothing(tmp_path):
             same(found, written)
 
 
-def test_every_cut_is_noticed(tmp_path):
+def test_every_truncation_is_detected(tmp_path):
     path = write_checkpoint(tmp_path, checkpoint())
     whole = path.read_bytes()
     for length in range(len(whole)):
@@ -94,7 +94,7 @@ def test_the_newest_good_checkpoint_is_used_and_damaged_ones_are_noted(tmp_path)
     assert newest_checkpoint(tmp_path, told.append) is None
 
 
-def test_the_writer_writes_the_newest_checkpoint_offered(tmp_path):
+def test_the_writer_writes_the_newest_offered_checkpoint(tmp_path):
     writer = CheckpointWriter(tmp_path, pytest.fail, held)
     for step in range(50):
         writer.offer(checkpoint(step))
@@ -110,7 +110,7 @@ def test_a_failing_writer_notes_it_once_and_keeps_the_last_good_checkpoint(tmp_p
     def offer(step):
         writer.offer(checkpoint(step))
         writer.wait()
-        writer.offer(replace(checkpoint(step)))  # notes a failure of the one before
+        writer.offer(replace(checkpoint(step)))  # reports a failure of the previous write
         writer.wait()
 
     writer = CheckpointWriter(folder, told.append, held)
@@ -129,7 +129,7 @@ def test_a_failing_writer_notes_it_once_and_keeps_the_last_good_checkpoint(tmp_p
     writer.close()
 
 
-def test_a_full_disk_costs_a_warning_and_leaves_no_partial_file(tmp_path):
+def test_a_full_disk_causes_a_warning_and_leaves_no_partial_file(tmp_path):
     done = run_program("fills_checkpoints", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the last good one is of step 1" in done.stdout
@@ -138,7 +138,7 @@ def test_a_full_disk_costs_a_warning_and_leaves_no_partial_file(tmp_path):
 
 @pytest.fixture
 def tiny_disk(tmp_path):
-    """A disk of 64 kB."""
+    """Mount a disk of 64 kB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
@@ -148,7 +148,7 @@ def tiny_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
+def test_the_last_checkpoint_survives_a_disk_that_becomes_full(tiny_disk):
     told = []
     writer = CheckpointWriter(tiny_disk, told.append, held)
     for step in range(10):
@@ -163,7 +163,7 @@ def test_a_disk_that_fills_up_keeps_the_last_good_checkpoint(tiny_disk):
     assert not list(tiny_disk.glob(".*"))
 
 
-def test_a_writer_that_is_killed_leaves_whole_checkpoints(tmp_path):
+def test_a_killed_writer_leaves_only_complete_checkpoints(tmp_path):
     for _ in range(3):
         process = start_program("writes_checkpoints", tmp_path)
         process.stdout.readline()

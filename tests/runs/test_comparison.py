@@ -1,4 +1,4 @@
-"""Comparing two runs, and verifying a run by doing its steps again."""
+"""Comparison of two runs, and verification of a run by repeating it."""
 
 import json
 
@@ -27,13 +27,13 @@ def begun(tmp_path):
     return make
 
 
-def test_equal_runs_are_equal(begun):
+def test_equal_runs_compare_as_equal(begun):
     found = compare(begun("one"), begun("other"))
     assert (found.difference, found.causes) == (None, ())
     assert found.steps == (30, 30)
 
 
-def test_a_longer_run_is_equal_as_far_as_both_go(begun):
+def test_a_longer_run_is_equal_up_to_the_end_of_the_shorter(begun):
     assert compare(begun("one"), begun("other", epochs=3)).difference is None
 
 
@@ -63,11 +63,11 @@ def test_other_data_are_named(begun):
     )
     found = compare(begun("one"), begun("other", other))
     assert found.causes == ("data: the training rows differ",)
-    assert found.difference.step < 15  # the changed row comes once in the first epoch
+    assert found.difference.step < 15  # the changed row occurs once in the first epoch
 
 
-def differ(run, step, layer):
-    """Write the log again with one changed bit in the hash of a layer."""
+def change_one_bit(run, step, layer):
+    """Rewrite the log with one changed bit in the hash of a layer."""
     initial, records, _ = read_steps(run)
     log = StepLog(run, initial, pytest.fail)
     for number, rows, right, cost, layers in records:
@@ -77,9 +77,9 @@ def differ(run, step, layer):
     log.flush()
 
 
-def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
+def test_an_unexplained_difference_is_attributed_to_the_machine(begun):
     one, other = begun("one"), begun("other")
-    differ(other, 17, 2)
+    change_one_bit(other, 17, 2)
     found = compare(one, other)
     assert found.difference == Difference(17, 2)
     assert "memory or the CPU" in found.causes[0]
@@ -94,26 +94,26 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
         (17, "setting: seed 0 and 1"),
     ],
 )
-def test_the_order_of_rows_is_the_cause_of_a_difference_in_the_first_step_alone(begun, step, cause):
-    """Another order changes the first step; runs that differ later used the same rows until then."""
+def test_the_order_of_rows_explains_only_a_difference_in_the_first_step(begun, step, cause):
+    """Another order changes the first step; runs that change_one_bit later used the same rows until then."""
     one, other = begun("one"), begun("other")
-    differ(other, step, 1)
+    change_one_bit(other, step, 1)
     settings = json.loads((other / "config.json").read_text())
     write_json(other / "config.json", {**{name: each for name, each in settings.items() if name != SUM}, "seed": 1})
     found = compare(one, other)
     assert (found.difference, found.causes) == (Difference(step, 1), (cause,))
 
 
-def test_float16_between_hosts_is_named_where_nothing_else_differs(begun):
+def test_float16_between_hosts_is_named_if_nothing_else_differs(begun):
     one, other = (begun(name, wire="float16", servers=servers) for name, servers in (("one", 1), ("other", 2)))
-    differ(other, 17, 2)
+    change_one_bit(other, 17, 2)
     found = compare(one, other)
     assert found.difference == Difference(17, 2)
     assert len(found.causes) == 1
     assert found.causes[0].startswith("wire float16: with it, --servers and the number of hosts")
 
 
-def test_a_run_gives_the_same_bits_again(begun, capsys):
+def test_a_repeated_run_gives_the_same_bits(begun, capsys):
     run = begun("one")
     assert verify(run) == (30, None)
     assert verify(run, steps=4) == (4, None)
@@ -121,9 +121,9 @@ def test_a_run_gives_the_same_bits_again(begun, capsys):
     assert capsys.readouterr().out == "3 steps equal\n"
 
 
-def test_a_run_that_does_not_is_reported_with_step_and_layer(begun, capsys):
+def test_a_difference_of_a_repeated_run_is_reported_with_step_and_layer(begun, capsys):
     run = begun("one")
-    differ(run, 17, 3)
+    change_one_bit(run, 17, 3)
     assert verify(run) == (17, Difference(17, 3))
     assert verify(run, steps=17) == (17, None)
     assert command(["verify", str(run)], 0.0) == 1

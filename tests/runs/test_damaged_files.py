@@ -44,7 +44,7 @@ def _no_waiting_for_the_disk():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run interrupted in its fourth epoch, and the same run finished."""
+    """Create a run interrupted in its fourth epoch, and the same run finished."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.raises(Interrupted):
         distbp.train(ROWS, run_dir=folder / "left", callbacks=[EndAfter(14)], **OTHERS)
@@ -90,7 +90,7 @@ def one_line(error, name):
     assert len(text) < 1000, text
 
 
-# A flipped bit in the name of the checksum leaves one name more than was written, and the rest unchanged.
+# A bit flipped in the name of the checksum makes it an unknown entry; all other entries are unchanged.
 
 
 def outcome(read, path, name):
@@ -109,7 +109,7 @@ def test_a_model_is_refused_or_the_same(made, placed, data):
     content = (made / "finished" / name).read_bytes()
     network = outcome(Network.load, placed("finished", name, data.draw(damaged_bytes(content))), "model")
     if network is not None:
-        assert _says(network) == _says(Network.load(made / "finished"))
+        assert _content(network) == _content(Network.load(made / "finished"))
 
 
 @BUDGET
@@ -134,7 +134,7 @@ def test_a_checkpoint_is_refused_or_the_same(made, placed, data):
 
 @BUDGET
 @given(data=st.data())
-def test_a_log_is_refused_or_the_same_as_far_as_it_goes(made, placed, data):
+def test_a_log_is_refused_or_a_prefix_of_the_original(made, placed, data):
     expected = read_steps(made / "left")
     content = data.draw(damaged_bytes((made / "left" / "steps.bin").read_bytes()))
     found = outcome(read_steps, placed("left", "steps.bin", content), "steps.bin")
@@ -145,7 +145,7 @@ def test_a_log_is_refused_or_the_same_as_far_as_it_goes(made, placed, data):
 
 @BUDGET
 @given(data=st.data())
-def test_records_of_epochs_are_refused_or_the_same_as_far_as_they_go(made, placed, data):
+def test_records_of_epochs_are_refused_or_a_prefix_of_the_original(made, placed, data):
     expected = read_metrics(made / "left")
     content = data.draw(damaged_bytes((made / "left" / METRICS).read_bytes()))
     found = outcome(read_metrics, placed("left", METRICS, content), METRICS)
@@ -162,7 +162,7 @@ def test_a_summary_is_refused_or_the_same(made, placed, data):
 
 @BUDGET
 @given(data=st.data())
-def test_a_timeline_gives_only_lines_that_were_written(made, placed, data):
+def test_a_timeline_contains_only_written_lines(made, placed, data):
     expected = read_timeline(made / "left")
     content = data.draw(damaged_bytes((made / "left" / "timeline.jsonl").read_bytes()))
     found = outcome(read_timeline, placed("left", "timeline.jsonl", content), "timeline.jsonl")
@@ -183,7 +183,7 @@ SHOWN = (CONFIG, METRICS, SUMMARY, "timeline.jsonl")
 
 @settings(BUDGET, max_examples=20)
 @given(data=st.data())
-def test_what_other_types_hold_is_shown_or_refused_in_a_line(made, placed, data, tmp_path_factory, capsys):
+def test_values_of_other_types_are_shown_or_refused_in_one_line(made, placed, data, tmp_path_factory, capsys):
     name = data.draw(st.sampled_from(SHOWN))
     content = (made / "finished" / name).read_bytes()
     if name.endswith(".jsonl"):
@@ -206,15 +206,15 @@ def test_what_other_types_hold_is_shown_or_refused_in_a_line(made, placed, data,
 
 @settings(BUDGET, max_examples=30)
 @given(data=st.data())
-def test_a_run_that_was_left_goes_on_right_or_not_at_all(made, copied, data):
+def test_an_interrupted_run_resumes_correctly_or_is_refused(made, copied, data):
     name = data.draw(st.sampled_from([CONFIG, METRICS]))
     path = copied("left", name, data.draw(damaged_bytes((made / "left" / name).read_bytes())))
-    _goes_on_right_or_not_at_all(made, path, name)
+    _resumes_correctly_or_is_refused(made, path, name)
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
-    """200 bits over all files, each file as likely as any other; the seed is the part's number."""
+def test_a_flipped_bit_in_any_file_never_changes_the_result(made, copied, part):
+    """Flip 200 bits in files chosen with equal probability; the part is the seed."""
     chance = random.Random(part)
     files = [
         path.relative_to(made / name)
@@ -229,13 +229,13 @@ def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         path = copied(name, file, bytes(content))
         if name == "left":
-            _goes_on_right_or_not_at_all(made, path, str(file))
+            _resumes_correctly_or_is_refused(made, path, str(file))
         else:
             network = outcome(Network.load, path, str(file))
-            assert network is None or _says(network) == _says(Network.load(made / "finished"))
+            assert network is None or _content(network) == _content(Network.load(made / "finished"))
 
 
-def _goes_on_right_or_not_at_all(made, path, name):
+def _resumes_correctly_or_is_refused(made, path, name):
     try:
         found = distbp.resume(path).summary["weights_sha256"]
     except DistbpError as error:
@@ -244,5 +244,5 @@ def _goes_on_right_or_not_at_all(made, path, name):
         assert found == read_summary(made / "finished")["weights_sha256"]
 
 
-def _says(network):
+def _content(network):
     return network.structure, network.weights.tobytes(), network.classes, network.byte_factor, network.preprocessing

@@ -1,4 +1,4 @@
-"""The record of an epoch that an explosion cuts short."""
+"""The record of an epoch that ends early because the run diverges."""
 
 import json
 from pathlib import Path
@@ -28,8 +28,8 @@ def test_an_epoch_that_diverges_is_recorded_with_its_steps_and_the_layer(tmp_pat
     assert finding == {"kind": "exploding", "layer": raised.value.layer, "text": str(raised.value)}
 
 
-def test_an_explosion_in_an_epochs_record_is_not_recorded_twice(tmp_path: Path) -> None:
-    """Also with earlier epochs: only the last record is checked."""
+def test_a_divergence_in_the_last_record_is_not_recorded_twice(tmp_path: Path) -> None:
+    """This holds after earlier epochs, too: only the last record is checked."""
     with pytest.raises(DivergedError, match="exploding"):
         distbp.train("digits", lr=10.0, warmup=600, workers=0, epochs=60, seed=0, run_dir=tmp_path / "run")
     found = records(tmp_path / "run")

@@ -25,7 +25,7 @@ def before(tmp_path):
     return tmp_path / "before"
 
 
-def test_a_model_predicts_with_a_note(before, capsys):
+def test_an_old_model_predicts_with_a_note(before, capsys):
     assert command(["predict", str(before / "finished"), str(before / "rows.csv")], 0.0) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 41
@@ -35,11 +35,11 @@ def test_a_model_predicts_with_a_note(before, capsys):
     assert capsys.readouterr() == (out, "")
 
 
-def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
+def test_an_old_run_resumes_with_a_note_and_gets_checksums(before):
     notes = []
     read_saved(before / "left", notes.append)
     assert "config.json has no checksum" in notes[0]
-    # another machine may compute other bits, which --force takes
+    # another machine may compute other bits, which --force accepts
     result = distbp.resume(before / "left", before / "rows.csv", force=True)
     assert (result.summary["steps"], len(result.history)) == (24, 6)
     assert read_sealed(before / "left" / "config.json")[1]
@@ -48,7 +48,7 @@ def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
     assert [record["steps"] for record in result.history] == [record["steps"] for record in finished]
 
 
-def test_a_run_is_shown_compared_and_listed(before, capsys):
+def test_an_old_run_is_shown_compared_and_listed(before, capsys):
     told = page_data([before / "finished"])["runs"][0]
     assert told["epochs"] == [6, 6]
     assert "has no checksum" in told["notes"][0]

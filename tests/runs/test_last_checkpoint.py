@@ -9,7 +9,7 @@ from distbp.errors import CallbackError
 
 
 class Leaves(distbp.Callback):
-    """Ends the run with an error after a step, and keeps the checkpoint records."""
+    """Callback that ends the run with an error after a step and records checkpoints."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -31,4 +31,4 @@ def test_the_checkpoint_after_an_error_is_reported(tmp_path: Path) -> None:
     written = {path.name for path in (tmp_path / "run" / "checkpoints").glob("step-*")}
     assert leaves.checkpoints[-1].path.name in written
     assert leaves.checkpoints[-1].path.name == max(written)
-    assert leaves.checkpoints[-1].step == 18  # 12 make an epoch
+    assert leaves.checkpoints[-1].step == 18  # an epoch has 12 steps

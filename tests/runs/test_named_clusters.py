@@ -1,4 +1,4 @@
-"""A cluster named in a run directory, which a stranger may have made, is never used unless the user asks for it."""
+"""A run directory of a stranger may name a cluster: distbp uses it only if the user asks for it."""
 
 import json
 import shutil
@@ -60,8 +60,8 @@ def stranger() -> Iterator[Stranger]:
     made.close()
 
 
-def sent(left: Path, target: Path, **settings: object) -> Path:
-    """A run directory that names a cluster, as a stranger may send it."""
+def received_run(left: Path, target: Path, **settings: object) -> Path:
+    """Create a run directory that names a cluster, as if received from a stranger."""
     shutil.copytree(left, target)
     config = read_json(target / "config.json")
     write_json(target / "config.json", {**config, "workers": 2, "insecure": True, **settings})
@@ -70,10 +70,10 @@ def sent(left: Path, target: Path, **settings: object) -> Path:
 
 @pytest.mark.parametrize("command", ["resume", "verify"])
 @pytest.mark.parametrize("named", ["127.0.0.1", "auto"])
-def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, capsys, command, named, monkeypatch):
+def test_the_cluster_named_by_a_run_is_not_used_unasked(left, tmp_path, stranger, capsys, command, named, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", stranger.address)
     address = "auto" if named == "auto" else stranger.address
-    path = sent(left, tmp_path / "sent", address=address)
+    path = received_run(left, tmp_path / "sent", address=address)
     assert run([command, str(path)], 0.0) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
@@ -86,7 +86,7 @@ def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, ca
 
 
 def test_it_is_resumed_on_this_machine_if_asked(left, tmp_path, stranger, capsys):
-    path = sent(left, tmp_path / "sent", address=stranger.address)
+    path = received_run(left, tmp_path / "sent", address=stranger.address)
     assert run(["verify", str(path), "--workers", "0"], 0.0) == 0
     assert run(["resume", str(path), "--workers", "0"], 0.0) == 0
     assert stranger.asked == 0
@@ -95,7 +95,7 @@ def test_it_is_resumed_on_this_machine_if_asked(left, tmp_path, stranger, capsys
 
 
 def test_it_is_resumed_on_the_cluster_if_asked(left, tmp_path):
-    path = sent(left, tmp_path / "sent", address="head:6379")
+    path = received_run(left, tmp_path / "sent", address="head:6379")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -104,16 +104,16 @@ def test_it_is_resumed_on_the_cluster_if_asked(left, tmp_path):
                 again(path, address=address)
 
 
-def test_a_directory_does_not_say_whether_a_cluster_without_token_is_good(left, tmp_path, monkeypatch):
+def test_a_run_directory_cannot_allow_a_cluster_without_token(left, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    path = sent(left, tmp_path / "sent", address="192.0.2.1:6379")
+    path = received_run(left, tmp_path / "sent", address="192.0.2.1:6379")
     for again in (distbp.resume, verify):
         with pytest.raises(ClusterError, match="is on another machine and no token protects it"):
             again(path, address="192.0.2.1:6379")
 
 
-def test_an_address_that_is_more_than_an_address_is_refused(left, tmp_path, capsys):
-    path = sent(left, tmp_path / "sent", address="x\nError: all is well:1")
+def test_an_address_with_other_content_is_refused(left, tmp_path, capsys):
+    path = received_run(left, tmp_path / "sent", address="x\nError: all is well:1")
     assert run(["resume", str(path)], 0.0) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""A network of one output, and one of a single input, are resumed from their checkpoints too."""
+"""Networks with a single input or output resume from their checkpoints."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import distbp
 from distbp.runs.checkpoints import check_described, newest_checkpoint
 
 
-def test_the_checkpoint_of_a_network_of_one_input_and_one_output_is_read_again(tmp_path: Path) -> None:
+def test_a_checkpoint_of_one_input_and_one_output_is_read(tmp_path: Path) -> None:
     x = np.linspace(-1, 1, 40)[:, np.newaxis]
     notes: list[str] = []
     distbp.train((x, 3 * x[:, 0]), workers=0, epochs=1, hidden=(2,), run_dir=tmp_path / "run")

@@ -11,7 +11,7 @@ from distbp.runs.directory import RunDirectory, check_unused, default_run_direct
 from distbp.runs.records import read_metrics
 
 
-def test_new_run_directory_holds_the_settings(tmp_path):
+def test_new_run_directory_contains_the_settings(tmp_path):
     RunDirectory(tmp_path / "runs" / "one", {"seed": 3}, print)
     assert read_json(tmp_path / "runs" / "one" / "config.json") == {"seed": 3}
     assert (tmp_path / "runs" / "one" / "checkpoints").is_dir()
@@ -56,7 +56,7 @@ def test_summary_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])
-def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
+def test_directory_with_a_run_is_refused_and_not_changed(name, tmp_path):
     (tmp_path / name).write_text("theirs")
     with pytest.raises(UsageError, match="already holds a run: choose another --run-dir"):
         RunDirectory(tmp_path, {}, print)
@@ -64,13 +64,13 @@ def test_directory_that_holds_a_run_is_refused_and_left_alone(name, tmp_path):
     assert (tmp_path / name).read_text() == "theirs"
 
 
-def test_file_is_no_run_directory(tmp_path):
+def test_a_file_is_refused_as_run_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file: --run-dir must be a folder"):
         RunDirectory(tmp_path / "file", {}, print)
 
 
-def test_directory_that_cannot_be_made_is_a_failure(tmp_path):
+def test_directory_that_cannot_be_created_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be made"):
         RunDirectory(tmp_path / "file" / "below", {}, print)
@@ -116,7 +116,7 @@ def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path)
         )
         for seed in range(4)
     ]
-    assert {other.stdout.readline() for other in others} == {"ready\n"}  # all start at once
+    assert {other.stdout.readline() for other in others} == {"ready\n"}  # all are ready before any starts
     for other in others:
         other.stdin.write("\n")
         other.stdin.flush()

@@ -16,10 +16,10 @@ def written(folder: Path, speed: float | None) -> Path:
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.25, 1.0, None])
-def test_less_than_a_row_a_second_is_a_speed_too(tmp_path: Path, speed: float | None) -> None:
+def test_a_speed_below_one_row_per_second_is_valid(tmp_path: Path, speed: float | None) -> None:
     assert read_metrics(written(tmp_path, speed))[0]["samples_per_second"] == speed
 
 
-def test_a_speed_below_0_is_damage(tmp_path: Path) -> None:
+def test_a_negative_speed_counts_as_damage(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="samples_per_second"):
         read_metrics(written(tmp_path, -1.0))

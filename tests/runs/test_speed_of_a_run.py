@@ -7,7 +7,7 @@ import pytest
 import distbp
 
 
-def test_the_speed_of_a_run_is_its_rows_over_the_seconds_of_its_epochs() -> None:
+def test_the_speed_of_a_run_is_rows_per_second_of_its_epochs() -> None:
     result = distbp.train("digits", workers=0, epochs=3, hidden=(8,))
     rows = 1437 * 3
     seconds = sum(record["seconds"] for record in result.history)

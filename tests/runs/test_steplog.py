@@ -1,4 +1,4 @@
-"""The step log: it is read as it was written, also if the file was cut or the disk was full."""
+"""The step log is read as it was written, even if the file was truncated or the disk was full."""
 
 import pytest
 from processes import run_program
@@ -32,7 +32,7 @@ def test_a_log_is_read_as_it_was_written(tmp_path):
     assert records["layers"].tolist() == [[step, 2**63 + step] for step in range(10)]
 
 
-def test_a_torn_record_at_the_end_is_left_out(tmp_path):
+def test_an_incomplete_record_at_the_end_is_ignored(tmp_path):
     path = log(tmp_path, 10)
     path.write_bytes(path.read_bytes()[:-1])
     assert len(read_steps(tmp_path).records) == 9
@@ -67,7 +67,7 @@ def test_a_damaged_beginning_is_refused(tmp_path, content):
         read_steps(tmp_path)
 
 
-def test_every_flipped_bit_is_found(tmp_path):
+def test_every_flipped_bit_is_detected(tmp_path):
     path = log(tmp_path, 4)
     whole = path.read_bytes()
     for place in range(8 * len(whole)):

@@ -1,4 +1,4 @@
-"""The timeline of a run."""
+"""The timeline of a run: its events with their times."""
 
 import json
 from itertools import pairwise
@@ -45,7 +45,7 @@ def test_the_failure_of_a_run_is_recorded(tmp_path):
     assert (last["how"], last["text"]) == ("failed", str(error.value))
 
 
-def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
+def test_the_file_stays_small_and_a_failing_disk_does_not_end_the_run(tmp_path):
     notes = []
     timeline = Timeline(tmp_path, (2, 1), 0, 1, notes.append)
     for step in range(1200):
@@ -59,6 +59,6 @@ def test_the_file_stays_small_and_a_disk_that_fails_ends_no_run(tmp_path):
     assert len(notes) == 1
 
 
-def test_lines_that_are_no_records_are_left_out(tmp_path):
+def test_lines_that_are_not_records_are_ignored(tmp_path):
     (tmp_path / NAME).write_text('3\n[]\n{"kind": 4}\nnull\n{"kind": "epoch", "time": 1}\n{"kin' + json.dumps("x"))
     assert read_timeline(tmp_path) == [{"kind": "epoch", "time": 1}]

@@ -1,4 +1,4 @@
-"""Full disks, errors and signals: the run goes on if it can, else it notes how to resume it."""
+"""Full disks, errors and signals: the run continues if it can, otherwise it notes how to resume it."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ SETTINGS = {"hidden": (8,), "workers": 0, "epochs": 8, "early_stopping": 8, "bat
 
 
 class Watching(Callback):
-    """Keeps the notes, and calls a function at the end of an epoch."""
+    """Callback that records notes and calls functions at the end of given epochs."""
 
     def __init__(self, at=None):
         self.notes, self._at = [], at or {}
@@ -32,7 +32,7 @@ class Watching(Callback):
 
 @pytest.fixture
 def disk(monkeypatch):
-    """A disk that has no room for the weights of the best epoch as long as it is ``full``."""
+    """Simulate a disk that has no space for the best weights while it is ``full``."""
     from distbp.files.tensors import write_tensors
 
     class Disk:
@@ -60,7 +60,7 @@ def undisturbed():
     return distbp.train("digits", **SETTINGS).summary["weights_sha256"]
 
 
-def test_the_best_weights_wait_in_memory_until_there_is_room(disk, undisturbed, tmp_path):
+def test_the_best_weights_stay_in_memory_until_the_disk_has_space(disk, undisturbed, tmp_path):
     watching = Watching({2: disk.fill, 5: disk.clear})
     result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[watching], **SETTINGS)
     assert result.summary["weights_sha256"] == undisturbed
@@ -69,7 +69,7 @@ def test_the_best_weights_wait_in_memory_until_there_is_room(disk, undisturbed, 
     assert note.endswith("the run goes on")
 
 
-def test_no_checkpoint_is_newer_than_the_best_weights_that_it_needs(disk, undisturbed, tmp_path):
+def test_a_checkpoint_is_never_newer_than_the_best_weights_it_needs(disk, undisturbed, tmp_path):
     asked = []
     watching = Watching({2: disk.fill, 5: lambda: asked.append(5)})
     watching.on_step = lambda record: bool(asked)
@@ -144,7 +144,7 @@ def test_partial_files_of_killed_writers_are_removed_by_resume_and_clean(tmp_pat
         for name in remains:
             (each / name).write_bytes(b"half")
         (each / ".mine").touch()
-    dead = Path(tempfile.mkdtemp(prefix="distbp-", dir=memory_folder()))  # as of a driver that had workers
+    dead = Path(tempfile.mkdtemp(prefix="distbp-", dir=memory_folder()))  # as left by a driver with workers
     (dead / "owner").touch()
     distbp.resume(folder)
     assert not dead.exists()

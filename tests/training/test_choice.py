@@ -41,7 +41,7 @@ def states_after(choice, speed, *events):
 
 
 @pytest.mark.parametrize(("steps", "tried"), [(1.0 - BIT, False), (1.0 + BIT, True)])
-def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(steps, tried):
+def test_ray_is_started_only_if_workers_could_save_more_than_its_start_takes(steps, tried):
     saved_per_step = 0.5 - EXCHANGE_SECONDS
     choice = Choice(100, 2, steps * RAY_START_SECONDS / saved_per_step)
     end = State.MEASURING_WORKERS if tried else State.PROCESS

@@ -22,7 +22,7 @@ EPOCHS = 10**6
 """So many that workers are worth trying on any machine; the tests stop long before."""
 
 
-class Recorder(Callback):
+class NotesAndWorkers(Callback):
     """Callback that records notes and the initial workers; ends the run after ``steps``, if given."""
 
     def __init__(self, steps=None):
@@ -80,7 +80,7 @@ def test_auto_uses_this_process_if_workers_are_not_available(why, quicker_with_w
     monkeypatch.setattr("distbp.actors.ActorExecutor", Dying if why == "workers die" else cannot)
     if why == "memory":
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
-    heard = Recorder()
+    heard = NotesAndWorkers()
     result = distbp.train("digits", workers="auto", epochs=1, callbacks=[heard])
     alone = distbp.train("digits", workers=0, epochs=1)
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
@@ -123,7 +123,7 @@ class SimulatedWorkers(InProcessExecutor):
 
 @pytest.fixture
 def simulated_workers(monkeypatch):
-    """Replace the workers of a run by simulated ones."""
+    """Return a function that makes runs use simulated workers."""
 
     def make(times):
         kind = type("Timed", (SimulatedWorkers,), {"times": times, "events": []})
@@ -138,18 +138,16 @@ WIDE = {"hidden": (256, 256), "batch_size": 512, "shards": 4}
 
 
 @pytest.fixture(scope="module")
-def many_rows():
+def enough():
     """Return random rows, enough to measure steps."""
     random = np.random.default_rng(0)
     return random.random((4096, 64), dtype=np.float32), random.integers(0, 10, 4096)
 
 
 @pytest.mark.parametrize(("times", "chosen"), [(1e-3, 2), (1e3, 0)])
-def test_the_default_keeps_the_faster_executor_and_ends_the_other(
-    times, chosen, two_cores, simulated_workers, many_rows
-):
-    kind, heard = simulated_workers(times), Recorder()
-    with distbp.Trainer(many_rows, epochs=EPOCHS, callbacks=[heard], **WIDE) as trainer:
+def test_the_default_keeps_the_faster_executor_and_stops_the_other(times, chosen, two_cores, simulated_workers, enough):
+    kind, heard = simulated_workers(times), NotesAndWorkers()
+    with distbp.Trainer(enough, epochs=EPOCHS, callbacks=[heard], **WIDE) as trainer:
         assert trainer.step_number == 0  # measured steps do not count
         for _ in range(3):
             trainer.step()
@@ -160,16 +158,16 @@ def test_the_default_keeps_the_faster_executor_and_ends_the_other(
     begun = ["2 workers made", "entered"]
     assert going_on == [*begun, "back to step 0" if chosen else "ended"]
     assert kind.events == [*going_on, *(["ended"] if chosen else [])]
-    with distbp.Trainer(many_rows, epochs=EPOCHS, workers=0, **WIDE) as trainer:
+    with distbp.Trainer(enough, epochs=EPOCHS, workers=0, **WIDE) as trainer:
         for _ in range(3):
             trainer.step()
         assert trainer.network.weights.tobytes() == weights.tobytes()
 
 
-def test_the_default_does_not_start_ray_for_a_short_run(two_cores, simulated_workers, many_rows, monkeypatch):
+def test_the_default_does_not_start_ray_for_a_short_run(two_cores, simulated_workers, enough, monkeypatch):
     monkeypatch.setattr("distbp.training.executors.choice.RAY_START_SECONDS", 3600.0)
-    kind, heard = simulated_workers(1e-3), Recorder()
-    with distbp.Trainer(many_rows, epochs=1, callbacks=[heard], **WIDE):
+    kind, heard = simulated_workers(1e-3), NotesAndWorkers()
+    with distbp.Trainer(enough, epochs=1, callbacks=[heard], **WIDE):
         assert heard.workers == 0
     assert kind.events == []
 
@@ -183,39 +181,39 @@ def test_useful_workers_are_limited_by_cores_shards_and_rows(shards, rows, cores
     assert useful_workers(distbp.Config(shards=shards), rows) == expected
 
 
-def test_useful_workers_are_limited_by_the_free_bundles_of_a_placement_group(two_cores, monkeypatch):
+def test_useful_workers_are_limited_by_the_free_cpus_of_a_placement_group(two_cores, monkeypatch):
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 3)
     assert useful_workers(distbp.Config(shards=4), 1000) == 3
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 0)
     assert useful_workers(distbp.Config(shards=4), 1000) == 1
 
 
-def test_a_run_notes_slower_workers_after_its_first_epoch(two_cores, simulated_workers, many_rows):
-    for times, speaks in ((1e3, True), (1e-3, False)):
+def test_a_run_notes_slower_workers_after_its_first_epoch(two_cores, simulated_workers, enough):
+    for times, is_noted in ((1e3, True), (1e-3, False)):
         simulated_workers(times)
-        heard = Recorder()
-        distbp.train(many_rows, workers=2, epochs=3, callbacks=[heard], **WIDE)
+        heard = NotesAndWorkers()
+        distbp.train(enough, workers=2, epochs=3, callbacks=[heard], **WIDE)
         told = [note for note in heard.notes if "samples/s" in note]
-        assert len(told) == speaks
+        assert len(told) == is_noted
         for note in told:
             assert note.startswith("2 workers reach ")
             assert note.endswith(": --workers 0 or auto is faster here")
 
 
-@pytest.mark.parametrize(("epochs", "speaks"), [(EPOCHS, True), (1, False)])
-def test_a_long_run_in_this_process_suggests_workers_after_its_first_epoch(epochs, speaks, two_cores, many_rows):
-    heard = Recorder()
-    distbp.train(many_rows, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
+@pytest.mark.parametrize(("epochs", "is_noted"), [(EPOCHS, True), (1, False)])
+def test_a_long_run_in_this_process_suggests_workers_after_its_first_epoch(epochs, is_noted, two_cores, enough):
+    heard = NotesAndWorkers()
+    distbp.train(enough, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
     told = [note for note in heard.notes if "samples/s" in note]
-    assert len(told) == speaks
+    assert len(told) == is_noted
     assert all(note.startswith("--workers 2 could reach ") for note in told)
 
 
 @pytest.mark.ray
-def test_the_default_measures_real_workers_and_keeps_the_faster_executor(two_cores, many_rows, shared_ray):
-    heard = Recorder(steps=3)
+def test_the_default_measures_real_workers_and_keeps_the_faster_executor(two_cores, enough, shared_ray):
+    heard = NotesAndWorkers(steps=3)
     with pytest.raises(Interrupted):
-        distbp.train(many_rows, epochs=EPOCHS, callbacks=[heard], **WIDE)
+        distbp.train(enough, epochs=EPOCHS, callbacks=[heard], **WIDE)
     note = heard.about_workers
     chosen, other = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d", note))
     if heard.workers == 2:
@@ -226,7 +224,7 @@ def test_the_default_measures_real_workers_and_keeps_the_faster_executor(two_cor
 
 
 @pytest.mark.parametrize("workers", [2, "2..3"])
-def test_more_workers_than_fit_are_refused_before_ray_starts(workers, monkeypatch):
+def test_more_workers_than_fit_into_memory_are_refused_before_ray_starts(workers, monkeypatch):
     monkeypatch.setattr("distbp.actors.ActorExecutor", pytest.fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
     with pytest.raises(ClusterError, match=r"2 workers need .* free: make it larger .docker run --shm-size=2g., use"):
