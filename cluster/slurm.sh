@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A training run on Slurm: a Ray cluster on the nodes of the job, which ends with it. See README.md beside this file.
+# A training run on Slurm, on a Ray cluster that is made of the job's nodes and ends with the job. See README.md.
 #   sbatch --nodes 3 --cpus-per-task 8 cluster/slurm.sh DATA [options of distbp train]
 #SBATCH --job-name=distbp
 #SBATCH --ntasks-per-node=1
@@ -8,16 +8,16 @@
 set -euo pipefail
 
 [ $# -ge 1 ] || { echo "usage: sbatch cluster/slurm.sh DATA [options of distbp train]" >&2; exit 2; }
-runs=${DISTBP_RUNS:-$SLURM_SUBMIT_DIR/runs}          # where all nodes see it
+runs=${DISTBP_RUNS:-$SLURM_SUBMIT_DIR/runs}          # a folder that all nodes share
 run=$runs/slurm-$SLURM_JOB_ID
 cpus=${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}
 
-# Slurm ends a job with SIGTERM to all of its processes, and kills it some seconds later (KillWait, 30 s by default).
-# So whatever takes long here runs beside the script, which waits for it and can be called away.
+# To end a job, Slurm sends SIGTERM to all its processes and kills them some seconds later (KillWait, 30 s by default).
+# So everything slow runs in the background, and the script waits for it in a way that a signal can interrupt.
 token=''
 folder=''
 steps=()
-ended() {  # whether a process of this script ends within so many seconds: PID SECONDS
+ended() {  # PID SECONDS: return whether a process of this script ends within this time
     for _ in $(seq $(($2 * 5))); do
         kill -0 "$1" 2>/dev/null || return 0
         sleep 0.2
@@ -26,7 +26,7 @@ ended() {  # whether a process of this script ends within so many seconds: PID S
 }
 finish() {
     trap '' TERM
-    rm -f "$token"                                    # before anything that may take too long
+    rm -f "$token"                                    # first, since the rest may take too long
     for step in "${steps[@]}"; do kill "$step" 2>/dev/null || true; done
     for step in "${steps[@]}"; do ended "$step" 8 || kill -KILL "$step" 2>/dev/null || true; done
     rm -rf "$folder"
@@ -34,7 +34,7 @@ finish() {
 trap finish EXIT
 trap 'exit 143' TERM
 
-# A token of this job's own, which no other user of the nodes can read, and ports of its own on shared nodes.
+# This job's own token, unreadable to other users, and its own port, since jobs may share nodes.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0
 mkdir -p "$runs"
 token=$(mktemp "$runs/.token-XXXXXX")
@@ -42,13 +42,13 @@ chmod 600 "$token"
 head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$token"
 export RAY_AUTH_TOKEN_PATH=$token
 port=$((20000 + SLURM_JOB_ID % 20000))
-# Short, since sockets lie in it; on each node's own disk, where Ray makes what the head names.
+# A short path, since Ray puts sockets there, on each node's own disk: all nodes use the path that the head names.
 folder=$(mktemp -d /tmp/distbp-XXXXXX)
 
 head_host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 head_address=$(srun --nodes=1 --ntasks=1 -w "$head_host" hostname -I | awk '{ print $1 }')
 
-# On each node: Ray, until it ends or is told to; then 5 s more, and its folder goes with it.
+# Run Ray on a node until it ends or a signal arrives; then stop it within 5 s and remove its folder.
 on_a_node='
     folder=$1; shift
     trap : TERM
@@ -63,7 +63,7 @@ srun --nodes=1 --ntasks=1 --overlap -w "$head_host" bash -c "$on_a_node" ray "$f
     ray start --head --block --node-ip-address "$head_address" --port "$port" --num-cpus "$cpus" \
     --include-dashboard false --temp-dir "$folder" --disable-usage-stats >"$run.ray.log" 2>&1 &
 steps+=($!)
-# Its port is open before it answers, which takes long on a busy node.
+# Ray's port opens before Ray answers, which takes long on a busy node.
 answers() {
     local until=$((SECONDS + 300))
     while kill -0 "${steps[0]}" 2>/dev/null && [ $SECONDS -lt $until ]; do
@@ -86,7 +86,7 @@ if [ "$others" -gt 0 ]; then
     steps+=($!)
 fi
 
-# A job that is requeued goes on from its last checkpoint.
+# A requeued job resumes from its last checkpoint.
 srun --nodes=1 --ntasks=1 --overlap -w "$head_host" \
     distbp train "$@" --address "$head_address:$port" --wait 120 --run-dir "$run" --resume auto &
 train=$!
@@ -95,7 +95,7 @@ trap 'rm -f "$token"; stopped=yes' TERM
 code=0
 wait "$train" || code=$?
 if [ -n "$stopped" ]; then
-    # Slurm told the training itself, which keeps a checkpoint; a second signal would end it without one.
+    # Slurm has already signalled the training, which writes a checkpoint; a second signal would end it without one.
     ended "$train" 15 || kill "$train" 2>/dev/null || true
     ended "$train" 3 || kill -KILL "$train" 2>/dev/null || true
     code=0

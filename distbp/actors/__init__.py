@@ -1,4 +1,4 @@
-"""The only code that imports Ray: starts, watches and always stops the worker and parameter-server actors."""
+"""The actors of a run on Ray: started, watched, replaced, and always stopped."""
 
 import sys
 
@@ -9,9 +9,9 @@ __all__ = ["ActorExecutor", "cpus_for", "free_cpus", "ray_session", "session_for
 
 
 def free_cpus() -> int | None:
-    """Return the CPUs of the placement group that this process is in, but for its own; None if it is in none.
+    """Return the number of free CPUs in this process's placement group; None if it is in none.
 
-    Ray is not loaded for that: who is in a group has it.
+    This does not import Ray: a process in a placement group has imported it.
     """
     if "ray" not in sys.modules or not sys.modules["ray"].is_initialized():
         return None

@@ -1,4 +1,4 @@
-"""The pool of actors: Ray, the actors on it, and the quickest path between them."""
+"""The executor on Ray: it connects to Ray, starts the actors, and chooses the executor for one host or for several."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from distbp.system.signals import signals_deferred
 
 
 def cpus_for(config: Config) -> int:
-    """Return the CPUs that a private Ray needs for these settings: one per worker and one for the server."""
+    """Return the CPUs that a private Ray needs: one for each worker and one for the server."""
     workers = Workers.of(config.workers)
     return 0 if workers.is_auto else workers.most + 1
 
 
 def session_for(config: Config, note: Callable[[str], None]) -> AbstractContextManager[bool]:
-    """Return the connection to Ray that these settings ask for (see :func:`ray_session`)."""
+    """Return the connection to Ray for these settings (see :func:`ray_session`)."""
     return ray_session(config.address, cpus_for(config), config.insecure, config.wait, config.timeout, note)
 
 
 class ActorExecutor:
-    """Actors on a private local Ray or on a cluster; leaving the ``with`` block stops all of them."""
+    """Trains by actors on a private Ray or on a cluster; leaving the ``with`` block stops all of them."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class ActorExecutor:
         self._exit = ExitStack()
         self._session = self._exit.enter_context(ExitStack())
         self._is_private = config.address is None
-        self._path: Executor
+        self._executor: Executor
 
     def __enter__(self) -> Self:
         config, rows = self.config, self._rows
         assert rows is not None
         cores = cpu_count()
         if config.address is None and config.workers.most > max(cores, config.workers.least):
-            most = max(cores, config.workers.least)  # a range takes what there is
+            most = max(cores, config.workers.least)  # of a range, take what this machine has
             config = self.config = config.with_workers(f"{config.workers.least}..{most}")
         if config.address is None and config.workers.most > cores:
             self._note(f"{config.workers.most} workers share the {cores} cores of this machine")
@@ -72,7 +72,7 @@ class ActorExecutor:
         return self
 
     def _explained(self, error: BaseException) -> DistbpError | None:
-        """Return the error with its cause, as far as it can be known, where actors did not start on a private Ray."""
+        """Return the error with the cause that the private Ray's logs show; None for another error, or on a cluster."""
         local = private_ray()
         if local is None or not isinstance(error, ClusterError | PeerLostError) or isinstance(error, HeadLostError):
             return None
@@ -82,7 +82,7 @@ class ActorExecutor:
         config, rows = self.config, self._rows
         assert rows is not None
         is_private = self._is_private = self._session.enter_context(session_for(config, self._note))
-        # These import Ray, which must see the environment that the session prepares.
+        # These modules import Ray, which must see the environment that the session has prepared.
         from distbp.actors.connection.placement import placed, this_host, with_cluster_workers
         from distbp.actors.host_group import host_group
         from distbp.actors.many_hosts import ManyHostsExecutor
@@ -94,17 +94,16 @@ class ActorExecutor:
             config = self.config = with_cluster_workers(config)
             placement = self._exit.enter_context(placed(config, self._note))
         structure, step = self._structure, self._first_step
-        # Ray's store has the rows from here on; nobody needs the driver's copy.
-        self._rows = None
+        self._rows = None  # from here on, the actors use the copy in Ray's object store
         if placement is None or len(placement.hosts().get(this_host(), ())) == config.workers.most:
-            crew = self._exit.enter_context(worker_group(structure, config, rows, placement, self._note))
-            shared = one_host_executor(crew, self._initial, len(rows), step, structure.depth)
-            self._path = self._exit.enter_context(shared)
+            group = self._exit.enter_context(worker_group(structure, config, rows, placement, self._note))
+            one_host = one_host_executor(group, self._initial, step, structure.depth)
+            self._executor = self._exit.enter_context(one_host)
         else:
             hosts = self._exit.enter_context(host_group(structure, config, rows, placement, self._note))
-            path = ManyHostsExecutor(hosts, self._initial, step)
-            path.start()
-            self._path = path
+            many_hosts = ManyHostsExecutor(hosts, self._initial, step)
+            many_hosts.start()
+            self._executor = many_hosts
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with signals_deferred() as noted:
@@ -117,34 +116,34 @@ class ActorExecutor:
 
     @property
     def step(self) -> int:
-        """The steps done so far."""
-        return self._path.step
+        """The number of steps done."""
+        return self._executor.step
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
-        """Do the steps up to before ``stop``; yield each one's record after its update was applied."""
-        return self._path.steps(stop, factor)
+        """Do the steps up to before ``stop``; yield each step's record after its update."""
+        return self._executor.steps(stop, factor)
 
     @property
     def recoveries(self) -> int:
-        """Workers and servers that were lost so far, each without consequence for the result."""
-        return self._path.recoveries
+        """Workers, servers and hosts lost so far, none of which changed the result."""
+        return self._executor.recoveries
 
     def spent(self) -> TimeSpent:
-        """Return what workers and servers have done with their time so far."""
-        return self._path.spent()
+        """Return the time that workers and servers have spent so far."""
+        return self._executor.spent()
 
     def workers(self) -> list[WorkerRecord]:
-        """Return the workers that are there, to be looked at."""
-        return self._path.workers()
+        """Return the connected workers, for display."""
+        return self._executor.workers()
 
     def halt(self) -> None:
-        """Let :meth:`steps` end after the step that is going on."""
-        self._path.halt()
+        """Let :meth:`steps` end after the running step."""
+        self._executor.halt()
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._path.restart(state, step)
+        self._executor.restart(state, step)
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
-        return self._path.state()
+        return self._executor.state()

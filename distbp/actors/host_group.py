@@ -1,12 +1,11 @@
-"""The actors that stand for the hosts of a run: started where its workers have CPUs, and always stopped."""
+"""The actors for a run's hosts: started where workers have CPUs, replaced, and always stopped."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -15,20 +14,30 @@ from distbp.actors.connection.calls import death, in_brackets, is_loss, within
 from distbp.actors.connection.placement import Placement, this_host
 from distbp.actors.host_actor import RemoteHost
 from distbp.actors.host_handle import HostHandle, JoiningHost
+from distbp.actors.retries import Retries
 from distbp.actors.worker_group import longest_start, other_arithmetic, put_rows, send_by_value
 from distbp.config import Settings
 from distbp.data.dataset import Rows
 from distbp.errors import ClusterError, DataError, PeerLostError, TrainingError
 from distbp.nn.structure import Structure
 
-_AGAIN_SECONDS = 2.0
-"""Between two tries to start somebody in the same places."""
+_RETRY_SECONDS = 2.0
+"""Shortest time between two starts of a host for the same slots."""
 _CLOSE_SECONDS = 3.0
 _END_SECONDS = 15.0
 
 
+class _Ending(NamedTuple):
+    """An actor that is removing its shared memory."""
+
+    actor: Any
+    call: Any
+    until: float
+    """When it is killed."""
+
+
 class HostGroup:
-    """Starts the hosts' actors, and again where they were lost, or where CPUs turn up."""
+    """The hosts of a run: members, newcomers, and hosts that are joining."""
 
     def __init__(
         self,
@@ -43,176 +52,176 @@ class HostGroup:
         self.batch_size = min(config.batch_size, len(rows))
         self.structure, self.config, self._placement, self.note = structure, config, placement, note
         self.members: list[HostHandle] = []
-        """Those that take part, in the order of their shards."""
+        """The hosts that train, in the order of their shards."""
         self.newcomers: list[HostHandle] = []
-        """Those that are ready and do not take part yet."""
-        self._blind: set[int] = set()
-        """The workers that have their places on hosts that do not see the data; those are left out."""
-        self._unseen = ""
-        self._coming: list[JoiningHost] = []
-        self._not_before: dict[tuple[str, tuple[int, ...]], float] = {}
-        self._apart: dict[str, tuple[int, float]] = {}
-        """Nodes that others do not reach: how often that was seen, and until when they are not asked again."""
-        self._ending: list[tuple[Any, Any, float]] = []
-        """Actors that are to take their shared memory away, their calls, and when they are killed."""
+        """The hosts that are ready and are not members yet."""
+        self._data_errors: dict[int, str] = {}
+        """For each worker slot on a host that cannot read the data, that host's error."""
+        self._joining: list[JoiningHost] = []
+        self._retries = Retries()
+        self._ending: list[_Ending] = []
 
     def start(self) -> None:
-        """Start an actor wherever workers have CPUs and nobody stands for them."""
-        now = time.monotonic()
-        taken = {number for coming in self._coming for number in coming.numbers}
+        """Start a host on each node that has worker slots without a host."""
+        taken = {number for joining in self._joining for number in joining.numbers}
         taken |= {number for member in self.newcomers for number in member.numbers}
         for node, numbers in self._placement.hosts().items():
-            here = {number for member in self.members if member.pulse.node == node for number in member.numbers}
-            free = tuple(number for number in numbers if number not in here | taken)
-            not_before = max(self._not_before.get((node, free), 0.0), self._apart.get(node, (0, 0.0))[1])
-            if free and now >= not_before:
-                self._not_before[node, free] = now + _AGAIN_SECONDS
-                shell = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
-                actor = shell.remote(self.structure, self.config, self._rows)
-                until = now + longest_start(self.config)
-                self._coming.append(JoiningHost(actor, node, free, actor.pulse.remote(), until))
+            used = {number for member in self.members if member.ping.node == node for number in member.numbers}
+            free = tuple(number for number in numbers if number not in used | taken)
+            if free and self._retries.is_due(node, free):
+                self._retries.pause(node, free, _RETRY_SECONDS)
+                actor_class = RemoteHost.options(num_cpus=0, scheduling_strategy=self._placement.strategy(free[0]))
+                actor = actor_class.remote(self.structure, self.config, self._rows)
+                until = time.monotonic() + longest_start(self.config)
+                self._joining.append(JoiningHost(actor, node, free, actor.ping.remote(), until))
 
     @property
     def ready(self) -> int:
-        """Workers that have their places on hosts that are ready."""
+        """The number of worker slots on hosts that are ready."""
         return sum(len(member.numbers) for member in self.newcomers)
 
     @property
-    def blind(self) -> int:
-        """Workers that have their places on hosts that do not see the data."""
-        return len(self._blind)
+    def without_data(self) -> int:
+        """The number of worker slots on hosts that cannot read the data."""
+        return len(self._data_errors)
 
-    def check_sight(self) -> None:
-        """Raise DataError if no host sees the data."""
-        if not self._blind:
+    def check_data(self) -> None:
+        """Raise DataError if no host can read the data."""
+        if not self._data_errors:
             return
         placed = {number for numbers in self._placement.hosts().values() for number in numbers}
-        if placed and placed <= self._blind:
-            raise DataError(f"no host sees the data: {self._unseen}")
+        if placed and placed <= self._data_errors.keys():
+            raise DataError(f"no host can read the data: {list(self._data_errors.values())[-1]}")
 
     @property
-    def is_anybody_getting_ready(self) -> bool:
-        """Whether somebody has come who is not ready yet, and may take --wait for it."""
-        return any(coming.member is not None for coming in self._coming)
+    def is_any_getting_ready(self) -> bool:
+        """Whether a host has started and is not ready yet."""
+        return any(joining.handle is not None for joining in self._joining)
 
-    def look(self) -> None:
-        """See who has come or got ready; who has died or takes too long is given up.
+    def poll(self) -> None:
+        """Advance the hosts that are joining; give up those that died or take too long.
 
-        A newcomer gets its rows and its memory here, while the others go on.
+        A newcomer gets its rows and its memory here, while the members train.
 
         Raises:
-            TrainingError: one cannot be started at all, or has failed.
-            ClusterError: one has too little shared memory.
+            TrainingError: a host cannot be started at all, or has failed.
+            ClusterError: a host has too little shared memory.
         """
         for ending in list(self._ending):
-            actor, call, until = ending
-            if ray.wait([call], timeout=0)[0] or time.monotonic() > until:
+            if ray.wait([ending.call], timeout=0)[0] or time.monotonic() > ending.until:
                 self._ending.remove(ending)
-                ray.kill(actor)
-        for coming in list(self._coming):
-            if ray.wait([coming.call], timeout=0)[0]:
-                self._coming.remove(coming)
-                if coming.member is None:
-                    self._answered(coming)
-                elif coming.is_ready:
-                    self._tried(coming, coming.member)
-                else:
-                    self._got_ready(coming, coming.member)
-            elif time.monotonic() > coming.until:
-                self._coming.remove(coming)
-                ray.kill(coming.actor)
-                if coming.member is not None:
-                    self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
-                    self.note(f"{coming.member.name} was not ready within {self.config.wait:g} s (--wait)")
+                ray.kill(ending.actor)
+        for joining in list(self._joining):
+            if ray.wait([joining.call], timeout=0)[0]:
+                self._joining.remove(joining)
+                self._advance(joining)
+            elif time.monotonic() > joining.until:
+                self._joining.remove(joining)
+                ray.kill(joining.actor)
+                if joining.handle is not None:
+                    self._retries.pause(joining.node, joining.numbers, self.config.wait)
+                    self.note(f"{joining.handle.name} was not ready within {self.config.wait:g} s (--wait)")
 
-    def _answered(self, coming: JoiningHost) -> None:
-        """Let a host get ready whose process has started."""
+    def _advance(self, joining: JoiningHost) -> None:
+        if joining.handle is None:
+            self._on_started(joining)
+        elif joining.is_ready:
+            self._on_tried(joining, joining.handle)
+        else:
+            self._on_ready(joining, joining.handle)
+
+    def _on_started(self, joining: JoiningHost) -> None:
+        """Let a host whose process has started fetch its rows and create its memory."""
         try:
-            pulse = ray.get(coming.call)
+            ping = ray.get(joining.call)
         except RayError as error:
-            ray.kill(coming.actor)
+            ray.kill(joining.actor)
             try:
                 cause = death(error, "a host")
-            except PeerLostError:  # it would fail again and again
-                self._not_before[coming.node, coming.numbers] = math.inf
+            except PeerLostError:
+                self._retries.never(joining.node, joining.numbers)
                 raise
-            self.note(f"a host died as it started{in_brackets(cause)}: another one is started")
+            self.note(f"a host died while it was starting{in_brackets(cause)}: another one is started")
             return
-        for text in other_arithmetic([pulse]):
+        for text in other_arithmetic([ping]):
             self.note(text)
-        coming.member = HostHandle(coming.actor, pulse, coming.numbers)
-        coming.call = coming.actor.begin.remote([self._placement.strategy(number) for number in coming.numbers])
-        coming.until = time.monotonic() + self.config.wait
-        self._coming.append(coming)
+        joining.handle = HostHandle(joining.actor, ping, joining.numbers)
+        joining.call = joining.actor.begin.remote([self._placement.strategy(number) for number in joining.numbers])
+        joining.until = time.monotonic() + self.config.wait
+        self._joining.append(joining)
 
-    def _got_ready(self, coming: JoiningHost, member: HostHandle) -> None:
-        """Take in a host that is ready, or give it up."""
+    def _on_ready(self, joining: JoiningHost, member: HostHandle) -> None:
+        """Let a host that is ready try to reach the members."""
         try:
-            member.address = ray.get(coming.call)
-            self._blind.difference_update(member.numbers)
-            if not self.members:
-                self.newcomers.append(member)
-                return
-            # The others go on while it is found out whether it reaches them.
-            coming.is_ready, coming.until = True, time.monotonic() + self.config.wait
-            coming.call = member.actor.reach.remote([other.address for other in self.members])
-            self._coming.append(coming)
+            member.address = ray.get(joining.call)
         except RayError as error:
             ray.kill(member.actor)
-            if not isinstance(error, RayTaskError):
-                self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
-                return
-            self._not_before[coming.node, coming.numbers] = time.monotonic() + self.config.wait
-            if not isinstance(error.cause, DataError):
-                cause = death(error, member.name)  # raises what its own code has raised
-                self.note(f"{member.name} did not get ready{in_brackets(cause)}")
-                return
-            self._not_before[coming.node, coming.numbers] = math.inf  # it would fail again and again
-            self._blind.update(member.numbers)
-            self._unseen = str(error.cause)
-            self.note(f"{member.name} does not see the data ({error.cause}): it is left out")
-
-    def _tried(self, coming: JoiningHost, member: HostHandle) -> None:
-        """Let a host take part that reaches those who do."""
-        try:
-            missed = ray.get(coming.call)
-        except RayError as error:
-            ray.kill(member.actor)
-            self.note(f"{member.name} died as it began{in_brackets(death(error, member.name))}")
+            self._on_failed(joining, member, error)
             return
-        for (address, port), why in missed.items():
-            self.leave_out(member, f"does not reach the others at {address}:{port} ({why})")
+        for number in member.numbers:
+            self._data_errors.pop(number, None)
+        if not self.members:
+            self.newcomers.append(member)
+            return
+        joining.is_ready, joining.until = True, time.monotonic() + self.config.wait
+        joining.call = member.actor.reach.remote([other.address for other in self.members])
+        self._joining.append(joining)
+
+    def _on_failed(self, joining: JoiningHost, member: HostHandle, error: RayError) -> None:
+        """Note why a host did not get ready."""
+        if not isinstance(error, RayTaskError):
+            self.note(f"{member.name} died while it was getting ready{in_brackets(death(error, member.name))}")
+            return
+        self._retries.pause(joining.node, joining.numbers, self.config.wait)
+        if not isinstance(error.cause, DataError):
+            cause = death(error, member.name)  # raises an error of the host's own code
+            self.note(f"{member.name} did not get ready{in_brackets(cause)}")
+            return
+        self._retries.never(joining.node, joining.numbers)
+        for number in member.numbers:
+            self._data_errors.pop(number, None)
+            self._data_errors[number] = str(error.cause)
+        self.note(f"{member.name} cannot read the data ({error.cause}): it is left out")
+
+    def _on_tried(self, joining: JoiningHost, member: HostHandle) -> None:
+        """Make a host a newcomer if it reaches all members, else leave it out."""
+        try:
+            missed = ray.get(joining.call)
+        except RayError as error:
+            ray.kill(member.actor)
+            self.note(f"{member.name} died while it was getting ready{in_brackets(death(error, member.name))}")
+            return
+        for (address, port), reason in missed.items():
+            self.leave_out(member, f"does not reach another host at {address}:{port} ({reason})")
             return
         self.newcomers.append(member)
 
-    def leave_out(self, member: HostHandle, why: str) -> None:
-        """Go on without a host that others do not reach, and leave it alone for --wait, longer each time."""
+    def leave_out(self, member: HostHandle, reason: str) -> None:
+        """Leave out a host that others do not reach: for --wait at first, then longer each time."""
         if member in self.members:
             self.members.remove(member)
-        self._ending.append((member.actor, member.actor.close.remote(), time.monotonic() + _END_SECONDS))
-        times, _ = self._apart.get(member.pulse.node, (0, 0.0))
-        seconds = self.config.wait * 2**times
-        self._apart[member.pulse.node] = times + 1, time.monotonic() + seconds
+        self._ending.append(_Ending(member.actor, member.actor.close.remote(), time.monotonic() + _END_SECONDS))
+        seconds = self._retries.unreachable(member.ping.node, self.config.wait)
         self.note(
-            f"{member.name} {why}: it is left out for {seconds:g} s; let hosts reach each other there "
-            "(--host-ports chooses the ports)"
+            f"{member.name} {reason}: it is left out for {seconds:g} s; open that port "
+            "between the hosts (--host-ports chooses the ports)"
         )
 
     def forgive(self) -> None:
-        """Ask all again, since nobody is left whom they could miss."""
-        self._apart = {node: (times, 0.0) for node, (times, _) in self._apart.items()}
+        """Retry unreachable nodes at once, because no other host is left."""
+        self._retries.forgive()
 
-    def take_in(self, state: Any, step: int) -> list[str]:
-        """Let the newcomers take part, going on from ``state``; return their names.
+    def add_newcomers(self, state: Any, step: int) -> list[str]:
+        """Make the newcomers members that continue from ``state``; return their names.
 
-        Who fails is left out. Where the state is lost, with the host that has it, they stay newcomers.
+        A newcomer that fails is left out. If the state itself is lost, with the host that has it, they stay newcomers.
         """
         newcomers, self.newcomers = self.newcomers, []
         calls = [member.actor.restart.remote(state, step) for member in newcomers]
         ray.wait(calls, num_returns=len(calls), timeout=self.config.wait)
         names = []
         for member, call in zip(newcomers, calls, strict=True):
-            why = f"did not take the state within {self.config.wait:g} s (--wait)"
+            reason = f"did not receive the state within {self.config.wait:g} s (--wait)"
             if ray.wait([call], timeout=0)[0]:
                 try:
                     ray.get(call)
@@ -224,38 +233,38 @@ class HostGroup:
                         self.newcomers.append(member)
                         continue
                     try:
-                        why = f"died as it began{in_brackets(death(error, member.name))}"
-                    except (TrainingError, ClusterError) as said:
-                        why = f"did not take the state ({said})"
-            self.note(f"{member.name} {why} in step {step}: it is left out")
+                        reason = f"died while it was getting ready{in_brackets(death(error, member.name))}"
+                    except (TrainingError, ClusterError) as own:
+                        reason = f"did not receive the state ({own})"
+            self.note(f"{member.name} {reason} in step {step}: it is left out")
             ray.kill(member.actor)
         return names
 
     def lose(self, member: HostHandle) -> None:
-        """Go on without a host."""
+        """Remove a lost host."""
         if member in self.members:
             self.members.remove(member)
         ray.kill(member.actor)
 
     def nearest(self) -> HostHandle:
-        """Return a host from which the driver gets what is large: its own, if it takes part."""
-        here = this_host()
-        return next((member for member in self.members if member.pulse.node == here), self.members[0])
+        """Return the member from which the driver fetches large arrays: its own host, if that is a member."""
+        local = this_host()
+        return next((member for member in self.members if member.ping.node == local), self.members[0])
 
     def stop(self) -> None:
         """End all hosts' actors, and with them their workers."""
         try:
-            for coming in self._coming:
-                coming.actor.end.remote()
+            for joining in self._joining:
+                joining.actor.end.remote()
             calls = [member.actor.close.remote() for member in (*self.members, *self.newcomers)]
-            calls += [call for _, call, _ in self._ending]
-            calls += [coming.actor.close.remote() for coming in self._coming if coming.member is not None]
+            calls += [ending.call for ending in self._ending]
+            calls += [joining.actor.close.remote() for joining in self._joining if joining.handle is not None]
             if calls:
                 ray.wait(calls, num_returns=len(calls), timeout=_CLOSE_SECONDS)
         except RayError:  # they are killed in any case
             pass
         actors = [member.actor for member in (*self.members, *self.newcomers)]
-        actors += [*(coming.actor for coming in self._coming), *(actor for actor, _, _ in self._ending)]
+        actors += [*(joining.actor for joining in self._joining), *(ending.actor for ending in self._ending)]
 
         def kill_all() -> None:
             for actor in actors:
@@ -268,9 +277,9 @@ class HostGroup:
 def host_group(
     structure: Structure, config: Settings, rows: Rows, placement: Placement, note: Callable[[str], None]
 ) -> Iterator[HostGroup]:
-    """Make the hosts of a run; stop them at the end."""
+    """Create the hosts of a run; stop them at the end."""
     hosts = HostGroup(structure, config, rows, placement, note)
-    del rows  # this frame lives as long as the run, and the driver needs no copy of its own
+    del rows  # this frame lives as long as the run, and the driver needs no copy of the rows
     try:
         yield hosts
     finally:

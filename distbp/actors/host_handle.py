@@ -1,4 +1,4 @@
-"""A host of a run as the driver sees it: while it comes, and once it takes part."""
+"""A host of a run as the driver sees it, while it joins and as a member."""
 
 from __future__ import annotations
 
@@ -9,67 +9,70 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from distbp.actors.actor_base import Ping
 from distbp.actors.host_actor import HostStatus
-from distbp.actors.worker_actors import Ping
+from distbp.parallel.host.messages import RunEnded
 
 
 @dataclass(eq=False)
 class HostHandle:
-    """A host that has answered."""
+    """A host whose actor has answered a ping."""
 
     actor: Any
-    pulse: Ping
+    ping: Ping
     numbers: tuple[int, ...]
-    """Of the workers that have their places there."""
+    """The numbers of the worker slots on this host."""
     address: tuple[str, int] = ("", 0)
-    """Where other hosts reach it."""
-    news: Any = None
-    """The call that will say what happens next."""
-    heard: float = 0.0
-    done: dict[str, Any] | None = None
-    """What its rounds said at their end; None while they go on."""
+    """The address at which other hosts connect to it."""
+    status_call: Any = None
+    """The pending call for the next status; None if there is none."""
+    last_answer: float = 0.0
+    """When the host last answered, in seconds of the monotonic clock."""
+    ended: RunEnded | None = None
+    """The server's answer to the driver's last request; None while it is running."""
     lost: int = 0
-    """Workers it has lost."""
+    """Workers that the host has lost."""
     spent: list[float] = field(default_factory=list)
-    """See HostStatus."""
+    """The host's ``HostStatus.spent`` so far."""
 
     @property
     def name(self) -> str:
-        """Return what to call it."""
+        """The name for messages."""
         count = len(self.numbers)
-        return f"host {self.pulse.host} with {count} worker{'s' * (count > 1)}"
+        return f"host {self.ping.host} with {count} worker{'s' * (count > 1)}"
 
-    def ask(self, known: int, wants_records: bool) -> None:
-        """Have it say what happens next."""
-        self.news = self.actor.news.remote(known, wants_records)
+    def request_status(self, known: int, wants_records: bool) -> None:
+        """Request the next status, with the records from step ``known`` on if they are wanted."""
+        self.status_call = self.actor.status.remote(known, wants_records)
 
-    def ends_within(self, seconds: float) -> bool:
-        """Wait so long for what it says; return False if it has failed."""
-        if ray.wait([self.news], timeout=seconds)[0]:
+    def answers_within(self, seconds: float) -> bool:
+        """Wait for the requested status; return False if the host has failed."""
+        if ray.wait([self.status_call], timeout=seconds)[0]:
             try:
-                self.done = self.answer().done
+                self.ended = self.status().ended
             except RayError:
                 return False
         return True
 
-    def answer(self) -> HostStatus:
-        """Return what it has said; the call is at its end."""
-        news: HostStatus = ray.get(self.news)
-        self.news, self.heard = None, time.monotonic()
-        return news
+    def status(self) -> HostStatus:
+        """Return the status that has arrived, and clear its call."""
+        status: HostStatus = ray.get(self.status_call)
+        self.status_call, self.last_answer = None, time.monotonic()
+        return status
 
 
 @dataclass
 class JoiningHost:
-    """A host whose process is starting, or that is getting ready: what it waits for is the end of a call."""
+    """A host whose actor is starting, getting ready, or trying to reach the members."""
 
     actor: Any
     node: str
     numbers: tuple[int, ...]
     call: Any
+    """The pending call."""
     until: float
-    """When it is given up."""
+    """When the driver gives the host up."""
     is_ready: bool = False
-    """Whether nothing is missing but to know that it reaches those who take part."""
-    member: HostHandle | None = None
-    """What it becomes, once its process has answered."""
+    """Whether it is ready, and only has to reach the members."""
+    handle: HostHandle | None = None
+    """The handle, once the actor has answered a ping."""

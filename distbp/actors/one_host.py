@@ -1,291 +1,287 @@
-"""Steps of actors that share a host: arrays in shared memory; the driver only looks on, and replaces who is lost."""
+"""Training by actors on one host through shared memory; the driver watches them and replaces lost ones."""
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError
 
 from distbp.actors.connection.calls import ending, in_brackets
-from distbp.actors.connection.liveness import HeadWatch
-from distbp.actors.connection.session import private_ray
+from distbp.actors.ray_watch import RayWatch
 from distbp.actors.slots import Slots
-from distbp.actors.standstill import Standstill
-from distbp.actors.utilisation import Shares, allotted
+from distbp.actors.stall import StallTimer
+from distbp.actors.utilisation import ComputingShares, allotted
 from distbp.actors.worker_group import WorkerGroup, longest_start
 from distbp.data.dataset import Array
 from distbp.errors import ClusterError, CorruptError, PeerLostError, TrainingError
-from distbp.parallel.host.messages import DRIVER, RUN, Channel, check_diverged, connect, receive_news
+from distbp.parallel.host.messages import RunEnded
+from distbp.parallel.host.server_link import ServerLink
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.step.records import StepRecord, TimeSpent, WorkerRecord
 from distbp.parallel.step.shards import buffers_for
 from distbp.system.folders import memory_folder, private_folder
 
-_LOOK_MILLISECONDS = 50
-"""How often the driver reads the records of the steps."""
-_CARE_SECONDS = 0.25
-"""How often it looks after those who are to come."""
+_POLL_SECONDS = 0.05
+"""Time between two reads of the steps' records."""
+_MAINTENANCE_SECONDS = 0.25
+"""Time between two checks of starting workers."""
 _DEATH_SECONDS = 5.0
-"""How long the end of a killed process may take."""
+"""Time that the end of a killed process may take."""
 _LONGEST_PAUSE = 4.0
-"""Before a server is started after several that ended before they could be reached: what ended them may pass."""
+"""Longest pause between two attempts to start a server."""
+
+
+class _Goal(NamedTuple):
+    """What the driver requests of the server."""
+
+    stop: int
+    """The step to stop before."""
+    factor: float
+    """The factor of the step size."""
 
 
 class OneHostExecutor:
-    """Tells the server how far to go and reads its records; the steps need no driver."""
+    """Requests many steps at once from the server and reads their records; the steps need no driver."""
 
-    def __init__(self, crew: WorkerGroup, exchange: SharedMemory, rows: int) -> None:
-        self._crew, self._exchange, self._rows = crew, exchange, rows
-        self._config = crew.config
-        self._places = Slots(
-            exchange, self._config, crew.start_worker, crew.name, crew.note, longest_start(self._config)
+    def __init__(self, group: WorkerGroup, memory: SharedMemory) -> None:
+        self._group, self._memory = group, memory
+        self._slots = Slots(
+            memory, group.config, group.start_worker, group.name, group.note, longest_start(group.config)
         )
         self._serving: Any = None
-        self._channel: Channel
-        self._poll: select.poll  # unlike select, for any number of open files
-        self._standstill = Standstill()
-        self._next_care = 0.0
-        self._local = private_ray()
-        self._head = HeadWatch(self._config.timeout) if self._local is None else None  # also the caller's own Ray
-        self._factor = 1.0
-        self.step = exchange.step
+        """The call of the server's loop."""
+        self._link: ServerLink
+        self._stall = StallTimer()
+        self._next_maintenance = 0.0
+        self._ray = RayWatch(group.config.timeout)
+        self.step = memory.step
         self._servers_lost = 0
         self._corrupt: CorruptError | None = None
-        self._shares = Shares()
+        self._shares = ComputingShares()
 
     def start(self) -> None:
-        """Start the server's and the workers' loops, and wait until enough workers are there.
+        """Start the loops of server and workers, and wait until enough workers have connected.
 
         Raises:
-            ClusterError: they do not come within --wait.
+            ClusterError: they do not connect within --wait.
         """
-        for number, worker in list(self._crew.workers.items()):
-            if number in self._crew.pulses:
-                self._places.begin(number, worker)
+        group, config = self._group, self._group.config
+        for number, worker in list(group.workers.items()):
+            if number in group.pings:
+                self._slots.begin(number, worker)
             else:
-                ray.kill(self._crew.workers.pop(number))  # it is started again when its turn comes
-        self._serve()
-        deadline = time.monotonic() + self._config.wait
-        while self._places.present < self._config.workers.least:
-            self._look()
+                ray.kill(group.workers.pop(number))  # maintenance starts another one
+        self._start_server_loop()
+        deadline = time.monotonic() + config.wait
+        while self._slots.present < config.workers.least:
+            self._poll()
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{self._places.present} of {self._config.workers.least} workers came within "
-                    f"{self._config.wait:g} s (--wait)"
+                    f"{self._slots.present} of {config.workers.least} workers joined within {config.wait:g} s (--wait)"
                 )
 
     def steps(self, stop: int, factor: float = 1.0) -> Generator[StepRecord, None, None]:
-        """Do the steps up to before ``stop``; yield each one's record some time after its update was applied."""
-        self._exchange.stop_asked[0] = 0
-        self._factor = factor
-        self._channel.send(RUN.pack(self.step, stop, factor))
-        done: dict[str, Any] | None = None
+        """Do the steps up to before ``stop``; yield each step's record some time after its update."""
+        memory, goal = self._memory, _Goal(stop, factor)
+        memory.stop_requested[0] = 0
+        self._link.run(self.step, *goal)
+        ended: RunEnded | None = None
         try:
-            while done is None:
-                done = self._look(stop)
-                yield from self._exchange.read_records()
+            while ended is None:
+                ended = self._poll(goal)
+                yield from memory.records.read()
         except (TrainingError, ClusterError) as error:
             self._corrupt = error if isinstance(error, CorruptError) else None
-            # Nobody may go on writing while the last whole state is read.
-            self._end_server()
-            yield from self._exchange.read_records()
-            self.step = self._exchange.step
+            self._end_server()  # nothing may write while the last complete state is read
+            yield from memory.records.read()
+            self.step = memory.step
             raise
         except GeneratorExit:
             self.halt()
-            while done is None:
-                done = self._look(stop)
-            list(self._exchange.read_records())
-            self.step = done["done"]
+            while ended is None:
+                ended = self._poll(goal)
+            list(memory.records.read())
+            self.step = ended.steps
             raise
-        self.step = done["done"]
-        check_diverged(done)
+        self.step = ended.steps
+        ended.check()
 
     @property
     def recoveries(self) -> int:
-        """Workers and servers that were lost so far."""
-        return self._servers_lost + self._places.lost
+        """Workers and servers lost so far."""
+        return self._servers_lost + self._slots.lost
 
     def spent(self) -> TimeSpent:
-        """Return what workers and server have done with their time so far."""
-        *computing, serving = self._exchange.spent.tolist()
-        return TimeSpent({self._crew.name(number): each for number, each in enumerate(computing)}, serving)
+        """Return the time that workers and server have spent so far."""
+        *computing, serving = self._memory.spent.tolist()
+        return TimeSpent({self._group.name(number): each for number, each in enumerate(computing)}, serving)
 
     def workers(self) -> list[WorkerRecord]:
-        """Return the workers that are there, to be looked at."""
-        numbers = self._places.filled
-        spans = allotted(self._exchange.shape.shards, len(numbers))
-        for number in numbers:
-            self._shares.hear(str(number), float(self._exchange.spent[number]))
-        return [
-            WorkerRecord(
-                number, self._crew.host(number), span, self._shares.of(str(number)), self._exchange.silence(number)
-            )
-            for number, span in zip(numbers, spans, strict=True)
-        ]
+        """Return the connected workers, for display."""
+        memory, numbers = self._memory, self._slots.filled
+        records = []
+        for number, span in zip(numbers, allotted(memory.shape.shards, len(numbers)), strict=True):
+            self._shares.update(str(number), float(memory.spent[number]))
+            share, silence = self._shares.of(str(number)), memory.processes.silence(number)
+            records.append(WorkerRecord(number, self._group.host(number), span, share, silence))
+        return records
 
     def halt(self) -> None:
-        """Let :meth:`steps` end after the step that is going on."""
-        self._exchange.stop_asked[0] = 1
+        """Let :meth:`steps` end after the running step."""
+        self._memory.stop_requested[0] = 1
 
     def restart(self, state: Array, step: int) -> None:
         """Go back to this state after ``step`` steps."""
-        self._exchange.go_to(step)  # first, so that the server knows that what it finds there is no longer its own
-        self._exchange.states[step % 2] = state
+        self._memory.records.restart(step)  # first: it shows the server that the state is no longer its own
+        self._memory.states[step % 2] = state
         self.step = step
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters).
 
         Raises:
-            CorruptError: nobody knows whether they are right.
+            CorruptError: the state cannot be trusted.
         """
         if self._corrupt is not None:
             raise self._corrupt
-        state: Array = self._exchange.states[self.step % 2].copy()
+        state: Array = self._memory.states[self.step % 2].copy()
         return state
 
-    def _look(self, stop: int | None = None) -> dict[str, Any] | None:
-        """Wait a moment and see to what has happened; return the server's answer to RUN once it is there."""
-        news: dict[str, Any] | None = None
-        if not self._may_ask():
-            time.sleep(_LOOK_MILLISECONDS / 1000)
+    def _poll(self, goal: _Goal | None = None) -> RunEnded | None:
+        """Wait a moment and handle what has happened; return the server's answer to the request, once it arrives."""
+        memory, timeout = self._memory, self._group.config.timeout
+        ended: RunEnded | None = None
+        if not self._ray.may_ask(memory.step):
+            time.sleep(_POLL_SECONDS)
             return None
-        if self._poll.poll(_LOOK_MILLISECONDS):
-            news = receive_news(self._channel)
-            if news is None:
-                self._replace_server("died", stop)
-            elif news and "done" not in news:
-                self._places.hear(news)
-        elif self._exchange.silence(self._exchange.shape.workers) > self._config.timeout:
-            self._end_server()
-            self._replace_server(f"gave no answer for {self._config.timeout:g} s (--timeout)", stop)
-        if time.monotonic() > self._next_care:
-            self._next_care = time.monotonic() + _CARE_SECONDS
-            if self._head is None or self._head.look(self._exchange.step):  # else nobody can be started
-                self._places.care()
-        return news if news is not None and "done" in news else None
+        try:
+            message = self._link.next_message(_POLL_SECONDS)
+        except EOFError:
+            self._replace_server("died", goal)
+        else:
+            if isinstance(message, RunEnded):
+                ended = message
+            elif message is not None:
+                self._slots.handle(message)
+            elif memory.processes.silence(memory.shape.workers) > timeout:
+                self._end_server()
+                self._replace_server(f"sent no heartbeat for {timeout:g} s (--timeout)", goal)
+        if time.monotonic() > self._next_maintenance:
+            self._next_maintenance = time.monotonic() + _MAINTENANCE_SECONDS
+            if self._ray.may_start_actors(memory.step):
+                self._slots.maintain()
+        return ended
 
-    def _serve(self) -> None:
-        """Start the server's loop and connect to it; if its process dies before, start another one.
+    def _start_server_loop(self) -> None:
+        """Start the server's loop and connect to it; if its process dies first, start another server.
 
         Raises:
-            PeerLostError: none came up within --wait.
+            PeerLostError: no server can be reached within --wait.
         """
-        exchange, wait = self._exchange, longest_start(self._config)
-        given_up, pause, cause = time.monotonic() + self._config.wait, 0.0, ""
+        memory, wait = self._memory, longest_start(self._group.config)
+        server = memory.shape.workers
+        given_up, pause, cause = time.monotonic() + self._group.config.wait, 0.0, ""
         while True:
-            exchange.beats[exchange.shape.workers] = time.monotonic() + wait  # so long it may take to show its life
-            exchange.processes[exchange.shape.workers] = 0
-            self._serving = self._crew.server.serve.remote(
-                exchange.folder, exchange.shape, self._rows, self._places.silent
+            memory.processes.heartbeats[server] = time.monotonic() + wait  # time to send its first one
+            memory.processes.ids[server] = 0
+            self._serving = self._group.server.serve.remote(
+                memory.folder, memory.shape, self._group.row_count, self._slots.orphans
             )
             deadline = time.monotonic() + wait
             while time.monotonic() < deadline:
-                channel = connect(exchange.folder, DRIVER, _CARE_SECONDS)
-                if channel is not None:
-                    self._channel = channel
-                    self._poll = select.poll()
-                    self._poll.register(channel, select.POLLIN)
+                link = ServerLink.to(memory.folder, _MAINTENANCE_SECONDS)
+                if link is not None:
+                    self._link = link
                     return
-                self._look_for_head()
-                ended = ending(self._serving, self._crew.name(None))
+                self._ray.may_start_actors(memory.step)  # raises if the head is lost
+                ended = self._server_death()
                 if ended is not None:
                     cause = ended
                     break
             if time.monotonic() + pause > given_up:
                 raise PeerLostError(
-                    f"no parameter server came up within {self._config.wait:g} s (--wait) "
-                    f"{self._when()}{in_brackets(cause)}"
+                    f"no parameter server could be started within {self._group.config.wait:g} s (--wait) in step "
+                    f"{memory.step}"
+                    f"{in_brackets(cause)}"
                 )
             time.sleep(pause)
-            pause = min(_LONGEST_PAUSE, 2 * pause + _CARE_SECONDS)
-            self._crew.start_server()
+            pause = min(_LONGEST_PAUSE, 2 * pause + _MAINTENANCE_SECONDS)
+            self._group.start_server()
 
-    def _look_for_head(self) -> None:
-        """Raise HeadLostError if this is a cluster whose head has not answered for --timeout."""
-        if self._head is not None:
-            self._head.look(self._exchange.step)
-
-    def _replace_server(self, why: str, stop: int | None) -> None:
-        """Start a new server, which goes on from the newest whole state; what the old one half wrote is not read.
+    def _server_death(self, seconds: float = 0.0) -> str | None:
+        """Wait for the server's loop to end; return the cause, empty if unknown; None if it has not ended.
 
         Raises:
-            PeerLostError: the server ended by itself with an error, or none does a step.
+            TrainingError, ClusterError: the loop has ended with this error.
         """
-        if self._local is not None:
-            self._local.make_sure(self._exchange.step)
-        self._channel.close()
-        self._look_for_head()
-        step = self._exchange.step
-        # This raises what the server itself had to say.
-        cause = in_brackets(ending(self._serving, self._crew.name(None), _DEATH_SECONDS) or "")
-        wait = self._config.wait
-        if self._standstill.seconds(step) > wait:
+        return ending(self._serving, self._group.name(None), seconds)
+
+    def _replace_server(self, reason: str, goal: _Goal | None) -> None:
+        """Start a new server, which continues from the latest complete state.
+
+        Raises:
+            PeerLostError: servers are lost again and again in one step.
+            TrainingError: the server ended with an error of its own.
+        """
+        self._ray.make_sure(self._memory.step)
+        self._link.close()
+        step, wait = self._memory.step, self._group.config.wait
+        self._ray.may_start_actors(step)  # raises if the head is lost
+        cause = in_brackets(self._server_death(_DEATH_SECONDS) or "")
+        if self._stall.seconds(step) > wait:
             raise PeerLostError(
-                f"one parameter server after the other was lost in step {step}, for {wait:g} s (--wait){cause}"
+                f"the parameter server was lost again and again in step {step}, for {wait:g} s (--wait){cause}"
             )
         self._servers_lost += 1
-        name = self._crew.name(None)
-        self._crew.note(f"{name} {why} in step {step}{cause}: another one goes on from its newest state")
-        self._places.server_lost()
-        self._crew.start_server()
-        self._serve()
-        if stop is not None:
-            self._channel.send(RUN.pack(step, stop, self._factor))
-
-    def _may_ask(self) -> bool:
-        """Return whether a private Ray may be asked; once its raylet is gone, the first question ends this process.
-
-        Raises:
-            HeadLostError: it was lost.
-        """
-        return self._local is None or self._local.look(self._exchange.step)
+        name = self._group.name(None)
+        self._group.note(f"{name} {reason} in step {step}{cause}: a new one continues from its latest state")
+        self._slots.server_lost()
+        self._group.start_server()
+        self._start_server_loop()
+        if goal is not None:
+            self._link.run(step, *goal)
 
     def _end_server(self) -> None:
-        """Make sure that the server writes nothing any more.
+        """Make sure that the server no longer writes.
 
         Raises:
             PeerLostError: it does not end even when it is killed.
         """
-        if self._channel.ends_within(0.0):
+        if self._link.closes_within(0.0):
             return
-        self._exchange.end_process(self._exchange.shape.workers)
-        if not self._channel.ends_within(_DEATH_SECONDS):
-            raise PeerLostError(f"{self._crew.name(None)} shows no life and cannot be killed {self._when()}")
-
-    def _when(self) -> str:
-        return f"in step {self._exchange.step}"
+        self._memory.processes.kill(self._memory.shape.workers)
+        if not self._link.closes_within(_DEATH_SECONDS):
+            name, step = self._group.name(None), self._memory.step
+            raise PeerLostError(f"{name} sends no heartbeat and cannot be killed in step {step}")
 
     def close(self) -> None:
-        """Let server and workers end by themselves: the server when the driver's channel closes, then the workers."""
-        self._channel.close()
-        if self._local is not None and self._local.lost():
+        """Close the driver's channel, upon which the server ends and orders its workers to end."""
+        self._link.close()
+        if self._ray.is_lost():
             return
         with suppress(RayError):
-            calls = [self._serving, *self._places.calls]
+            calls = [self._serving, *self._slots.calls]
             ray.wait(calls, num_returns=len(calls), timeout=1)
 
 
 @contextmanager
-def one_host_executor(crew: WorkerGroup, state: Array, rows: int, step: int, layers: int) -> Iterator[OneHostExecutor]:
-    """Make the shared memory, let the actors into it, and take it away at the end."""
-    config = crew.config
+def one_host_executor(group: WorkerGroup, state: Array, step: int, layers: int) -> Iterator[OneHostExecutor]:
+    """Create the shared memory and start the actors' loops; remove the memory at the end."""
+    config = group.config
     sums = buffers_for(config.shards, config.workers.most)
-    slots, parameters = state.shape
-    shape = Shape(slots, parameters, state.dtype.name, config.workers.most, sums, config.shards, layers)
+    state_rows, parameters = state.shape
+    shape = Shape(state_rows, parameters, state.dtype.name, config.workers.most, sums, config.shards, layers)
     with private_folder(memory_folder()) as folder:
-        exchange = SharedMemory(folder, shape, create=True)
-        exchange.states[step % 2] = state
-        exchange.go_to(step)
-        path = OneHostExecutor(crew, exchange, rows)
-        path.start()
+        memory = SharedMemory(folder, shape, create=True)
+        memory.states[step % 2] = state
+        memory.records.restart(step)
+        executor = OneHostExecutor(group, memory)
+        executor.start()
         try:
-            yield path
+            yield executor
         finally:
-            path.close()
+            executor.close()

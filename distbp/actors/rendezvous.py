@@ -1,4 +1,4 @@
-"""How the hosts of a run come together: in a new view whenever somebody leaves or joins."""
+"""The rendezvous of a run's hosts: all of them connect in a new view whenever one leaves or joins."""
 
 from __future__ import annotations
 
@@ -22,57 +22,61 @@ from distbp.parallel.step.factor_store import factorable_layers
 
 
 class Rendezvous:
-    """Makes the views, all with the run's secret, which nobody else knows."""
+    """Creates views and connects their hosts, which prove to each other that they know the run's secret."""
 
     def __init__(self, hosts: HostGroup) -> None:
         self._hosts, self._config = hosts, hosts.config
-        self._met: list[HostHandle] = []
-        """Those that have met before, and so have done steps since."""
+        self._last_members: list[HostHandle] = []
+        """The hosts of the last view, which have the latest state."""
         self._views = 0
-        """Also those that did not come together."""
+        """The number of views so far, including failed ones."""
         self._secret = secrets.token_bytes(32)
         self._can_factor = self._config.wire == "exact"
         self._shards = self._config.shards
         self._rows_per_shard = -(-hosts.batch_size // self._shards)
 
-    def meet(self, step: int) -> int:
-        """Connect all members with each other before ``step``; return how many were not reached and left out.
+    def connect(self, step: int) -> int:
+        """Connect all members with each other before ``step``; return the number of hosts that were left out.
 
         Raises:
-            PeerLostError: some always miss others.
+            PeerLostError: hosts did not reach each other within --wait.
         """
         deadline, lost = time.monotonic() + self._config.wait, 0
         hosts = self._hosts
         while hosts.members:
             view, members = self._new_view(), list(hosts.members)
-            missed = self._missed(view, step)
-            settled = sum(member in self._met for member in members)  # newcomers are behind the others
-            out = hosts_to_leave_out(missed, settled)
+            unreached = self._unreached(view, step)
+            settled = sum(member in self._last_members for member in members)  # newcomers are last in the list
+            out = hosts_to_leave_out(unreached, settled)
             if not out:
                 if not view.measures or self._factors_agreed():
                     break
                 continue
             for number in out:
                 lost += 1
-                if missed[number] is None:
-                    hosts.note(f"{members[number].name} gave no answer when hosts met in step {step}: it is left out")
+                if unreached[number] is None:
+                    hosts.note(
+                        f"{members[number].name} gave no answer when the hosts connected in step {step}: it is left out"
+                    )
                     hosts.lose(members[number])
                 else:
-                    hosts.leave_out(members[number], f"{self._why(members, missed, number)} in step {step}")
+                    hosts.leave_out(members[number], f"{self._why(members, unreached, number)} in step {step}")
             if time.monotonic() > deadline:
                 raise PeerLostError(f"the hosts did not reach each other within {self._config.wait:g} s (--wait)")
-        self._met = list(hosts.members)
+        self._last_members = list(hosts.members)
         return lost
 
-    def _missed(self, view: View, step: int) -> list[dict[int, str] | None]:
-        """Let all members connect; return for each whom it misses, None if it did not answer."""
+    def _unreached(self, view: View, step: int) -> list[dict[int, str] | None]:
+        """Let all members connect; return for each the hosts that it did not reach, None if it did not answer."""
         members = self._hosts.members
-        calls = [member.actor.meet.remote(view, number, step, self._secret) for number, member in enumerate(members)]
+        calls = [
+            member.actor.join_view.remote(view, number, step, self._secret) for number, member in enumerate(members)
+        ]
         ray.wait(calls, num_returns=len(calls), timeout=2 * self._config.timeout)
-        return [self._answered(call, member) for call, member in zip(calls, members, strict=True)]
+        return [self._answer(call, member) for call, member in zip(calls, members, strict=True)]
 
-    def _answered(self, call: Any, member: HostHandle) -> dict[int, str] | None:
-        """Return what a host said of those it was to meet; None if it said nothing, or has died."""
+    def _answer(self, call: Any, member: HostHandle) -> dict[int, str] | None:
+        """Return the hosts that a host did not reach, with the reasons; None if it has not answered, or has died."""
         answer: dict[int, str] | None = None
         try:
             if ray.wait([call], timeout=0)[0]:
@@ -80,24 +84,24 @@ class Rendezvous:
         except RayError as error:
             try:
                 death(error, member.name)
-            except (TrainingError, ClusterError) as own:  # the others are not concerned
+            except (TrainingError, ClusterError) as own:  # it concerns this host alone
                 self._hosts.note(str(own))
         return answer
 
-    def _why(self, members: Sequence[HostHandle], missed: Sequence[Mapping[int, str] | None], number: int) -> str:
-        """Say whom a host does not reach, or is not reached by, and where: of two the later one calls the other."""
-        own = missed[number] or {}
-        other = min([*own, *(there for there, others in enumerate(missed) if number in (others or {}))])
-        first, caller = sorted((number, other))
+    def _why(self, members: Sequence[HostHandle], unreached: Sequence[Mapping[int, str] | None], number: int) -> str:
+        """Return a description of a host's first failed connection."""
+        own = unreached[number] or {}
+        other = min([*own, *(host for host, others in enumerate(unreached) if number in (others or {}))])
+        first, caller = sorted((number, other))  # of two hosts, the later one calls the other
         address, port = members[first].address
-        why = (missed[caller] or {}).get(first) or (missed[first] or {}).get(caller)
+        why = (unreached[caller] or {}).get(first) or (unreached[first] or {}).get(caller)
         verb = "does not reach" if number == caller else "is not reached by"
         return f"{verb} {members[other].name} at {address}:{port} ({why})"
 
     def _factors_agreed(self) -> bool:
-        """Let those layers travel as their factors with which a step is quicker so; the bits are the same.
+        """Choose the layers that travel faster as factors, and let all hosts agree on them.
 
-        Return False if some may have agreed and others not, so that a new view is needed.
+        Return False if only some hosts may have agreed, so that a new view is needed.
         """
         members, patience = self._hosts.members, self._config.timeout + MEASURING_SECONDS
         try:
@@ -108,7 +112,7 @@ class Rendezvous:
             )
             if layers:
                 ray.get([member.actor.agree.remote(layers) for member in members], timeout=patience)
-        except RayError:  # one is lost, or has too little memory
+        except RayError:  # a host is lost, or has too little memory
             self._can_factor = False
             return False
         return True

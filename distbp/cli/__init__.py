@@ -18,7 +18,8 @@ from distbp.cli.compare import diff, verify
 from distbp.cli.doctor import doctor
 from distbp.cli.evaluate import evaluate
 from distbp.cli.export import export
-from distbp.cli.inspect import gradcheck, inspect
+from distbp.cli.gradcheck import gradcheck
+from distbp.cli.inspect import inspect
 from distbp.cli.jobs import fetch, list_jobs, logs, stop, submit
 from distbp.cli.plan import plan
 from distbp.cli.predict import predict

@@ -1,4 +1,4 @@
-"""The job on a cluster: run ``distbp train``, and start it again while the driver is killed.
+"""The job on a cluster: run ``distbp train``, and restart it whenever its process is killed.
 
 ``python -m distbp.cli.cluster_job RUN_DIRECTORY [options] -- DATA..`` trains. With ``--sent HASH`` in front, it first
 compares the data in the working directory with the data that were uploaded. ``--pack RUN_DIRECTORY`` prints the run
@@ -64,7 +64,7 @@ def _expanded(path: str) -> Path:
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a command, forward the signals that end a run, and return the exit code (negative: number of a signal)."""
+    """Run a command, forward the signals that end a run, and return its exit code (-N if signal N ended it)."""
     process = subprocess.Popen(command)
 
     def forward(number: int, frame: FrameType | None) -> None:
@@ -85,7 +85,7 @@ def _needs_no_cluster(arguments: Sequence[str]) -> bool:
 
 
 def _pack(directory: Path, checkpoints: bool) -> int:
-    from distbp.runs.parcel import pack
+    from distbp.runs.archive import pack
 
     if not directory.is_dir():
         click.echo(

@@ -37,9 +37,9 @@ def verify(run: Path, workers: int | str | None, steps: int | None, address: str
     from distbp.training.verify import verify as verify_run
 
     with run_callbacks() as callbacks:
-        equal, parting = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
-    if parting is not None:
-        raise TrainingError(f"{equal} steps are equal, then this run differs from {run} {parting}")
+        equal, difference = verify_run(run, workers, steps, callbacks, address=address, insecure=insecure)
+    if difference is not None:
+        raise TrainingError(f"{equal} steps are equal, then this run differs from {run} {difference}")
     click.echo(f"{equal} steps equal")
 
 
@@ -59,12 +59,12 @@ def diff(ctx: click.Context, run_a: Path, run_b: Path) -> None:
     from distbp.runs.comparison import compare
 
     comparison = compare(run_a, run_b)
-    if comparison.parting is None:
+    if comparison.difference is None:
         shorter, longer = sorted(comparison.steps)
         more = "" if shorter == longer else f"; the longer run has {longer} steps"
         click.echo(f"equal in all {shorter} steps that both have{more}")
         return
-    click.echo(f"the runs differ {comparison.parting}")
+    click.echo(f"the runs differ {comparison.difference}")
     for cause in comparison.causes:
         click.echo(cause)
     ctx.exit(1)

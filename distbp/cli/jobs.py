@@ -125,14 +125,14 @@ def _train_arguments(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     if command != "train":
         raise UsageError(f"only train can be submitted, found {command!r}")
     context = train.make_context("train", list(rest))
-    given = dict(context.params)
-    data = list(given.pop("data"))
-    if given.pop("run_dir") is not None or any(given.get(name) for name in ("resume", "force", "take_over")):
+    values = dict(context.params)
+    data = list(values.pop("data"))
+    if values.pop("run_dir") is not None or any(values.get(name) for name in ("resume", "force", "take_over")):
         raise UsageError(
             "a submitted train takes no --run-dir or --resume: give --run-dir to submit; the job resumes by itself"
         )
     names = {option.name for option in settings_options(lambda: None).__click_params__} - {"config_file"}  # type: ignore[attr-defined]
-    Config.from_settings({name: value for name, value in given.items() if name in names})
+    Config.from_settings({name: value for name, value in values.items() if name in names})
     # the settings of a --config file are sent as options, since the job cannot read the file
     parsed = train.make_parser(context).parse_args(list(rest))[0]
     if parsed.get("quiet") or parsed.get("as_json"):

@@ -37,8 +37,8 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
     the rows is kept. Tables of any size are read and written in chunks; their columns may come in any order.
 
     The predicted class has the largest output; among equal outputs, the largest input to the activation. Softmax
-    outputs are the probabilities. Other outputs (--output sigmoid, identity, ..) are made non-negative and divided by
-    their sum over the classes; if none is above 0, all classes get the same probability.
+    outputs are the probabilities. Of other outputs (--output sigmoid, identity, ..), negative values are set to 0 and
+    each value is divided by the sum over the classes; if no output is above 0, all classes get the same probability.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""State of a running training, as the live display shows it."""
+"""Progress of a run: steps, costs, scores and speed, collected for the live display."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SpeedMeter:
     _last_rows: int = 0
 
     def measure(self, now: float) -> None:
-        """Update the speed from the steps since the previous measurement; keep it if there were none."""
+        """Update the speed from the steps since the previous measurement; keep the old speed if there were none."""
         if self.rows > self._last_rows:
             self.rows_per_second = (self.rows - self._last_rows) / max(1e-9, now - (self._last_time or self.began))
         self._last_time, self._last_rows = now, self.rows
@@ -64,15 +64,15 @@ class RunProgress:
 
     run: RunRecord
     step: int = 0
-    """Steps done."""
+    """Number of steps done."""
     epoch: EpochTotals = field(default_factory=EpochTotals)
     speed: SpeedMeter = field(default_factory=SpeedMeter)
     costs: list[float] = field(default_factory=list)
-    """Training cost of each epoch; during the first epoch, its mean cost at each refresh."""
+    """Training cost of each epoch; during the first epoch, the mean cost so far at each refresh."""
     scores: list[float] = field(default_factory=list)
-    """First of SCORES, for each epoch."""
+    """Test score of each epoch: the first of SCORES that its record has."""
     last_metrics: Any = None
-    """Record of the last finished epoch."""
+    """Metrics of the last finished epoch; None during the first one."""
     findings: Sequence[Any] = ()
     """Health findings of the last finished epoch."""
     recoveries: int = 0
@@ -104,7 +104,7 @@ class RunProgress:
         self.recoveries, self.last_recovery_step = record.recoveries, record.step
 
     def refresh(self, now: float) -> None:
-        """Update the values that are measured over time, once per picture."""
+        """Update the speed and, in the first epoch, the cost curve; call it once per refresh of the display."""
         if self.ended:
             self.speed.measure_whole_run(now)
         else:

@@ -41,8 +41,8 @@ def progress_lines(
 def _position_lines(progress: RunProgress, width: int, is_narrow: bool, is_ascii: bool) -> list[str]:
     """Return the lines of the current epoch and step, each with a bar."""
     epochs, per_epoch = progress.run.config.epochs, progress.run.steps_per_epoch
-    epoch = min(epochs, progress.step // per_epoch + (progress.epoch.rows > 0 or progress.step == 0))
-    in_epoch = progress.step - max(0, epoch - 1) * per_epoch
+    epoch = max(1, math.ceil(progress.step / per_epoch))
+    in_epoch = progress.step - (epoch - 1) * per_epoch
     parts = [
         (f"epoch {epoch:,}/{epochs:,}", progress.step / (epochs * per_epoch)),
         (f"step {in_epoch:,}/{per_epoch:,}", in_epoch / per_epoch),

@@ -42,14 +42,14 @@ def report(runs: tuple[Path, ...], out: Path | None, watched: bool, port: int) -
       distbp report runs/20261123-181500-digits --watch
     """
     from distbp.cli.streams import echo_stderr
-    from distbp.report import page_data, watch, write_page
+    from distbp.report import page_data, serve_page, write_page
 
     if port and not watched:
         raise UsageError("--port needs --watch")
     if out is not None and out.is_dir():
         raise UsageError(f"-o {out} is a folder: give a file, such as {out / 'report.html'}")
     if watched:
-        with watch(runs, port) as address:
+        with serve_page(runs, port) as address:
             echo_stderr("Ctrl-C stops the server")
             click.echo(address)
             _until_interrupted()

@@ -17,7 +17,7 @@ from distbp.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from distbp.files.locks import Watch
-    from distbp.runs.leftovers import FoundRun
+    from distbp.runs.listing import ListedRun
 
 _MOST_SETTINGS = 6
 
@@ -37,7 +37,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
       distbp runs experiments --json
     """
     from distbp.runs.comparison import different_settings
-    from distbp.runs.leftovers import find_runs
+    from distbp.runs.listing import find_runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: give the folder that contains the runs")
@@ -65,7 +65,7 @@ def list_runs(folder: Path, as_json: bool) -> None:
         click.echo(_printable(f"the runs also differ in {', '.join(names[_MOST_SETTINGS:])}"), err=True)
 
 
-def _described(run: FoundRun) -> dict[str, Any]:
+def _described(run: ListedRun) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "state": run.state,
@@ -76,7 +76,7 @@ def _described(run: FoundRun) -> dict[str, Any]:
     }
 
 
-def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+def _row(run: ListedRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     from distbp.cli.progress_state import SCORES
 
     last = run.last
@@ -94,7 +94,7 @@ def _row(run: FoundRun, folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _state(run: FoundRun) -> str:
+def _state(run: ListedRun) -> str:
     return run.state if run.host is None else f"{run.state} (on {run.host})"
 
 
@@ -118,7 +118,7 @@ def _printable(text: str) -> str:
 @click.option("--yes", is_flag=True, help="Remove the files. Without this option, only list them.")
 @click.pass_context
 def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
-    """Remove the shared memory and temporary folders of dead runs (with --yes; else list them).
+    """List the shared memory and temporary folders of dead runs, and remove them with --yes.
 
     Removes only files that distbp created and that no live process owns. Keeps a run that is going on, on this or
     another host, and a run directory with files that distbp did not write.
@@ -168,7 +168,7 @@ def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
     """Return the removable runs in these states, and print why the others are kept."""
     from distbp.files.locks import dead_locks
     from distbp.runs.directory import LOCK
-    from distbp.runs.leftovers import find_runs
+    from distbp.runs.listing import find_runs
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: give the folder that contains the runs")
@@ -182,8 +182,8 @@ def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
             click.echo(_printable(f"kept: {run.path}, which is going on on {run.host}"), err=True)
             continue
         state = "left" if lock in dead else run.state
-        if state in states and run.strangers:
-            files = ", ".join(run.strangers)
+        if state in states and run.foreign_files:
+            files = ", ".join(run.foreign_files)
             click.echo(_printable(f"kept: {run.path}, since distbp did not write {files}"), err=True)
         elif state in states:
             removals.append((f"{state} run", run.path, partial(_remove_run, watch=dead.get(lock))))
@@ -192,9 +192,9 @@ def _run_removals(folder: Path, states: set[str]) -> list[_Removal]:
 
 def _remove_run(path: Path, watch: Watch | None) -> None:
     """Remove the directory of a run that no process holds; remove the lock file last."""
-    from distbp.runs.directory import LOCK, held
+    from distbp.runs.directory import LOCK, lock_run
 
-    with held(path, _note, watch=watch):  # another process may have resumed the run meanwhile
+    with lock_run(path, _note, watch=watch):  # another process may have resumed the run meanwhile
         for each in path.iterdir():
             if each.name != LOCK:
                 shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()

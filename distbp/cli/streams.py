@@ -1,4 +1,4 @@
-"""Output on stdout and stderr that survives a reader that goes away."""
+"""Output on stdout and stderr that tolerates a closed pipe."""
 
 from __future__ import annotations
 

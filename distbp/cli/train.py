@@ -1,4 +1,4 @@
-"""``distbp train``, and what the commands share that train."""
+"""``distbp train``, and the options and output that resume and verify share with it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _BASELINE_SCORES = ("accuracy", "rmse", "r2")
 take_over_option = click.option(
     "--take-over",
     is_flag=True,
-    help="Continue although another process holds the run, such as one on a host that is gone for good. If that "
-    "process still lives, it ends.",
+    help="Continue although another process holds the run, such as one on a host that is gone for good. That "
+    "process stops if it is still alive.",
 )
 
 
@@ -80,8 +80,8 @@ def train(
       distbp train houses.csv --target price
     """
     from distbp.config import Config
-    from distbp.runs.directory import claimed
-    from distbp.runs.saved import forget_unbegun, is_begun, is_finished
+    from distbp.runs.directory import default_run_directory
+    from distbp.runs.saved import discard_unresumable, has_checkpoint, is_finished
     from distbp.training.callbacks import Callbacks
     from distbp.training.train import check_finished
     from distbp.training.train import resume as resume_run
@@ -97,15 +97,15 @@ def train(
             check_finished(run_dir, data, config)
         print_already_finished(run_dir, quiet, as_json)
         return
-    chosen = claimed(Path(data[0]).stem) if run_dir is None else nullcontext(run_dir)
+    chosen = default_run_directory(Path(data[0]).stem) if run_dir is None else nullcontext(run_dir)
     with run_callbacks(quiet, as_json) as callbacks, chosen as directory:
-        if resume and is_begun(directory):
+        if resume and has_checkpoint(directory):
             result = resume_run(
                 directory, list(data), config, force=force, take_over=take_over, callbacks=callbacks, started=started
             )
         else:
             if resume:
-                forget_unbegun(directory, Callbacks(callbacks).note, take_over)
+                discard_unresumable(directory, Callbacks(callbacks).note, take_over)
             result = train_network(list(data), config, run_dir=directory, callbacks=callbacks, started=started)
     print_result(directory, result.summary, quiet, as_json)
 

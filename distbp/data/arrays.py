@@ -24,7 +24,7 @@ _DIGITS_FACTOR = 1 / 16
 
 
 def from_arrays(sources: Sequence[Any], reading: Reading) -> DataSet:
-    """Return the data set of arrays, whose numbers are taken as they are."""
+    """Return the data set of arrays; their numbers are used as they are."""
     task, test_fraction, seed, dtype = reading.task, reading.test_fraction, reading.seed, reading.dtype
     parts, byte_factor = read_all(sources)
     name = sources_name(sources)
@@ -49,13 +49,13 @@ def from_arrays(sources: Sequence[Any], reading: Reading) -> DataSet:
 
 
 def read_all(sources: Sequence[Any]) -> tuple[dict[str, Array], float]:
-    """Return the joined arrays and what unsigned bytes among them are multiplied by."""
+    """Return the arrays of all sources, joined, and the factor of unsigned bytes among them."""
     if not sources:
         raise UsageError(f"no data given: name a file, a folder or one of {', '.join(BUILT_IN)}")
     read = [_read(source) for source in sources]
     first, factor = read[0]
     if len(read) > 1 and any(isinstance(part, LazyRows) for parts, _ in read for part in parts.values()):
-        raise UsageError("sparse rows and data sets of one's own stand alone: join them before they come here")
+        raise UsageError("sparse rows and data sets of your own cannot be joined with other data: join them yourself")
     for (parts, other_factor), source in zip(read[1:], sources[1:], strict=True):
         if parts.keys() != first.keys():
             raise DataError(f"{source} holds {sorted(parts)}, {sources[0]} holds {sorted(first)}")
@@ -75,17 +75,9 @@ def read_all(sources: Sequence[Any]) -> tuple[dict[str, Array], float]:
 
 def _read(source: Any) -> tuple[Mapping[str, Array], float]:
     if isinstance(source, DataSet):
-        raise UsageError("a loaded data set stands alone: join files or arrays before loading them")
+        raise UsageError("a loaded data set cannot be joined with other data: join files or arrays when loading them")
     if isinstance(source, tuple):
-        size = len(source)
-        if size not in (2, 3) or (size == 3 and not all(np.ndim(part) for part in source)):
-            raise UsageError(f"data must be arrays (x, y) or (x, y, weights), found a tuple of {size}")
-        try:
-            x, *rest = source
-            arrays: list[Any] = [SparseRows(x) if hasattr(x, "tocsr") else np.atleast_1d(x), *map(np.atleast_1d, rest)]
-            return dict(zip(("x", "y", "weights"), arrays, strict=False)), PIXEL_FACTOR
-        except ValueError as error:
-            raise DataError(f"x and y must be tables of equally long rows: {error}") from error
+        return _arrays_of(source), PIXEL_FACTOR
     if isinstance(source, RowSource):
         return read_source(source, lambda x, name: features(x, name, "float64")), PIXEL_FACTOR
     if isinstance(source, str) and source == "digits":
@@ -96,6 +88,19 @@ def _read(source: Any) -> tuple[Mapping[str, Array], float]:
     return _read_path(existing_path(source)), PIXEL_FACTOR
 
 
+def _arrays_of(source: tuple[Any, ...]) -> Mapping[str, Array]:
+    """Return the arrays of a tuple (x, y) or (x, y, weights) by name."""
+    size = len(source)
+    if size not in (2, 3) or (size == 3 and not all(np.ndim(part) for part in source)):
+        raise UsageError(f"data must be arrays (x, y) or (x, y, weights), found a tuple of {size}")
+    try:
+        x, *rest = source
+        arrays: list[Any] = [SparseRows(x) if hasattr(x, "tocsr") else np.atleast_1d(x), *map(np.atleast_1d, rest)]
+        return dict(zip(("x", "y", "weights"), arrays, strict=False))
+    except ValueError as error:
+        raise DataError(f"x and y must be tables of equally long rows: {error}") from error
+
+
 def _read_path(path: Path) -> Mapping[str, Array]:
     return read_idx_folder(path) if path.is_dir() else read_npz(path)
 
@@ -103,7 +108,7 @@ def _read_path(path: Path) -> Mapping[str, Array]:
 def _with_test_part(
     parts: dict[str, Array], name: str, task: str | None, test_fraction: float, seed: int
 ) -> dict[str, Array]:
-    """Return x_train, y_train, x_test, y_test; without a test part of their own, X and y are cut in two."""
+    """Return x_train, y_train, x_test, y_test; X and y without a test part are split in two."""
     if "x_train" in parts:
         for part in ("y_train", "x_test", "y_test"):
             if part not in parts:
@@ -114,10 +119,10 @@ def _with_test_part(
     x, y = parts["x"], parts["y"]
     check_rows(x, y, "given")
     test = held_out(y, test_fraction, seed, by_class=(task or guess_task(y)) == "classification")
-    cut = {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
+    split = {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
     if "weights" in parts:
         weights = parts["weights"]
         if len(weights) != len(x):
             raise DataError(f"found {len(x)} rows but {len(weights)} weights: each row needs one")
-        cut["weights_train"] = weights[~test]
-    return cut
+        split["weights_train"] = weights[~test]
+    return split

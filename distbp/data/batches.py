@@ -1,4 +1,4 @@
-"""Data that come as a stream, turned into arrays: what can only be read once cannot be shuffled anew each epoch."""
+"""Streams of batches as arrays: a stream can be read only once, but each epoch needs its rows in a new order."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from distbp.errors import DataError
 def from_batches(batches: Iterable[tuple[Any, Any]]) -> tuple[Array, Array]:
     """Collect the batches (x, y) of a generator, of any sizes, as arrays to train on.
 
-    What it costs: all rows are held in memory. The order in which the rows come is part of the data, so the same bits
-    come out only if the generator gives the same rows in the same order again; a run directory keeps a hash of them,
-    and ``resume`` refuses others.
+    All rows stay in memory. Their order is part of the data: a run has the same bits only if the generator yields the
+    same rows in the same order. A run directory keeps a hash of the rows, and ``resume`` refuses others.
 
     Raises:
-        DataError: a batch is no pair of equal rows, or there is none.
+        DataError: a batch is no pair of arrays with as many rows, or there is no batch.
 
     >>> x, y = from_batches((np.full((2, 3), n), [n, n]) for n in range(4))
     >>> x.shape, y.tolist()

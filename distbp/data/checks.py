@@ -1,4 +1,4 @@
-"""Checks that turn what a file holds into numbers that can be trained on, or into one line that says where it fails."""
+"""Checks of arrays: each returns numbers that can be trained on, or raises an error that names the row and column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LAST_CHARACTER = 0x10FFFF
 def features(x: Any, name: str, dtype: str) -> Any:
     """Return x as a C-contiguous table of finite floats, or of unsigned bytes; further dimensions become columns.
 
-    A :class:`LazyRows` was checked when it was made, and stays what it is.
+    A :class:`LazyRows` was checked when it was made, and is returned as it is.
     """
     if x.ndim == 0 or len(x) == 0 or 0 in x.shape:
         raise DataError(f"{name} has no rows or no columns: its shape is {x.shape}")
@@ -30,7 +30,7 @@ def features(x: Any, name: str, dtype: str) -> Any:
 
 
 def numbers(x: Any, dtype: str, factor: float) -> Array:
-    """Return unsigned bytes as floats times ``factor``, a table's rows as an array of floats; floats as they are."""
+    """Return x as an array of floats: unsigned bytes are multiplied by ``factor``, lazy rows are read."""
     if isinstance(x, LazyRows):
         x = np.asarray(x, None if x.dtype == np.uint8 else dtype)
     if x.dtype != np.uint8:
@@ -43,15 +43,15 @@ def numbers(x: Any, dtype: str, factor: float) -> Array:
 
 
 def target_values(y: Array, name: str, dtype: str) -> Array:
-    """Return y as a C-contiguous table of finite floats, one column or more."""
+    """Return y as a C-contiguous table of finite floats with one column or more."""
     return _finite_numbers(y.reshape(len(y), -1), name, dtype)
 
 
 def text(cells: Array, name: str, first: int = 0) -> Array:
-    """Return fixed-width text or bytes as text; ``first`` is the number of the first row.
+    """Return fixed-width text or bytes as text; ``first`` is the number of the first row, for messages.
 
     Raises:
-        DataError: a cell holds what is no character (with its row).
+        DataError: a cell holds an invalid character (with its row).
     """
     if cells.dtype.kind == "S":
         decoded: Array = np.char.decode(cells, "utf-8", "replace")
@@ -60,7 +60,7 @@ def text(cells: Array, name: str, first: int = 0) -> Array:
     bad = (codes > _LAST_CHARACTER) | ((codes >= 0xD800) & (codes < 0xE000))
     if bad.any():
         row = int(bad.reshape(len(cells), -1).any(axis=1).argmax())
-        raise DataError(f"{name} row {first + row} holds what is no character: is the file damaged?")
+        raise DataError(f"{name} row {first + row} holds an invalid character: is the file damaged?")
     return cells
 
 
@@ -86,7 +86,7 @@ def _kind(table: Array) -> str:
 
 
 def _first_text(table: Array, name: str) -> str:
-    """Name the first cell that is no number, if the array is text."""
+    """Return words for the first cell that is no number, if the array is text."""
     if table.dtype.kind not in "US":
         return ""
     for row, cells in enumerate(text(table, name)):
@@ -99,7 +99,7 @@ def _first_text(table: Array, name: str) -> str:
 
 
 def row_weights(weights: Array, rows: int, dtype: str) -> Array:
-    """Return what each row counts as finite floats of at least 0, not all 0; shape (rows,)."""
+    """Return the weights of rows as finite floats of at least 0, not all 0; shape (rows,)."""
     if weights.size != rows:
         raise DataError(f"found {rows} training rows but {weights.size} weights: each row needs one")
     counts: Array = _finite_numbers(weights.reshape(rows, 1), "weights", dtype)[:, 0].copy()
@@ -112,7 +112,7 @@ def row_weights(weights: Array, rows: int, dtype: str) -> Array:
 
 
 def check_rows(x: Any, y: Array, part: str) -> None:
-    """Refuse targets that do not match the rows, and no rows at all."""
+    """Refuse targets that do not match the rows, and a part without rows."""
     if y.ndim == 0 or x.ndim == 0:
         raise DataError(f"the {part} part needs rows of x and as many targets, found shapes {x.shape} and {y.shape}")
     if len(x) != len(y):
@@ -122,7 +122,7 @@ def check_rows(x: Any, y: Array, part: str) -> None:
 
 
 def check_same_columns(x_train: Any, x_test: Any) -> None:
-    """Refuse a test part with other columns than the training part."""
+    """Refuse a test part whose columns differ from those of the training part."""
     if x_train.shape[1] != x_test.shape[1]:
         raise DataError(f"x_train has {x_train.shape[1]} columns, x_test {x_test.shape[1]}: they must be the same")
     if (x_train.dtype == np.uint8) != (x_test.dtype == np.uint8):

@@ -1,4 +1,4 @@
-"""The order in which a run sees its examples: a new random one each epoch, known to everybody from the seed alone."""
+"""The order of the examples in each epoch, which every process derives from the seed alone."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from distbp.data.dataset import Array
 from distbp.randomness import Purpose, generator
 
 _MOST_AT_ONCE = 1 << 20
-"""Rows that are shuffled one by one over the whole epoch."""
+"""Up to so many rows, a single permutation shuffles the whole epoch."""
 _RUN = 1 << 10
-"""Rows that stay neighbours on their way to a window, and are one read for a disk."""
+"""Rows that move into a window together, so that the disk reads them at once."""
 _WINDOW = 1 << 18
-"""Rows that are shuffled one by one at a time, where there are more than :data:`_MOST_AT_ONCE`."""
+"""Rows per window, if there are more rows than :data:`_MOST_AT_ONCE`."""
 
 
 class EpochOrder:
-    """Which rows make up the mini-batch of each step; steps are counted from 0 over the whole run.
+    """The rows of each step's mini-batch; steps are counted from 0 over the whole run.
 
-    Every row comes exactly once per epoch. The last mini-batch of an epoch may be short.
+    Every row occurs exactly once per epoch. The last mini-batch of an epoch may be short.
 
-    Up to a million rows, an epoch's order is one permutation of them. More rows are shuffled in two levels, so that
-    memory is bounded and a disk can follow: runs of 1,024 rows are permuted over the whole epoch; the rows of 256 runs,
-    which lie anywhere, make up a window, and a window's rows are permuted one by one. So 2,000 mini-batches of 128 rows
-    take 256 reads, each of 1,024 rows, and a window stays in the page cache until it is used up.
+    Up to a million rows, the order of an epoch is one permutation. More rows are shuffled on two levels, which bounds
+    memory and makes reads from a disk large: runs of 1,024 consecutive rows are permuted over the whole epoch, 256 of
+    them form a window, and the rows of a window are permuted one by one. Thus 2,000 mini-batches of 128 rows need 256
+    reads of 1,024 rows each, and a window stays in the page cache until it is used up.
 
     >>> order = EpochOrder(rows=5, batch_size=2, seed=0)
     >>> order.steps_per_epoch
@@ -42,13 +42,13 @@ class EpochOrder:
         self._epoch = -1
         self._permutation: Array
         self._starts: Array
-        """Where each window begins in the epoch's order, and where the last one ends."""
+        """Start of each window in the epoch's order, and the end of the last one."""
         self._windows: dict[int, Array] = {}
         self.steps_per_epoch = -(-rows // self._batch_size)
 
     @classmethod
     def of(cls, config: Settings, rows: int) -> Self:
-        """Return the order in which these settings take so many rows."""
+        """Return the order of so many rows with these settings."""
         return cls(rows, config.batch_size, config.seed, config.shuffle)
 
     def size(self, step: int) -> int:
@@ -57,9 +57,9 @@ class EpochOrder:
         return min(self._batch_size, self._count - first)
 
     def rows(self, step: int) -> Array:
-        """Return the row numbers of this step's mini-batch, in their places."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        first, stop = place * self._batch_size, min((place + 1) * self._batch_size, self._count)
+        """Return the row numbers of this step's mini-batch, in order."""
+        epoch, step_of_epoch = divmod(step, self.steps_per_epoch)
+        first, stop = step_of_epoch * self._batch_size, min((step_of_epoch + 1) * self._batch_size, self._count)
         if not self._shuffle:
             return np.arange(first, stop)
         if epoch != self._epoch:
@@ -80,7 +80,7 @@ class EpochOrder:
         self._windows.clear()
 
     def _from_windows(self, first: int, stop: int) -> Array:
-        """Return the rows at these places of the epoch's order, which may be of several windows."""
+        """Return the rows at these positions of the epoch's order, which may span several windows."""
         begin, end = np.searchsorted(self._starts, [first, stop - 1], side="right") - 1
         parts = []
         for number in range(begin, end + 1):

@@ -1,4 +1,4 @@
-"""What tells one data set from another."""
+"""The fingerprint of a data set: a hash of its rows and of their meaning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES_AT_ONCE = 1 << 22
 
 
 def data_fingerprint(data: DataSet) -> str:
-    """Return the SHA-256 of all rows and targets, of what bytes count, and of what columns and classes stand for."""
+    """Return the SHA-256 of all rows and targets, and of the factor, classes and columns that give them meaning."""
     if data.sha256:
         return data.sha256
     digest = hashlib.sha256(repr((data.task, data.classes, data.train.factor, data.test.factor)).encode())
@@ -39,7 +39,7 @@ def data_fingerprint(data: DataSet) -> str:
 
 
 def _update_from_file(digest: Any, array: np.memmap[Any, Any]) -> None:
-    """Hash a mapped array by reading its file, so that it does not all become part of this process's memory."""
+    """Hash a mapped array by reading its file, so that its pages do not count as memory of this process."""
     with Path(str(array.filename)).open("rb") as file:
         file.seek(array.offset)
         while block := file.read(_BYTES_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Rows that are not one array in memory: sparse ones, and those of a data set of one's own, read when needed."""
+"""Rows that are read when they are needed: sparse rows, and those of a data set of the user's own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ROWS_AT_ONCE = 4096
 
 @runtime_checkable
 class RowSource(Protocol):
-    """A data set of one's own: anything that knows how many rows it has and can give those that are asked for.
+    """A data set of the user's own: an object with a number of rows, and a method that returns some of them.
 
-    ``rows`` must give the same numbers for the same indices whenever and wherever it is called: then a run has the
-    same bits for any number of workers, as with arrays. It is called in the driver once for all rows, to check them
-    and to read the targets, which are kept; and then for each shard by the worker that computes it, in another
-    process or on another host, to which the object travels by pickle.
+    ``rows`` must return the same numbers for the same indices in every call, on every host: then a run has the same
+    bits for any number of workers, as with arrays. The driver calls it once for all rows, to check them and to keep the
+    targets. Then each worker calls it for the shards that it computes; the object is sent to its process or host by
+    pickle.
 
     >>> import distbp
     >>> class Circle:
@@ -43,11 +43,11 @@ class RowSource(Protocol):
         """Return the number of rows."""
 
     def rows(self, indices: Array) -> tuple[Any, ...]:
-        """Return x, shape (len(indices), features), and y of these rows; and what each counts, if they differ."""
+        """Return x, shape (len(indices), features), and y of these rows, and their weights if there are any."""
 
 
 class LazyRows(ABC):
-    """Rows of ``shape[1]`` numbers each, in the few ways in which an array of shape (rows, m_0) is used."""
+    """A table of numbers that supports the few operations of an array that training uses."""
 
     ndim = 2
 
@@ -58,17 +58,17 @@ class LazyRows(ABC):
 
     @abstractmethod
     def _read(self, rows: Array, out: Array) -> None:
-        """Write these rows into ``out``."""
+        """Write these rows to ``out``."""
 
     def take(self, indices: Any, axis: int = 0, out: Any = None, mode: str = "raise") -> Array:
-        """Return these rows as an array; this is what ``np.take`` calls."""
+        """Return these rows as an array; ``np.take`` calls this method."""
         rows = np.asarray(indices) if self._chosen is None else self._chosen[indices]
         result: Array = np.empty((len(rows), self.shape[1]), self.dtype) if out is None else out
         self._read(rows, result)
         return result
 
     def __getitem__(self, part: Any) -> Self:
-        """Return a table of some of the rows: a slice, numbers, or booleans."""
+        """Return the table of some of the rows, given as a slice, numbers or booleans."""
         rows = np.arange(len(self)) if self._chosen is None else self._chosen
         table = copy(self)
         table._chosen = rows[part]
@@ -79,18 +79,18 @@ class LazyRows(ABC):
         return self.shape[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        whole = self.take(np.arange(len(self)))
-        return whole if dtype is None else whole.astype(dtype)
+        array = self.take(np.arange(len(self)))
+        return array if dtype is None else array.astype(dtype)
 
 
 class SparseRows(LazyRows):
-    """Compressed sparse rows; only the rows of a mini-batch are ever made dense."""
+    """Compressed sparse rows. Only the rows of a mini-batch become dense."""
 
     def __init__(self, matrix: Any) -> None:
-        """Take over a sparse matrix or array of SciPy's, of any format.
+        """Wrap a sparse matrix or array of SciPy's, in any format.
 
         Raises:
-            DataError: it holds other things than finite numbers.
+            DataError: it holds something else than finite numbers.
         """
         rows = matrix.tocsr()
         if not rows.has_canonical_format:
@@ -109,9 +109,9 @@ class SparseRows(LazyRows):
         first = self._starts[rows]
         counts = self._starts[rows + 1] - first
         ends = np.cumsum(counts)
-        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - (ends - counts), counts)
+        entries = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - (ends - counts), counts)
         out[:] = 0
-        out[np.repeat(np.arange(len(rows)), counts), self._columns[places]] = self._data[places]
+        out[np.repeat(np.arange(len(rows)), counts), self._columns[entries]] = self._data[entries]
 
 
 class SourceRows(LazyRows):
@@ -122,26 +122,26 @@ class SourceRows(LazyRows):
         self.source = source
 
     def _read(self, rows: Array, out: Array) -> None:
-        (x,) = _asked(self.source, rows, 1)
+        (x,) = _rows_of(self.source, rows, 1)
         if x.shape != out.shape:
-            what = f"{type(self.source).__name__}.rows gave x of shape {x.shape} for {_named(rows)}"
+            what = f"{type(self.source).__name__}.rows gave x of shape {x.shape} for {_shown(rows)}"
             raise DataError(f"{what}: expected {out.shape}")
         _check_type(self.source, rows, x, self.dtype)
         np.copyto(out, x, casting="same_kind")
 
 
 def as_rows(x: Any) -> Any:
-    """Return a sparse matrix as a table, a table as it is, and all else as an array."""
+    """Return a sparse matrix as lazy rows, lazy rows as they are, and anything else as an array."""
     if isinstance(x, LazyRows):
         return x
     return SparseRows(x) if hasattr(x, "tocsr") else np.asarray(x)
 
 
 def read_source(source: RowSource, check: Callable[[Array, str], object]) -> dict[str, Any]:
-    """Return x, y and perhaps weights of a data set of one's own; each block of x goes through ``check``.
+    """Return x, y and perhaps weights of the user's own data set; ``check`` is called for each block of x.
 
     Raises:
-        DataError: it gives something else than rows.
+        DataError: the data set returns something else than rows.
     """
     count, name = len(source), type(source).__name__
     if count < 1:
@@ -150,7 +150,7 @@ def read_source(source: RowSource, check: Callable[[Array, str], object]) -> dic
     first: Array | None = None
     for start in range(0, count, _ROWS_AT_ONCE):
         indices = np.arange(start, min(start + _ROWS_AT_ONCE, count))
-        x, *rest = _asked(source, indices)
+        x, *rest = _rows_of(source, indices)
         if x.ndim != 2 or any(len(part) != len(indices) for part in (x, *rest)):
             shapes = ", ".join(str(part.shape) for part in (x, *rest))
             raise DataError(f"{name}.rows gave shapes {shapes} for {len(indices)} rows: expected as many rows in each")
@@ -158,54 +158,54 @@ def read_source(source: RowSource, check: Callable[[Array, str], object]) -> dic
         if first is None:
             first, parts = x, [[] for _ in rest]
         _check_type(source, indices, x, first.dtype)
-        before = [first, *(held[0] for held in parts if held)]
+        before = [first, *(blocks[0] for blocks in parts if blocks)]
         if start and [_form(part) for part in (x, *rest)] != [_form(part) for part in before]:
             kinds = [", ".join(f"{part.dtype} {part.shape}" for part in each) for each in ((x, *rest), before)]
-            raise DataError(f"{name}.rows gave {kinds[0]} for {_named(indices)}, unlike {kinds[1]} for those before")
-        for held, part in zip(parts, rest, strict=True):
-            held.append(part)
+            raise DataError(f"{name}.rows gave {kinds[0]} for {_shown(indices)}, unlike {kinds[1]} for those before")
+        for blocks, part in zip(parts, rest, strict=True):
+            blocks.append(part)
     assert first is not None
     named = zip(("y", "weights"), parts, strict=False)
-    joined: dict[str, Any] = {key: np.concatenate(held) for key, held in named}
+    joined: dict[str, Any] = {key: np.concatenate(blocks) for key, blocks in named}
     return {"x": SourceRows(source, first.shape[1], first.dtype), **joined}
 
 
-def _asked(source: RowSource, indices: Array, most: int = 3) -> tuple[Array, ...]:
-    """Return what a data set of one's own says of these rows, the first ``most`` parts of it, as arrays.
+def _rows_of(source: RowSource, indices: Array, most: int = 3) -> tuple[Array, ...]:
+    """Return x, y and weights of these rows, or the first ``most`` of them, as arrays.
 
     Raises:
-        DataError: it raises something, or gives no rows.
+        DataError: the data set raises an error, or does not return rows.
     """
     name = type(source).__name__
     try:
-        found: Any = source.rows(indices)
-        if isinstance(found, tuple) and len(found) in (2, 3):
-            return tuple(map(np.asarray, found[:most]))
+        returned: Any = source.rows(indices)
+        if isinstance(returned, tuple) and len(returned) in (2, 3):
+            return tuple(map(np.asarray, returned[:most]))
     except DistbpError:
         raise
     except Exception as error:
-        said = (str(error).strip().splitlines() or [""])[0]
-        raise DataError(f"{name}.rows failed for {_named(indices)}: {type(error).__name__}: {said}") from error
-    raise DataError(f"{name}.rows must return (x, y) or (x, y, weights), found {type(found).__name__}")
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise DataError(f"{name}.rows failed for {_shown(indices)}: {type(error).__name__}: {reason}") from error
+    raise DataError(f"{name}.rows must return (x, y) or (x, y, weights), found {type(returned).__name__}")
 
 
 def _check_type(source: RowSource, indices: Array, x: Array, expected: np.dtype[Any]) -> None:
-    """Raise a DataError if x has numbers of another type than the first rows: bytes are pixels, others are not."""
+    """Refuse x whose type differs from that of the first rows: unsigned bytes are pixels, other numbers are not."""
     fits = np.can_cast(x.dtype, expected, "same_kind") and (x.dtype == np.uint8) == (expected == np.uint8)
     if not fits:
-        what = f"{type(source).__name__}.rows gave x as {x.dtype} for {_named(indices)}"
+        what = f"{type(source).__name__}.rows gave x as {x.dtype} for {_shown(indices)}"
         raise DataError(f"{what} and as {expected} for the first ones: expected one type for all rows")
 
 
 def _form(part: Array) -> tuple[bool, tuple[int, ...]]:
-    """Return what must be the same in all blocks: whether these are numbers, and the shape of a row."""
+    """Return the form that all blocks must share: whether they hold numbers, and the shape of a row."""
     return part.dtype.kind in "biuf", part.shape[1:]
 
 
-def _named(indices: Array) -> str:
-    """Return which rows these are.
+def _shown(indices: Array) -> str:
+    """Return row numbers as a message shows them.
 
-    >>> _named(np.arange(3, 9)), _named(np.array([4, 1, 7, 2]))
+    >>> _shown(np.arange(3, 9)), _shown(np.array([4, 1, 7, 2]))
     ('rows 3 to 8', '4 rows (4, 1, 7, ..)')
     """
     if len(indices) and (indices == np.arange(indices[0], indices[0] + len(indices))).all():

@@ -33,7 +33,7 @@ class Reading(DataOptions):
         """Build from settings by name.
 
         Raises:
-            UsageError: a name is unknown, or a value is not one that the setting can have.
+            UsageError: a name is unknown, or a value is not allowed.
         """
         known = [field.name for field in fields(cls)]
         for name in given:
@@ -55,14 +55,14 @@ class Reading(DataOptions):
         return [name for name in names if getattr(self, name) not in (None, ())]
 
     def test_path(self) -> Path | None:
-        """Return the path of the file with the test rows, None if there is none."""
+        """Return the path of the file with the test rows."""
         return None if self.test_file is None else Path(self.test_file)
 
     def target_of(self, names: Sequence[str], table: str) -> str:
         """Return the name of the target column.
 
         Raises:
-            DataError: the table has no such column, or none of the usual names.
+            DataError: the named column is missing, or none was named and none has a usual name.
         """
         if self.target is not None:
             return column_of(self.target, names, table, "--target")
@@ -77,7 +77,7 @@ class Reading(DataOptions):
 
 
 def column_of(wanted: str | int, names: Sequence[str], table: str, option: str) -> str:
-    """Return the column of this name, or of this number, -1 for the last."""
+    """Return the name of the column with this name or number; -1 is the last column."""
     if str(wanted) in names:
         return str(wanted)
     try:

@@ -1,4 +1,4 @@
-"""How large sources are once they are read, which says whether that is done in memory or on the disk."""
+"""The size of sources after decompression, which decides whether they are read into memory or prepared on the disk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from distbp.data.sources import BUILT_IN
 from distbp.errors import DataError, UsageError
 
 _LARGE_BYTES = 512 << 20
-"""Files from this size on, uncompressed, are read into a data set on the disk instead of into memory."""
+"""Files of this uncompressed size or more are prepared on the disk instead of read into memory."""
 _BYTES_AT_ONCE = 1 << 20
 
 
 def is_large(sources: Sequence[Any]) -> bool:
-    """Return whether the sources are files that are read into a data set on the disk by themselves."""
+    """Return whether the sources are files that are prepared on the disk automatically."""
     if not all(isinstance(source, str | Path) for source in sources):
         return False
     paths = [Path(source) for source in sources if str(source) not in BUILT_IN]
@@ -29,39 +29,40 @@ def is_large(sources: Sequence[Any]) -> bool:
     with suppress(OSError, ValueError, DataError):
         for each in [each for path in paths for each in (path.glob("*.p*q*") if path.is_dir() else [path])]:
             if each.suffix != ".npz":
-                said = each.stat()
-                total += _size(each, said.st_size, said.st_mtime_ns, _LARGE_BYTES)
+                status = each.stat()
+                total += _size(each, status.st_size, status.st_mtime_ns, _LARGE_BYTES)
     return total >= _LARGE_BYTES
 
 
 @lru_cache(maxsize=4096)
 def _size(path: Path, size: int, _: int, enough: int) -> int:
-    """Return the bytes of a file's rows, uncompressed, counted up to ``enough``."""
+    """Return the uncompressed bytes of a file's rows; counting stops at ``enough``."""
     check_file(path)
     if size >= enough:
         return size
     if begins(path, b"\x1f\x8b"):
         return _unzipped(path, enough)
     if path.suffix.lower() in (".parquet", ".pq") or begins(path, b"PAR1"):
-        return max(size, _numbers_of(path) * 4)
+        return max(size, _cells(path) * 4)
     return size
 
 
 def _unzipped(path: Path, enough: int) -> int:
-    """Count the bytes of a gzipped file, whose own word for it holds neither 4 GB nor several members."""
+    """Count the bytes of a gzipped file: its own size field is wrong from 4 GB on, and for several members."""
     count = 0
-    with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:  # damage is for the reader to tell
+    with suppress(OSError, EOFError, zlib.error), gzip.open(path) as file:  # the reader reports damage
         while count < enough and (block := file.read(_BYTES_AT_ONCE)):
             count += len(block)
     return count
 
 
-def _numbers_of(path: Path) -> int:
+def _cells(path: Path) -> int:
+    """Return the number of cells of a Parquet file; 0 if it cannot be read."""
     try:
         pa, parquet = arrow(f"reading {path}"), arrow(f"reading {path}", "pyarrow.parquet")
-    except UsageError:  # the reader says so
+    except UsageError:  # the reader reports that pyarrow is missing
         return 0
     with suppress(pa.ArrowException, OSError, ValueError):
-        told = parquet.read_metadata(path)
-        return int(told.num_rows) * int(told.num_columns)
+        metadata = parquet.read_metadata(path)
+        return int(metadata.num_rows) * int(metadata.num_columns)
     return 0

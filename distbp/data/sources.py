@@ -1,4 +1,4 @@
-"""Sources of data as a user names them: built-in names, files, folders."""
+"""Sources of data as a user gives them: built-in names, files, folders, objects in memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,28 @@ from distbp.errors import DataError, unknown_name
 BUILT_IN = ("digits",)
 """The data sets that come with the package."""
 Source = Any
-"""A built-in name, a file, a folder, arrays (x, y) or (x, y, weights), of which x may be sparse, a table (pandas,
-Arrow, polars, Ray Data, an array of rows and columns), a data set of one's own, or what :func:`load` returned."""
+"""A source is one of these:
+
+- a built-in name, a file or a folder;
+- arrays (x, y) or (x, y, weights); x may be sparse;
+- a table: pandas, Arrow, polars, Ray Data, or an array of rows and columns;
+- a data set of the user's own (:class:`distbp.RowSource`), or the result of :func:`distbp.load`.
+"""
 
 
 def existing_path(source: str | Path) -> Path:
-    """Return the path of a file or folder that is there."""
+    """Return the path of an existing file or folder.
+
+    Raises:
+        DataError: there is none.
+        UsageError: the name looks like a built-in name, but is unknown.
+    """
     path = Path(source)
     try:
         if path.is_dir() or path.is_file():
             return path
         exists = path.exists()
-    except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+    except (OSError, ValueError) as error:  # the name is too long, or has a zero byte
         raise DataError(f"{str(path)[:80]!r} is no usable path: {error}") from error
     if exists:
         raise DataError(f"{path} is neither a file nor a folder")
@@ -35,7 +45,7 @@ def existing_path(source: str | Path) -> Path:
 
 
 def sources_name(sources: Sequence[Any]) -> str:
-    """Return a short name for what is read from these sources."""
+    """Return a short name for the data of these sources."""
     first = sources[0]
     if isinstance(first, DataSet):
         return first.name
@@ -43,12 +53,12 @@ def sources_name(sources: Sequence[Any]) -> str:
 
 
 def address_of(source: Source) -> str:
-    """Return where a source can be found again: a built-in name, an absolute path, or ``arrays``, which cannot."""
+    """Return a built-in name or an absolute path, from which a source can be read again; ``arrays`` if it cannot."""
     if isinstance(source, DataSet | tuple | RowSource) or is_table(source):
         return "arrays"
     if str(source) in BUILT_IN:
         return str(source)
     try:
         return str(Path(source).absolute())
-    except TypeError:  # what is no source at all is for load to refuse
+    except TypeError:  # it is no source at all, which load reports
         return str(source)

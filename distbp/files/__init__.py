@@ -1,1 +1,1 @@
-"""Files that are whole or absent: atomic writes, JSON and safetensors with checksums, locks."""
+"""Files: atomic writes, JSON and safetensors with checksums, and locks that work between hosts."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written to a temporary name, flushed to the disk, then renamed."""
+"""Atomic writes: a file is written under a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from distbp.errors import RunError
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
-_BESIDE = ".{name}.{process}.partial"
-"""Where a process writes a file until it is whole: a name that nobody gives to a file of their own."""
+_TEMPORARY = ".{name}.{process}.partial"
+"""Temporary name of a file, which no file of a user has."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; on success flush it to the disk and rename it to ``path``.
+    """Yield a temporary path beside ``path`` to write to; on success flush the file and rename it to ``path``.
 
-    A symbolic link stays, and what it leads to is replaced.
+    If ``path`` is a symbolic link, its target is replaced.
 
     Raises:
         RunError: it cannot be written.
     """
-    place = Path(os.path.realpath(path))
-    beside = place.with_name(_BESIDE.format(name=place.name, process=os.getpid()))
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(_TEMPORARY.format(name=target.name, process=os.getpid()))
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device, which a rename would take away
+        if path.exists() and not path.is_file():  # a pipe or a device, which a rename would remove
             yield path
             return
-        yield beside
-        with beside.open("rb+") as file:
+        yield temporary
+        with temporary.open("rb+") as file:
             flush(file.fileno())
-        beside.replace(place)
-        _flush_folder(place.parent)
-    except BrokenPipeError:  # who reads has gone away, which is nobody's mistake
+        temporary.replace(target)
+        _flush_folder(target.parent)
+    except BrokenPipeError:  # the reader has closed the pipe, which is no error of the file
         raise
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write several files: none of them is created or changed unless all could be written.
+    """Write several files; none of them is created or changed unless all were written.
 
     Raises:
         RunError: one cannot be written.
@@ -56,18 +56,18 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
 
 
 def remove_partial_files(path: Path) -> None:
-    """Remove what processes that were killed while they wrote ``path`` left beside it."""
-    place = Path(os.path.realpath(path))
-    head, tail = _BESIDE.format(name=place.name, process="*").split("*")
+    """Remove the temporary files of processes that were killed while they wrote ``path``."""
+    target = Path(os.path.realpath(path))
+    head, tail = _TEMPORARY.format(name=target.name, process="*").split("*")
     with suppress(OSError):
-        for each in place.parent.iterdir():
+        for each in target.parent.iterdir():
             process = each.name.removeprefix(head).removesuffix(tail)
             if each.name == f"{head}{process}{tail}" and process.isdecimal() and not process_exists(int(process)):
                 each.unlink()
 
 
 def flush(handle: int) -> None:
-    """Flush an open file or folder to its disk, as far as the disk's file system can do that."""
+    """Flush an open file or folder to its disk, if the file system supports it."""
     try:
         os.fsync(handle)
     except OSError as error:
@@ -76,14 +76,14 @@ def flush(handle: int) -> None:
 
 
 _NO_SUCH_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
-"""What file systems answer that cannot flush folders: of VirtualBox, older CIFS, several in user space."""
+"""Errors of file systems that cannot flush folders: VirtualBox, older CIFS, several in user space."""
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename itself last through a power cut."""
+    """Flush a folder, so that a rename in it survives a power cut."""
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # one that can be written to and not be read
+    except OSError:  # a folder may be writable but not readable
         return
     try:
         flush(handle)

@@ -1,4 +1,4 @@
-"""Files of one JSON object, with a checksum, and files of JSON lines; both are read within limits."""
+"""Files of one JSON object with a checksum, and files of JSON lines; both are read within limits."""
 
 from __future__ import annotations
 
@@ -15,55 +15,54 @@ from distbp.files.json_text import SUM, Unexpected, parse, sealed, unsealed
 from distbp.files.regular import cannot_be_read, open_regular, read_bytes
 
 MOST_JSON = 64 << 20
-"""Bytes of the longest JSON object that is read, or written."""
+"""Most bytes of a JSON object."""
 MOST_LINES, _LONGEST_LINE = 256 << 20, 4 << 20
-"""Bytes of the longest file of JSON lines that is read, and of the longest line in it."""
+"""Most bytes of a file of JSON lines, and of a line in it."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write one JSON object, indented, with a sum over it.
+    """Write one JSON object, indented, with a checksum.
 
     Raises:
-        RunError: it cannot be written, or is longer than what is read.
+        RunError: it cannot be written, or is too long to be read again.
     """
     text = json.dumps(sealed(content), indent=2, allow_nan=False)
     if len(text) >= MOST_JSON:
         raise RunError(f"{path} cannot be written: {len(text):,} bytes, expected at most {MOST_JSON:,}")
-    with atomic_write(path) as beside:
-        beside.write_text(text + "\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, expected: Check = anything, most: int = MOST_JSON) -> dict[str, Any]:
-    """Read one JSON object of at most ``most`` bytes, without its sum, which is checked where there is one.
+    """Read one JSON object of at most ``most`` bytes; its checksum, if there is one, is verified and removed.
 
     Raises:
-        RunError: the file is missing, no regular one, damaged, or does not hold what is ``expected``.
+        RunError: the file is missing, not a regular file, damaged, or does not pass the check ``expected``.
     """
     return read_sealed(path, expected, most)[0]
 
 
 def read_sealed(path: Path, expected: Check = anything, most: int = MOST_JSON) -> tuple[dict[str, Any], bool]:
-    """Read one JSON object as :func:`read_json` does; return it, and whether it carried a sum.
+    """Read one JSON object as :func:`read_json` does; return it, and whether it had a checksum.
 
     Raises:
-        RunError: as there.
+        RunError: as :func:`read_json`.
     """
     content = read_bytes(path, most)
     try:
-        told = parse(content)
-        if isinstance(told, dict):  # what it holds first, which also says whether it is of another version
-            expected({name: value for name, value in told.items() if name != SUM}, "")
-        found, has_sum = unsealed(told)
+        value = parse(content)
+        if isinstance(value, dict):  # before the checksum, since this check reports another version of the format
+            expected({name: each for name, each in value.items() if name != SUM}, "")
+        return unsealed(value)
     except Unexpected as error:
         raise cannot_be_read(path, error) from error
-    return found, has_sum
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a regular file, each with its end.
+    """Yield the lines of a regular file, with their line ends.
 
     Raises:
-        RunError: it is missing, no regular file, too long, or has too long a line.
+        RunError: it is missing, not a regular file, too long, or has too long a line.
     """
     left = MOST_LINES
     try:
@@ -79,7 +78,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
 
 
 def for_json(value: Any) -> Any:
-    """Return None for numbers that JSON cannot hold, also within lists and dictionaries."""
+    """Return the value with None for numbers that JSON cannot hold, also within lists and dictionaries."""
     if isinstance(value, Mapping):
         return {name: for_json(each) for name, each in value.items()}
     if isinstance(value, list):

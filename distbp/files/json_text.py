@@ -1,7 +1,6 @@
-"""JSON as distbp keeps it: parsed within limits, sealed by a sum over its content, checked against what is expected.
+"""JSON as distbp stores it: parsed within limits, and sealed by a checksum over its content.
 
-A check is a function of a value and its place in the file, such as ``columns[2].name``. Checks are put together as the
-content is: ``record({"sizes": list_of(whole(least=1)), "cost": text()})``.
+What an object must hold is checked by :mod:`distbp.files.json_checks`.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 SUM = "content_sha256"
-"""The name under which an object holds the sum over the rest of it."""
+"""Name of the entry of an object that is the checksum over its other entries."""
 _DEEPEST = 32
 _LONGEST_WHOLE, _LONGEST_NUMBER = 21, 100
 _MOST_SHOWN = 100
 
 
 class Unexpected(ValueError):
-    """A text is no JSON within the limits, or does not hold what is expected; one short line."""
+    """A text is not JSON within the limits, or does not have the expected content; the message is one short line."""
 
 
 def shown(value: Any) -> str:
@@ -44,18 +43,21 @@ def shown(value: Any) -> str:
 
 
 def parse(content: bytes | str, only_finite: bool = True) -> Any:
-    """Return the value of a JSON text; without ``only_finite`` with what Python adds to JSON, infinities and NaN.
+    """Return the value of a JSON text; infinities and NaN are refused with ``only_finite``.
 
     Raises:
-        Unexpected: it is not UTF-8 or no JSON, or is nested too deep, holds a name twice, or a number that no 64 bits
-            hold.
+        Unexpected: the text is not UTF-8 or not JSON, is nested too deep, has a name twice in an object, or a number
+            that does not fit in 64 bits.
     """
     try:
         text_ = content.decode("utf-8") if isinstance(content, bytes) else content
         value = json.loads(
-            text_, object_pairs_hook=_named_once, parse_int=_whole, parse_float=_finite,
+            text_,
+            object_pairs_hook=_object,
+            parse_int=_whole,
+            parse_float=_finite,
             parse_constant=_no_constant if only_finite else float,
-        )  # fmt: skip
+        )
     except Unexpected:
         raise
     except RecursionError:
@@ -66,13 +68,13 @@ def parse(content: bytes | str, only_finite: bool = True) -> Any:
     return value
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
         raise Unexpected(f"found the name {shown(twice)} twice in one object, expected each once")
-    return found
+    return result
 
 
 def _whole(digits: str) -> int:
@@ -93,7 +95,7 @@ def _no_constant(name: str) -> None:
 
 
 def _check_depth(value: Any) -> None:
-    """Walk the value level by level, so that what is nested deep ends in a line, here and wherever it is used."""
+    """Refuse deep nesting, level by level without recursion: later code may then recurse into the value."""
     level = [value]
     for _ in range(_DEEPEST):
         level = [
@@ -109,21 +111,21 @@ def _check_depth(value: Any) -> None:
 
 
 def sum_of(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 over an object's meaning: blanks and the order of names do not count."""
+    """Return the SHA-256 of an object's content, which does not depend on blanks or the order of names."""
     as_read = json.loads(json.dumps(content, allow_nan=False))
     return hashlib.sha256(json.dumps(as_read, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object with the sum over it."""
+    """Return the object with its checksum."""
     return {**content, SUM: sum_of(content)}
 
 
 def unsealed(content: Any) -> tuple[dict[str, Any], bool]:
-    """Return an object without its sum, and whether it had one.
+    """Return the object without its checksum, and whether it had one.
 
     Raises:
-        Unexpected: it is no object, or the sum is another one.
+        Unexpected: the value is no object, or the checksum is wrong.
     """
     if not isinstance(content, dict):
         raise Unexpected(f"found {shown(content)}, expected a JSON object")

@@ -1,4 +1,4 @@
-"""Regular files, opened and read without waiting: pipes, sockets and devices are refused."""
+"""Regular files, opened and read without waiting. Pipes, sockets and devices are refused."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from distbp.errors import RunError
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file to read; never waits, whatever is there.
+    """Open a regular file for reading, without waiting.
 
     Raises:
-        OSError: it is missing, cannot be read, or is another kind of file: a folder, a pipe, a socket, a device.
+        OSError: it is missing, cannot be read, or is not a regular file but a folder, a pipe, a socket or a device.
     """
-    _check_mode(path.stat().st_mode)  # opening a device may do something
+    _check_mode(path.stat().st_mode)  # before opening, which may have an effect on a device
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        _check_mode(os.fstat(handle).st_mode)  # what is there may be another by now
+        _check_mode(os.fstat(handle).st_mode)  # the path may name another file by now
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -28,24 +28,27 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 _KINDS = (
-    (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-)  # fmt: skip
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def _check_mode(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        found = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
-        raise OSError(errno.EINVAL, f"found {found}, expected a regular file")
+        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "something else")
+        raise OSError(errno.EINVAL, f"found {kind}, expected a regular file")
 
 
 def open_without_waiting(path: str, flags: int) -> int:
-    """Open a file as :func:`open` does that is given this as ``opener``; a pipe that nobody reads is an error."""
+    """Open a file as ``opener`` of :func:`open`; a pipe without a reader is an error instead of a wait."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there, if anything, and is no regular file.
+    """Refuse a path that exists and is not a regular file.
 
     Raises:
         RunError: it is a folder, a pipe, a socket or a device.
@@ -59,10 +62,10 @@ def check_regular(path: Path) -> None:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """Return what a regular file holds.
+    """Return the content of a regular file.
 
     Raises:
-        RunError: it is missing, no regular file, or longer than ``most`` bytes.
+        RunError: it is missing, not a regular file, or longer than ``most`` bytes.
     """
     try:
         with open_regular(path) as file:
@@ -75,6 +78,6 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def cannot_be_read(path: Path, error: Exception) -> RunError:
-    """Return the one line for a file that cannot be read."""
+    """Return the error for a file that cannot be read, with its reason."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return RunError(f"{path} cannot be read: {reason}")

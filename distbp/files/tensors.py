@@ -1,4 +1,4 @@
-"""Arrays and texts by name in safetensors files, with a sum over all of them."""
+"""Safetensors files: arrays and texts by name, with a checksum over all of them."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ from distbp.files.atomic import atomic_write
 from distbp.files.regular import cannot_be_read, open_regular
 
 _TENSOR_SUM = "sha256"
-"""The name of the text in a safetensors file that is the sum over its tensors and its other texts."""
+"""Name of the text that is the checksum over the tensors and the other texts."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
-    """Write arrays by name, and texts by name, in the safetensors format, with a sum over them."""
+    """Write arrays and texts by name in the safetensors format, with a checksum."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     texts = dict(metadata or {})
-    with atomic_write(path) as beside:
-        beside.touch()
-        mode = stat.S_IMODE(beside.stat().st_mode)
+    with atomic_write(path) as temporary:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         try:
-            save_file(contiguous, beside, {**texts, _TENSOR_SUM: _sum_of_tensors(contiguous, texts)})
-            if beside != path:
-                beside.chmod(mode)  # the umask's; safetensors renames a file to here that is its owner's alone
+            save_file(contiguous, temporary, {**texts, _TENSOR_SUM: _sum_of_tensors(contiguous, texts)})
+            if temporary != path:
+                temporary.chmod(mode)  # restored: safetensors replaces the file by one that only its owner may read
         except SafetensorError as error:
             raise RunError(f"{path} cannot be written: {error}") from error
 
 
 def tensors_as_bytes(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Return what :func:`write_tensors` would write."""
+    """Return the content of the file that :func:`write_tensors` would write."""
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     content: bytes = save(contiguous, {**metadata, _TENSOR_SUM: _sum_of_tensors(contiguous, metadata)})
     return content
 
 
 class Tensors(NamedTuple):
-    """What a safetensors file holds."""
+    """The content of a safetensors file."""
 
     arrays: dict[str, NDArray[Any]]
     texts: dict[str, str]
     has_sum: bool
-    """Whether it carried a sum, which was right then."""
+    """Whether it had a checksum, which was verified."""
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Read arrays and texts by name from a safetensors file, whose sum is checked where there is one.
+    """Read arrays and texts by name from a safetensors file; its checksum, if there is one, is verified.
 
     Raises:
-        RunError: the file is missing, no regular one, larger than the memory, or damaged.
+        RunError: the file is missing, not a regular file, larger than the memory, or damaged.
     """
     return read_sealed_tensors(path)[:2]
 
 
 def read_sealed_tensors(path: Path, most: int | None = None) -> Tensors:
-    """Read a safetensors file of at most ``most`` bytes (default: the machine's memory), and whether it has a sum.
+    """Read a safetensors file of at most ``most`` bytes (default: the machine's memory).
 
     Raises:
-        RunError: as in :func:`read_tensors`.
+        RunError: as :func:`read_tensors`.
     """
     most = _memory() if most is None else most
     try:
@@ -80,7 +80,7 @@ def read_sealed_tensors(path: Path, most: int | None = None) -> Tensors:
             texts = dict(opened.metadata() or {})
     except FileNotFoundError as error:
         raise RunError(f"{path} does not exist") from error
-    # a type that NumPy does not have is a TypeError or an AttributeError
+    # types that NumPy does not have raise a TypeError or an AttributeError
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise cannot_be_read(path, error) from error
     expected = texts.pop(_TENSOR_SUM, None)
@@ -90,14 +90,14 @@ def read_sealed_tensors(path: Path, most: int | None = None) -> Tensors:
 
 
 def _memory() -> int:
-    """Return the bytes of this machine's memory."""
+    """Return the size of this machine's memory in bytes."""
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return 1 << 40
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _sum_of_tensors(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> str:
-    """Return the sum over names, types, shapes and bytes of the tensors and over the texts."""
+    """Return the checksum over names, types, shapes and bytes of the tensors, and over the texts."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())

@@ -1,4 +1,4 @@
-"""Networks to and from the forms of other tools: ONNX, safetensors, PyTorch's names, scikit-learn's perceptrons."""
+"""Export and import of networks: ONNX, safetensors, PyTorch's state dicts, scikit-learn's perceptrons."""
 
 from distbp.interchange.estimators import from_sklearn
 from distbp.interchange.onnx import onnx_content, to_onnx

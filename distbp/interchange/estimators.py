@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons of scikit-learn as networks."""
+"""Import of scikit-learn's multi-layer perceptrons."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _OUTPUTS = {
 
 
 def from_sklearn(estimator: Any) -> Network:
-    """Return the network of a fitted ``MLPClassifier`` or ``MLPRegressor``, which may go on being trained here.
+    """Return the network of a fitted ``MLPClassifier`` or ``MLPRegressor``; it can be trained further.
 
     Its predictions are the estimator's. scikit-learn is not imported.
 
     Raises:
-        UsageError: it is not fitted, or its output is none that distbp has.
+        UsageError: the estimator is not fitted, or distbp does not have its output activation.
     """
     coefs, intercepts = getattr(estimator, "coefs_", None), getattr(estimator, "intercepts_", None)
     output = getattr(estimator, "out_activation_", None)
     if coefs is None or intercepts is None or output is None:
         raise UsageError(f"{type(estimator).__name__} is no fitted MLPClassifier or MLPRegressor: fit it first")
     if output not in _OUTPUTS:
-        raise UsageError(f"the output activation {output} has no counterpart here: expected {', '.join(_OUTPUTS)}")
+        raise UsageError(f"distbp has no output activation {output}: expected {', '.join(_OUTPUTS)}")
     activation, cost = _OUTPUTS[output]
     hidden = {"logistic": "sigmoid"}.get(estimator.activation, estimator.activation)
     sizes = (coefs[0].shape[0], *(len(b) for b in intercepts))

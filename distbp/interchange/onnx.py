@@ -1,4 +1,4 @@
-"""Networks as ONNX files, for any runtime that reads them (``pip install 'distbp[onnx]'``)."""
+"""Export of networks as ONNX files (``pip install 'distbp[onnx]'``)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _C, _CUBE = np.sqrt(2.0 / np.pi), 0.044715  # of gelu
 def to_onnx(network: Network, path: str | Path, pixels: bool = False) -> None:
     """Write a network as an ONNX file.
 
-    A network that was trained on a table takes the table's columns, each under its name and of shape (rows, 1): numbers
-    as doubles, NaN where missing; categories as text without blanks around it; dates as whole seconds since 1970 on
-    their own zone's clock, int64 as in ``datetime64[s]``, the smallest (NaT) where missing. The graph does all
-    preprocessing itself, and gives values in the target's own unit. Other networks take ``x``, shape (rows, m_0), of
-    their own type; with ``pixels`` (or where the table was one of images) unsigned bytes.
+    A network that was trained on a table has one input per column, with the column's name and shape (rows, 1): numbers
+    as doubles, NaN where missing; categories as text without blanks around it; dates in local time as seconds since
+    1970, int64 as in ``datetime64[s]``, the smallest (NaT) where missing. The graph contains all preprocessing, and its
+    values are in the unit of the target. Other networks have an input ``x``, shape (rows, m_0), of the network's type;
+    with ``pixels``, or after training on images, of unsigned bytes.
 
-    For classes it gives ``label``, shape (rows,), and ``probabilities``, (rows, classes); else ``values``, (rows, m_L).
-    Where a column is called so, ``_out`` is added to the output's name.
+    The outputs are ``label``, shape (rows,), and ``probabilities``, (rows, classes), for classes, otherwise ``values``,
+    (rows, m_L). If a column has the same name, ``_out`` is appended to the output's name.
 
     Raises:
         ImportError: the extra is not installed.
-        UsageError: the network has an activation of its own, or a column without a name, which the graph cannot have.
+        UsageError: the network has an activation of your own, or a column without a name, which ONNX cannot express.
     """
     write_all({Path(path): onnx_content(network, pixels)})
 
 
 def onnx_content(network: Network, pixels: bool = False) -> bytes:
-    """Return the bytes of such a file; it raises the same."""
+    """Return the content of the file that :func:`to_onnx` writes, and raise the same errors."""
     structure, dtype = network.structure, network.weights.dtype.name
     graph = Graph(dtype)
     x = network_inputs(graph, network, pixels)
@@ -48,20 +48,20 @@ def onnx_content(network: Network, pixels: bool = False) -> bytes:
     for l, (w, b) in enumerate(structure.layers(network.weights)):
         logits = graph("Gemm", x, graph.constant(w), graph.constant(b), transB=1)
         x = _apply(graph, structure.activations[l], logits)
-    _give_out(graph, network, logits, x)
-    told = {"distbp.structure": str(structure.described()), "distbp.byte_factor": str(network.byte_factor)}
-    content: bytes = graph.model(told).SerializeToString()
+    _add_outputs(graph, network, logits, x)
+    metadata = {"distbp.structure": str(structure.described()), "distbp.byte_factor": str(network.byte_factor)}
+    content: bytes = graph.model(metadata).SerializeToString()
     return content
 
 
-def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
-    """Give out what the last layer says."""
+def _add_outputs(graph: Graph, network: Network, logits: str, a: str) -> None:
+    """Add the outputs of the graph: labels and probabilities, or values."""
     nodes, dtype = network.structure.sizes[-1], graph.dtype
     if not network.classes:
-        told = network.preprocessing
-        if told is not None and told.target.is_scaled:
-            wide = graph("Mul", graph.cast(a, np.float64), graph.constant(told.target.deviation, np.float64))
-            a, dtype = graph("Add", wide, graph.constant(told.target.mean, np.float64)), "float64"
+        target = None if network.preprocessing is None else network.preprocessing.target
+        if target is not None and target.is_scaled:
+            wide = graph("Mul", graph.cast(a, np.float64), graph.constant(target.deviation, np.float64))
+            a, dtype = graph("Add", wide, graph.constant(target.mean, np.float64)), "float64"
         graph.output(a, "values", dtype, nodes)
         return
     if nodes == 1:
@@ -78,7 +78,7 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
         chosen, positive = graph("ArgMax", ranked, axis=1, keepdims=0), graph("Max", a, graph.constant(0.0))
         wide = graph.cast(positive, np.float64)
         total = graph("ReduceSum", wide, columns, keepdims=1)
-        shares = graph.cast(graph("Div", wide, total), dtype)  # not taken where the sum is 0
+        shares = graph.cast(graph("Div", wide, total), dtype)  # replaced below where the sum is 0
         is_any = graph("Greater", total, graph.constant(0.0, np.float64))
         probabilities = graph("Where", is_any, shares, graph.constant(1 / nodes))
     names: Array = np.asarray(network.classes)
@@ -89,9 +89,9 @@ def _give_out(graph: Graph, network: Network, logits: str, a: str) -> None:
 
 
 def _apply(graph: Graph, activation: Any, z: str) -> str:
-    """Return sigma(z), from operators that runtimes have for both types."""
+    """Return sigma(z), by operators that runtimes support for float32 and float64."""
     if not isinstance(activation, str) or activation not in _OPERATORS:
-        raise UsageError(f"the activation {name_of(activation)} has no counterpart in ONNX")
+        raise UsageError(f"ONNX has no activation {name_of(activation)}")
     return _OPERATORS[activation](graph, z)
 
 

@@ -1,4 +1,4 @@
-"""Year, month, day, weekday, hour and minute of dates, from what ONNX can do with whole numbers."""
+"""Date parts in an ONNX graph, computed by integer arithmetic: year, month, day, weekday, hour, minute."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import numpy as np
 from distbp.interchange.onnx_graph import Graph
 
 MISSING = np.iinfo(np.int64).min
-"""What stands for a missing date, as in NumPy's datetime64 (NaT)."""
+"""The value of a missing date, as in NumPy's datetime64 (NaT)."""
 _PER_DAY = 86_400
 _DAYS_BEFORE_1970 = 719_468
-"""Since 1 March of year 0: years that begin in March have their leap day last."""
+"""Days from 1 March of year 0 to 1970. Counted from March, a year has its leap day last."""
 
 
 def date_parts(graph: Graph, seconds: str) -> list[str]:
-    """Return the parts of dates, given as seconds since 1970, in the order of DATE_PARTS: doubles, NaN where missing.
+    """Return the parts of dates in the order of DATE_PARTS, as doubles, NaN where missing.
 
-    The calendar is the Gregorian one, from year 1 on (Hinnant, "chrono-compatible low-level date algorithms", 2013).
+    ``seconds`` counts from 1970. The calendar is Gregorian from year 1 on (Hinnant, "chrono-compatible low-level date
+    algorithms", 2013).
     """
-    whole = _Whole(graph)
+    whole = _Integers(graph)
     missing = graph("Equal", seconds, whole.constant(MISSING))
     shifted = whole.sum(graph("Where", missing, whole.constant(0), seconds), _DAYS_BEFORE_1970 * _PER_DAY)
     days, second = whole.divided(shifted, _PER_DAY)
@@ -43,8 +44,8 @@ def date_parts(graph: Graph, seconds: str) -> list[str]:
     return [graph("Where", missing, unknown, graph.cast(part, np.float64)) for part in parts]
 
 
-class _Whole:
-    """Arithmetic of whole numbers of at least 0."""
+class _Integers:
+    """Arithmetic of non-negative integers in a graph."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -68,6 +69,6 @@ class _Whole:
         return self._graph("Div", one, self.constant(other))
 
     def divided(self, one: str, other: int) -> tuple[str, str]:
-        """Return quotient and rest."""
+        """Return quotient and remainder."""
         quotient = self.quotient(one, other)
         return quotient, self.difference(one, self.product(quotient, other))

@@ -1,4 +1,4 @@
-"""An ONNX graph that is being built."""
+"""Construction of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ML = "ai.onnx.ml"
 
 
 class Graph:
-    """An ONNX graph that is being built; values go by their names."""
+    """An ONNX graph under construction. Its values are named by texts, which the methods return."""
 
     def __init__(self, dtype: str) -> None:
         with needs("onnx", "onnx"):
@@ -28,12 +28,12 @@ class Graph:
         self._constants: dict[str, Any] = {}
 
     def input(self, name: str, dtype: Any, columns: int) -> str:
-        """Take in a matrix of so many columns."""
+        """Add an input, a matrix with so many columns."""
         self.inputs.append(self._described(name, dtype, columns))
         return name
 
     def output(self, value: str, name: str, dtype: Any, columns: int | None) -> None:
-        """Give a value out under a name that no input has; ``columns`` None is for a vector."""
+        """Make a value an output; ``_out`` is appended if an input has the name. ``columns`` is None for a vector."""
         while name in {each.name for each in self.inputs}:
             name += "_out"
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name]))
@@ -45,35 +45,38 @@ class Graph:
         return helper.make_tensor_value_info(name, kind, ["rows"] if columns is None else ["rows", columns])
 
     def constant(self, value: Any, dtype: Any = None) -> str:
-        """Keep a constant, in the graph's own type if none is given."""
+        """Add a constant, in the graph's own type unless one is given."""
         array = np.asarray(value, dtype or self.dtype)
         name = f"distbp.constant.{len(self._constants)}"
         self._constants[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
     def __call__(self, operator: str, *operands: str, **attributes: Any) -> str:
-        """Apply an operator; return the name of what it gives."""
+        """Apply an operator; return the name of its result."""
         name = f"distbp.value.{len(self._nodes)}"
         self._nodes.append(self._onnx.helper.make_node(operator, list(operands), [name], **attributes))
         return name
 
     def cast(self, value: str, dtype: Any) -> str:
-        """Return a value as another type."""
+        """Cast a value to another type."""
         return self("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def codes(self, texts: str, known: Mapping[str, int]) -> str:
-        """Return the code of each text, -1 for those that are not known."""
+        """Return the code of each text, -1 for unknown ones."""
         keys, values = list(known), list(known.values())
         return self("LabelEncoder", texts, domain=_ML, keys_strings=keys, values_int64s=values, default_int64=-1)
 
-    def model(self, told: Mapping[str, str]) -> Any:
-        """Return the whole model, checked."""
+    def model(self, metadata: Mapping[str, str]) -> Any:
+        """Return the complete model, checked."""
         helper = self._onnx.helper
         graph = helper.make_graph(self._nodes, "distbp", self.inputs, self.outputs, list(self._constants.values()))
         model = helper.make_model(
-            graph, producer_name="distbp", producer_version=__version__, ir_version=_IR,
+            graph,
+            producer_name="distbp",
+            producer_version=__version__,
+            ir_version=_IR,
             opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_ML, _ML_OPSET)],
-        )  # fmt: skip
-        helper.set_model_props(model, dict(told))
+        )
+        helper.set_model_props(model, dict(metadata))
         self._onnx.checker.check_model(model, full_check=True)
         return model

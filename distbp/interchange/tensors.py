@@ -1,4 +1,4 @@
-"""Safetensors files that hold a whole network, under our names for the parameters or under PyTorch's."""
+"""Export and import of networks as safetensors files, with distbp's names of the parameters or with PyTorch's."""
 
 from __future__ import annotations
 
@@ -32,39 +32,39 @@ _MEANING = record(
         "preprocessing": anything,
     },
 )
-"""What a file of ours says of its tensors; see also distbp.model.files."""
+"""The metadata of a file that distbp wrote; see also distbp.model.files."""
 
 
 def to_safetensors(network: Network, path: str | Path) -> None:
-    """Write w and b of every layer as ``w1``, ``b1``, .. and what they mean as the file's metadata.
+    """Write w and b of every layer as ``w1``, ``b1``, .., and their meaning as the file's metadata.
 
-    :func:`from_safetensors` gives the network back bit for bit.
+    :func:`from_safetensors` restores the network bit for bit.
 
     Raises:
-        UsageError: the network leaves connections out, which other tools would train again.
+        UsageError: the network omits connections, which other tools would train again.
     """
     write_all({Path(path): safetensors_content(network)})
 
 
 def safetensors_content(network: Network) -> bytes:
-    """Return the bytes of such a file; it raises the same."""
+    """Return the content of the file that :func:`to_safetensors` writes, and raise the same errors."""
     return _content(network, "w{}", "b{}", 1, 1)
 
 
 def to_torch(network: Network, path: str | Path) -> None:
-    """Write the state dict of an ``nn.Sequential`` of Linear and activation modules, one after the other.
+    """Write the state dict of an ``nn.Sequential`` in which Linear and activation modules alternate.
 
     PyTorch reads it with ``safetensors.torch.load_file`` and ``load_state_dict``: ``0.weight``, ``0.bias``,
     ``2.weight``, .. have the shapes of ``nn.Linear``. PyTorch itself is not needed to write it.
 
     Raises:
-        UsageError: the network leaves connections out, which other tools would train again.
+        UsageError: the network omits connections, which other tools would train again.
     """
     write_all({Path(path): torch_content(network)})
 
 
 def torch_content(network: Network) -> bytes:
-    """Return the bytes of such a file; it raises the same."""
+    """Return the content of the file that :func:`to_torch` writes, and raise the same errors."""
     return _content(network, "{}.weight", "{}.bias", 0, 2)
 
 
@@ -77,8 +77,8 @@ def from_safetensors(
 ) -> Network:
     """Read a network from a file of :func:`to_safetensors` or :func:`to_torch`, or from a state dict of PyTorch's.
 
-    A file that distbp did not write says nothing of activations and cost: they are taken from the arguments, else relu,
-    softmax and cross-entropy. Layers are Linear ones of one prefix, in the order of their numbers.
+    A file of another program has no activations and cost: they are the arguments, by default relu, softmax and
+    cross-entropy. All layers are Linear modules under one prefix, in the order of their numbers.
 
     Raises:
         RunError: the file cannot be read, or its tensors are not the layers of one network.
@@ -92,9 +92,9 @@ def from_safetensors(
     (('tanh', 'softmax'), True)
     """
     path = Path(path)
-    tensors, told = read_tensors(path)
+    tensors, metadata = read_tensors(path)
     try:
-        meaning: Mapping[str, Any] = parse(told[_KEY]) if _KEY in told else {}
+        meaning: Mapping[str, Any] = parse(metadata[_KEY]) if _KEY in metadata else {}
         _MEANING(meaning, _KEY)
         layers = _layers(tensors, path)
         sizes = (layers[0][0].shape[1], *(len(b) for _, b in layers))
@@ -115,14 +115,14 @@ def from_safetensors(
     return network
 
 
-def _content(network: Network, w_name: str, b_name: str, first: int, apart: int) -> bytes:
-    """Return a file of w and b of every layer, named by numbers from ``first`` on that are ``apart``."""
+def _content(network: Network, w_name: str, b_name: str, first: int, step: int) -> bytes:
+    """Return a file with w and b of every layer; the numbers in their names are ``first``, ``first + step``, .."""
     structure = network.structure
     if structure.connections:
-        raise UsageError("the network leaves connections out, which other tools would train again: Network.save it")
+        raise UsageError("the network omits connections, which other tools would train again: Network.save it")
     tensors: dict[str, Array] = {}
     for l, (w, b) in enumerate(structure.layers(network.weights)):
-        number = first + apart * l
+        number = first + step * l
         tensors |= {w_name.format(number): w, b_name.format(number): b}
     meaning = {**structure.described(), "classes": list(network.classes), "byte_factor": network.byte_factor}
     if network.preprocessing is not None:
@@ -131,20 +131,20 @@ def _content(network: Network, w_name: str, b_name: str, first: int, apart: int)
 
 
 def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array]]:
-    """Return w and b of each layer, by the numbers in their names.
+    """Return w and b of each layer, in the order of the numbers in their names.
 
     Raises:
-        RunError: they do not follow each other, or are of several networks.
+        RunError: the tensors are not layers that fit each other, or belong to several networks.
     """
-    found: dict[int, dict[str, str]] = {}
+    names: dict[int, dict[str, str]] = {}
     prefixes: dict[str | None, str] = {}
     for name in sorted(tensors):
         ours = re.fullmatch(r"(w|b)(\d+)", name)
         theirs = re.fullmatch(r"(.*?)(\d+)\.(weight|bias)", name)
         if ours:
-            part, place, prefix = ours[1], ours[2], None
+            part, number, prefix = ours[1], ours[2], None
         elif theirs:
-            part, place, prefix = theirs[3][0], theirs[2], theirs[1]
+            part, number, prefix = theirs[3][0], theirs[2], theirs[1]
         else:
             raise RunError(f"{path} holds {shown(name)}: expected w1, b1, .. or 0.weight, 0.bias, ..")
         prefixes.setdefault(prefix, name)
@@ -152,25 +152,25 @@ def _layers(tensors: Mapping[str, Array], path: Path) -> list[tuple[Array, Array
             one, other = prefixes.values()
             pair = f"{shown(one)} and {shown(other)}"
             raise RunError(f"{path} holds {pair}: expected the layers of one network, named alike")
-        twin = found.setdefault(int(place), {}).setdefault(part, name)
+        twin = names.setdefault(int(number), {}).setdefault(part, name)
         if twin != name:
             pair = f"{shown(twin)} and {shown(name)}"
             raise RunError(f"{path} holds {pair}, which are the same layer: expected each once")
-    layers = [(tensors[found[place]["w"]], tensors[found[place]["b"]]) for place in sorted(found)]
+    layers = [(tensors[names[k]["w"]], tensors[names[k]["b"]]) for k in sorted(names)]
     _check(layers, path)
     return layers
 
 
 def _check(layers: Sequence[tuple[Array, Array]], path: Path) -> None:
-    """Refuse layers that are no linear ones, do not fit each other, or hold what is no finite number."""
+    """Refuse layers that are not linear, do not fit each other, or hold numbers that are not finite."""
     before = None
-    for place, (w, b) in enumerate(layers, start=1):
+    for l, (w, b) in enumerate(layers, start=1):
         if w.ndim != 2 or b.shape != (len(w),) or w.dtype not in (np.float32, np.float64) or w.dtype != b.dtype:
-            raise RunError(f"layer {place} of {path} has {w.dtype} {w.shape} and {b.dtype} {b.shape}: no linear layer")
+            raise RunError(f"layer {l} of {path} has {w.dtype} {w.shape} and {b.dtype} {b.shape}: no linear layer")
         if before is not None and (w.shape[1] != before.shape[0] or w.dtype != before.dtype):
-            raise RunError(f"layer {place} of {path} has {w.shape[1]} inputs, the one before {before.shape[0]} nodes")
+            raise RunError(f"layer {l} of {path} has {w.shape[1]} inputs, the one before {before.shape[0]} nodes")
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
-            raise RunError(f"layer {place} of {path} holds numbers that are not finite")
+            raise RunError(f"layer {l} of {path} holds numbers that are not finite")
         before = w
     if before is None:
         raise RunError(f"{path} holds no layers")

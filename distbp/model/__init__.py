@@ -1,1 +1,1 @@
-"""A trained network: its weights and what its outputs stand for, its files, its predictions and a look inside."""
+"""A network after training: its weights and classes, its files, its predictions and scores, and its inspection."""

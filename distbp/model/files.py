@@ -1,4 +1,4 @@
-"""The model files: ``model.safetensors`` holds w and b of every layer, ``model.json`` what they mean."""
+"""The files of a model: ``model.safetensors`` has w and b of every layer, ``model.json`` their meaning."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MODEL = record(
     {
         "classes": list_of(either(text(), flag, number(), expected="text, a number, true or false")),
         "byte_factor": above_0,
-        "preprocessing": anything,  # which knows itself what it holds
+        "preprocessing": anything,  # Preprocessing.from_json checks it
     },
 )
-_BESIDE_THE_NUMBERS = 1 << 24
-"""Bytes that model.safetensors may have beside its numbers: names, and a sum."""
+_OTHER_BYTES = 1 << 24
+"""Most bytes of model.safetensors beside its numbers: names, and a checksum."""
 
 
 def weights_sha256(weights: Array) -> str:
@@ -42,9 +42,9 @@ def weights_sha256(weights: Array) -> str:
 
 
 def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict[str, Any]) -> None:
-    """Write the model's two files into ``folder``, which is made if need be.
+    """Write the model's two files into ``folder``, which is created if it is missing.
 
-    ``meaning`` is kept beside the structure: what the outputs stand for, as JSON's types.
+    ``meaning`` is stored beside the structure: classes, byte factor and preprocessing, as JSON's types.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,34 +61,35 @@ def save_model(folder: Path, structure: Structure, weights: Array, meaning: dict
 
 
 class Model(NamedTuple):
-    """A model that was read."""
+    """A model as its files describe it."""
 
     structure: Structure
     weights: Array
     """The flat parameter vector."""
     meaning: dict[str, Any]
-    """What model.json holds."""
+    """The content of model.json."""
     has_sums: bool
-    """Whether both files carried a sum; those that were written before do not."""
+    """Whether both files have a checksum; files of older versions have none."""
 
 
 def load_model(folder: Path, own: Mapping[str, Any] | None = None) -> Model:
-    """Return the model in ``folder``.
+    """Read the model in ``folder``.
 
-    ``own`` holds activations and costs of the user's own by their names.
+    ``own`` has the user's own activations and costs by name.
 
     Raises:
-        RunError: a file is missing, damaged, or does not fit the other.
+        RunError: a file is missing or damaged, or the two files do not match.
     """
     described, has_sum = read_sealed(folder / "model.json", _MODEL)
     sizes, activations = tuple(described["sizes"]), tuple(described["activations"])
-    most = 9 * sum(m * (before + 1) for before, m in pairwise(sizes)) + _BESIDE_THE_NUMBERS  # a number, a connection
+    most = (
+        9 * sum(m * (before + 1) for before, m in pairwise(sizes)) + _OTHER_BYTES
+    )  # float64, and a byte per connection
     tensors, _, have_sum = read_sealed_tensors(folder / "model.safetensors", most)
     try:
         connections = _from_tensors(tensors, len(activations))
-        known = own or {}
-        found = [known.get(name, name) for name in (*activations, described["cost"])]
-        structure = Structure(sizes, tuple(found[:-1]), found[-1], connections)
+        functions = [(own or {}).get(name, name) for name in (*activations, described["cost"])]
+        structure = Structure(sizes, tuple(functions[:-1]), functions[-1], connections)
         dtype = tensors["w1"].dtype
         if dtype not in (np.float32, np.float64):
             raise Unexpected(f"the weights are {dtype}, expected float32 or float64")
@@ -108,19 +109,19 @@ def load_model(folder: Path, own: Mapping[str, Any] | None = None) -> Model:
 
 
 CONNECTIONS = "connections.safetensors"
-"""In a run directory: the connections of a network that leaves some out."""
+"""File in a run directory with the connections of a network that omits some."""
 
 
 def write_connections(folder: Path, connections: Sequence[Array | None]) -> None:
-    """Keep which connections a network has."""
+    """Write the connections of a network into a run directory."""
     write_tensors(folder / CONNECTIONS, _as_tensors(connections))
 
 
 def read_connections(folder: Path, layers: int, left_out: bool | None = None) -> tuple[Array | None, ...]:
-    """Return which connections the network of a run has; empty for all. ``left_out`` is whether it leaves some out.
+    """Return the connections of a run's network; empty if it has all. ``left_out`` is True if it omits some.
 
     Raises:
-        RunError: the file is damaged, or missing though some are left out.
+        RunError: the file is damaged, or is missing although the network omits some.
     """
     if not left_out and not (folder / CONNECTIONS).exists():
         return ()
@@ -128,15 +129,15 @@ def read_connections(folder: Path, layers: int, left_out: bool | None = None) ->
 
 
 def read_weights(path: Path, like: Array) -> Array:
-    """Return the flat parameter vector of a file, of the length and type of ``like``.
+    """Read a flat parameter vector with the length and type of ``like``.
 
     Raises:
         RunError: the file is missing or damaged, or holds something else.
     """
-    found = read_tensors(path)[0].get("weights")
-    if found is None or (found.shape, found.dtype) != (like.shape, like.dtype):
+    weights = read_tensors(path)[0].get("weights")
+    if weights is None or (weights.shape, weights.dtype) != (like.shape, like.dtype):
         raise RunError(f"{path} does not hold the {like.size:,} weights of this run")
-    return found
+    return weights
 
 
 def _as_tensors(connections: Sequence[Array | None]) -> dict[str, Array]:

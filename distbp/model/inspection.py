@@ -1,4 +1,4 @@
-"""A look inside a network: which of its units are saturated or dead, and whether its gradient is right."""
+"""Inspection of a network: saturated and dead units, and a check of its gradient."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from distbp.system.blas import one_thread
 
 
 def shares(network: Network, x: Array) -> list[dict[str, float]]:
-    """Return for each layer the share of saturated units (sigmoid, tanh) or of dead ones (relu), on rows of the data.
+    """Return the share of saturated units (sigmoid, tanh) or of dead units (relu) of each layer, for these rows.
 
-    A row's unit is saturated where sigma' is below 4 % of its largest value; a unit is dead if it is 0 for every row.
+    A unit is saturated for a row if sigma' is below 4 % of its largest value; it is dead if it is 0 for every row.
     """
     encoding = network.preprocessing.encoding(x.dtype.name) if network.preprocessing is not None else None
     table = encode(encoding, x) if encoding else numbers(x, network.weights.dtype.name, network.byte_factor)
@@ -28,27 +28,27 @@ def shares(network: Network, x: Array) -> list[dict[str, float]]:
     backprop = Backprop(structure, len(table), network.weights.dtype.name)
     with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         work = backprop.forward(structure.layers(network.weights), table)
-    found: list[dict[str, float]] = []
+    result: list[dict[str, float]] = []
     for activation, a in zip(structure.activations, work.a, strict=True):
         if activation == "sigmoid":
-            found.append({"saturated": float(np.mean(np.abs(a - 0.5) > 0.49))})
+            result.append({"saturated": float(np.mean(np.abs(a - 0.5) > 0.49))})
         elif activation == "tanh":
-            found.append({"saturated": float(np.mean(np.abs(a) > 0.98))})
+            result.append({"saturated": float(np.mean(np.abs(a) > 0.98))})
         elif activation == "relu":
-            found.append({"dead": float(np.mean(~a.any(axis=0)))})
+            result.append({"dead": float(np.mean(~a.any(axis=0)))})
         else:
-            found.append({})
-    return found
+            result.append({})
+    return result
 
 
 def gradcheck(network: Network | Sequence[int], rows: int = 8, seed: int = 0, **parts: Any) -> GradCheck:
-    """Compare backprop with central differences on random rows, in float64, for a network or for sizes and parts.
+    """Compare the gradient of backprop with central differences, on random rows in float64.
 
     Args:
-        network: a network, or the sizes of one whose ``parts`` are given as to :class:`Network`.
-        rows: how many random rows.
-        seed: fixes them, and the weights where sizes are given.
-        parts: activation, output, cost, connections.
+        network: a network, or the sizes of a new one.
+        rows: number of random rows.
+        seed: determines the rows, and the weights of a new network.
+        parts: activation, output, cost and connections of a new network, as for :class:`Network`.
 
     >>> gradcheck((4, 5, 3), activation="gelu").passes()
     True

@@ -1,4 +1,4 @@
-"""A network as a user holds it: its structure, its weights, and what its outputs stand for."""
+"""The network that a user works with: structure, weights, classes and preprocessing, and the predictions from them."""
 
 from __future__ import annotations
 
@@ -58,21 +58,27 @@ class Network:
 
         Args:
             sizes: nodes of each layer, the input first and the output last.
-            activation: of the hidden layers, a name or an object, or a list with one for each.
-            output: of the output layer.
-            cost: what training makes small.
-            connections: for each layer an array of w's shape, 1 for a connection, 0 for none, or None for all of
-                them: a weight that is left out stays 0 ("set the weight to 0 if a connection is not needed").
-            initial: ``he`` or ``glorot``; None for he where an activation is like relu, else glorot.
-            seed: fixes the initial weights.
+            activation: activation of the hidden layers: a name or an object, or a list with one for each layer.
+            output: activation of the output layer.
+            cost: the cost that training minimises.
+            connections: for each layer an array of w's shape with 1 for a connection and 0 for none, or None for all
+                connections. A weight without a connection stays 0 ("set the weight to 0 if a connection is not
+                needed").
+            initial: ``he`` or ``glorot``; None for he if an activation is similar to relu, otherwise glorot.
+            seed: determines the initial weights.
             dtype: ``float32`` or ``float64``.
-            classes: what the outputs stand for; training fills them in. Empty for values.
+            classes: the class of each output; training fills them in. Empty for regression.
         """
-        # The settings' own checks, for names, seed and sizes.
+        # Config checks the names, the seed and the sizes
         config = Config(
-            hidden=tuple(sizes[1:-1]), activation=activation, output=output, cost=cost, initial=initial, seed=seed,
+            hidden=tuple(sizes[1:-1]),
+            activation=activation,
+            output=output,
+            cost=cost,
+            initial=initial,
+            seed=seed,
             dtype=dtype,
-        )  # fmt: skip
+        )
         chosen = tuple(None if each is None else np.asarray(each) for each in connections)
         self.structure = Structure(tuple(sizes), (*config.hidden_activations, output), cost, chosen)
         self.weights: Array = initial_weights(
@@ -81,9 +87,9 @@ class Network:
         self.classes = check_classes(classes, self.structure)
         self.byte_factor = PIXEL_FACTOR
         self.preprocessing: Preprocessing | None = None
-        """What the columns hold of the table that it was trained on; None where it was trained on arrays."""
+        """The columns of the training table; None after training on arrays."""
         self.has_sums = True
-        """False for one that was loaded from files without sums, as they were written before."""
+        """False if it was loaded from files without checksums, which older versions wrote."""
 
     @classmethod
     def of(
@@ -94,7 +100,7 @@ class Network:
         byte_factor: float = PIXEL_FACTOR,
         preprocessing: Preprocessing | None = None,
     ) -> Self:
-        """Return the network of this structure and flat parameter vector; unsigned bytes count ``byte_factor``."""
+        """Return the network of this structure and flat parameter vector; ``byte_factor`` scales unsigned bytes."""
         network = cls.__new__(cls)
         network.byte_factor, network.preprocessing, network.has_sums = byte_factor, preprocessing, True
         network.structure, network.weights, network.classes = structure, weights, tuple(classes)
@@ -114,15 +120,15 @@ class Network:
 
     @classmethod
     def load(cls, folder: str | Path, own: Sequence[Any] = ()) -> Self:
-        """Read a network that was saved, or the one that a run left in its directory.
+        """Read a network that was saved, or the one in a run directory.
 
-        ``own`` are the activations and the cost of your own that it was made with; files hold their names alone.
+        ``own`` are the activations and the cost of your own that it uses: the files have only their names.
         """
         structure, weights, meaning, has_sums = load_model(Path(folder), {name_of(part): part for part in own})
         try:
             classes, byte_factor = check_classes(meaning["classes"], structure), float(meaning["byte_factor"])
-            told = meaning.get("preprocessing")
-            preprocessing = None if told is None else Preprocessing.from_json(told)
+            content = meaning.get("preprocessing")
+            preprocessing = None if content is None else Preprocessing.from_json(content)
             if preprocessing is not None and preprocessing.inputs != structure.sizes[0]:
                 raise ValueError(f"its columns make {preprocessing.inputs} inputs of {structure.sizes[0]}")
         except (KeyError, ValueError) as error:
@@ -132,7 +138,7 @@ class Network:
         return network
 
     def outputs(self, x: Any) -> Array:
-        """Return a^L of each row, as it is; shape (rows, m_L)."""
+        """Return a^L of each row, shape (rows, m_L)."""
         return self.answers(x).outputs
 
     def answers(self, x: Any) -> Predictions:
@@ -155,14 +161,14 @@ class Network:
         return self.answers(x).probabilities
 
     def predict(self, x: Any) -> Array:
-        """Return the class of each row, or its values, in the target's own unit, where the outputs are no classes.
+        """Return the class of each row; in regression its values, in the unit of the training targets.
 
-        ``x`` has shape (rows, m_0), may be sparse, and holds floats, or unsigned bytes that are scaled as in training,
-        without training from 0..255 to 0..1. A network that was trained on a table also takes tables (pandas, Arrow,
-        polars), with its columns in any order, and rows as a loaded data set keeps them (``load(..).test.x``).
+        ``x`` has shape (rows, m_0) and may be sparse. It holds floats, or unsigned bytes, which are scaled as in
+        training (from 0..255 to 0..1 without training). A network that was trained on a table also takes tables
+        (pandas, Arrow, polars), with the columns in any order, and rows of a loaded data set (``load(..).test.x``).
 
         Raises:
-            DataError: a column is missing, or ``x`` has another number of them.
+            DataError: a column is missing, or ``x`` has another number of columns.
         """
         if not self.classes:
             return self.in_own_unit(self.outputs(x))
@@ -170,13 +176,13 @@ class Network:
         return predicted
 
     def in_own_unit(self, outputs: Array) -> Array:
-        """Return values that the network gives, in the unit of the targets of its table."""
+        """Return the network's outputs in the unit of the targets of its training table."""
         if self.preprocessing is None or self.classes:
             return outputs
         return self.preprocessing.target.in_own_unit(outputs)
 
     def evaluate(self, x: Any, y: Any) -> Evaluation:
-        """Compare the network's answers with the targets, which are classes or values as in training.
+        """Return the cost and the scores for these rows; targets are classes or values as in training.
 
         Raises:
             DataError: rows and targets do not match, or a target is none of the classes.
@@ -186,7 +192,7 @@ class Network:
         return evaluate(self, Rows(table, self.targets(y, len(table)), factor))
 
     def trace(self, x: Any, y: Any) -> Trace:
-        """Return every z, a, delta, dC/dw and dC/db for these rows and targets, ``trace[l]`` for layer l.
+        """Return z, a, delta, dC/dw and dC/db of every layer for these rows and targets; ``trace[l]`` is layer l.
 
         >>> network = Network((2, 3, 2), "sigmoid", seed=1, classes=("no", "yes"))
         >>> trace = network.trace([[0.0, 1.0]], ["yes"])
@@ -200,9 +206,9 @@ class Network:
             return trace_rows(self.structure, self.weights, table, self.targets(y, len(table)))
 
     def targets(self, y: Any, rows: int, first: int = 0) -> Array:
-        """Return targets of so many rows in the form of training: numbers of classes, or standardised values.
+        """Return the targets of ``rows`` rows in the form of training: class numbers, or standardised values.
 
-        ``first`` is the number of their first row, for the messages.
+        ``first`` is the number of the first row, for messages.
         """
         targets = np.asarray(y)
         if targets.ndim == 0 or len(targets) != rows:
@@ -221,27 +227,27 @@ class Network:
         return (targets - target.mean) / target.deviation
 
     def _features(self, x: Any) -> Any:
-        """Return x as a checked table, whose rows become numbers block by block."""
+        """Return x as a checked table of inputs, or of rows that become inputs block by block."""
         dtype = self.weights.dtype.name
         if self.preprocessing is not None:
-            frame = named_table(x)
-            kept = np.asarray(x) if frame is None else transform_table(frame, self.preprocessing, dtype)
+            table = named_table(x)
+            stored = np.asarray(x) if table is None else transform_table(table, self.preprocessing, dtype)
             encoding = self.preprocessing.encoding(dtype)
             if encoding is not None:
-                if kept.ndim != 2 or kept.shape[1] != self.preprocessing.stored_columns:
+                if stored.ndim != 2 or stored.shape[1] != self.preprocessing.stored_columns:
                     raise DataError(
-                        f"x has the shape {kept.shape}, the network was trained on a table of "
+                        f"x has the shape {stored.shape}, the network was trained on a table of "
                         f"{self.preprocessing.stored_columns} columns"
                     )
-                return encode(encoding, kept.astype(dtype, copy=False))
-            x = kept
-        table = features(as_rows(x), "x", dtype)
-        if table.shape[1] != self.structure.sizes[0]:
-            raise DataError(f"x has {table.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
-        return table
+                return encode(encoding, stored.astype(dtype, copy=False))
+            x = stored
+        rows = features(as_rows(x), "x", dtype)
+        if rows.shape[1] != self.structure.sizes[0]:
+            raise DataError(f"x has {rows.shape[1]} columns, the network was made for {self.structure.sizes[0]}")
+        return rows
 
     def _forward(self, table: Any) -> Iterator[Workspace]:
-        """Yield z and a, block by block; the blocks' size is fixed, since the bits depend on it."""
+        """Yield z and a block by block; the size of a block is fixed, since the bits depend on it."""
         backprop = Backprop(self.structure, min(_ROWS_AT_ONCE, len(table)), self.weights.dtype.name)
         layers = self.structure.layers(self.weights)
         for start in range(0, len(table), _ROWS_AT_ONCE):
@@ -252,7 +258,7 @@ class Network:
 
 
 def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ...]:
-    """Return the classes as a tuple; refuse a number of them that the output layer cannot stand for."""
+    """Return the classes as a tuple; refuse them if their number does not fit the output layer."""
     outputs = structure.sizes[-1]
     if len(classes) not in (0, 2 if outputs == 1 else outputs):
         raise UsageError(f"an output layer of {outputs} nodes cannot stand for {len(classes)} classes")
@@ -260,7 +266,7 @@ def check_classes(classes: Sequence[Any], structure: Structure) -> tuple[Any, ..
 
 
 def evaluate(network: Network, rows: Rows) -> Evaluation:
-    """Compare a network with rows in the form that training uses, ``_ROWS_AT_ONCE`` at a time.
+    """Return the cost and the scores of a network for rows in the form that training uses.
 
     The cost is the weighted mean sum w_i C_i / sum w_i over the rows; the other scores count each row once.
     """

@@ -1,4 +1,4 @@
-"""A trained network and new rows: predictions and scores, chunk by chunk, whatever the rows come from."""
+"""Scores of a trained network on new rows, which are read chunk by chunk from any source."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distbp.data.dataset import Array, Rows
-from distbp.data.loading import load_rows, tables_to_apply
+from distbp.data.loading import load_rows, tables_to_predict
 from distbp.data.reporting import Progress, silent
 from distbp.data.sources import Source
 from distbp.data.tables.transform import transformed_chunks
@@ -19,7 +19,7 @@ from distbp.nn.scores import ClassScores, ValueScores, class_scores, value_score
 
 
 class Chunk(NamedTuple):
-    """Rows as a network's data set would keep them, and their targets where they are known."""
+    """Rows as a network's data set stores them, and their targets if they are known."""
 
     x: Array
     targets: Array | None
@@ -35,13 +35,13 @@ def chunks_of(
     header: bool | None = None,
     progress: Progress = silent,
 ) -> Iterator[Chunk]:
-    """Yield the rows of sources: their test part where they bring one, else all.
+    """Yield the rows of sources: those of the test part if there is one, otherwise all.
 
     Raises:
-        DataError: they cannot be read, or do not fit the network.
+        DataError: the rows cannot be read, or do not fit the network.
     """
     dtype = network.weights.dtype.name
-    tables = tables_to_apply(sources, separator, header)
+    tables = tables_to_predict(sources, separator, header)
     if tables is None:
         x, y = load_rows(*sources, dtype=dtype)
         if with_targets and y is None:
@@ -58,36 +58,36 @@ def chunks_of(
 
 
 class Score(NamedTuple):
-    """How a network does on rows whose targets are known."""
+    """The scores of a network on rows with known targets."""
 
     rows: int
     cost: float
-    """Mean of the examples' costs, as in training."""
+    """Mean cost of the examples, as in training."""
     scores: ClassScores | ValueScores
 
 
 def score(network: Network, chunks: Iterator[Chunk]) -> Score:
     """Compare a network's answers with the targets of all chunks.
 
-    What is kept of a row meanwhile is its target and the network's answer.
+    Only the target and the answer of each row stay in memory.
     """
     rows, cost = 0, 0.0
-    kept: list[tuple[Array, ...]] = []
+    collected: list[tuple[Array, ...]] = []
     for chunk in chunks:
         answers = network.answers(chunk.x)
         y = network.targets(chunk.targets, len(answers.outputs), chunk.first)
         cost += len(y) * evaluate(network, _rows(network, chunk.x, y)).cost
         rows += len(y)
         if network.classes:
-            kept.append((y, answers.chosen, answers.probabilities))
+            collected.append((y, answers.chosen, answers.probabilities))
         else:
-            kept.append((network.in_own_unit(y), network.in_own_unit(answers.outputs)))
-    arrays = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+            collected.append((network.in_own_unit(y), network.in_own_unit(answers.outputs)))
+    arrays = [np.concatenate(parts) for parts in zip(*collected, strict=True)]
     return Score(rows, cost / rows, class_scores(*arrays) if network.classes else value_scores(*arrays))
 
 
 def _rows(network: Network, x: Array, y: Array) -> Rows:
-    """Return rows in the form that training uses."""
+    """Return the rows in the form that training uses."""
     rows = Rows(x, y, network.byte_factor if x.dtype == np.uint8 else 1.0)
     if network.preprocessing is None:
         return rows

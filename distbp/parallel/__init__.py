@@ -1,1 +1,1 @@
-"""Data-parallel descent in plain classes, without Ray: worker, parameter server, reduction tree, order of examples."""
+"""Data-parallel SGD without Ray: the computation of a step, the exchange between hosts, and the processes of a host."""

@@ -1,1 +1,1 @@
-"""What a run would take, before it starts: benchmarks, a rehearsal on this machine, a model of hosts, the doctor."""
+"""Before a run: benchmark cases, cost estimates for this machine and for several hosts, checks of the machines."""

@@ -1,4 +1,4 @@
-"""Predict steps on several hosts from a short measurement of this machine."""
+"""Predict the duration of steps on several hosts from a short measurement of this machine."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def measure_machine(
 
     ``state`` is not changed.
     """
-    # One shard suffices: a mini-batch of as many rows as the largest shard.
+    # A mini-batch that is one shard, the largest, suffices.
     size = cut(min(config.batch_size, len(rows)), shards)[0].stop
     one = replace(config.with_workers(0), shards=1, batch_size=size)
     worker = Worker(structure, one, rows)

@@ -1,4 +1,4 @@
-"""Measure steps on this machine with 0, 1, 2 .. workers and extrapolate to a whole run.
+"""Measure steps on this machine with 0, 1, 2 .. workers and estimate the cost of a whole run.
 
 The workers are processes without Ray. They run the same loops as a run's actors, over the same shared memory, so step
 times are measured, not modelled.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import select
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +23,8 @@ from distbp.data.epoch_order import EpochOrder
 from distbp.errors import ClusterError, TrainingError
 from distbp.nn.structure import Structure
 from distbp.optim import optimizer_of
-from distbp.parallel.host.messages import DRIVER, RUN, Channel, connect, receive_news
+from distbp.parallel.host.messages import RunEnded, ServerMessage, WorkerEnded, WorkerJoined
+from distbp.parallel.host.server_link import ServerLink
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
@@ -47,6 +47,7 @@ _MOST_BYTES = 64 * 2**20
 _PROCESS_BYTES, _ACTOR_BYTES = 50 * 2**20, 130 * 2**20
 """Memory of a Python process with NumPy, and of one with NumPy and Ray, before it has any data."""
 _FEWEST_STEPS = 5
+_PROCESS_LOST = "a process of the measurement ended or did not start: is there enough memory?"
 
 
 @dataclass(frozen=True)
@@ -211,8 +212,8 @@ def _steps_with(
     """Measure the median step for each number of workers, which join one after another."""
     shape = _shape_of(structure, config, state)
     with private_folder(memory_folder()) as folder:
-        shared = SharedMemory(folder, shape, create=True)
-        shared.states[0] = state
+        memory = SharedMemory(folder, shape, create=True)
+        memory.states[0] = state
         context = multiprocessing.get_context("spawn")
         gates = [context.Event() for _ in range(config.workers.most)]
         common = (structure, config, rows, folder, shape)
@@ -222,51 +223,57 @@ def _steps_with(
             for number, gate in enumerate(gates)
         ]
         with _running([server, *workers]) as deadline:
-            channel = connect(folder, DRIVER, _START_SECONDS)
-            if channel is None:
+            link = ServerLink.to(folder, _START_SECONDS)
+            if link is None:
                 raise ClusterError(f"the processes of the measurement did not start within {_START_SECONDS:g} s")
             try:
-                return _measured(shared, channel, gates, counts, seconds, deadline)
+                return _measured(memory, link, gates, counts, seconds, deadline)
             finally:
-                channel.close()
+                link.close()
 
 
 def _measured(
-    exchange: SharedMemory,
-    channel: Channel,
+    memory: SharedMemory,
+    link: ServerLink,
     gates: Sequence[Any],
     counts: Iterable[int],
     seconds: float,
     deadline: float,
 ) -> dict[int, float]:
     """Let workers join and measure the median step after each number of them."""
-    found: dict[int, float] = {}
+    medians: dict[int, float] = {}
     joined = 0
     for count in counts:
         for gate in gates[joined:count]:
             gate.set()
         while joined < count:
-            joined += "joined" in _news(channel, max(0.0, deadline - time.monotonic()))
-        exchange.stop_asked[0] = 0
-        channel.send(RUN.pack(exchange.step, 2**62, 1.0))
-        until, taken, done = time.monotonic() + seconds, list[float](), False
+            message = _next_message(link, max(0.0, deadline - time.monotonic()))
+            if message is None and time.monotonic() >= deadline:
+                raise ClusterError(_PROCESS_LOST)
+            joined += isinstance(message, WorkerJoined)
+        memory.stop_requested[0] = 0
+        link.run(memory.step, 2**62, 1.0)
+        stop_at, durations, done = time.monotonic() + seconds, list[float](), False
         while not done:
-            if select.select([channel], [], [], 0.02)[0]:
-                done = "done" in _news(channel, _START_SECONDS)
-            taken += [record.seconds for record in exchange.read_records()]
-            if time.monotonic() > until and len(taken) >= WARM_UP_STEPS + _FEWEST_STEPS:
-                exchange.stop_asked[0] = 1
-            if time.monotonic() > until + _START_SECONDS:
+            done = isinstance(_next_message(link, 0.02), RunEnded)
+            durations += [record.seconds for record in memory.records.read()]
+            if time.monotonic() > stop_at and len(durations) >= WARM_UP_STEPS + _FEWEST_STEPS:
+                memory.stop_requested[0] = 1
+            if time.monotonic() > stop_at + _START_SECONDS:
                 raise ClusterError(f"a step of {count} workers took more than {_START_SECONDS:g} s")
-        found[count] = median_of(taken)
-    return found
+        medians[count] = median_of(durations)
+    return medians
 
 
-def _news(channel: Channel, patience: float) -> dict[str, Any]:
-    news = receive_news(channel) if select.select([channel], [], [], patience)[0] else None
-    if news is None or "left" in news:
-        raise ClusterError("a process of the measurement ended or did not come up: is there memory enough?")
-    return news
+def _next_message(link: ServerLink, seconds: float) -> ServerMessage | None:
+    """Wait for the server's next message; return None if there is none. Raise ClusterError if a process has ended."""
+    try:
+        message = link.next_message(seconds)
+    except EOFError as error:
+        raise ClusterError(_PROCESS_LOST) from error
+    if isinstance(message, WorkerEnded):
+        raise ClusterError(_PROCESS_LOST)
+    return message
 
 
 @contextmanager
@@ -286,11 +293,11 @@ def _running(processes: Sequence[Any]) -> Iterator[float]:
 def _serve(structure: Structure, config: Settings, rows: int, folder: Path, shape: Shape) -> None:
     """Run the parameter server until the driver disconnects or interrupts it."""
     pin_threads(config.threads)
-    shared = SharedMemory(folder, shape)
+    memory = SharedMemory(folder, shape)
     order = EpochOrder.of(config, rows)
-    server = make_parameter_server(structure, config, order, shared.states, shared.step)
+    server = make_parameter_server(structure, config, order, memory.states, memory.step)
     with suppress(KeyboardInterrupt):
-        ServerLoop(server, shared, order, _START_SECONDS, _START_SECONDS).serve()
+        ServerLoop(server, memory, order, _START_SECONDS, _START_SECONDS).serve()
 
 
 def _work(

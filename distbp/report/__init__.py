@@ -1,6 +1,7 @@
-"""Runs as one page for a browser: self-contained, written to a file or served while a run goes on."""
+"""Reports of runs as self-contained HTML pages, written to a file or served during a run."""
 
-from distbp.report.page import page_data, render_page, write_page
-from distbp.report.server import watch
+from distbp.report.page import render_page, write_page
+from distbp.report.page_data import page_data
+from distbp.report.server import serve_page
 
-__all__ = ["page_data", "render_page", "watch", "write_page"]
+__all__ = ["page_data", "render_page", "serve_page", "write_page"]

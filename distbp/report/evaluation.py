@@ -1,4 +1,4 @@
-"""What a run's network says of its test rows: which classes it confuses, its worst mistakes, values it should give."""
+"""Evaluation of a run's network on its test rows: confusion matrix, worst mistakes, predicted against true values."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ from distbp.report.json_values import number, text, thinned
 from distbp.runs.saved import config_of, is_finished, read_saved
 
 _MOST_ROWS = 100_000
-_MOST_NUMBERS = 20_000_000
-"""Outputs that are held at a time: rows times classes."""
+_MOST_OUTPUTS = 20_000_000
+"""Limit of rows times outputs, which bounds the memory of the evaluation."""
 _MOST_CLASSES = 30
-"""Up to which the confusion matrix is shown whole."""
-_MOST_PAIRS = 20
+"""With more classes, the page shows the most frequent confusions instead of the whole matrix."""
+_MOST_CONFUSIONS = 20
 _MOST_POINTS = 800
 _LARGEST_SIDE = 64
-"""Pixels of a picture's side; larger ones are shown coarser."""
+"""Largest width and height of an image in pixels; larger images are subsampled."""
 
 
 class Evaluator:
-    """Asks the networks of runs; data are read once."""
+    """Evaluates the networks of several runs, and loads each data set once."""
 
     def __init__(self, most_mistakes: int) -> None:
         self._most_mistakes = most_mistakes
         self._data: dict[str, DataSet] = {}
 
     def evaluate(self, path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the answers for a run, or under ``missing`` why there are none."""
+        """Return the evaluation of a run, or the reason under ``missing`` if there is none."""
         sources = settings.get("data")
         if not isinstance(sources, list) or not sources or not all(isinstance(each, str) for each in sources):
-            return {"missing": "config.json does not say where the data are."}
+            return {"missing": "config.json does not contain the paths of the data."}
         if "arrays" in sources:
-            return {"missing": "The data were arrays of the program that made this run, so they cannot be read again."}
+            return {"missing": "The data were arrays of a Python program, so the report cannot load them."}
         gone = [source for source in sources if source not in BUILT_IN and not Path(source).exists()]
         if gone:
-            return {"missing": f"{gone[0]} is no longer there, so the network cannot be tried on it."}
+            return {"missing": f"{gone[0]} no longer exists, so the network cannot be evaluated."}
         if is_large(sources) and not all(is_prepared(Path(source)) for source in sources):
-            return {"missing": "The data are too large to be read again for a report: distbp evaluate does it."}
+            return {"missing": "The data are too large for a report: use distbp evaluate."}
         try:
             data = self._load(sources, settings)
             network = _network(path, data)
-            told = _told(network, data, sources, self._most_mistakes)
+            evaluation = _evaluation(network, data, sources, self._most_mistakes)
         except (DistbpError, ImportError, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            return {"missing": f"The network could not be tried on its test rows: {said}"}
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return {"missing": f"The network could not be evaluated on its test rows: {reason}"}
         if data_fingerprint(data) != settings.get("data_sha256"):
-            told["note"] = "The data are no longer those of the run, so this may not be what it saw."
-        return told
+            evaluation["note"] = "The data have changed since the run, so these results may differ from the run's own."
+        return evaluation
 
     def _load(self, sources: Sequence[str], settings: Mapping[str, Any]) -> DataSet:
         reading = Reading.of(config_of(settings))
@@ -73,37 +73,37 @@ class Evaluator:
 
 
 def _network(path: Path, data: DataSet) -> Network:
-    """Return the network as the run left it, or as its newest checkpoint has it.
+    """Return the run's final network, or that of its newest checkpoint.
 
     Raises:
-        RunError: there is none, or it is not for these data.
+        RunError: there is no network, or it does not fit the data.
     """
     if is_finished(path):
         network = Network.load(path)
     else:
-        past = read_saved(path, lambda note: None).network()
+        saved = read_saved(path, lambda note: None).network()
         factor = data.train.factor if data.train.x.dtype == np.uint8 else PIXEL_FACTOR
-        network = Network.of(past.structure, past.weights, data.classes, factor, data.preprocessing)
+        network = Network.of(saved.structure, saved.weights, data.classes, factor, data.preprocessing)
     if network.structure.sizes[0] != data.features or len(network.classes) != len(data.classes):
-        raise RunError("the data have other columns or classes than it was trained on")
+        raise RunError("the network was trained on other columns or classes than the data have")
     return network
 
 
-def _told(network: Network, data: DataSet, sources: Sequence[str], most_mistakes: int) -> dict[str, Any]:
-    rows = data.test[: max(1, min(_MOST_ROWS, _MOST_NUMBERS // network.structure.sizes[-1]))]
+def _evaluation(network: Network, data: DataSet, sources: Sequence[str], most_mistakes: int) -> dict[str, Any]:
+    rows = data.test[: max(1, min(_MOST_ROWS, _MOST_OUTPUTS // network.structure.sizes[-1]))]
     with np.errstate(over="ignore", invalid="ignore"):
         answers = network.answers(rows.x)
-        told: dict[str, Any] = {"rows": len(rows), "of": len(data.test)}
+        counts = {"rows": len(rows), "test_rows": len(data.test)}
         if network.classes:
-            shape = _picture_shape(data, sources)
+            shape = _image_shape(data, sources)
             names = [text(name) for name in network.classes]
             probabilities = np.nan_to_num(answers.probabilities)
-            return told | _classes(names, rows, answers.chosen, probabilities, shape, most_mistakes)
-        y, given = (np.asarray(network.in_own_unit(each), np.float64) for each in (rows.y, answers.outputs))
-        return told | _values(y[:, 0], np.nan_to_num(given[:, 0]), y.shape[1], most_mistakes)
+            return counts | _class_evaluation(names, rows, answers.chosen, probabilities, shape, most_mistakes)
+        y, predicted = (np.asarray(network.in_own_unit(each), np.float64) for each in (rows.y, answers.outputs))
+        return counts | _value_evaluation(y[:, 0], np.nan_to_num(predicted[:, 0]), y.shape[1], most_mistakes)
 
 
-def _classes(
+def _class_evaluation(
     names: Sequence[str],
     rows: Rows,
     chosen: Array,
@@ -111,58 +111,64 @@ def _classes(
     shape: tuple[int, ...] | None,
     most_mistakes: int,
 ) -> dict[str, Any]:
-    y, count = rows.y, len(names)
-    pairs, counts = np.unique(y * count + chosen, return_counts=True)
-    told: dict[str, Any] = {"right": int((y == chosen).sum()), "class_count": count}
-    if count <= _MOST_CLASSES:
-        matrix = np.zeros(count * count, np.int64)
-        matrix[pairs] = counts
-        told |= {"classes": list(names), "confusion": matrix.reshape(count, count).tolist()}
-    wrong = [(int(number_), int(pair)) for number_, pair in zip(counts, pairs, strict=True) if pair % (count + 1)]
-    told["confused"] = [
-        [names[pair // count], names[pair % count], number_]
-        for number_, pair in sorted(wrong, reverse=True)[:_MOST_PAIRS]
+    y, classes = rows.y, len(names)
+    cells, counts = np.unique(y * classes + chosen, return_counts=True)  # cells of the confusion matrix
+    evaluation: dict[str, Any] = {"correct": int((y == chosen).sum()), "class_count": classes}
+    if classes <= _MOST_CLASSES:
+        matrix = np.zeros(classes * classes, np.int64)
+        matrix[cells] = counts
+        evaluation |= {"classes": list(names), "confusion": matrix.reshape(classes, classes).tolist()}
+    confusions = [  # the cells beside the diagonal
+        (int(count), int(cell)) for count, cell in zip(counts, cells, strict=True) if cell % (classes + 1)
     ]
-    of_true = probabilities[np.arange(len(y)), y]
-    places = np.flatnonzero(y != chosen)
-    worst = places[np.argsort(of_true[places], kind="stable")][:most_mistakes]
-    told["mistakes"] = [
+    evaluation["confusions"] = [
+        [names[cell // classes], names[cell % classes], count]
+        for count, cell in sorted(confusions, reverse=True)[:_MOST_CONFUSIONS]
+    ]
+    true_probability = probabilities[np.arange(len(y)), y]
+    wrong = np.flatnonzero(y != chosen)
+    worst = wrong[np.argsort(true_probability[wrong], kind="stable")][:most_mistakes]
+    evaluation["mistakes"] = [
         {
-            "row": int(place),
-            "true": names[y[place]],
-            "said": names[chosen[place]],
-            "sure": number(probabilities[place, chosen[place]].item()),
-            **({} if shape is None else {"picture": _picture(rows.x[place], shape, rows.factor)}),
+            "row": int(row),
+            "true": names[y[row]],
+            "predicted": names[chosen[row]],
+            "probability": number(probabilities[row, chosen[row]].item()),
+            **({} if shape is None else {"image": _image(rows.x[row], shape, rows.factor)}),
         }
-        for place in worst
+        for row in worst
     ]
-    return told
+    return evaluation
 
 
-def _values(y: Array, given: Array, outputs: int, most_mistakes: int) -> dict[str, Any]:
+def _value_evaluation(y: Array, predicted: Array, outputs: int, most_mistakes: int) -> dict[str, Any]:
     some = thinned(len(y), _MOST_POINTS)
     order = np.argsort(y[some], kind="stable")
-    points = [[number(y[some][place].item()), number(given[some][place].item())] for place in order]
-    worst = np.argsort(-np.abs(given - y), kind="stable")[:most_mistakes]
+    points = [[number(y[some][k].item()), number(predicted[some][k].item())] for k in order]
+    worst = np.argsort(-np.abs(predicted - y), kind="stable")[:most_mistakes]
     return {
         "values": outputs,
         "points": points,
         "mistakes": [
-            {"row": int(place), "true": number(y[place].item()), "said": number(given[place].item())} for place in worst
+            {"row": int(row), "true": number(y[row].item()), "predicted": number(predicted[row].item())}
+            for row in worst
         ],
     }
 
 
-def _picture_shape(data: DataSet, sources: Sequence[str]) -> tuple[int, ...] | None:
-    """Return height, width and, for colours, 3, where the rows are pictures; None where they are not known to be."""
+def _image_shape(data: DataSet, sources: Sequence[str]) -> tuple[int, ...] | None:
+    """Return (height, width) or (height, width, 3) if the rows are images, else None.
+
+    The shape comes from a folder's image files, or else is a square if the number of columns allows one.
+    """
     x = data.test.x
     if getattr(x, "dtype", None) != np.uint8 or x.ndim != 2:
         return None
     columns = x.shape[1]
     folder = Path(sources[0])
     if sources[0] not in BUILT_IN and folder.is_dir():
-        for place in (folder, folder / "train"):
-            files = image_files(place)
+        for subfolder in (folder, folder / "train"):
+            files = image_files(subfolder)
             if files:
                 shape = image_shape(files[0])
                 return shape if math.prod(shape) == columns else None
@@ -173,11 +179,11 @@ def _picture_shape(data: DataSet, sources: Sequence[str]) -> tuple[int, ...] | N
     return None
 
 
-def _picture(row: Array, shape: tuple[int, ...], factor: float) -> dict[str, Any]:
-    """Return height, width and the bytes of a picture, gray or red, green and blue."""
+def _image(row: Array, shape: tuple[int, ...], factor: float) -> dict[str, Any]:
+    """Return an image as height, width and the base64 of its 8-bit gray or RGB pixels."""
     pixels = np.asarray(row).reshape(shape)
-    coarser = max(1, -(-max(shape[:2]) // _LARGEST_SIDE))
-    pixels = pixels[::coarser, ::coarser]
+    stride = max(1, -(-max(shape[:2]) // _LARGEST_SIDE))
+    pixels = pixels[::stride, ::stride]
     bright = np.clip(np.round(pixels * (255 * factor)), 0, 255).astype(np.uint8)
-    told = base64.b64encode(np.ascontiguousarray(bright).tobytes()).decode()
-    return {"height": bright.shape[0], "width": bright.shape[1], "bytes": told}
+    encoded = base64.b64encode(np.ascontiguousarray(bright).tobytes()).decode()
+    return {"height": bright.shape[0], "width": bright.shape[1], "bytes": encoded}

@@ -1,4 +1,4 @@
-"""The page of a run that is going on, served on this machine alone and kept up to date."""
+"""HTTP server for the live report of unfinished runs; it accepts connections from this machine only."""
 
 from __future__ import annotations
 
@@ -10,60 +10,61 @@ from pathlib import Path
 from typing import Any
 
 from distbp.errors import DistbpError, UsageError
-from distbp.report.page import as_json, new_evaluator, page_data, render_page
+from distbp.report.page import as_json, render_page
+from distbp.report.page_data import new_evaluator, page_data
 from distbp.report.run_files import version_of
 
 _HOST = "127.0.0.1"
 
 
-class _Watched:
-    """What is told of the runs, read again when they have written something."""
+class _LiveData:
+    """Data of the page, reread after a run has changed its files."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = list(paths)
         self._evaluator = new_evaluator(paths)
         self._lock = threading.Lock()
         self._version: Any = None
-        self._told: dict[str, Any] = {}
+        self._data: dict[str, Any] = {}
         self._number = 0
-        self.told()
+        self.read()
 
-    def told(self) -> tuple[int, dict[str, Any]]:
-        """Return the newest, and a number that grows with every change."""
+    def read(self) -> tuple[int, dict[str, Any]]:
+        """Return a number that grows with every change, and the current data."""
         with self._lock:
             version = [version_of(path) for path in self._paths]
             if version != self._version:
                 try:
-                    self._told = page_data(self._paths, self._evaluator, is_live=True)
+                    self._data = page_data(self._paths, self._evaluator, is_live=True)
                     self._version, self._number = version, self._number + 1
-                except DistbpError:  # such as a file that is being replaced; the next look finds it whole
-                    if not self._told:
+                except DistbpError:  # a file is being replaced; the next request reads it whole
+                    if not self._data:
                         raise
-            return self._number, self._told
+            return self._number, self._data
 
 
 class _Handler(BaseHTTPRequestHandler):
-    watched: _Watched
+    live_data: _LiveData
     protocol_version = "HTTP/1.1"
     timeout = 30
 
     def do_GET(self) -> None:
-        """Answer with the page, or with what has changed since the number that is asked with."""
+        """Send the page, or its data if they have changed since the number in the query."""
         assert isinstance(self.server, _Server)
         port = self.server.server_port
         if self.headers.get("Host") not in (f"{_HOST}:{port}", f"localhost:{port}"):
-            self._answer(403, "text/plain", "this page is for this machine alone")  # a name that was made to lead here
+            self._answer(403, "text/plain", "this page is served to this machine only")  # against DNS rebinding
             return
         path, _, known = self.path.partition("?")
-        number, told = self.watched.told()
+        number, data = self.live_data.read()
         if path == "/":
-            self._answer(200, "text/html; charset=utf-8", render_page({**told, "number": number}))
-        elif path == "/told.json" and known == str(number):
+            self._answer(200, "text/html; charset=utf-8", render_page({**data, "number": number}))
+        elif path == "/data.json" and known == str(number):
             self._answer(204, "application/json", "")
-        elif path == "/told.json":
-            self._answer(200, "application/json", as_json({**told, "number": number}))
+        elif path == "/data.json":
+            self._answer(200, "application/json", as_json({**data, "number": number}))
         else:
-            self._answer(404, "text/plain", "there is only /")
+            self._answer(404, "text/plain", "not found: the page is at /")
 
     def _answer(self, code: int, kind: str, text: str) -> None:
         body = text.encode("utf-8", "replace")
@@ -76,25 +77,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of requests."""
+        """Log no requests."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that goes away in the middle of an answer."""
+        """Ignore a browser that disconnects during a response."""
 
 
 @contextmanager
-def watch(paths: Sequence[Path], port: int = 0) -> Iterator[str]:
-    """Serve the page of these runs on 127.0.0.1 until the block ends; give its address. Port 0 takes a free one.
+def serve_page(paths: Sequence[Path], port: int = 0) -> Iterator[str]:
+    """Serve the page of these runs on 127.0.0.1 until the block ends, and yield its URL. Port 0 takes any free port.
 
     Raises:
-        UsageError: a directory holds no run, or the port is taken.
+        UsageError: a directory contains no run, or the port is in use.
         RunError: a run's settings cannot be read.
     """
-    handler = type("Handler", (_Handler,), {"watched": _Watched(paths)})
+    handler = type("Handler", (_Handler,), {"live_data": _LiveData(paths)})
     try:
         server = _Server((_HOST, port), handler)
     except OSError as error:

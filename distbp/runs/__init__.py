@@ -1,1 +1,1 @@
-"""What a run leaves behind: its directory, metrics, checkpoints and the model. JSON and safetensors, no pickle."""
+"""The files of a run: settings, records, step log, timeline, checkpoints. JSON and binary arrays, no pickle."""

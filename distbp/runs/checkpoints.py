@@ -1,4 +1,4 @@
-"""Checkpoints: the state after a step, from which a run can go on. One file each, with a sum over all it says."""
+"""Checkpoints: files with the state after a step, from which a run can be resumed. Each file has a checksum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from distbp.files.json_text import Unexpected, parse
 from distbp.files.tensors import read_sealed_tensors, write_tensors
 
 KEPT = 3
-"""How many of the newest checkpoints stay."""
+"""Number of checkpoints kept, the newest ones."""
 
 _NUMBERS = list_of(number())
 _FIELDS = record(
@@ -45,7 +45,7 @@ _FIELDS = record(
 
 
 def check_described(value: Any, place: str) -> None:
-    """Expect what a checkpoint of a run says of itself, with as many norms as the network has layers."""
+    """Check the description in a run's checkpoint, and that it has a norm for each layer of the network."""
     _FIELDS(value, place)
     depth = len(value["structure"]["activations"])
     means, norms = value["epoch"].get("means") or {"steps": 0}, (value.get("health") or {}).get("norms", ())
@@ -56,31 +56,31 @@ def check_described(value: Any, place: str) -> None:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a run needs to go on."""
+    """The state of a run after a step, and its description."""
 
     step: int
-    """Steps done; the state is the one after them."""
+    """Number of steps done."""
     state: NDArray[Any]
-    """Weights and the optimizer's vectors, shape (1 + slots, parameters)."""
+    """Weights and optimizer state, shape (1 + slots, parameters)."""
     slots: tuple[str, ...]
-    """The names of the rows after the weights."""
+    """Names of the optimizer's vectors, in their order in the state."""
     described: Mapping[str, Any]
-    """What else belongs to it, as JSON's types."""
+    """Structure, progress and health of the run, in JSON types."""
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> Path:
-    """Write a checkpoint and then remove all but the newest ``keep``, and later ones; return its path.
+    """Write a checkpoint, then remove later ones and all but the newest ``keep``; return its path.
 
     Raises:
-        RunError: it cannot be written; nothing was removed.
+        RunError: it cannot be written; nothing is removed then.
     """
     names = ("weights", *checkpoint.slots)
     tensors = {name: np.ascontiguousarray(row) for name, row in zip(names, checkpoint.state, strict=True)}
     described = {"slots": checkpoint.slots, **checkpoint.described}
     path = folder / f"step-{checkpoint.step:010d}.safetensors"
     write_tensors(path, tensors, {"step": str(checkpoint.step), "described": json.dumps(described)})
-    remove_partial(folder)
-    # What comes after this step is of a run that was left there, and no longer true.
+    remove_partial_checkpoints(folder)
+    # Later checkpoints are obsolete: the run was resumed before them.
     known = sorted(folder.glob("step-*.safetensors"))
     later = [other for other in known if other.name > path.name]
     for old in [*later, *[other for other in known if other.name <= path.name][:-keep]]:
@@ -89,25 +89,25 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     return path
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what writers that were killed have left beside the checkpoints."""
-    for pattern in (".step-*", ".tmp*"):  # ours, and what safetensors writes to before it renames
+def remove_partial_checkpoints(folder: Path) -> None:
+    """Remove the incomplete files of killed writers."""
+    for pattern in (".step-*", ".tmp*"):  # temporary files of distbp and of safetensors
         for partial in folder.glob(pattern):
             with suppress(OSError):
                 partial.unlink()
 
 
 def read_checkpoint(path: Path, expected: Check = anything) -> Checkpoint:
-    """Read a checkpoint that describes itself as ``expected``.
+    """Read a checkpoint and check its description with ``expected``.
 
     Raises:
         RunError: it is missing, cut short, or differs in any byte from what was written.
     """
-    tensors, told, has_sum = read_sealed_tensors(path)
+    tensors, metadata, has_sum = read_sealed_tensors(path)
     try:
         if not has_sum:
-            raise Unexpected("it has no sum")
-        step, described = int(told["step"]), parse(told["described"], only_finite=False)
+            raise Unexpected("it has no checksum")
+        step, described = int(metadata["step"]), parse(metadata["described"], only_finite=False)
         whole()(step, "step")
         expected(described, "")
         slots = tuple(described["slots"])
@@ -120,7 +120,7 @@ def read_checkpoint(path: Path, expected: Check = anything) -> Checkpoint:
 
 
 def newest_checkpoint(folder: Path, note: Callable[[str], None], expected: Check = anything) -> Checkpoint | None:
-    """Return the newest good checkpoint, None if there is none; damaged ones are named through ``note``."""
+    """Return the newest good checkpoint, None if there is none; note the damaged ones."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
             return read_checkpoint(path, expected)

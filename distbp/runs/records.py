@@ -1,4 +1,4 @@
-"""A run's records: a line of metrics.jsonl for each epoch, and summary.json at its end; each with a sum over it."""
+"""Records of a run: a line of metrics.jsonl per epoch, and summary.json at the end. Each has a checksum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distbp.files.regular import cannot_be_read
 
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
-_MOST_SUMMARY = 1 << 20
+_MOST_SUMMARY_BYTES = 1 << 20
 
 _SCORES = {
     f"{part}_{name}": or_null(number())
@@ -53,34 +53,34 @@ _SUMMARY = record(
 
 
 class Metrics(NamedTuple):
-    """The records of a run's epochs."""
+    """The undamaged records of a run's epochs."""
 
     records: list[dict[str, Any]]
     has_sums: bool
-    """Whether they carried sums; those that were written before do not."""
+    """Whether they have checksums; earlier versions wrote none."""
     damage: RunError | None
-    """Why what stands behind them cannot be read."""
+    """Why the records after them cannot be read; None if there are none."""
 
 
-def line_of(told: Mapping[str, Any]) -> str:
+def metrics_line(fields: Mapping[str, Any]) -> str:
     """Return a record as a line of metrics.jsonl."""
-    return json.dumps(sealed(told), allow_nan=False) + "\n"
+    return json.dumps(sealed(fields), allow_nan=False) + "\n"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the epochs' records of the run in this directory; a last one that was not written whole is left out.
+    """Return the epoch records of a run, without an incomplete last one.
 
     Raises:
-        RunError: the file cannot be read, or is damaged; one that is missing counts as empty.
+        RunError: the file cannot be read, or is damaged; a missing file counts as empty.
     """
-    found = metrics_so_far(folder)
-    if found.damage is not None:
-        raise found.damage
-    return found.records
+    metrics = metrics_so_far(folder)
+    if metrics.damage is not None:
+        raise metrics.damage
+    return metrics.records
 
 
 def metrics_so_far(folder: Path) -> Metrics:
-    """Return the records up to the first that is damaged."""
+    """Return the epoch records before the first damaged one."""
     path = folder / METRICS
     records: list[dict[str, Any]] = []
     have_sums = True
@@ -89,46 +89,48 @@ def metrics_so_far(folder: Path) -> Metrics:
     try:
         for number_, line in enumerate(read_lines(path), start=1):
             try:
-                told, has_sum = unsealed(parse(line))
-                _EPOCH(told, "")
+                fields, has_sum = unsealed(parse(line))
+                _EPOCH(fields, "")
                 if records and has_sum != have_sums:
-                    raise Unexpected("found a sum in some records, expected it in all of them")
+                    raise Unexpected("found a checksum in some records, expected it in all of them")
             except Unexpected as error:
                 if not line.endswith(b"\n"):
                     break
                 raise cannot_be_read(path, Unexpected(f"line {number_}: {error}")) from error
             have_sums = has_sum
-            records.append(told)
+            records.append(fields)
     except RunError as error:
         return Metrics(records, have_sums, error)
     return Metrics(records, have_sums, None)
 
 
-def history_of(folder: Path, epochs: int, decides: bool, has_validation: bool) -> list[dict[str, Any]]:
-    """Return the records of a run's first ``epochs`` epochs to go on with; or fewer, unless the run decides by them.
+def read_history(folder: Path, epochs: int, decides: bool, has_validation: bool) -> list[dict[str, Any]]:
+    """Return the records of the first ``epochs`` epochs, for a run that is resumed.
+
+    Records at the end may be missing unless the run ``decides`` by them, as early stopping does.
 
     Raises:
-        RunError: the file is damaged, or lacks what the run decides by.
+        RunError: the file is damaged, or lacks records that are needed.
     """
     path, records = folder / METRICS, read_metrics(folder)[:epochs]
     needed = {"steps", "seconds", "train_cost", *(("validation_cost",) if has_validation else ())}
-    for place, told in enumerate(records, start=1):
-        if told["epoch"] != place or not needed <= told.keys():
-            found = f"found epoch {told['epoch']} with {len(told)} names"
-            expected = f"expected epoch {place} with {', '.join(sorted(needed))}"
-            raise RunError(f"{path} cannot be read: line {place}: {found}, {expected}")
+    for epoch, fields in enumerate(records, start=1):
+        if fields["epoch"] != epoch or not needed <= fields.keys():
+            found = f"found epoch {fields['epoch']} with {len(fields)} names"
+            expected = f"expected epoch {epoch} with {', '.join(sorted(needed))}"
+            raise RunError(f"{path} cannot be read: line {epoch}: {found}, {expected}")
     if decides and len(records) < epochs:
         raise RunError(
-            f"{path} holds the records of {len(records)} epochs of {epochs}, by which early stopping and the plateau "
-            "schedule decide: start the run again in another directory"
+            f"{path} holds the records of {len(records)} epochs of {epochs}, which early stopping and the plateau "
+            "schedule need: start the run again in another directory"
         )
     return records
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return what a finished run ended with.
+    """Return the summary of a finished run.
 
     Raises:
         RunError: it cannot be read, or is damaged.
     """
-    return read_json(folder / SUMMARY, _SUMMARY, _MOST_SUMMARY)
+    return read_json(folder / SUMMARY, _SUMMARY, _MOST_SUMMARY_BYTES)

@@ -1,8 +1,8 @@
-"""The log of a run's steps: what came out of each, and a hash of every layer after it.
+"""The step log: a binary file with the result of each step and a hash of every layer after it.
 
-The file begins with a line of JSON (the format, the number of layers, the hashes of the initial parameters); then comes
-a record of fixed size for each step, little-endian, whose last field is the CRC-32 of the line and of all records up to
-there without their own. Format 1, which is still read, has no such field.
+The first line is JSON: the format, the number of layers, and the hashes of the initial parameters. A little-endian
+record of fixed size follows for each step. Its last field is the CRC-32 of the first line and of all records so far,
+without their CRC fields. Format 1, which is still read, has no such field.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _HEADER = record(
     {"format": of_format(_WITHOUT_SUM, _FORMAT), "layers": whole(1), "initial": list_of(whole(0, 2**64 - 1))}
 )
 _MOST_UNWRITTEN = 1 << 22
-"""Bytes after which the log is written also between checkpoints."""
+"""Bytes in memory from which the log is written without waiting for a checkpoint."""
 
 
 class Step(Protocol):
-    """What is logged of a step."""
+    """The fields of a step that are logged."""
 
     @property
     def step(self) -> int: ...  # noqa: D102
@@ -50,21 +50,21 @@ class Step(Protocol):
 
 
 class Steps(NamedTuple):
-    """A log that was read."""
+    """The content of a step log."""
 
     initial: tuple[int, ...]
     """The hashes of the layers' initial parameters."""
     records: NDArray[Any]
-    """Fields step, rows, right, cost, and layers of shape (L,)."""
+    """A structured array with the fields step, rows, right, cost, and layers of shape (L,)."""
     has_sum: bool = True
-    """Whether the log carries a sum; those that were written before do not."""
+    """Whether the log has checksums; those of earlier versions have none."""
 
 
 class StepLog:
-    """Appends to the log; if that fails it says so once and stops logging, and the run goes on."""
+    """Appends to the step log; if a write fails, it notes the failure once, and the run goes on without a log."""
 
     def __init__(self, folder: Path, initial: tuple[int, ...], note: Callable[[str], None]) -> None:
-        """Begin the log of a run; ``initial`` are the hashes of its layers' initial parameters."""
+        """Start the log of a new run; ``initial`` holds the hashes of the layers' initial parameters."""
         self._open(folder, len(initial), True, note)
         header = json.dumps({"format": _FORMAT, "layers": len(initial), "initial": initial}).encode() + b"\n"
         self._unwritten.extend(header)
@@ -74,30 +74,29 @@ class StepLog:
 
     @classmethod
     def resumed(cls, folder: Path, steps: int, note: Callable[[str], None], layers: int | None = None) -> Self:
-        """Go on with a log after its first ``steps`` steps; what came after is taken away.
+        """Continue a log after its first ``steps`` steps; later records are removed.
 
-        A log that ends before, for want of room on the disk, is damaged or missing, or is of a network of other
-        ``layers``, is left as it is and not gone on with.
+        A log that is missing, damaged or too short, or whose number of ``layers`` differs, is noted and not continued.
         """
         log = cls.__new__(cls)
         log._open(folder, 0, False, note)
         log._failed = True
         path = folder / NAME
         try:
-            found = _read(path, steps)
+            content = _read(path, steps)
         except RunError as error:
             note(f"{error}; the run goes on without it")
             return log
-        if layers not in (None, len(found.initial)):
-            note(f"{path} is of {len(found.initial)} layers, the network has {layers}; the run goes on without it")
+        if layers not in (None, len(content.initial)):
+            note(f"{path} is of {len(content.initial)} layers, the network has {layers}; the run goes on without it")
             return log
-        if len(found.records) < steps:
-            note(f"{path} holds {len(found.records)} steps of {steps}; the run goes on without it")
+        if len(content.records) < steps:
+            note(f"{path} holds {len(content.records)} steps of {steps}; the run goes on without it")
             return log
-        log._open(folder, len(found.initial), found.has_sum, note)
-        log._sum = found.sum
+        log._open(folder, len(content.initial), content.has_sum, note)
+        log._sum = content.sum
         try:
-            os.truncate(path, found.end)
+            os.truncate(path, content.end)
         except OSError as error:
             log._failed = True
             note(f"{path} cannot be written: {error.strerror}; the run goes on without it")
@@ -124,16 +123,16 @@ class StepLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was logged."""
+        """Write the logged steps to the disk."""
         if not self._failed:
             try:
                 with open(self._path, "ab", opener=open_without_waiting) as file:
-                    whole = file.tell()
+                    end = file.tell()
                     try:
                         file.write(self._unwritten)
                         file.flush()
                     except OSError:
-                        file.truncate(whole)
+                        file.truncate(end)
                         raise
             except OSError as error:
                 self._failed = True
@@ -142,27 +141,27 @@ class StepLog:
 
 
 def read_steps(folder: Path) -> Steps:
-    """Read the log of a run; a last record that was not written whole is left out.
+    """Read the step log of a run, without an incomplete last record.
 
     Raises:
-        RunError: there is none, or it is damaged.
+        RunError: it is missing or damaged.
     """
-    found = _read(folder / NAME)
-    return Steps(found.initial, found.records[list(_FIELDS)], found.has_sum)
+    content = _read(folder / NAME)
+    return Steps(content.initial, content.records[list(_FIELDS)], content.has_sum)
 
 
-class _Read(NamedTuple):
+class _Content(NamedTuple):
     initial: tuple[int, ...]
     records: NDArray[Any]
     has_sum: bool
     sum: int
-    """The CRC-32 up to the last record."""
+    """CRC-32 up to the last record."""
     end: int
-    """Where the last record ends in the file."""
+    """Position in the file after the last record."""
 
 
-def _read(path: Path, most: int | None = None) -> _Read:
-    """Read the first ``most`` records, or all; piece by piece, so that a damaged file of any size is soon given up."""
+def _read(path: Path, most: int | None = None) -> _Content:
+    """Read the first ``most`` records, or all, in pieces, so that damage in a large file is found early."""
     try:
         with open_regular(path) as file:
             line = file.readline(_LONGEST_LINE)
@@ -172,7 +171,7 @@ def _read(path: Path, most: int | None = None) -> _Read:
                 raise Unexpected("its first line is of another format")
             has_sum = header["format"] == _FORMAT
             kind = _kind(header["layers"], has_sum)
-            running, found, count = zlib.crc32(line), [np.empty(0, kind)], 0
+            running, pieces, count = zlib.crc32(line), [np.empty(0, kind)], 0
             while most is None or count < most:
                 wanted = _RECORDS_AT_ONCE if most is None else min(_RECORDS_AT_ONCE, most - count)
                 content = file.read(wanted * kind.itemsize)
@@ -181,7 +180,7 @@ def _read(path: Path, most: int | None = None) -> _Read:
                     raise Unexpected("its steps are not counted from 0")
                 if has_sum:
                     running = _checked(content, records, running)
-                found.append(records)
+                pieces.append(records)
                 count += len(records)
                 if len(records) < wanted:
                     break
@@ -189,7 +188,9 @@ def _read(path: Path, most: int | None = None) -> _Read:
         raise cannot_be_read(path, error) from error
     except ValueError as error:
         raise RunError(f"{path} is damaged: {error}") from error
-    return _Read(tuple(header["initial"]), np.concatenate(found), has_sum, running, len(line) + count * kind.itemsize)
+    return _Content(
+        tuple(header["initial"]), np.concatenate(pieces), has_sum, running, len(line) + count * kind.itemsize
+    )
 
 
 _FIELDS = ("step", "rows", "right", "cost", "layers")
@@ -202,14 +203,14 @@ def _kind(layers: int, has_sum: bool) -> np.dtype[Any]:
 
 
 def _checked(content: bytes, records: NDArray[Any], running: int) -> int:
-    """Return the sum after these records.
+    """Return the CRC-32 after these records.
 
     Raises:
-        Unexpected: the file holds another one behind one of them.
+        Unexpected: a record has another one.
     """
     size, view = records.dtype.itemsize, memoryview(content)
     for index, expected in enumerate(records["sum"].tolist()):
         running = zlib.crc32(view[index * size : (index + 1) * size - 4], running)
         if running != expected:
-            raise Unexpected(f"the sum of step {records['step'][index]} is not that of what it holds")
+            raise Unexpected(f"the checksum of step {records['step'][index]} does not fit its record")
     return running

@@ -16,7 +16,7 @@ __all__ = ["DistbpClassifier", "DistbpRegressor"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import an estimator when it is first used: scikit-learn itself takes about a second."""
+    """Import an estimator on its first use, since scikit-learn takes about a second to import."""
     if name not in _HOMES:
         raise AttributeError(f"module 'distbp.sklearn' has no attribute {name!r}")
     from importlib import import_module

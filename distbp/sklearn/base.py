@@ -1,4 +1,4 @@
-"""What both estimators share: parameters to settings, the fit epoch by epoch, and what is known after it."""
+"""The common part of both estimators: settings from parameters, the fit epoch by epoch, and the fitted attributes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from distbp.training.executors import initial_state
 
 SOLVERS = ("adam", "sgd")
 _BATCH = 200
-_THEIR_NAMES = {"logistic": "sigmoid"}
+_ACTIVATIONS = {"logistic": "sigmoid"}
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 
 
 class BasePerceptron(Targets, BaseEstimator):
-    """The fit of a classifier or a regressor; a subclass says what targets are and what a score is."""
+    """The fit of a classifier or a regressor; a subclass defines the targets and the score."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012  # scikit-learn's own form
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -92,40 +92,46 @@ class BasePerceptron(Targets, BaseEstimator):
             if not sample_weight.any():
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rows, held = self._split(X, y, self._with_class_weights(y, sample_weight), seed)
+        rows, held_out = self._split(X, y, self._with_class_weights(y, sample_weight), seed)
         structure, config = self._settings(rows, X.dtype.name, seed, incremental)
         if first:
             self._begin(structure, config)
         elif structure.sizes != self.network_.structure.sizes:
-            found = self.network_.structure.sizes
-            raise ValueError(f"the layers were {found}, now they are {structure.sizes}: use warm_start=False")
-        elif not incremental:  # a new descent from the weights of the last one
+            before = self.network_.structure.sizes
+            raise ValueError(f"the layers were {before}, now they are {structure.sizes}: use warm_start=False")
+        elif not incremental:  # a warm start: new optimizer state, the weights of the last fit
             self._state[1:], self._steps = 0, 0
         if first or not incremental:
             self.n_iter_, self._seed = 0, seed
         else:
-            config = replace(config, seed=self._seed)  # its epochs go on, each in an order of its own
-        self._descend(structure, config, rows, held, incremental)
+            config = replace(config, seed=self._seed)  # the epochs continue, each with an order of its own
+        self._run(structure, config, rows, held_out, incremental)
         return self
 
     def _split(self, X: Any, y: Array, weights: Array | None, seed: int) -> tuple[Rows, tuple[Any, ...] | None]:
-        """Return the rows to train on, and (X, y, encoded y, weights) of those held out for early stopping."""
+        """Return the rows to train on, and (X, y, encoded y, weights) of the rows held out for early stopping."""
         encoded = self._encoded(y)
         if not self.early_stopping:
             return Rows(as_rows(X), encoded, 1.0, weights), None
-        from sklearn.model_selection import train_test_split  # here, since it takes long to import
+        from sklearn.model_selection import train_test_split  # imported only when needed, since it is slow
 
-        counts = [] if weights is None else [weights]
+        weight_arrays = [] if weights is None else [weights]
         parts = train_test_split(
-            X, y, encoded, *counts, random_state=seed, test_size=self.validation_fraction,
+            X,
+            y,
+            encoded,
+            *weight_arrays,
+            random_state=seed,
+            test_size=self.validation_fraction,
             stratify=self._groups(encoded),
-        )  # fmt: skip
+        )
         if parts[1].shape[0] < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        train, held = parts[::2], parts[1::2]
-        return Rows(as_rows(train[0]), train[2], 1.0, train[3] if counts else None), (*held, *[None] * (not counts))
+        train, held_out = parts[::2], parts[1::2]
+        rows = Rows(as_rows(train[0]), train[2], 1.0, None if weights is None else train[3])
+        return rows, (*held_out, None) if weights is None else held_out
 
     def _settings(self, rows: Rows, dtype: str, seed: int, incremental: bool) -> tuple[Structure, Settings]:
         batch_size = min(_BATCH, len(rows)) if self.batch_size == "auto" else int(self.batch_size)
@@ -140,15 +146,24 @@ class BasePerceptron(Targets, BaseEstimator):
         else:
             lr /= self._cost_scale
         nodes, output, cost = self._parts(rows.y)
-        activation = _THEIR_NAMES.get(self.activation, self.activation)
+        activation = _ACTIVATIONS.get(self.activation, self.activation)
         config = Config(
             hidden=tuple(int(size) for size in np.atleast_1d(self.hidden_layer_sizes)),
-            activation=activation, output=output, cost=cost, initial="glorot", dtype=dtype, optimizer=optimizer, lr=lr,
-            # their penalty is divided by the weight of the rows of a mini-batch
+            activation=activation,
+            output=output,
+            cost=cost,
+            initial="glorot",
+            dtype=dtype,
+            optimizer=optimizer,
+            lr=lr,
+            # scikit-learn divides the penalty by the weight of the rows of a mini-batch
             l2=float(self.alpha) * self._cost_scale / (batch_size * mean_weight),
-            batch_size=batch_size, epochs=1 if incremental else int(self.max_iter), seed=seed,
-            shuffle=bool(self.shuffle), workers=0,
-        ).settled("regression" if is_regressor(self) else "classification")  # fmt: skip
+            batch_size=batch_size,
+            epochs=1 if incremental else int(self.max_iter),
+            seed=seed,
+            shuffle=bool(self.shuffle),
+            workers=0,
+        ).settled("regression" if is_regressor(self) else "classification")
         config = config.with_workers(workers_for(self.n_jobs, config.shards))
         sizes = (int(rows.x.shape[1]), *config.hidden, nodes)
         return Structure(sizes, (*config.hidden_activations, output), cost), config
@@ -166,8 +181,8 @@ class BasePerceptron(Targets, BaseEstimator):
         self.validation_loss_curve_: list[float] | None = [] if self.early_stopping else None
         self.best_validation_score_: float | None = -math.inf if self.early_stopping else None
 
-    def _descend(
-        self, structure: Structure, config: Settings, rows: Rows, held: tuple[Any, ...] | None, incremental: bool
+    def _run(
+        self, structure: Structure, config: Settings, rows: Rows, held_out: tuple[Any, ...] | None, incremental: bool
     ) -> None:
         best = self._state[0].copy()
         patience = Patience(self.get_params(deep=False))
@@ -175,31 +190,33 @@ class BasePerceptron(Targets, BaseEstimator):
         try:
             with closing(run_epochs(structure, config, rows, self._state, self._steps, patience.factor)) as epochs:
                 for epoch in epochs:
-                    self._take_in(epoch, structure, config, len(rows))
-                    if held is None:
+                    self._record(epoch, structure, config, len(rows))
+                    if held_out is None:
                         better = self._lower_loss()
                     else:
-                        better, is_best = self._validate(held)
+                        better, is_best = self._validate(held_out)
                         best = epoch.state[0].copy() if is_best else best
-                    done = patience.see(better, self.t_)
+                    done = patience.record(better, self.t_)
                     if done and not incremental:
                         converged = True
                         break
         except DivergedError as error:
-            if held is None or self.validation_scores_ is None:
+            if held_out is None or self.validation_scores_ is None:
                 raise ValueError(f"{_NOT_FINITE} ({error})") from error
             self.validation_scores_.append(math.nan)
         self._no_improvement_count = patience.count
-        if held is not None:
+        if held_out is not None:
             self._state[0] = best
             self.network_ = self._network(structure, best)
         if not converged:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                "converged yet.", ConvergenceWarning, stacklevel=4,
-            )  # fmt: skip
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
-    def _take_in(self, epoch: Epoch, structure: Structure, config: Settings, rows: int) -> None:
+    def _record(self, epoch: Epoch, structure: Structure, config: Settings, rows: int) -> None:
         self._state, self._steps = epoch.state, epoch.step
         self.network_ = self._network(structure, epoch.state[0])
         penalty = sum(float(np.vdot(w, w)) for w, _ in structure.layers(epoch.state[0]))
@@ -216,9 +233,9 @@ class BasePerceptron(Targets, BaseEstimator):
         self.best_loss_ = min(self.best_loss_, self.loss_)
         return better
 
-    def _validate(self, held: tuple[Any, ...]) -> tuple[bool, bool]:
-        """Score the rows that were held out; return whether they are better by ``tol``, and the best so far."""
-        X, y, encoded, weights = held
+    def _validate(self, held_out: tuple[Any, ...]) -> tuple[bool, bool]:
+        """Score the held-out rows; return whether the score is better by ``tol``, and whether it is the best so far."""
+        X, y, encoded, weights = held_out
         assert self.validation_scores_ is not None and self.validation_loss_curve_ is not None
         assert self.best_validation_score_ is not None
         outputs = self.network_.outputs(X)
@@ -240,11 +257,11 @@ class BasePerceptron(Targets, BaseEstimator):
     def _network(self, structure: Structure, weights: Array) -> Network:
         return Network.of(structure, weights, self._classes(), byte_factor=1.0)
 
-    # What is known after it
+    # The fitted attributes
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weight matrices, each of shape (nodes before, nodes): scikit-learn's way round."""
+        """The weight matrices, transposed as in scikit-learn: shape (nodes of the layer before, nodes)."""
         check_is_fitted(self)
         return [w.T for w, _ in self.network_.structure.layers(self.network_.weights)]
 
@@ -270,6 +287,6 @@ class BasePerceptron(Targets, BaseEstimator):
         return tags
 
 
-def goes_step_by_step(estimator: BasePerceptron) -> bool:
-    """Return whether the solver can do single epochs."""
+def supports_partial_fit(estimator: BasePerceptron) -> bool:
+    """Return whether the solver supports training by single epochs."""
     return estimator.solver in SOLVERS

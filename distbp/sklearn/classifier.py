@@ -1,4 +1,4 @@
-"""The classifier."""
+"""DistbpClassifier, the counterpart of scikit-learn's MLPClassifier."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, type_of_target
 
 from distbp.data.dataset import Array
-from distbp.sklearn.base import BasePerceptron, goes_step_by_step
+from distbp.sklearn.base import BasePerceptron, supports_partial_fit
 
 
 class DistbpClassifier(ClassifierMixin, BasePerceptron):
-    """A multi-layer perceptron for classes, one label or several per row, in place of ``MLPClassifier``.
+    """A multi-layer perceptron for classification, with one or several labels per row, to replace ``MLPClassifier``.
 
-    The parameters are those of scikit-learn's, with the same meaning and defaults, but for L-BFGS, which is not here;
-    ``activation`` may also be any other name that distbp knows. New are:
+    Its parameters are those of ``MLPClassifier``, with the same meaning and defaults, except that the solver L-BFGS is
+    not available; ``activation`` may also be any other activation of distbp. New parameters are:
 
     Parameters
     ----------
     n_jobs : int, default=None
-        Workers: None for this process alone, -1 for all cores. It never changes the result. Within something that runs
-        in parallel itself, such as a grid search with its own ``n_jobs``, no workers are started.
+        Number of workers: None for training in this process, -1 for all cores. It never changes the result. Inside
+        parallel work of scikit-learn, such as a grid search with its own ``n_jobs``, no workers are started.
     class_weight : dict or 'balanced', default=None
-        What the rows of each class count.
+        Weights of the classes.
 
     Attributes
     ----------
     network_ : distbp.Network
         The fitted network, which :meth:`save` writes without pickle.
     classes_, coefs_, intercepts_, loss_curve_, validation_scores_, .. :
-        As in scikit-learn; ``validation_loss_curve_`` holds the costs of the rows held out for early stopping.
+        As in scikit-learn; ``validation_loss_curve_`` has the costs of the rows held out for early stopping.
 
     >>> from sklearn.datasets import load_iris
     >>> x, y = load_iris(return_X_y=True)
@@ -107,14 +107,14 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
         """Fit the network to X, shape (rows, features), dense or sparse, and labels y, (rows,) or (rows, labels)."""
         return self._fit(X, y, sample_weight, incremental=False)
 
-    @available_if(goes_step_by_step)
+    @available_if(supports_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Do one epoch over these rows; the first call needs all ``classes``, unless y has all of them."""
+        """Train one epoch on these rows; the first call needs all ``classes``, unless y has all of them."""
         if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight 'balanced' is not supported for partial_fit, which does not see all rows: "
-                "give what each class counts"
+                "give the weight of each class"
             )
         if _check_partial_fit_first_call(self, classes):
             self._is_multilabel = type_of_target(y).startswith("multilabel")
@@ -125,14 +125,14 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
         return self._decoded(self._outputs(X))
 
     def predict_proba(self, X: Any) -> Array:
-        """Return each class's probability, shape (rows, classes)."""
+        """Return the probability of each class, shape (rows, classes)."""
         a = self._outputs(X)
         if a.shape[1] > 1:
             return a
         return np.hstack([1 - a, a]) if len(self.classes_) == 2 else 1 - a
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of each class's probability."""
+        """Return the logarithm of the probability of each class."""
         with np.errstate(divide="ignore"):
             logarithms: Array = np.log(self.predict_proba(X))
         return logarithms
@@ -141,19 +141,19 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
         check_classification_targets(y)
         multilabel = type_of_target(y).startswith("multilabel")
         if multilabel:
-            found: Array = np.arange(y.shape[1])
+            labels: Array = np.arange(y.shape[1])
         else:
             y = column_or_1d(y, warn=True)
-            found = np.unique(y)
+            labels = np.unique(y)
         if is_new:
-            self.classes_, self._is_multilabel = found, multilabel
-        elif self.warm_start and set(found) != set(self.classes_):
+            self.classes_, self._is_multilabel = labels, multilabel
+        elif self.warm_start and set(labels) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
-                f"Previously got {self.classes_}, `y` has {found}"
+                f"Previously got {self.classes_}, `y` has {labels}"
             )
-        elif len(np.setdiff1d(found, self.classes_)):
-            raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. y {found}")
+        elif len(np.setdiff1d(labels, self.classes_)):
+            raise ValueError(f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. y {labels}")
 
     def _encoded(self, y: Array) -> Array:
         if self._is_multilabel:
@@ -179,8 +179,8 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
     def _with_class_weights(self, y: Array, weights: Array | None) -> Array | None:
         if self.class_weight is None:
             return weights
-        counts: Array = compute_sample_weight(self.class_weight, y)
-        return counts if weights is None else counts.astype(weights.dtype) * weights
+        class_weights: Array = compute_sample_weight(self.class_weight, y)
+        return class_weights if weights is None else class_weights.astype(weights.dtype) * weights
 
     def _decoded(self, outputs: Array) -> Array:
         if self._is_multilabel:
@@ -193,7 +193,7 @@ class DistbpClassifier(ClassifierMixin, BasePerceptron):
         return predicted
 
     def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
-        from sklearn.metrics import accuracy_score  # here, since it takes long to import
+        from sklearn.metrics import accuracy_score  # imported only when needed, since it is slow
 
         return float(accuracy_score(y, predicted, sample_weight=weights))
 

@@ -1,4 +1,4 @@
-"""The epochs of an estimator's fit, in this process or on workers, and when they should end."""
+"""The epochs of an estimator's fit, in this process or on workers, and the rule that ends them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from distbp.training.executors import start_executor
 
 _ROWS_AT_ONCE = 1024
 _LEAST_RATE = 1e-6
-"""At which an adaptive step size is not made smaller any more, as in scikit-learn."""
+"""Smallest step size that an adaptive schedule still reduces, as in scikit-learn."""
 
 
 class Epoch(NamedTuple):
-    """What an epoch gave."""
+    """The result of an epoch."""
 
     cost: float
-    """Mean of the examples' costs as they were trained on, without the penalty."""
+    """Mean cost of the examples during training, without the penalty."""
     state: Array
     """Weights and optimizer state, shape (1 + slots, parameters)."""
     step: int
@@ -39,23 +39,23 @@ class Epoch(NamedTuple):
 def run_epochs(
     structure: Structure, config: Settings, rows: Rows, state: Array, step: int, factor: Callable[[], float]
 ) -> Generator[Epoch, None, None]:
-    """Do the epochs of ``config`` after ``step`` steps; the step size is ``factor()`` times config's in each."""
+    """Run the epochs of ``config``, from ``step`` on; each multiplies the step size of the settings by ``factor()``."""
     steps_per_epoch = EpochOrder.of(config, len(rows)).steps_per_epoch
-    # an epoch begins at its begin, also after data of another size
+    # after data of another size, the next epoch still begins with its first step
     first = -(-step // steps_per_epoch) * steps_per_epoch
     steps = config.epochs * steps_per_epoch
     with one_thread(config.threads), ExitStack() as stack:
-        pool = start_executor(stack, structure, config, rows, state, lambda text: None, steps, first)
+        executor = start_executor(stack, structure, config, rows, state, lambda text: None, steps, first)
         for _ in range(config.epochs):
             cost = weight = 0.0
-            for record in pool.steps(pool.step + steps_per_epoch, factor()):
+            for record in executor.steps(executor.step + steps_per_epoch, factor()):
                 cost += record.cost * record.weight
                 weight += record.weight
-            yield Epoch(cost / (weight or 1.0), pool.state(), pool.step)
+            yield Epoch(cost / (weight or 1.0), executor.state(), executor.step)
 
 
 def mean_cost(network: Network, rows: Rows) -> float:
-    """Return the mean of the rows' costs, each times what it counts."""
+    """Return the weighted mean cost of the rows."""
     dtype = network.weights.dtype.name
     block = min(_ROWS_AT_ONCE, len(rows))
     backprop, gather = Backprop(network.structure, block, dtype), Gather(rows, block, dtype)
@@ -69,20 +69,20 @@ def mean_cost(network: Network, rows: Rows) -> float:
 
 
 def workers_for(n_jobs: int | None, shards: int) -> int:
-    """Return the workers that ``n_jobs`` asks for: 0, this process alone, for None, 1, and wherever others work too.
+    """Return the number of workers for ``n_jobs``; 0 means training in this process.
 
-    What scikit-learn runs in parallel by itself, such as the candidates of a grid search, uses the cores already; a fit
-    within it starts no workers, so that there are never more threads than cores. The result is the same.
+    It is 0 for None and 1, and inside parallel work of scikit-learn, such as the candidates of a grid search: that uses
+    the cores already, and with workers there would be more threads than cores. The result is the same.
     """
     if n_jobs is None or _is_nested():
         return 0
-    asked = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
-    workers = min(asked, shards, cpu_count())
+    wanted = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    workers = min(wanted, shards, cpu_count())
     return workers if workers > 1 else 0
 
 
 def _is_nested() -> bool:
-    """Return whether this is part of something that joblib runs in parallel."""
+    """Return whether joblib runs this code in parallel with other code."""
     joblib = sys.modules.get("joblib")
     if joblib is None:
         return False
@@ -91,20 +91,20 @@ def _is_nested() -> bool:
 
 
 class Patience:
-    """Follows an estimator's costs or scores as scikit-learn does, and the step size with them."""
+    """Decides after each epoch, as scikit-learn does, whether the fit ends, and adapts the step size."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self._params = params
         self._rate_factor = 1.0
         self.count = 0
-        """Epochs in a row that were no better than the best by ``tol``."""
+        """Consecutive epochs that did not improve on the best one by ``tol``."""
 
     def factor(self) -> float:
-        """Return what the step size is multiplied by in the next epoch."""
+        """Return the factor of the step size in the next epoch."""
         return self._rate_factor
 
-    def see(self, is_better: bool, samples_seen: int) -> bool:
-        """Take in an epoch; return whether it should be the last."""
+    def record(self, is_better: bool, samples_seen: int) -> bool:
+        """Record an epoch; return whether it is the last."""
         params = self._params
         self.count = 0 if is_better else self.count + 1
         schedule = params["learning_rate"] if params["solver"] == "sgd" else "constant"
@@ -120,7 +120,7 @@ class Patience:
 
 
 def is_better(value: float, best: float, by: float) -> bool:
-    """Return whether a cost is below the best one by at least so much; NaN is never better.
+    """Return whether a cost is at least ``by`` below the best one; NaN is never better.
 
     >>> is_better(1.0, 2.0, 0.5), is_better(1.6, 2.0, 0.5), is_better(1.0, math.inf, 0.5)
     (True, False, True)

@@ -1,4 +1,4 @@
-"""The regressor."""
+"""DistbpRegressor, the counterpart of scikit-learn's MLPRegressor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from distbp.data.dataset import Array
-from distbp.sklearn.base import BasePerceptron, goes_step_by_step
+from distbp.sklearn.base import BasePerceptron, supports_partial_fit
 
 
 class DistbpRegressor(RegressorMixin, BasePerceptron):
-    """A multi-layer perceptron for values, one or several per row, in place of ``MLPRegressor``.
+    """A multi-layer perceptron for regression, with one or several values per row, to replace ``MLPRegressor``.
 
-    The parameters are those of scikit-learn's, with the same meaning and defaults, but for L-BFGS, which is not here;
-    with ``loss='poisson'`` the output is log(1 + e^z) where scikit-learn's is e^z. ``n_jobs`` and the attributes are as
-    in :class:`DistbpClassifier`.
+    Its parameters are those of ``MLPRegressor``, with the same meaning and defaults, except that the solver L-BFGS is
+    not available; with ``loss='poisson'`` the output is log(1 + e^z), while scikit-learn's is e^z. ``n_jobs`` and the
+    attributes are as in :class:`DistbpClassifier`.
 
     >>> from sklearn.datasets import make_regression
     >>> x, y = make_regression(200, 5, random_state=0)
@@ -89,14 +89,14 @@ class DistbpRegressor(RegressorMixin, BasePerceptron):
         """Fit the network to X, shape (rows, features), dense or sparse, and values y, (rows,) or (rows, values)."""
         return self._fit(X, y, sample_weight, incremental=False)
 
-    @available_if(goes_step_by_step)
+    @available_if(supports_partial_fit)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Do one epoch over these rows."""
+        """Train one epoch on these rows."""
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Return the values of each row, in the form that y had."""
+        """Return the values of each row, in the shape of y in training."""
         return self._decoded(self._outputs(X))
 
     def _learn_targets(self, y: Array, is_new: bool) -> None:
@@ -114,7 +114,7 @@ class DistbpRegressor(RegressorMixin, BasePerceptron):
 
     @property
     def _cost_scale(self) -> float:
-        return 2.0 if self.loss == "squared_error" else 1.0  # theirs is half the sum of squares
+        return 2.0 if self.loss == "squared_error" else 1.0  # scikit-learn's cost is half the sum of squares
 
     def _loss(self, cost: float) -> float:
         return cost / (2 * self.n_outputs_) if self.loss == "squared_error" else cost
@@ -123,7 +123,7 @@ class DistbpRegressor(RegressorMixin, BasePerceptron):
         return outputs[:, 0] if self._is_flat else outputs
 
     def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
-        from sklearn.metrics import r2_score  # here, since it takes long to import
+        from sklearn.metrics import r2_score  # imported only when needed, since it is slow
 
         return float(r2_score(y, predicted, sample_weight=weights))
 

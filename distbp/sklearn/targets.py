@@ -1,4 +1,4 @@
-"""What a classifier and a regressor say of their targets, which the fit itself knows nothing of."""
+"""The interface by which the common fit uses the targets of a classifier or a regressor."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from distbp.data.dataset import Array
 
 
 class Targets:
-    """What a subclass says."""
+    """The methods on targets that each estimator implements."""
 
     def _learn_targets(self, y: Array, is_new: bool) -> None:
-        """Take in what the targets mean, or check that they still mean the same."""
+        """Learn the classes or the shape of the targets; unless ``is_new``, check that they have not changed."""
         raise NotImplementedError
 
     def _encoded(self, y: Array) -> Array:
-        """Return targets as the network needs them: class numbers, shape (rows,), or values."""
+        """Return the targets in the form of training: class numbers, shape (rows,), or values."""
         raise NotImplementedError
 
     def _parts(self, targets: Array) -> tuple[int, str, str]:
-        """Return the output nodes for these encoded targets, the output's activation and the cost."""
+        """Return the number of output nodes for these encoded targets, the output activation and the cost."""
         raise NotImplementedError
 
     def _classes(self) -> Sequence[Any]:
         return ()
 
     def _groups(self, encoded: Array) -> Array | None:
-        """Return what the held out rows should have in equal shares, None for nothing."""
+        """Return the strata of which the same share is held out; None for none."""
         return None
 
     def _decoded(self, outputs: Array) -> Array:
-        """Return the predictions that the network's outputs stand for."""
+        """Return the predictions that these outputs of the network mean."""
         raise NotImplementedError
 
     def _score_of(self, y: Array, predicted: Array, weights: Array | None) -> float:
@@ -39,13 +39,13 @@ class Targets:
 
     @property
     def _cost_scale(self) -> float:
-        """How many times scikit-learn's gradient ours is: a power of two, so that it takes nothing from the bits."""
+        """Ratio of this cost's gradient to scikit-learn's: a power of two, so that dividing by it is exact."""
         return 1.0
 
     def _loss(self, cost: float) -> float:
-        """Return a mean cost as scikit-learn tells it."""
+        """Return a mean cost in scikit-learn's scale."""
         return cost
 
     def _with_class_weights(self, y: Array, weights: Array | None) -> Array | None:
-        """Return what each row counts, its class taken in."""
+        """Return the weight of each row, including the weight of its class."""
         return weights

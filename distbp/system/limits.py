@@ -1,4 +1,4 @@
-"""The CPUs and the memory that this process may use: a container shows all of the machine's, and allows fewer."""
+"""The CPUs and memory that this process may use; a container may use less than the machine that it shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Limits(NamedTuple):
 
     cpus: float | None
     memory: int | None
-    """Bytes."""
+    """Memory limit in bytes."""
 
 
 def cpu_count() -> int:

@@ -1,6 +1,6 @@
-"""The signals that end a run, blocks that they must not cut short, and whether a process exists (signal 0).
+"""The signals that end a run, and blocks that they must not cut short.
 
-Unless something else is installed, each of them interrupts the process as Ctrl-C does.
+By default each of them interrupts the process, as Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -78,16 +78,3 @@ def reinstall_handlers() -> None:
             handler = signal.getsignal(number)
             if handler is not None:
                 signal.signal(number, handler)
-
-
-def process_exists(process: int) -> bool:
-    """Return whether a process with this id exists, including other users' processes and zombies."""
-    if process <= 0:  # such numbers mean process groups
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:  # another user's process
-        pass
-    return True

@@ -27,14 +27,14 @@ class Progress:
         self.sums = EpochSums()
         self.health = Health()
         self.recoveries_before = 0
-        """Recoveries in the processes that worked on this run before; losing each of them counts as one, too."""
+        """Recoveries before this process resumed the run; each resumption counts as one."""
         self._step_seconds: deque[float] = deque(maxlen=_STEPS_IN_THE_MEDIAN)
 
     @classmethod
     def resumed(cls, saved: SavedRun, config: Settings, steps_per_epoch: int) -> Self:
         """Return the progress up to the checkpoint of a saved run."""
         epochs, described = saved.epochs(steps_per_epoch), saved.checkpoint.described
-        progress = cls(EarlyStopping(config.early_stopping, saved.best(epochs, config)))
+        progress = cls(EarlyStopping(config.early_stopping, saved.best_weights(epochs, config)))
         progress.history = saved.history(epochs, config)
         progress.sums = EpochSums(described["epoch"])
         progress.health = Health(described.get("health"))

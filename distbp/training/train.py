@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +21,18 @@ from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_json
 from distbp.files.locks import Lock
 from distbp.model.network import Network
+from distbp.nn.structure import Structure
 from distbp.parallel.step.layer_hashes import layer_hashes
-from distbp.runs.directory import CONFIG, check_unused, held, made
-from distbp.runs.leftovers import remove_partial_files
-from distbp.runs.saved import SavedRun, check_begun, check_settings, config_on, given_place, read_saved
+from distbp.runs.directory import CONFIG, check_unused, lock_new_run, lock_run
+from distbp.runs.listing import remove_partial_files
+from distbp.runs.saved import (
+    SavedRun,
+    check_run_exists,
+    check_settings,
+    compute_options,
+    read_saved,
+    with_compute_options,
+)
 from distbp.runs.writer import NoWriter, RunWriter
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import one_thread, unpinned_notes
@@ -97,7 +105,7 @@ def train(
     started = time.perf_counter() if started is None else started
     if run_dir is None:
         return _Run(sources, wanted, watchers, started, network).result()
-    with made(Path(run_dir), watchers.note) as lock:
+    with lock_new_run(Path(run_dir), watchers.note) as lock:
         return _Run(sources, wanted, watchers, started, network, lock).result()
 
 
@@ -134,11 +142,11 @@ def resume(
         RunError: the run cannot be resumed, or not with the same result.
         DataError, ClusterError, TrainingError: as in :func:`train`.
     """
-    check_begun(Path(run))
+    check_run_exists(Path(run))
     for base in {memory_folder(), temporary_folder()}:  # a killed process of this run may have left folders there
         remove_leftovers(base)
     watchers, early_notes = Callbacks(callbacks), list[str]()
-    with held(Path(run), watchers.note, take_over) as lock:
+    with lock_run(Path(run), watchers.note, take_over) as lock:
         remove_partial_files(Path(run))
         saved = read_saved(Path(run), early_notes.append)
         if data is None:
@@ -147,8 +155,10 @@ def resume(
                 raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
         sources = Sources(data)
         del data  # from here on `sources` owns them
-        given = given_place(workers, address, insecure)
-        wanted = replace(config, **given) if config is not None else config_on(saved.config, saved.path, given)
+        given = compute_options(workers, address, insecure)
+        wanted = (
+            replace(config, **given) if config is not None else with_compute_options(saved.config, saved.path, given)
+        )
         started = time.perf_counter() if started is None else started
         network = saved.network(wanted)
         return _Run(sources, wanted, watchers, started, network, lock, saved, force, early_notes).result()
@@ -177,7 +187,7 @@ def _with_absolute_test_file(config: Config) -> Config:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run as the caller asks for it."""
+    """A requested run: data, settings, and the saved run to resume, if there is one."""
 
     sources: Sources
     wanted: Config
@@ -214,7 +224,7 @@ class _Run:
         progress = Progress(EarlyStopping(config.early_stopping))
         if self.saved is not None:
             saved = self.saved
-            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changes())
+            check_settings(saved.path, saved.settings, config, recorded, self.force, saved.changed_settings())
             step, state = saved.checkpoint.step, saved.state_for(state)
             progress = self._saved_progress(saved, config, steps_per_epoch, steps)
         is_fixed, is_local = not config.workers.is_auto, config.address is None
@@ -223,26 +233,38 @@ class _Run:
             process_step = measure_in_process(structure, config, data.train, state, _ADVICE_SECONDS).step
         hashes = layer_hashes(structure, state[0])
         executor = start_executor(stack, structure, config, data.train, state, note, steps - step, step)
-        writer: RunWriter | NoWriter = NoWriter()
-        if self.lock is not None:
-            config = executor.config
-            described = {**recorded, **config.to_json()}
-            writer = RunWriter(self.lock, described, structure, config, steps_per_epoch, hashes, note, self.saved)
-            stack.enter_context(closing(writer))
+        writer = stack.enter_context(
+            closing(self._writer(recorded, structure, executor.config, steps_per_epoch, hashes))
+        )
         evaluator = Evaluator(structure, data)
         run = run_record(executor, evaluator, len(data.train), steps_per_epoch, writer.path)
         advice = WorkersAdvice(is_fixed, process_step)
         return TrainingLoop(executor, evaluator, run, progress, summary, advice, writer, self.callbacks)
 
+    def _writer(
+        self,
+        recorded: Mapping[str, Any],
+        structure: Structure,
+        config: Settings,
+        steps_per_epoch: int,
+        hashes: tuple[int, ...],
+    ) -> RunWriter | NoWriter:
+        """Return the writer to the locked run directory, if there is one."""
+        if self.lock is None:
+            return NoWriter()
+        described = {**recorded, **config.to_json()}
+        note = self.callbacks.note
+        return RunWriter(self.lock, described, structure, config, steps_per_epoch, hashes, note, self.saved)
+
     def _data(self, stack: ExitStack) -> tuple[DataSet, dict[str, Any], list[str]]:
-        """Return the data in their parts, what config.json records of data and machine, and the notes of reading."""
+        """Return the data in parts, the entries of config.json about data and machine, and notes about reading."""
         wanted = _with_absolute_test_file(self.wanted)
         read_notes = [*self.early_notes, *unpinned_notes()]
 
         def read() -> DataSet:
             return self.sources.read(Reading.of(wanted), read_notes.append, self._reading_progress())
 
-        # data that take minutes are read before Ray starts, by the main thread, which an interrupt reaches
+        # large data are read before Ray starts, in the main thread, which can be interrupted
         is_large = self.sources.is_large
         data = read() if is_large else read_while_starting_ray(stack, wanted, read, self.callbacks.note)
         recorded: dict[str, Any] = {"arithmetic": fingerprint()}
@@ -254,7 +276,7 @@ class _Run:
         """Return a function that passes the progress of reading to the callbacks and stops on an interrupt."""
 
         def progress(done: int, total: int) -> None:
-            if interrupts:  # the main thread only waits for the reading thread, which no signal reaches
+            if interrupts:  # signals reach only the main thread, which waits for the reading thread
                 raise KeyboardInterrupt
             self.callbacks.notify("on_reading", done, total)
 

@@ -16,9 +16,9 @@ from distbp.data.reading import Reading
 from distbp.errors import Interrupted, RunError
 from distbp.files.json_files import read_json
 from distbp.parallel.step.records import StepRecord
-from distbp.runs.comparison import Parting, first_difference
+from distbp.runs.comparison import Difference, first_difference
 from distbp.runs.directory import CONFIG
-from distbp.runs.saved import config_of, config_on, given_place
+from distbp.runs.saved import compute_options, config_of, with_compute_options
 from distbp.runs.steplog import Steps, read_steps
 from distbp.training.callbacks import Callback
 from distbp.training.train import train
@@ -30,10 +30,10 @@ class _StepCheck(Callback):
     def __init__(self, log: Steps, steps: int) -> None:
         self._log, self.steps = log, steps
         self.equal = 0
-        self.parting: Parting | None = None
+        self.difference: Difference | None = None
 
     def on_step(self, record: StepRecord) -> bool:
-        if self.parting is None and self.equal < self.steps:
+        if self.difference is None and self.equal < self.steps:
             logged = self._log.records[record.step : record.step + 1]
             again = np.array(
                 [(record.step, record.rows, record.right, record.cost, record.layers)], self._log.records.dtype
@@ -43,8 +43,8 @@ class _StepCheck(Callback):
             if difference is None:
                 self.equal += 1
             else:
-                self.parting = Parting(record.step, difference.layer)
-        return self.parting is not None or self.equal >= self.steps
+                self.difference = Difference(record.step, difference.layer)
+        return self.difference is not None or self.equal >= self.steps
 
 
 def verify(
@@ -55,7 +55,7 @@ def verify(
     *,
     address: str | None = None,
     insecure: bool = False,
-) -> tuple[int, Parting | None]:
+) -> tuple[int, Difference | None]:
     """Do the steps of a run again, or its first ``steps``; return how many are equal, and the first difference.
 
     Raises:
@@ -63,14 +63,14 @@ def verify(
         RunError: the run cannot be read, or its data were arrays, or have changed.
     """
     settings, log = read_json(run / CONFIG, CONFIG_JSON), read_steps(run)
-    config = config_on(config_of(settings, run), run, given_place(workers, address, insecure))
+    config = with_compute_options(config_of(settings, run), run, compute_options(workers, address, insecure))
     check = _StepCheck(log, min(steps or len(log.records), len(log.records)))
     try:
         train(_unchanged_data(run, settings, config), config, callbacks=[check, *callbacks])
     except Interrupted:
-        if check.parting is None and check.equal < check.steps:  # another callback ended the run
+        if check.difference is None and check.equal < check.steps:  # another callback ended the run
             raise
-    return check.equal, check.parting
+    return check.equal, check.difference
 
 
 def _unchanged_data(run: Path, settings: Mapping[str, Any], config: Config) -> DataSet:

@@ -24,35 +24,37 @@ from distbp.planning.bench import CASES
 from distbp.system.limits import cpu_count
 
 FEW_STEPS = 1
-"""Of a run beside the timed ones, which shows how many bytes travel before the first step."""
+"""Steps of an extra run, which shows how many bytes travel before the first step."""
 
 
 @dataclass
-class Found:
+class Results:
     """One contestant's results for one case in one setting."""
 
     reports: list[Report] = field(default_factory=list)
     compute_ms: list[float] = field(default_factory=list)
-    beside: Sequence[int] = ()
-    """The bytes of a run of few steps, of each host and direction: what travels beside the steps is the same in all."""
+    overhead: Sequence[int] = ()
+    """Bytes of a run of few steps, by host and direction: the traffic besides the steps is the same in all runs."""
     step_bytes: list[float] = field(default_factory=list)
-    """A step's, of the host and direction with the most."""
+    """Bytes per step of the busiest host and direction."""
 
     @property
     def samples_per_s(self) -> float:
-        """Return the median."""
+        """Return the median speed."""
         return statistics.median(report.samples_per_s for report in self.reports)
 
     @property
     def bytes_per_step(self) -> float:
-        """Return the median."""
+        """Return the median bytes per step."""
         return statistics.median(self.step_bytes)
 
 
-Results = dict[tuple[str, Setting, Contestant], Found]
+ResultsByKey = dict[tuple[str, Setting, Contestant], Results]
 
 
-def measure(setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], rounds: int, results: Results) -> None:
+def measure(
+    setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], rounds: int, results: ResultsByKey
+) -> None:
     """Add the results of all contestants for all cases in one setting.
 
     Raises:
@@ -66,8 +68,8 @@ def measure(setting: Setting, cases: Mapping[str, Task], wires: Sequence[str], r
                 with testbed(setting) as bed:
                     _measure_round(bed, setting, contestants, cases, results, note)
         for case in cases:
-            of_case = {key[2].title: found for key, found in results.items() if key[:2] == (case, setting)}
-            check_accuracies(case, {title: found.reports[-1].test_accuracy for title, found in of_case.items()})
+            of_case = {key[2].title: result for key, result in results.items() if key[:2] == (case, setting)}
+            check_accuracies(case, {title: result.reports[-1].test_accuracy for title, result in of_case.items()})
 
 
 def _measure_round(
@@ -75,41 +77,41 @@ def _measure_round(
     setting: Setting,
     contestants: Sequence[Contestant],
     cases: Mapping[str, Task],
-    results: Results,
+    results: ResultsByKey,
     note: str,
 ) -> None:
     """Add one run of every case for contestants that share a setup of the hosts."""
     for case, task in cases.items():
         compute_ms = compute_alone(bed, contestants[0], task)
         for contestant in contestants:
-            results.setdefault((case, setting, contestant), Found()).compute_ms.append(compute_ms)
+            results.setdefault((case, setting, contestant), Results()).compute_ms.append(compute_ms)
     environment = bed.start_ray() if isinstance(contestants[0], Distbp) else {}
     for case, task in cases.items():
         for contestant in contestants:
-            found = results[case, setting, contestant]
-            if not found.reports:
-                _, found.beside = _run(bed, environment, contestant, task._replace(steps=FEW_STEPS))
+            result = results[case, setting, contestant]
+            if not result.reports:
+                _, result.overhead = _run(bed, environment, contestant, task._replace(steps=FEW_STEPS))
             report, carried = _run(bed, environment, contestant, task)
-            most = max(count - beside for count, beside in zip(carried, found.beside, strict=True))
-            found.step_bytes.append(most / (task.steps - FEW_STEPS))
-            found.reports.append(report)
+            most = max(count - overhead for count, overhead in zip(carried, result.overhead, strict=True))
+            result.step_bytes.append(most / (task.steps - FEW_STEPS))
+            result.reports.append(report)
             _note(f"{case}, {note}: {contestant.title}: {report.step_ms:.1f} ms")
 
 
-def _run(bed: Testbed, environment: Mapping[str, str], who: Contestant, task: Task) -> tuple[Report, list[int]]:
+def _run(bed: Testbed, environment: Mapping[str, str], contestant: Contestant, task: Task) -> tuple[Report, list[int]]:
     """Do the steps; return the report and the bytes that each host sent and received meanwhile."""
     before = bed.traffic()
-    report = who.run(bed, environment, task)
+    report = contestant.run(bed, environment, task)
     return report, [now - then for then, now in zip(before, bed.traffic(), strict=True)]
 
 
-def table(results: Results) -> str:
+def table(results: ResultsByKey) -> str:
     """Return the medians, a line per case, setting and contestant."""
     columns = ["case", "hosts", "link", "", "ms per step", "range", "samples/s", "compute ms", "MB per step", "wire ms"]
     rows = []
-    for (case, setting, contestant), found in results.items():
-        steps_ms = [report.step_ms for report in found.reports]
-        accuracies = [report.test_accuracy for report in found.reports if report.test_accuracy is not None]
+    for (case, setting, contestant), result in results.items():
+        steps_ms = [report.step_ms for report in result.reports]
+        accuracies = [report.test_accuracy for report in result.reports if report.test_accuracy is not None]
         rows.append(
             [
                 case,
@@ -118,17 +120,17 @@ def table(results: Results) -> str:
                 contestant.title,
                 f"{statistics.median(steps_ms):.1f}",
                 f"{min(steps_ms):.1f} to {max(steps_ms):.1f}",
-                f"{found.samples_per_s:,.0f}",
-                f"{statistics.median(found.compute_ms):.1f}",
-                f"{found.bytes_per_step / 1e6:.2f}",
-                f"{found.bytes_per_step / setting.bytes_per_ms:.1f}",
+                f"{result.samples_per_s:,.0f}",
+                f"{statistics.median(result.compute_ms):.1f}",
+                f"{result.bytes_per_step / 1e6:.2f}",
+                f"{result.bytes_per_step / setting.bytes_per_ms:.1f}",
                 f"{statistics.median(accuracies):.4f}",
             ]
         )
     return markdown([*columns, "test accuracy"], rows)
 
 
-def ratio_table(results: Results, wires: Sequence[str]) -> str:
+def ratio_table(results: ResultsByKey, wires: Sequence[str]) -> str:
     """Return the speed of distbp relative to DDP, a line per case and setting."""
     rows = []
     for case, setting in dict.fromkeys((case, setting) for case, setting, _ in results):
@@ -139,7 +141,7 @@ def ratio_table(results: Results, wires: Sequence[str]) -> str:
 
 
 def explained(options: argparse.Namespace, cases: Mapping[str, Task]) -> str:
-    """Print what the columns mean."""
+    """Return a text that explains the columns."""
     shares = [f"{_share(options.cpus, hosts):.2f} of a core with {hosts} hosts" for hosts in options.hosts]
     networks = [
         f"{case} is 784-{'-'.join(map(str, CASES[case].hidden))}-10, mini-batch {CASES[case].batch_size}, "
@@ -162,7 +164,7 @@ def main() -> int:
     options = _options()
     end_on_signals()
     cases = {case: Task(case, options.data.resolve(), options.steps or CASES[case].steps) for case in options.cases}
-    results: Results = {}
+    results: ResultsByKey = {}
     try:
         for hosts in options.hosts:
             for rate in options.rates:
@@ -207,9 +209,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--cases", type=_list_of, default="mnist,wide", metavar="A,B", help="default: %(default)s")
     parser.add_argument(
-        "--wires", type=_list_of, default="exact,float16", metavar="A,B",
+        "--wires",
+        type=_list_of,
+        default="exact,float16",
+        metavar="A,B",
         help="how distbp's numbers travel; nothing to measure PyTorch alone; default: %(default)s",
-    )  # fmt: skip
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument("--cpus", type=float, metavar="SHARE", help="cores for each host; default: cores / hosts")
     parser.add_argument("--steps", type=int, metavar="N", help="timed steps; default: what takes some seconds")

@@ -51,12 +51,12 @@ STEPS = {"ddp": ddp_step, "distbp": distbp_step}
 def main() -> None:
     """Do the steps and report their mean: a host that has used up its CPU share pauses at times."""
     parser = Work.parser(__doc__)
-    parser.add_argument("--who", choices=list(STEPS), required=True)
-    parser.add_argument("--hosts", type=int, required=True, metavar="N", help="who share the rows")
+    parser.add_argument("--contestant", choices=list(STEPS), required=True)
+    parser.add_argument("--hosts", type=int, required=True, metavar="N", help="number of hosts that share the rows")
     options = parser.parse_args()
     work = Work.from_options(options)
     with one_thread():
-        step = STEPS[options.who](work, options.hosts)
+        step = STEPS[options.contestant](work, options.hosts)
         for number in range(UNTIMED_STEPS):
             step(number)
         began = time.perf_counter()

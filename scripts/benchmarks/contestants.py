@@ -15,7 +15,7 @@ from processes import CommandError, Finished
 
 HERE = Path(__file__).resolve().parent
 NOISE = 0.01
-"""By how much test accuracies may differ that are called equal."""
+"""Test accuracies that differ by at most this much count as equal."""
 BAD_USAGE = 2
 _LINES_OF_AN_ERROR = 15
 
@@ -35,9 +35,9 @@ class Report(NamedTuple):
     workers: int | None = None
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Report:
+    def of(cls, content: Mapping[str, Any]) -> Report:
         """Build a report from the JSON object that a command printed."""
-        return cls(**{name: found[name] for name in cls._fields if name in found})
+        return cls(**{name: content[name] for name in cls._fields if name in content})
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Contestant:
 
     title: str
     script: tuple[str, ...]
-    """What Python runs; case, data and steps follow."""
+    """The arguments for Python; case, data and steps follow."""
     options: tuple[str, ...] = ()
     may_be_missing: bool = False
-    """Bad usage means that this version does not have it."""
+    """Whether exit code 2 means that this version lacks the contestant."""
 
     def measure(self, case: str, data: Path, steps: int) -> Report | None:
         """Do the steps in a separate process; return None if this version lacks the contestant.
@@ -82,10 +82,10 @@ def result(title: str, finished: Finished) -> dict[str, Any]:
         CommandError: the command failed.
     """
     if finished.code != 0:
-        said = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
-        raise CommandError(f"{title} ended with exit code {finished.code}:\n{said}")
-    found: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
-    return found
+        errors = "\n".join(finished.err.strip().splitlines()[-_LINES_OF_AN_ERROR:])
+        raise CommandError(f"{title} ended with exit code {finished.code}:\n{errors}")
+    content: dict[str, Any] = json.loads(finished.out.strip().splitlines()[-1])
+    return content
 
 
 def _distbp(workers: str, title: str) -> Contestant:
@@ -110,13 +110,13 @@ PEERS = {"ddp": DDP, "ray-train": RAY_TRAIN, "sklearn": SKLEARN, "floor": FLOOR}
 """The peers by the names that options give them."""
 
 
-def check_accuracies(case: str, found: Mapping[str, float | None]) -> None:
+def check_accuracies(case: str, by_title: Mapping[str, float | None]) -> None:
     """Compare the test accuracies, by title, of contestants that did the same steps.
 
     Raises:
         CommandError: the accuracies differ.
     """
-    accuracies = {title: accuracy for title, accuracy in found.items() if accuracy is not None}
+    accuracies = {title: accuracy for title, accuracy in by_title.items() if accuracy is not None}
     if max(accuracies.values()) - min(accuracies.values()) > NOISE:
         listed = ", ".join(f"{title} {accuracy:.4f}" for title, accuracy in accuracies.items())
         raise CommandError(f"{case}: the same steps gave test accuracies that differ by more than {NOISE}: {listed}")

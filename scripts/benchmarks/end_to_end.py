@@ -52,8 +52,8 @@ def train(workers: str, data: Path, epochs: int) -> tuple[float, list[float]] | 
 
 def epochs_needed(data: Path, target: float) -> int:
     """Return how many epochs distbp needs, which is the same for any number of workers."""
-    found = train("0", data, MOST_EPOCHS)
-    reached = [i for i, accuracy in enumerate(found[1] if found else []) if accuracy >= target]
+    result = train("0", data, MOST_EPOCHS)
+    reached = [i for i, accuracy in enumerate(result[1] if result else []) if accuracy >= target]
     if not reached:
         raise CommandError(f"distbp does not reach {target} in {MOST_EPOCHS} epochs")
     return reached[0] + 1
@@ -61,10 +61,10 @@ def epochs_needed(data: Path, target: float) -> int:
 
 def measure_ours(workers: str, data: Path, epochs: int, target: float) -> Measured | None:
     """Time one run that reaches the target; return None if this version does not accept this number of workers."""
-    found = train(workers, data, epochs)
-    if found is None:
+    result = train(workers, data, epochs)
+    if result is None:
         return None
-    seconds, accuracies = found
+    seconds, accuracies = result
     if accuracies[-1] < target:
         raise CommandError(f"{workers} workers ended at {accuracies[-1]} after {epochs} epochs, 0 workers did not")
     return seconds, epochs, accuracies[-1]
@@ -73,8 +73,8 @@ def measure_ours(workers: str, data: Path, epochs: int, target: float) -> Measur
 def measure_peer(peer: Contestant, data: Path, target: float) -> Measured:
     """Time one run of a peer."""
     finished = peer.run(END_TO_END, "--data", str(data), "--target", str(target))
-    found = peer.result(finished)
-    return finished.seconds, found["epochs"], found["test_accuracy"]
+    content = peer.result(finished)
+    return finished.seconds, content["epochs"], content["test_accuracy"]
 
 
 def main() -> int:
@@ -94,10 +94,10 @@ def main() -> int:
         print("interrupted", file=sys.stderr)
         return 130
     rows = []
-    for title, found in measured.items():
-        seconds = [one[0] for one in found]
+    for title, runs in measured.items():
+        seconds = [run[0] for run in runs]
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        rows.append([title, f"{statistics.median(seconds):.2f}", spread, str(found[0][1]), f"{found[0][2]:.4f}"])
+        rows.append([title, f"{statistics.median(seconds):.2f}", spread, str(runs[0][1]), f"{runs[0][2]:.4f}"])
     print(f"{surroundings()}\n")
     print(markdown(["", "seconds", "range", "epochs", "test accuracy"], rows))
     return 0
@@ -109,9 +109,9 @@ def _rounds(data: Path, target: float, rounds: int) -> dict[str, list[Measured]]
     ours = {"distbp, auto": "auto", "distbp, in process": "0", "distbp, 2 workers": "2"}
     measured: dict[str, list[Measured]] = {}
     for number in range(rounds):
-        found = {title: measure_ours(workers, data, epochs, target) for title, workers in ours.items()}
-        found |= {peer.title: measure_peer(peer, data, target) for peer in (DDP, SKLEARN)}
-        for title, one in found.items():
+        results = {title: measure_ours(workers, data, epochs, target) for title, workers in ours.items()}
+        results |= {peer.title: measure_peer(peer, data, target) for peer in (DDP, SKLEARN)}
+        for title, one in results.items():
             if one is None:
                 print(f"{title}: not in this version, left out", file=sys.stderr)
                 del ours[title]

@@ -72,16 +72,16 @@ def main():
         seconds = {"theirs": [], "ours": []}
         scores = {"theirs": [], "ours": []}
         for seed in range(arguments.repeats):
-            for who, make in (("theirs", MLPClassifier), ("ours", DistbpClassifier)):
+            for side, make in (("theirs", MLPClassifier), ("ours", DistbpClassifier)):
                 estimator = make(max_iter=int(epochs), tol=0, n_iter_no_change=1000, random_state=seed)
                 began = time.perf_counter()
                 estimator.fit(x, y)
-                seconds[who].append(time.perf_counter() - began)
-                scores[who].append(estimator.score(x_test, y_test))
-        times = {who: statistics.median(values) for who, values in seconds.items()}
+                seconds[side].append(time.perf_counter() - began)
+                scores[side].append(estimator.score(x_test, y_test))
+        times = {side: statistics.median(values) for side, values in seconds.items()}
         right = {
-            who: f"{statistics.median(values):.4f} ({min(values):.4f}..{max(values):.4f})"
-            for who, values in scores.items()
+            side: f"{statistics.median(values):.4f} ({min(values):.4f}..{max(values):.4f})"
+            for side, values in scores.items()
         }
         print(
             f"{name}, {len(x)} rows, {epochs} epochs: accuracy theirs {right['theirs']}, ours {right['ours']}; seconds "

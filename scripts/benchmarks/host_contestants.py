@@ -14,7 +14,7 @@ from hosts import FIRST, RAY_ADDRESS, Testbed
 from processes import Finished
 
 SECONDS = 300.0
-"""That a contestant may take for the steps of a case."""
+"""Time limit for a contestant's steps of a case."""
 
 
 class Task(NamedTuple):
@@ -38,11 +38,11 @@ class Ddp:
 
     def run(self, bed: Testbed, environment: Mapping[str, str], task: Task) -> Report:
         """Do the steps."""
-        meeting = {"WORLD_SIZE": str(len(bed.hosts)), "MASTER_ADDR": FIRST, "MASTER_PORT": "29500"}
+        rendezvous = {"WORLD_SIZE": str(len(bed.hosts)), "MASTER_ADDR": FIRST, "MASTER_PORT": "29500"}
         one_thread = {"GLOO_SOCKET_IFNAME": "e0", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(HERE / "peer_ddp.py"), *task.options()]
         commands = [
-            bed.on(host, *command, RANK=str(rank), **meeting, **one_thread) for rank, host in enumerate(bed.hosts)
+            bed.on(host, *command, RANK=str(rank), **rendezvous, **one_thread) for rank, host in enumerate(bed.hosts)
         ]
         return Report.of(result(self.title, _first(processes.run_together(commands, SECONDS, environment))))
 
@@ -52,7 +52,7 @@ class Distbp:
     """This package on a Ray cluster, a worker per host."""
 
     wire: str
-    """How numbers travel."""
+    """The value of --wire."""
     name = "distbp"
 
     @property
@@ -70,13 +70,13 @@ class Distbp:
 Contestant = Ddp | Distbp
 
 
-def compute_alone(bed: Testbed, who: Contestant, task: Task) -> float:
+def compute_alone(bed: Testbed, contestant: Contestant, task: Task) -> float:
     """Return the milliseconds of a step's arithmetic while all hosts compute and no host waits."""
     command = [sys.executable, str(HERE / "compute_alone.py"), *task.options()]
-    options = ["--who", who.name, "--hosts", str(len(bed.hosts))]
+    options = ["--contestant", contestant.name, "--hosts", str(len(bed.hosts))]
     commands = [bed.on(host, *command, *options, OMP_NUM_THREADS="1") for host in bed.hosts]
     finished = _first(processes.run_together(commands, SECONDS))
-    step_ms: float = result(f"{who.title} without exchange", finished)["step_ms"]
+    step_ms: float = result(f"{contestant.title} without exchange", finished)["step_ms"]
     return step_ms
 
 

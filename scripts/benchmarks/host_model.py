@@ -37,7 +37,7 @@ from distbp.training.executors import initial_state
 from distbp.training.setup import settle
 
 STEPS = {"tiny": 300, "small": 200, "mnist": 60, "wide": 14}
-"""Timed steps of a run, some seconds of half a core."""
+"""Number of timed steps of a run, which take half a core some seconds."""
 
 
 class Point(NamedTuple):
@@ -49,7 +49,7 @@ class Point(NamedTuple):
     rate: str
     cpus: float
     step: float
-    """Seconds of a step, as a mean: a host that has used up its share of the CPU stands still at times."""
+    """Mean seconds of a step; not the median, since a host that has used up its CPU share pauses at times."""
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -62,9 +62,13 @@ def measure(options: argparse.Namespace) -> None:
                 task = Task(case, options.data.resolve(), STEPS[case])
                 report = Distbp(wire).run(bed, environment, task)
                 point = Point(
-                    case, wire, setting.hosts, setting.rate, setting.cpus,
+                    case,
+                    wire,
+                    setting.hosts,
+                    setting.rate,
+                    setting.cpus,
                     CASES[case].batch_size / report.samples_per_s,
-                )  # fmt: skip
+                )
                 print(point, file=sys.stderr, flush=True)
                 with options.points.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(point._asdict()) + "\n")
@@ -127,12 +131,18 @@ def table(points: Sequence[Point], model: Model, costs: Costs, checked: Sequence
         step = model.step(point, costs)
         rows.append(
             [
-                point.case, point.wire, str(point.hosts), point.rate, f"{1000 * point.step:.1f}",
-                f"{1000 * step.seconds:.1f}", f"{100 * (step.seconds / point.step - 1):+.0f} %",
-                f"{step.link_bytes / 1e6:.2f}", ", ".join(map(str, step.factored)),
+                point.case,
+                point.wire,
+                str(point.hosts),
+                point.rate,
+                f"{1000 * point.step:.1f}",
+                f"{1000 * step.seconds:.1f}",
+                f"{100 * (step.seconds / point.step - 1):+.0f} %",
+                f"{step.link_bytes / 1e6:.2f}",
+                ", ".join(map(str, step.factored)),
                 "checked" if point.hosts in checked else "fitted",
             ]
-        )  # fmt: skip
+        )
     return markdown(
         ["case", "wire", "hosts", "link", "measured ms", "model ms", "error", "MB per link", "factors", ""], rows
     )

@@ -28,7 +28,7 @@ class Setting:
 
     hosts: int
     rate: str
-    """Of every host's link, in each direction; as tc spells it."""
+    """Bandwidth of each host's link in each direction, as tc spells it."""
     cpus: float
     """Cores for each host."""
 
@@ -44,7 +44,7 @@ class Testbed(NamedTuple):
 
     hosts: Sequence[str]
     folder: Path
-    """For what their processes keep while they are up."""
+    """Folder for the files of the hosts' processes."""
 
     def on(self, host: str, *command: str, **environment: str) -> list[str]:
         """Return the command that runs a command on a host."""
@@ -62,9 +62,12 @@ class Testbed(NamedTuple):
             CommandError: a node does not start.
         """
         environment = {
-            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0", "HOME": str(self.folder),
-        }  # fmt: skip
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            "HOME": str(self.folder),
+        }
         ray, port = str(Path(sys.executable).with_name("ray")), RAY_ADDRESS.rpartition(":")[2]
         # One after the other: nodes that start at the same time on one machine interfere with each other.
         for number, host in enumerate(self.hosts, 1):

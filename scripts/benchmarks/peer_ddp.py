@@ -17,12 +17,12 @@ from torch_loop import DDP_OPTIONS, PROCESSES, run
 from work import Work, pin_processes, say
 
 
-def process(rank: int, work: Work, meeting: str, processes: int = PROCESSES) -> None:
+def process(rank: int, work: Work, rendezvous: str, processes: int = PROCESSES) -> None:
     """Run one process of the group, whose rendezvous is a URL; the first one reports."""
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
-    found = run(work, lambda model: DistributedDataParallel(model, **DDP_OPTIONS))
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
+    report = run(work, lambda model: DistributedDataParallel(model, **DDP_OPTIONS))
     if rank == 0:
-        say(found)
+        say(report)
     dist.barrier()
     # gloo sometimes aborts the process that leaves the group second; the measurement is complete by then
     sys.stdout.flush()
@@ -36,7 +36,7 @@ def main() -> None:
         process(int(os.environ["RANK"]), work, "env://", int(os.environ["WORLD_SIZE"]))
     pin_processes()
     with tempfile.TemporaryDirectory(prefix="distbp-bench-") as folder:
-        torch.multiprocessing.spawn(process, (work, Path(folder, "meeting").as_uri()), PROCESSES)
+        torch.multiprocessing.spawn(process, (work, Path(folder, "rendezvous").as_uri()), PROCESSES)
 
 
 if __name__ == "__main__":

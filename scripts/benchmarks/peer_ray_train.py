@@ -68,10 +68,10 @@ def main() -> None:
         import ray
 
         try:
-            found = train(work, str(Path(folder, "runs")))
+            report = train(work, str(Path(folder, "runs")))
         finally:
             ray.shutdown()
-    say(found)
+    say(report)
 
 
 if __name__ == "__main__":

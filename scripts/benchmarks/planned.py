@@ -21,7 +21,7 @@ from distbp.planning.bench import CASES
 
 WORKERS = (0, 1, 2)
 ALIKE = 1.05
-"""By how much the best steps may differ for either choice to be right."""
+"""Either choice counts as right if the best steps differ by less than this factor."""
 
 
 def distbp(*arguments: str) -> Any:
@@ -35,11 +35,25 @@ def distbp(*arguments: str) -> Any:
 def planned(case: str, data: Path) -> dict[int, float]:
     """Return the expected milliseconds of a step by the number of workers."""
     settings = CASES[case]
-    found = distbp(
-        "plan", str(data), "--hidden", ",".join(map(str, settings.hidden)), "--batch-size", str(settings.batch_size),
-        "--optimizer", "sgd", "--lr", "0.1", "--initial", "he", "--shards", "2", "--workers", "2",
-    )  # fmt: skip
-    return {choice["workers"]: choice["step_ms"] for choice in found["choices"]}
+    plan = distbp(
+        "plan",
+        str(data),
+        "--hidden",
+        ",".join(map(str, settings.hidden)),
+        "--batch-size",
+        str(settings.batch_size),
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "0.1",
+        "--initial",
+        "he",
+        "--shards",
+        "2",
+        "--workers",
+        "2",
+    )
+    return {choice["workers"]: choice["step_ms"] for choice in plan["choices"]}
 
 
 def measured(case: str, data: Path, workers: int, steps: int) -> float:
@@ -60,14 +74,16 @@ def main() -> int:
     rows, is_good = [], True
     for case in options.cases.split(","):
         expected: dict[int, list[float]] = {workers: [] for workers in WORKERS}
-        found: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+        steps: dict[int, list[float]] = {workers: [] for workers in WORKERS}
         for _ in range(options.rounds):
             for workers, step in planned(case, options.data).items():
                 expected[workers].append(step)
             for workers in WORKERS:
-                found[workers].append(measured(case, options.data, workers, max(20, CASES[case].steps // 4)))
-        plan, real = ({who: statistics.median(steps) for who, steps in each.items()} for each in (expected, found))
-        choice = min(plan, key=lambda who: plan[who])
+                steps[workers].append(measured(case, options.data, workers, max(20, CASES[case].steps // 4)))
+        plan, real = (
+            {workers: statistics.median(times) for workers, times in each.items()} for each in (expected, steps)
+        )
+        choice = min(plan, key=lambda workers: plan[workers])
         is_right = real[choice] <= ALIKE * min(real.values())
         for workers in WORKERS:
             off = plan[workers] / real[workers] - 1

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 PINNED_BY_THE_CONTESTANT = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _SECONDS_TO_END = 30.0
-"""Ray Train may need 20."""
+"""Time limit for a session to end; Ray Train may need 20 s."""
 
 
 class Finished(NamedTuple):
@@ -27,7 +27,7 @@ class Finished(NamedTuple):
     out: str
     err: str
     seconds: float
-    """From its start to its end."""
+    """Duration of the command."""
 
 
 class CommandError(Exception):
@@ -148,12 +148,12 @@ def _members(session: int) -> list[int]:
     """Return the living processes of a session (Linux only)."""
     if sys.platform != "linux":
         return []
-    found = []
+    members = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 # pid (name) state parent group session ..; the name may contain any character
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if fields[0] not in "ZX" and int(fields[3]) == session:
-                    found.append(int(folder.name))
-    return found
+                    members.append(int(folder.name))
+    return members

@@ -50,13 +50,13 @@ class Fault(distbp.Callback):
 
 def gaps(data: distbp.DataSet, name: str, number: signal.Signals, rounds: int, workers: int) -> list[float]:
     """Return the longest time without a step after each of several faults."""
-    found = []
+    seconds = []
     for _ in range(rounds):
         fault = Fault(name, number, 200)
         epochs = 8 + 8 * (number == signal.SIGSTOP)
         distbp.train(data, workers=workers, shards=4, epochs=epochs, timeout=TIMEOUT, callbacks=[fault])
-        found.append(fault.gap)
-    return found
+        seconds.append(fault.gap)
+    return seconds
 
 
 def checkpoint_cost(data: distbp.DataSet, rounds: int) -> tuple[float, float]:
@@ -108,16 +108,23 @@ def main() -> int:
     epochs = -(-100_000 // steps_per_epoch)
     with tempfile.TemporaryDirectory(prefix="distbp-bench-") as folder:
         distbp.train(
-            data, hidden=(30,), batch_size=64, workers=2, shards=2, epochs=epochs, callbacks=[usage],
-            run_dir=Path(folder, "run"), checkpoint_seconds=2.0,
-        )  # fmt: skip
+            data,
+            hidden=(30,),
+            batch_size=64,
+            workers=2,
+            shards=2,
+            epochs=epochs,
+            callbacks=[usage],
+            run_dir=Path(folder, "run"),
+            checkpoint_seconds=2.0,
+        )
     for step, size, files, threads, shared in usage.seen:
         print(f"step {step}: {size:.0f} MiB resident, {files} open files, {threads} threads, {shared:.1f} MiB shared")
     return 0
 
 
-def _print(title: str, found: Sequence[float]) -> None:
-    print(f"{title}: median {statistics.median(found):.2f} s of {', '.join(f'{gap:.2f}' for gap in found)}", flush=True)
+def _print(title: str, gaps: Sequence[float]) -> None:
+    print(f"{title}: median {statistics.median(gaps):.2f} s of {', '.join(f'{gap:.2f}' for gap in gaps)}", flush=True)
 
 
 def _options() -> argparse.Namespace:

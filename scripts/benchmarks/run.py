@@ -64,7 +64,7 @@ def _measure(
                 continue
             reports.setdefault(contestant, []).append(report)
             _note(f"{case}, round {number + 1} of {rounds}: {contestant.title}: {report.samples_per_s:,.0f} samples/s")
-        check_accuracies(case, {who.title: found[-1].test_accuracy for who, found in reports.items()})
+        check_accuracies(case, {contestant.title: results[-1].test_accuracy for contestant, results in reports.items()})
     return reports
 
 
@@ -83,10 +83,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the tables here, with machine and versions")
     options = parser.parse_args()
     for option, known in names.items():
-        asked = [name for name in getattr(options, option).split(",") if name]
-        if unknown := [name for name in asked if name not in known]:
+        chosen = [name for name in getattr(options, option).split(",") if name]
+        if unknown := [name for name in chosen if name not in known]:
             parser.error(f"--{option} knows {', '.join(known)}; found {', '.join(unknown)}")
-        setattr(options, option, asked)
+        setattr(options, option, chosen)
     options.peers = [PEERS[name] for name in options.peers]
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")

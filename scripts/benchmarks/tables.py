@@ -66,8 +66,8 @@ def ratio_table(results: Mapping[str, Results]) -> str:
 
 
 def _ratios(results: Results) -> list[str]:
-    medians = {who: statistics.median(report.samples_per_s for report in results[who]) for who in results}
-    best = max(medians[who] for who in (IN_PROCESS, ONE, TWO))
+    medians = {title: statistics.median(report.samples_per_s for report in results[title]) for title in results}
+    best = max(medians[title] for title in (IN_PROCESS, ONE, TWO))
     choice = medians.get(AUTO, best)
 
     def ratio(speed: float | None, other: float | None) -> str:

@@ -31,10 +31,27 @@ def samples_per_second(data: Path, workers: int, epochs: int, is_watched: bool) 
     reader.start()
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "distbp", "train", str(data), "--hidden", "30", "--batch-size", "64", "--shards", "2",
-            "--optimizer", "sgd", "--workers", str(workers), "--epochs", str(epochs), "--run-dir", f"{folder}/run",
+            sys.executable,
+            "-m",
+            "distbp",
+            "train",
+            str(data),
+            "--hidden",
+            "30",
+            "--batch-size",
+            "64",
+            "--shards",
+            "2",
+            "--optimizer",
+            "sgd",
+            "--workers",
+            str(workers),
+            "--epochs",
+            str(epochs),
+            "--run-dir",
+            f"{folder}/run",
             *([] if is_watched else ["--quiet"]),
-        ]  # fmt: skip
+        ]
         subprocess.run(
             command, check=True, stderr=theirs, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}
         )
@@ -59,8 +76,10 @@ def main() -> None:
             speeds[is_watched].append(samples_per_second(options.data, options.workers, options.epochs, is_watched))
     watched, quiet = (statistics.median(speeds[is_watched]) for is_watched in (True, False))
     pairs = [quiet / watched - 1 for watched, quiet in zip(speeds[True], speeds[False], strict=True)]
-    print(f"quiet {quiet:,.0f} samples/s, watched {watched:,.0f}: {100 * (quiet / watched - 1):+.2f} % of step time; "
-          f"pairs {', '.join(f'{100 * pair:+.1f}' for pair in sorted(pairs))}")  # fmt: skip
+    print(
+        f"quiet {quiet:,.0f} samples/s, watched {watched:,.0f}: {100 * (quiet / watched - 1):+.2f} % of step time; "
+        f"pairs {', '.join(f'{100 * pair:+.1f}' for pair in sorted(pairs))}"
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from distbp.nn.structure import Structure
 from distbp.planning.bench import CASES, UNTIMED_STEPS, Case
 
 RATE, MOMENTUM = 0.1, 0.9
-"""Of stochastic gradient descent, in every case."""
+"""Learning rate and momentum of SGD in every case."""
 
 END_TO_END = "end-to-end"
 KNOWN: Mapping[str, Case] = {**CASES, END_TO_END: Case((128,), 128, 3000)}
@@ -35,9 +35,9 @@ class Work:
     case: str
     data: str
     steps: int
-    """Timed steps."""
+    """Number of timed steps."""
     target: float | None
-    """Instead of timed steps, train until an epoch ends with this test accuracy."""
+    """If set, train until an epoch ends with this test accuracy, without timed steps."""
 
     @classmethod
     def from_command_line(cls, description: str | None) -> Work:
@@ -55,9 +55,9 @@ class Work:
         return parser
 
     @classmethod
-    def from_options(cls, found: argparse.Namespace) -> Work:
+    def from_options(cls, options: argparse.Namespace) -> Work:
         """Return the work for the options that :meth:`parser` parsed."""
-        return cls(found.case, found.data, found.steps or KNOWN[found.case].steps, found.target)
+        return cls(options.case, options.data, options.steps or KNOWN[options.case].steps, options.target)
 
     def prepare(self) -> Prepared:
         """Read the data and draw the initial weights."""
@@ -88,7 +88,7 @@ class Prepared:
 
     structure: Structure
     weights: NDArray[np.float32]
-    """The initial ones, flat."""
+    """The initial weights as a flat vector."""
     order: EpochOrder
     train: Table
     test: Table
@@ -105,8 +105,8 @@ def timed(work: Work) -> range:
 
 def report(rows: int, seconds: float, step_seconds: Sequence[float], accuracy: float | None) -> dict[str, Any]:
     """Return a contestant's report; ``step_ms`` is the median."""
-    found = {"samples_per_s": rows / seconds, "step_ms": 1000 * statistics.median(step_seconds)}
-    return found if accuracy is None else {**found, "test_accuracy": accuracy}
+    content = {"samples_per_s": rows / seconds, "step_ms": 1000 * statistics.median(step_seconds)}
+    return content if accuracy is None else {**content, "test_accuracy": accuracy}
 
 
 def pin_processes() -> None:
@@ -116,6 +116,6 @@ def pin_processes() -> None:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 
-def say(found: Mapping[str, Any]) -> None:
+def say(content: Mapping[str, Any]) -> None:
     """Print a report as one JSON line, the last of the output."""
-    print(json.dumps(found), flush=True)
+    print(json.dumps(content), flush=True)

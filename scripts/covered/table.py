@@ -12,14 +12,14 @@ _COUNTS = ("covered_lines", "num_statements", "covered_branches", "num_branches"
 
 def per_package(files: dict[str, dict[str, dict[str, int]]]) -> dict[str, Counter[str]]:
     """Return the counts of each package and of each top-level module."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    totals: dict[str, Counter[str]] = defaultdict(Counter)
     for name, file in files.items():
         counts = Counter({count: file["summary"][count] for count in _COUNTS})
         parts = Path(name).parts
         package = ".".join(parts[:2]).removesuffix(".py")
-        found[package] += counts
-        found["all"] += counts
-    return dict(sorted(found.items(), key=lambda item: (item[0] == "all", item[0])))
+        totals[package] += counts
+        totals["all"] += counts
+    return dict(sorted(totals.items(), key=lambda item: (item[0] == "all", item[0])))
 
 
 def main() -> None:

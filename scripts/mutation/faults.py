@@ -17,8 +17,7 @@ from operators import Mutant, is_program, mutants_of
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
-PACKAGES = ("data", "nn", "optim", "parallel", "runs")
-TRAINING = ("descent", "epoch", "findings", "keeping", "network", "problem", "recording", "trainer", "training")
+PACKAGES = ("data", "model", "nn", "optim", "parallel", "runs", "training")
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ def by_rule(copy: Copy, paths: Sequence[str], since: str | None) -> list[Fault]:
 
     Explained faults that no longer exist are named on stderr.
     """
-    files = [name for name in copy.files if name.endswith(".py") and any(map(name.startswith, _places()))]
+    files = [name for name in copy.files if name.endswith(".py") and any(map(name.startswith, _folders()))]
     paths = [str(Path(path).resolve().relative_to(CHECKOUT)) for path in paths]
     for path in paths:
         if not any(_is_in(name, path) for name in files):
-            sys.exit(f"{path}: nothing to change there, expected files or folders of {', '.join(_places())}")
+            sys.exit(f"{path}: nothing to change there, expected files or folders of {', '.join(_folders())}")
     changed = None if since is None else _changed_since(since)
     explained: dict[str, dict[str, str]] = tomllib.loads((HERE / "explained.toml").read_text())
     mutants = [mutant for name in files for mutant in mutants_of(name, copy.read(name))]
@@ -83,24 +82,23 @@ def known(copy: Copy) -> list[Fault]:
     faults = []
     for fault in tomllib.loads((HERE / "known.toml").read_text())["fault"]:
         text = copy.read(fault["file"])
-        if text.count(fault["search"]) != 1:
-            found = text.count(fault["search"])
+        count = text.count(fault["search"])
+        if count != 1:
             sys.exit(
-                f'known.toml: "{fault["says"]}": found its text {found} times in {fault["file"]}, expected once: '
-                "adapt it to today's code"
+                f'known.toml: "{fault["says"]}": found its text {count} times in {fault["file"]}, expected once: adapt '
+                "it to the current code"
             )
         first = text[: text.index(fault["search"])].count("\n") + 1
         last = first + fault["search"].rstrip("\n").count("\n")
         new = text.replace(fault["search"], fault["replace"])
         if not is_program(new):
-            sys.exit(f'known.toml: "{fault["says"]}": its new text is no Python')
+            sys.exit(f'known.toml: "{fault["says"]}": its new text is not valid Python')
         faults.append(Fault(fault["says"], fault["file"], new, (first, last), fault.get("may_live")))
     return faults
 
 
-def _places() -> Iterator[str]:
+def _folders() -> Iterator[str]:
     yield from (f"distbp/{package}/" for package in PACKAGES)
-    yield from (f"distbp/{module}.py" for module in TRAINING)
 
 
 def _is_in(name: str, path: str) -> bool:
@@ -122,7 +120,7 @@ def _changed_lines(diff: Iterable[str]) -> dict[str, set[int]]:
     for line in diff:
         if line.startswith("+++ "):
             name = line.removeprefix("+++ ").removeprefix("b/")
-        elif found := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
-            start, count = int(found[1]), int(found[2] or 1)
+        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+            start, count = int(match[1]), int(match[2] or 1)
             lines.setdefault(name, set()).update(range(start, start + count))
     return lines

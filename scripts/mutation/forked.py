@@ -18,9 +18,20 @@ from typing import Any
 
 TIMED_OUT = -1
 _LOADED = (
-    "click", "hypothesis.extra.numpy", "hypothesis.strategies", "numpy", "onnx", "pandas", "pyarrow.parquet",
-    "rich.console", "rich.table", "safetensors.numpy", "sklearn.linear_model", "threadpoolctl", "xdist.plugin",
-)  # fmt: skip
+    "click",
+    "hypothesis.extra.numpy",
+    "hypothesis.strategies",
+    "numpy",
+    "onnx",
+    "pandas",
+    "pyarrow.parquet",
+    "rich.console",
+    "rich.table",
+    "safetensors.numpy",
+    "sklearn.linear_model",
+    "threadpoolctl",
+    "xdist.plugin",
+)
 _LOOK_SECONDS = 0.01
 
 
@@ -66,8 +77,8 @@ def _ended(process: int, seconds: float) -> int:
     deadline = time.monotonic() + seconds
     code = TIMED_OUT
     while time.monotonic() < deadline:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
             code = os.waitstatus_to_exitcode(status)
             break
         time.sleep(_LOOK_SECONDS)

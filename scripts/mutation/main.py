@@ -1,6 +1,6 @@
 """Put one-line faults into a copy of distbp and test whether the tests without Ray detect each.
 
-Without options it tries all faults by rule in data, nn, optim, parallel, runs and the modules of training (many hours);
+Without options it tries all faults by rule in data, model, nn, optim, parallel, runs and training (many hours);
 --since, paths and --sample select some.
 For every fault it runs the tests that execute its line, the quickest first, until one fails; a timeout counts as
 caught. It first records which test runs which line, in build/mutants, in twice the time of these tests; later it

@@ -79,9 +79,9 @@ class _Source:
     def between(self, left: ast.expr, right: ast.expr, pattern: str) -> tuple[int, int]:
         """Return the position of the operator between two operands."""
         start, stop = self.span(left)[1], self.span(right)[0]
-        found = re.search(pattern, re.sub(rb"#.*", lambda c: b" " * len(c[0]), self.data[start:stop]).decode())
-        assert found, (pattern, self.data[start:stop])
-        return start + found.start(), start + found.end()
+        match = re.search(pattern, re.sub(rb"#.*", lambda c: b" " * len(c[0]), self.data[start:stop]).decode())
+        assert match, (pattern, self.data[start:stop])
+        return start + match.start(), start + match.end()
 
     def changed(self, start: int, stop: int, new: str) -> str:
         """Return the lines of a change before and after it."""
@@ -95,7 +95,7 @@ class _Source:
 def mutants_of(file: str, text: str) -> list[Mutant]:
     """Return all mutants of a source file, in the order of its lines."""
     source = _Source(text)
-    found: list[Mutant] = []
+    mutants: list[Mutant] = []
     times: Counter[tuple[str, str]] = Counter()
     for function, statement, node in _walk(ast.parse(text), "", None):
         for rule, (start, stop), new in _changes(node, source):
@@ -105,8 +105,8 @@ def mutants_of(file: str, text: str) -> list[Mutant]:
                 change += f" ({times[function, change]})"
             first, last = _lines(statement)
             mutated = (source.data[:start] + new.encode() + source.data[stop:]).decode()
-            found.append(Mutant(file, function, rule, change, first, last, mutated))
-    return sorted(found, key=lambda mutant: mutant.first)
+            mutants.append(Mutant(file, function, rule, change, first, last, mutated))
+    return sorted(mutants, key=lambda mutant: mutant.first)
 
 
 def is_program(text: str) -> bool:

@@ -29,9 +29,9 @@ data_file = {}/lines
 class Recorded:
     """The tests of every line, with the seconds that each test took."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        kept = json.loads(gzip.decompress(place.read_bytes())) if place.exists() else {}
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        kept = json.loads(gzip.decompress(file.read_bytes())) if file.exists() else {}
         self.seconds: dict[str, float] = kept.get("seconds", {})
         self._files: dict[str, str] = kept.get("files", {})  # test files and the hashes of their texts
         self._lines: dict[str, int] = kept.get("lines", {})  # every line of the sources, run or not, and its number
@@ -62,9 +62,10 @@ class Recorded:
     def _run(self, copy: Copy, names: Sequence[str], made: Path) -> None:
         (made / "settings").write_text(_SETTINGS.format(made))
         coverage = ("-m", "coverage", "run", f"--rcfile={made / 'settings'}")
-        code, said = copy.run((*coverage, "-m", "pytest", *PYTEST, *names), {"MUTANTS_TRACED": str(made / "seconds")})
+        command = (*coverage, "-m", "pytest", *PYTEST, *names)
+        code, output = copy.run(command, {"MUTANTS_TRACED": str(made / "seconds")})
         if code not in (0, 1, 5):  # 1: a test failed and is left out; 5: all tests start Ray
-            raise SystemExit(f"the tests cannot be recorded:\n{said[-3000:]}")
+            raise SystemExit(f"the tests cannot be recorded:\n{output[-3000:]}")
 
     def take_in(self, copy: Copy, made: Path, seconds: Path) -> None:
         """Read the files of coverage and the plugin for the tests that passed."""
@@ -105,8 +106,8 @@ class Recorded:
     def keep(self) -> None:
         """Write the recording for the next time."""
         kept = {"seconds": self.seconds, "files": self._files, "lines": self._lines, "of_test": self._of_test}
-        self._place.parent.mkdir(parents=True, exist_ok=True)
-        self._place.write_bytes(gzip.compress(json.dumps(kept).encode(), 3))
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_bytes(gzip.compress(json.dumps(kept).encode(), 3))
 
     def tests_of(self, file: str, text: str, first: int, last: int) -> list[str]:
         """Return the tests that run one of these lines, the quickest first.
@@ -116,17 +117,17 @@ class Recorded:
         """
         tests_of, tests_in = self._index()
         functions, lines = functions_of(text), text.splitlines()
-        found: set[str] = set()
+        tests: set[str] = set()
         for number in range(first, last + 1):
             if number not in functions:
-                found |= tests_in.get(file, set())
+                tests |= tests_in.get(file, set())
                 continue
             key = _key(file, functions[number], lines[number - 1])
             if key in self._lines:
-                found |= tests_of.get(self._lines[key], set())
+                tests |= tests_of.get(self._lines[key], set())
             else:
-                found |= tests_in.get(f"{file}::{functions[number]}", set())
-        return sorted(found, key=lambda test: self.seconds[test])
+                tests |= tests_in.get(f"{file}::{functions[number]}", set())
+        return sorted(tests, key=lambda test: self.seconds[test])
 
     def _index(self) -> tuple[Mapping[int, set[str]], Mapping[str, set[str]]]:
         if not self._tests_of:

@@ -24,7 +24,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep only the chosen tests, in their order."""
     if "MUTANTS_CHOSEN" not in os.environ:
         return
-    order = {name: place for place, name in enumerate(Path(os.environ["MUTANTS_CHOSEN"]).read_text().splitlines())}
+    chosen = Path(os.environ["MUTANTS_CHOSEN"]).read_text().splitlines()
+    order = {name: position for position, name in enumerate(chosen)}
     items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
 
 

@@ -38,19 +38,21 @@ def tried(copy: Copy, recorded: Recorded, file: str, text: str, lines: tuple[int
     files = list(dict.fromkeys(_file(test) for test in chosen))[:_FIRST_FILES]
     first = [test for test in chosen if _file(test) in files][:_FIRST_TESTS]
     rest = [test for test in chosen if test not in set(first)]
-    code, said = _PASSED, ""
+    code, output = _PASSED, ""
     with copy.changed(file, text):
         for part in (first, rest):
             if part and code == _PASSED:
-                code, said = _run(copy, recorded, part)
+                code, output = _run(copy, recorded, part)
     if code == _NOTHING_RAN:
-        raise SystemExit(f"{file}: its tests have gone: remove the recording\n{said[-2000:]}")
-    asked = f"{len(chosen)} of {len(tests)} tests" if len(chosen) < len(tests) else f"{len(tests)} tests"
+        raise SystemExit(f"{file}: its tests no longer exist: remove the recording\n{output[-2000:]}")
+    count = f"{len(chosen)} of {len(tests)} tests" if len(chosen) < len(tests) else f"{len(tests)} tests"
     if code == _PASSED:
-        return Outcome(False, f"{asked} pass")
+        return Outcome(False, f"{count} pass")
     if code == TIMED_OUT:
         return Outcome(True, "timeout")
-    failed = [line.split(" - ")[0].removeprefix("FAILED ") for line in said.splitlines() if line.startswith("FAILED ")]
+    failed = [
+        line.split(" - ")[0].removeprefix("FAILED ") for line in output.splitlines() if line.startswith("FAILED ")
+    ]
     return Outcome(True, failed[0] if failed else "cannot be imported")
 
 

@@ -46,7 +46,7 @@ def test_a_run_on_an_existing_cluster_gives_the_same_bits_and_leaves_the_cluster
 @pytest.mark.ray
 @pytest.mark.long
 def test_more_workers_than_the_cluster_has_cpus(shared_ray: str, tmp_path: Path) -> None:
-    """--wait counts for the connection too, for which a busy machine takes its time."""
+    """--wait also limits connecting, which takes long on a busy machine."""
     done = run(tmp_path, "--address", shared_ray, "--workers", "99", "--wait", "30")
     assert done.returncode == 1
     assert (
@@ -58,7 +58,7 @@ def test_more_workers_than_the_cluster_has_cpus(shared_ray: str, tmp_path: Path)
     assert "Traceback" not in done.stderr
 
 
-def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
+def test_an_address_where_nothing_listens(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         done = run(tmp_path, "--address", f"127.0.0.1:{taken.getsockname()[1]}")
@@ -66,7 +66,7 @@ def test_an_address_where_nobody_listens(tmp_path: Path) -> None:
     assert "cannot connect to 127.0.0.1" in done.stderr
 
 
-def test_an_address_where_something_else_listens(tmp_path: Path) -> None:
+def test_an_address_where_another_program_listens(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run(tmp_path, "--address", f"127.0.0.1:{other.getsockname()[1]}", "--wait", "5")
     assert done.returncode == 1
@@ -75,7 +75,7 @@ def test_an_address_where_something_else_listens(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_message_names_the_time_that_was_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_message_names_the_actual_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
     from distbp.actors.connection import addresses
 
@@ -88,7 +88,7 @@ def test_the_message_names_the_time_that_was_waited(monkeypatch: pytest.MonkeyPa
                 addresses.check_address(address, wait)
 
 
-def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> None:
+def test_every_kind_of_wrong_address_has_its_own_message(tmp_path: Path) -> None:
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         done = run(tmp_path, "--address", f"127.0.0.1:{web.server_port}")
@@ -98,7 +98,7 @@ def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> N
     assert "the host name 'no-such-host.invalid'" in done.stderr
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     command = [sys.executable, "-m", "distbp", "train", "digits", "--run-dir", "run", "--address", "auto"]
-    # no process of Ray's is to be found there, whatever runs on this machine
+    # hides every Ray process of this machine
     clean |= {"PYTHONPATH": str(tmp_path)}
     (tmp_path / "sitecustomize.py").write_text(NO_RAY_TO_BE_FOUND)
     done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True)
@@ -107,7 +107,7 @@ def test_addresses_where_no_ray_is_have_each_their_own_line(tmp_path: Path) -> N
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: Path) -> None:
+def test_a_missing_or_refused_token(shared_ray: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "distbp", "train", "digits", "--address", shared_ray, "--run-dir"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     wrong = {**clean, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789" * 5}
@@ -121,7 +121,7 @@ def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: P
     def answered(run: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run([*command, run], cwd=tmp_path, env=environment, capture_output=True, text=True)
 
-    with ThreadPoolExecutor() as at_once:  # Ray repeats its question to a cluster that refuses it, for many seconds
+    with ThreadPoolExecutor() as at_once:  # Ray retries a refused token for many seconds
         answers = list(at_once.map(answered, "abc", [environment for environment, _ in expected]))
     for done, (_, said) in zip(answers, expected, strict=True):
         assert done.returncode == 1
@@ -130,7 +130,7 @@ def test_a_token_that_the_cluster_refuses_or_misses(shared_ray: str, tmp_path: P
 
 
 @pytest.mark.parametrize("address", ["ray://host:1", "nonsense", "host:notaport", ":1"])
-def test_an_address_of_another_form(tmp_path: Path, address: str) -> None:
+def test_a_malformed_address(tmp_path: Path, address: str) -> None:
     done = run(tmp_path, "--address", address)
     assert done.returncode == 2
     assert "HOST:PORT" in done.stderr
@@ -147,7 +147,7 @@ def test_an_open_cluster_on_another_machine_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_cpus_that_others_use_are_waited_for(shared_ray: str, tmp_path: Path) -> None:
+def test_a_run_waits_for_busy_cpus(shared_ray: str, tmp_path: Path) -> None:
     from ray.util.placement_group import placement_group, remove_placement_group
 
     others = placement_group([{"CPU": 1}] * 7)

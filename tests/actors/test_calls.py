@@ -1,4 +1,4 @@
-"""What the end of an actor's call means: a death, to be recovered from, or an error of the called code's own."""
+"""How a call of an actor may end: with a death, from which a run recovers, or with an error of the called code."""
 
 import inspect
 import os
@@ -29,7 +29,7 @@ KINDS = sorted(
 
 
 def of_kind(kind: type[RayError]) -> RayError:
-    """Make an error of Ray's, whatever it wants to be made from."""
+    """Make an error of this class of Ray's without its constructor's arguments."""
     error = kind.__new__(kind)
     Exception.__init__(error, "no luck\nsecond line")
     vars(error).update(vars(RayActorError()))
@@ -60,7 +60,7 @@ def test_each_of_rays_errors_is_a_death(kind: type[RayError]) -> None:
     assert death(RayTaskError("work", "Traceback ..", error, proctitle="w", pid=1, ip="127.0.0.1"), "worker 3") == said
 
 
-def test_the_cause_is_named_where_ray_knows_it() -> None:
+def test_the_cause_is_named_if_ray_knows_it() -> None:
     assert death(OutOfMemoryError("long\ntext"), "worker 1") == "memory: Ray's memory monitor killed it"
     assert death(NodeDiedError("text"), "worker 1") == "its node died"
     assert death(ActorDiedError(), "worker 1") == ""
@@ -70,7 +70,7 @@ def test_the_cause_is_named_where_ray_knows_it() -> None:
 
 
 @pytest.mark.parametrize("kind", [CorruptError, PeerLostError, ClusterError])
-def test_an_error_of_ours_is_raised_again(kind: type[Exception]) -> None:
+def test_an_error_of_distbp_is_raised_again(kind: type[Exception]) -> None:
     with pytest.raises(kind, match=r"^found this$"):
         death(of_task(kind("found this")), "worker 1")
 
@@ -104,7 +104,7 @@ def test_actors_that_the_memory_monitor_kills_are_replaced(shared_ray: str, monk
     get = ray.get
 
     class Monitored:
-        """Ray, where all that die have died of the memory monitor."""
+        """Ray that blames the memory monitor for every death."""
 
         def __getattr__(self, name: str) -> object:
             return getattr(ray, name)
@@ -123,4 +123,4 @@ def test_actors_that_the_memory_monitor_kills_are_replaced(shared_ray: str, monk
     assert watch.killed == 3
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
     (told,) = [note for note in watch.notes if "the parameter server" in note]
-    assert "(memory: Ray's memory monitor killed it): another one goes on" in told
+    assert "(memory: Ray's memory monitor killed it): a new one continues" in told

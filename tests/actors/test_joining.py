@@ -1,4 +1,4 @@
-"""A host joins in the middle, and the host that was to hand over the state is killed: the same bits."""
+"""A host joins a run while the host that should send it the state is killed: the same bits."""
 
 import os
 import subprocess
@@ -24,13 +24,13 @@ from distbp.actors.host_group import HostGroup
 from distbp.actors.many_hosts import ManyHostsExecutor
 
 going, killed, notes = [], [], []
-go_on, nearest = ManyHostsExecutor._go_on, HostGroup.nearest
+prepare_next, nearest = ManyHostsExecutor._prepare_next, HostGroup.nearest
 
 
-def go_on_and_tell(self, is_broken):
+def prepare_next_and_tell(self, is_broken):
     going.append(1)
     try:
-        return go_on(self, is_broken)
+        return prepare_next(self, is_broken)
     finally:
         going.pop()
 
@@ -43,7 +43,7 @@ def nearest_but_killed(self):
     return member
 
 
-ManyHostsExecutor._go_on, HostGroup.nearest = go_on_and_tell, nearest_but_killed
+ManyHostsExecutor._prepare_next, HostGroup.nearest = prepare_next_and_tell, nearest_but_killed
 
 
 class Watch(distbp.Callback):
@@ -68,7 +68,7 @@ cluster.shutdown()
 """
 
 
-def test_who_joins_gets_the_state_from_another_where_the_nearest_is_killed(tmp_path: Path) -> None:
+def test_a_joining_host_gets_the_state_from_another_host_if_the_nearest_is_killed(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What counts as an answer of Ray's head: words, or hanging up on words that it does not know; not silence."""
+"""What counts as the answer to a ping: data or a closed connection, but not silence."""
 
 import socket
 import threading
@@ -6,19 +6,19 @@ import threading
 from distbp.actors.connection.ray_launcher import Ping
 
 
-def asked_for(seconds: float, listener: socket.socket) -> float:
-    """How long a server was silent that was asked for so many seconds of a clock that the test turns."""
+def silence_after(seconds: float, listener: socket.socket) -> float:
+    """Ping a server for this many seconds of a simulated clock; return how long it was silent."""
     ping, now = Ping(*listener.getsockname()), 0.0
     while now < seconds:
-        ping.look(now, 0.1)
+        ping.poll(now, 0.1)
         now += 0.1
-        threading.Event().wait(0.002)  # for the other end, not for the time
+        threading.Event().wait(0.002)  # gives the other end time to act
     if ping._socket is not None:
         ping._socket.close()
     return ping.silent
 
 
-def test_a_server_that_hangs_up_has_answered() -> None:
+def test_a_server_that_closes_the_connection_has_answered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -28,12 +28,12 @@ def test_a_server_that_hangs_up_has_answered() -> None:
                 except OSError:
                     return
                 connection.recv(1)
-                connection.close()  # with words unread: a reset, as from a server under TLS
+                connection.close()  # with unread data, which resets the connection, as a TLS server does
 
         threading.Thread(target=hang_up, daemon=True).start()
-        assert asked_for(30.0, listener) < 5.0
+        assert silence_after(30.0, listener) < 5.0
 
 
-def test_a_server_that_says_nothing_is_silent() -> None:
+def test_a_server_that_sends_nothing_is_silent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        assert asked_for(30.0, listener) > 25.0
+        assert silence_after(30.0, listener) > 25.0

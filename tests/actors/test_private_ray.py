@@ -1,4 +1,4 @@
-"""What the driver hears of the program that starts its private Ray; no Ray here."""
+"""The messages from the launcher of a private Ray to the driver, without Ray."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ pytest.importorskip("ray")
 from distbp.actors.connection.private_ray import PrivateRay
 
 
-def test_ray_is_heard_by_a_process_with_more_open_files_than_select_takes():
+def test_messages_arrive_in_a_process_with_more_open_files_than_select_supports():
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(2048, before[1])), before[1]))
     with ExitStack() as stack:

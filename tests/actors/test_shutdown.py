@@ -1,4 +1,4 @@
-"""The end of a run on a cluster is bounded, whatever of Ray is gone; no Ray here."""
+"""The end of a run on a cluster takes bounded time, whatever part of Ray is gone; without Ray."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from distbp.errors import ClusterError, HeadLostError, Interrupted
 
 
 class Contexts:
-    """A run's contexts, of which one may hang; tells how they were left."""
+    """A run's contexts, of which one may hang; records how each was left."""
 
     def __init__(self, hangs=()):
         self.left, self._hangs, self.free = [], hangs, threading.Event()
@@ -46,7 +46,7 @@ class Contexts:
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """A cluster that this process seems to be connected to."""
+    """Pretend that this process is connected to a cluster."""
     there = {"head": True, "raylet": True}
     monkeypatch.setattr(shutdown.ray, "is_initialized", lambda: True)
     monkeypatch.setattr(shutdown.ray, "get_runtime_context", lambda: type("Context", (), {"gcs_address": "head:1"}))
@@ -58,27 +58,27 @@ def cluster(monkeypatch):
     return there
 
 
-def test_all_is_left_with_the_error_of_the_run(cluster):
+def test_all_contexts_are_left_with_the_error_of_the_run(cluster):
     contexts = Contexts()
     contexts.close(Interrupted("stop"))
     assert contexts.left == [("memory", Interrupted), ("placement", Interrupted), ("session", Interrupted)]
 
 
 @pytest.mark.parametrize("hanging", ["placement", "session"])
-def test_what_hangs_is_not_waited_for_after_an_error(cluster, hanging):
+def test_a_hanging_context_is_abandoned_after_an_error(cluster, hanging):
     contexts = Contexts([hanging])
     assert contexts.close(Interrupted("stop")) < 30
     assert contexts.left[0] == ("memory", Interrupted)
 
 
-def test_a_head_that_is_gone_is_not_asked(cluster):
+def test_a_lost_head_is_not_called(cluster):
     cluster["head"] = False
     contexts = Contexts()
     contexts.close(Interrupted("stop"))
     assert contexts.left == [("memory", HeadLostError), ("placement", HeadLostError), ("session", HeadLostError)]
 
 
-def test_without_its_raylet_the_connection_is_left_alone(cluster):
+def test_without_a_raylet_the_connection_is_left_alone(cluster):
     cluster["raylet"] = False
     contexts = Contexts()
     contexts.close(Interrupted("stop"))
@@ -93,7 +93,7 @@ def test_a_second_signal_ends_the_wait(cluster, monkeypatch):
     assert contexts.close(KeyboardInterrupt(), is_asked_again=lambda: True) < 30
 
 
-def test_a_failure_of_the_end_itself_is_raised(cluster):
+def test_a_failure_while_closing_is_raised(cluster):
     contexts = Contexts()
     contexts.everything.callback(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""A private Ray starts beside whatever else the process does, and leaves nothing of itself in it."""
+"""A private Ray starts while the process does other work, and leaves nothing behind in it."""
 
 import json
 import subprocess
@@ -40,15 +40,19 @@ print(json.dumps({"forks": len(forks), "hashes": len(hashes), "changed": changed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the calls of fork handlers as glibc makes them")
-def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_environment(tmp_path: Path) -> None:
+def test_ray_starts_without_fork_and_without_changing_the_environment(tmp_path: Path) -> None:
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", BUSY],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    # threadpoolctl's own: the only one, and not ours
+    # the only fork, by threadpoolctl
     assert seen == {"forks": 0, "hashes": 1, "changed": [n for n in seen["changed"] if n == "KMP_DUPLICATE_LIB_OK"]}
 
 
@@ -78,12 +82,16 @@ print(json.dumps(told))
 """
 
 
-def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) -> None:
+def test_a_second_thread_and_a_forked_process_are_refused_with_advice(tmp_path: Path) -> None:
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", ONE_AT_A_TIME],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     assert done.returncode == 0, done.stderr
     forked, told = map(json.loads, done.stdout.splitlines())
     assert sorted(map(str, told))[0] == "1"
@@ -94,7 +102,7 @@ def test_two_threads_and_a_forked_process_are_told_what_to_do(tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table whose moments are products that BLAS computes on all cores, while Ray starts."""
+    """Return a table whose moments BLAS computes on all cores while Ray starts."""
     rng = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("table") / "table.csv"
     numbers = np.round(rng.normal(size=(50_000, 6)), 4)
@@ -103,7 +111,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_table_is_read_while_ray_starts_again_and_again(table: Path, tmp_path: Path) -> None:
+def test_a_table_is_read_while_ray_starts_repeatedly(table: Path, tmp_path: Path) -> None:
     hashes = set()
     for number in range(3):
         run = tmp_path / f"run{number}"

@@ -1,4 +1,4 @@
-"""Hosts whose exchange a firewall cuts off, while all of Ray gets through: who has the state goes on; named, once."""
+"""A firewall blocks the exchange between hosts but not Ray: the host with the state continues, with one note."""
 
 import json
 import os
@@ -21,9 +21,10 @@ cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
 
 import distbp
-from distbp.actors import hosts
+from distbp.actors import host_group
+from distbp.actors.actor_base import remote
 from distbp.actors.host_actor import _Host
-from distbp.actors.worker_actors import remote
+from distbp.actors.retries import Retries
 
 wall = Path(sys.argv[1])
 
@@ -45,18 +46,18 @@ class Walled(_Host):
         return super().begin(strategies)
 
 
-hosts.RemoteHost = remote(Walled)
-leave_out = hosts.HostGroup.leave_out
+host_group.RemoteHost = remote(Walled)
+unreachable = Retries.unreachable
 
 
-def leave_out_for_a_second(self, member, why):
-    '''--wait is long, so that a busy machine starts its actors in time; nobody need wait for its end here.'''
-    leave_out(self, member, why)
-    times, _ = self._apart[member.pulse.node]
-    self._apart[member.pulse.node] = times, time.monotonic() + 1
+def unreachable_for_a_second(self, node, seconds):
+    '''--wait is long, so that a busy machine starts its actors in time; no test need wait for its end.'''
+    pause = unreachable(self, node, seconds)
+    self._unreachable[node] = self._unreachable[node][0], time.monotonic() + 1
+    return pause
 
 
-hosts.HostGroup.leave_out = leave_out_for_a_second
+Retries.unreachable = unreachable_for_a_second
 notes = []
 
 
@@ -96,20 +97,24 @@ cluster.shutdown()
 """
 
 
-def test_hosts_that_do_not_reach_each_other_are_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_unreachable_hosts_are_left_out_and_the_run_continues(tmp_path: Path) -> None:
     wall = tmp_path / "wall"
     wall.touch()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(wall), "27000-27099"],
-        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=HANG_SECONDS,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=HANG_SECONDS,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.strip().splitlines()[-1])
     assert told["same"]
-    assert told["lost"] == []  # who has the state stayed
-    first, second, *_ = told["apart"]  # a third may have tried at the same time as the second
+    assert told["lost"] == []  # the host with the state was never lost
+    first, second, *_ = told["apart"]  # a third host may have tried at the same time as the second
     assert "does not reach" in first
     assert ":270" in first
     assert "timed out" in first

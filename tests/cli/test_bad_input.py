@@ -1,4 +1,4 @@
-"""A user's mistake: one line on stderr, the right exit code, nothing begun."""
+"""A user's mistake prints one line on stderr, returns the right exit code and starts nothing."""
 
 import os
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import pytest
 
 from distbp.cli import run
 
-Say = Callable[..., tuple[int, str]]
+RunCommand = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Run a command in an empty folder; return its exit code and its one line on stderr."""
+def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCommand:
+    """Return a function that runs a command in an empty folder and returns its exit code and its line on stderr."""
     monkeypatch.chdir(tmp_path)
 
     def command(*arguments: str) -> tuple[int, str]:
@@ -30,7 +30,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--hidden", "0"], "hidden layer 1"),
         (["--hidden", "64,-1"], "hidden layer 2"),
@@ -64,26 +64,29 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     ],
     ids=" ".join,
 )
-def test_a_wrong_option_is_bad_usage(say: Say, options: list[str], told: str) -> None:
-    code, line = say("train", "digits", *options)
+def test_a_wrong_option_is_bad_usage(run_command: RunCommand, options: list[str], message: str) -> None:
+    code, line = run_command("train", "digits", *options)
     assert code == 2
-    assert told in line
+    assert message in line
 
 
-def test_an_unknown_command_and_an_unknown_data_set_get_the_nearest_name(say: Say) -> None:
-    assert say("trian", "digits") == (2, "Error: unknown command 'trian': did you mean 'train'? "
+def test_unknown_names_get_a_suggestion(run_command: RunCommand) -> None:
+    assert run_command("trian", "digits") == (
+        2,
+        "Error: unknown command 'trian': did you mean 'train'? "
         "Known: train, prepare, resume, verify, diff, evaluate, predict, export, inspect, gradcheck, report, "
-                          "bench, plan, doctor, runs, clean, submit, jobs, logs, stop, fetch\n")  # fmt: skip
-    code, line = say("train", "digitz")
+        "bench, plan, doctor, runs, clean, submit, jobs, logs, stop, fetch\n",
+    )
+    code, line = run_command("train", "digitz")
     assert code == 2
     assert "did you mean 'digits'" in line
 
 
-def test_a_missing_file_is_a_failure(say: Say) -> None:
-    assert say("train", "none.npz") == (1, "Error: none.npz does not exist\n")
+def test_a_missing_file_fails(run_command: RunCommand) -> None:
+    assert run_command("train", "none.npz") == (1, "Error: none.npz does not exist\n")
 
 
-def test_damaged_data_are_a_failure(say: Say, tmp_path: Path) -> None:
+def test_damaged_data_fail(run_command: RunCommand, tmp_path: Path) -> None:
     good = {"X": np.random.default_rng(0).random((40, 3)), "y": np.arange(40) % 2}
     np.savez(tmp_path / "good.npz", **good)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:-60])
@@ -92,44 +95,44 @@ def test_damaged_data_are_a_failure(say: Say, tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", X=bad, y=good["y"])
     np.savez(tmp_path / "rows.npz", X=good["X"], y=good["y"][:-1])
     np.savez(tmp_path / "text.npz", X=good["X"].astype(str), y=good["y"])
-    for name, told in {
+    for name, message in {
         "cut": "cut.npz",
         "nan": "column 2 is nan",
         "rows": "40 rows but 39 targets",
         "text": "must hold numbers, found text",
     }.items():
-        code, line = say("train", f"{name}.npz")
-        assert (code, told in line) == (1, True), line
+        code, line = run_command("train", f"{name}.npz")
+        assert (code, message in line) == (1, True), line
 
 
-def test_a_run_directory_that_holds_a_run_is_bad_usage(say: Say, tmp_path: Path, capsys: object) -> None:
+def test_a_run_directory_in_use_is_bad_usage(run_command: RunCommand, tmp_path: Path, capsys: object) -> None:
     assert run(["train", "digits", "--workers", "0", "--epochs", "1", "--run-dir", "r"], 0.0) == 0
     capsys.readouterr()
-    code, line = say("train", "digits", "--run-dir", "r")
+    code, line = run_command("train", "digits", "--run-dir", "r")
     assert code == 2
     assert "already holds a run" in line
 
 
-def test_predicting_with_a_folder_that_holds_no_run(say: Say) -> None:
-    code, line = say("predict", "nowhere", "digits")
+def test_predict_from_a_folder_without_a_run(run_command: RunCommand) -> None:
+    code, line = run_command("predict", "nowhere", "digits")
     assert code == 1
     assert "model.json cannot be read" in line
 
 
-def test_settings_files_that_are_wrong(say: Say, tmp_path: Path) -> None:
-    for text, told in {
+def test_invalid_settings_files(run_command: RunCommand, tmp_path: Path) -> None:
+    for text, message in {
         "epoch = 3": "did you mean 'epochs'",
         "epochs = 0": "--epochs",
         "epochs = [": "is not TOML",
         "hidden = [3, 0]": "hidden layer 2",
     }.items():
         (tmp_path / "s.toml").write_text(text)
-        code, line = say("train", "digits", "--config", "s.toml")
-        assert (code, told in line) == (2, True), line
+        code, line = run_command("train", "digits", "--config", "s.toml")
+        assert (code, message in line) == (2, True), line
 
 
 @pytest.mark.parametrize("kind", ["pipe", "zero", "folder", "long", "deep"])
-def test_settings_files_of_other_kinds(say: Say, tmp_path: Path, kind: str) -> None:
+def test_settings_files_that_are_not_regular_files(run_command: RunCommand, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "s.toml"
     if kind == "pipe":
         os.mkfifo(path)
@@ -141,13 +144,13 @@ def test_settings_files_of_other_kinds(say: Say, tmp_path: Path, kind: str) -> N
         path.write_bytes(b"#" * (1 << 21))
     else:
         path.write_text("hidden = " + "[" * 100_000)
-    code, line = say("train", "digits", "--config", "s.toml")
+    code, line = run_command("train", "digits", "--config", "s.toml")
     assert (code, "s.toml" in line, len(line) < 300) == (2, True, True), line
 
 
 @pytest.mark.parametrize("option", ["--epochs", "--lr", "--hidden", "--workers", "--target", "--address"])
 @pytest.mark.parametrize("digits", [401, 5000])
-def test_numbers_of_many_digits(say: Say, option: str, digits: int) -> None:
-    code, line = say("train", "digits", option, "1" + "0" * (digits - 1))
+def test_numbers_with_many_digits(run_command: RunCommand, option: str, digits: int) -> None:
+    code, line = run_command("train", "digits", option, "1" + "0" * (digits - 1))
     assert code in (1, 2)
     assert len(line) < 2100

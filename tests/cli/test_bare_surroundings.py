@@ -1,4 +1,4 @@
-"""A user without a home, a folder that was removed, a cache that cannot be written to: one line each, or it works."""
+"""Commands without a home folder, in a removed folder or with a read-only cache work or fail with one line."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A table that counts as large."""
+    """A table that is treated as large."""
     monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 10)
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k % 2}\n" for k in range(500)))
     return tmp_path / "t.csv"
@@ -37,13 +37,15 @@ def the_line(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     "arguments", [["doctor"], ["clean"], ["train", "digits", "--workers", "0", "--epochs", "1", "--run-dir", "run"]]
 )
-def test_nothing_needs_a_home(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_command_needs_a_home_folder(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(arguments, 0.0) == 0
 
 
 @pytest.mark.usefixtures("no_home")
-def test_the_cache_needs_one_or_a_word(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cache_needs_a_home_folder_or_a_variable(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train = [
         "train",
         str(table),
@@ -66,7 +68,7 @@ def test_the_cache_needs_one_or_a_word(table: Path, tmp_path: Path, capsys: pyte
     assert "run" in the_line(capsys)
 
 
-def test_a_home_that_cannot_be_written_to(
+def test_a_read_only_home_folder(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
@@ -79,7 +81,7 @@ def test_a_home_that_cannot_be_written_to(
 
 
 @pytest.mark.parametrize("arguments", [["train", "digits"], ["runs"], ["doctor"]])
-def test_a_current_folder_that_was_removed(
+def test_a_removed_current_folder(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gone").mkdir()

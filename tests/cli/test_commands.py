@@ -59,7 +59,7 @@ def test_regression(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("cost", ["cross-entropy", "binary-cross-entropy", "mse"])
-def test_two_classes_of_text_under_every_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str], cost: str) -> None:
+def test_two_text_classes_with_every_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str], cost: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))
     np.savez(tmp_path / "data.npz", X=x, y=np.where(x[:, 0] > x[:, 1], "yes", "no"))
@@ -72,7 +72,7 @@ def test_two_classes_of_text_under_every_cost(tmp_path: Path, capsys: pytest.Cap
     assert set(rows[0]) == {"class", "probability_no", "probability_yes"}
 
 
-def test_options_win_over_the_settings_file(tmp_path: Path) -> None:
+def test_options_override_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text('hidden = [16, 8]\nbatch-size = 64\nepochs = 2\noptimizer = "sgd"\n')
     train(tmp_path, "digits", "--config", str(tmp_path / "s.toml"), "--epochs", "1")
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -80,14 +80,27 @@ def test_options_win_over_the_settings_file(tmp_path: Path) -> None:
     assert (settings["optimizer"], settings["lr"], settings["momentum"]) == ("sgd", 0.1, 0.9)
 
 
-def test_config_json_holds_every_setting(tmp_path: Path) -> None:
+def test_config_json_contains_every_setting(tmp_path: Path) -> None:
     train(tmp_path, "digits", "--epochs", "1")
     settings = json.loads((tmp_path / "run" / "config.json").read_text())
     assert set(Config.__dataclass_fields__) < set(settings)
     assert [name for name, value in settings.items() if value is None] == [
-        "class_weights", "momentum", "weight_decay", "clip_value", "clip_norm", "max_norm", "early_stopping",
-        "target", "weights", "separator", "header", "test_file", "address", "servers", "host_ports",
-    ]  # fmt: skip
+        "class_weights",
+        "momentum",
+        "weight_decay",
+        "clip_value",
+        "clip_norm",
+        "max_norm",
+        "early_stopping",
+        "target",
+        "weights",
+        "separator",
+        "header",
+        "test_file",
+        "address",
+        "servers",
+        "host_ports",
+    ]
     assert settings["data"] == ["digits"]
 
 
@@ -101,14 +114,14 @@ def test_every_setting_has_an_option_and_the_same_default() -> None:
         assert defaults[name] == getattr(blank, name)
 
 
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     for name, command in commands.commands.items():
         assert run([name, "--help"], 0.0) == 0
         assert "Example:" in capsys.readouterr().out
         assert all(option.help for option in command.params if isinstance(option, click.Option))
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_pipe_prints_no_traceback(tmp_path: Path) -> None:
     train(tmp_path, "digits", "--epochs", "1")
     command = f"{sys.executable} -m distbp predict run digits | head -n 1"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)

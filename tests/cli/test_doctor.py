@@ -1,4 +1,4 @@
-"""``distbp doctor``: each trouble made for real, and nothing needless on a healthy machine."""
+"""``distbp doctor`` reports each real problem, and nothing on a healthy machine."""
 
 import os
 import pty
@@ -27,7 +27,7 @@ def doctor(*arguments: str, before: tuple[str, ...] = (), **variables: str) -> t
 
 
 def in_a_terminal(typed: bytes) -> bytes:
-    """Return what doctor shows to somebody who types this."""
+    """Return the output of doctor in a terminal with this input."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "distbp", "doctor"], stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
@@ -42,15 +42,15 @@ def in_a_terminal(typed: bytes) -> bytes:
 
 
 def test_a_healthy_machine(tmp_path: Path) -> None:
-    code, told, err = doctor(TMPDIR="/tmp")
+    code, checks, err = doctor(TMPDIR="/tmp")
     assert (code, err) == (0, "")
-    assert list(told) == ["versions", "BLAS", "shared memory", "limits", "leftovers", "ports", "token", "clock"]
-    own = {name: line for name, line in told.items() if name not in ("leftovers", "shared memory", "limits")}
+    assert list(checks) == ["versions", "BLAS", "shared memory", "limits", "leftovers", "ports", "token", "clock"]
+    own = {name: line for name, line in checks.items() if name not in ("leftovers", "shared memory", "limits")}
     assert all(line.startswith("ok ") for line in own.values())
 
 
 @pytest.mark.alone
-def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
+def test_a_leftover_of_a_killed_run_is_listed_and_removed() -> None:
     process = start_program("holds_folder", memory_folder(), 3 << 20, stdin=subprocess.PIPE)
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())
@@ -58,11 +58,11 @@ def test_a_leftover_of_a_killed_run_is_found_and_removed() -> None:
     process.kill()
     process.communicate()
     assert folder in leftovers(memory_folder())
-    code, told, _ = doctor()
+    code, checks, _ = doctor()
     assert code == 0
-    assert told["leftovers"].startswith("warning ")
-    assert str(folder) in told["leftovers"]
-    assert "distbp clean --yes" in told["leftovers"]
+    assert checks["leftovers"].startswith("warning ")
+    assert str(folder) in checks["leftovers"]
+    assert "distbp clean --yes" in checks["leftovers"]
     clean = [sys.executable, "-m", "distbp", "clean"]
     dry = subprocess.run(clean, capture_output=True, text=True)
     assert f"would remove leftover of a dead run {folder} (3.1 MB)" in dry.stdout
@@ -93,41 +93,41 @@ def test_too_little_shared_memory() -> None:
     small = (unshare, "--mount", "sh", "-c", 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$@"', "sh")
     if subprocess.run([*small, "true"], capture_output=True).returncode:
         pytest.skip("this machine gives no mount namespace")
-    code, told, _ = doctor(before=small)
+    code, checks, _ = doctor(before=small)
     assert code == 0
-    assert told["shared memory"].startswith("warning shared memory: /dev/shm has 64 MB free of 64")
-    assert "--shm-size=2g" in told["shared memory"]
+    assert checks["shared memory"].startswith("warning shared memory: /dev/shm has 64 MB free of 64")
+    assert "--shm-size=2g" in checks["shared memory"]
 
 
-def test_the_environments_threads_do_not_matter() -> None:
+def test_thread_variables_of_the_environment_have_no_effect() -> None:
     cores = cpu_count()
-    _, told, _ = doctor(OMP_NUM_THREADS=str(4 * cores))
-    assert told["BLAS"].startswith("ok ")
-    assert told["BLAS"].endswith(f"{cores} core{'s' * (cores > 1)}")
+    _, checks, _ = doctor(OMP_NUM_THREADS=str(4 * cores))
+    assert checks["BLAS"].startswith("ok ")
+    assert checks["BLAS"].endswith(f"{cores} core{'s' * (cores > 1)}")
 
 
 def test_a_missing_token(tmp_path: Path) -> None:
-    code, told, _ = doctor(RAY_AUTH_MODE="token", HOME=str(tmp_path))
+    code, checks, _ = doctor(RAY_AUTH_MODE="token", HOME=str(tmp_path))
     assert code == 1
-    assert told["token"].startswith("error token: RAY_AUTH_MODE=token, but there is no token")
-    code, told, _ = doctor("--address", "192.0.2.1:6379")
+    assert checks["token"].startswith("error token: RAY_AUTH_MODE=token, but there is no token")
+    code, checks, _ = doctor("--address", "192.0.2.1:6379")
     assert code == 1
-    assert told["token"].startswith("error ")
-    assert "no token protects it" in told["token"]
+    assert checks["token"].startswith("error ")
+    assert "no token protects it" in checks["token"]
 
 
-def test_a_dead_address() -> None:
+def test_an_address_without_a_cluster() -> None:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
-    code, told, err = doctor("--address", f"127.0.0.1:{port}")
+    code, checks, err = doctor("--address", f"127.0.0.1:{port}")
     assert code == 1
-    assert f"cannot connect to 127.0.0.1:{port}" in told["cluster"]
+    assert f"cannot connect to 127.0.0.1:{port}" in checks["cluster"]
     assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
-    ("files", "found"),
+    ("files", "expected"),
     [
         ({}, Limits(None, None)),
         ({"a/b/cpu.max": "50000 100000", "a/memory.max": "536870912", "a/b/memory.max": "max"}, Limits(0.5, 512 << 20)),
@@ -144,13 +144,13 @@ def test_a_dead_address() -> None:
     ],
     ids=["none", "version 2", "of a group around it", "version 1, none", "version 1"],
 )
-def test_limits_of_both_versions_of_control_groups(tmp_path: Path, files: dict[str, str], found: Limits) -> None:
+def test_limits_of_both_versions_of_control_groups(tmp_path: Path, files: dict[str, str], expected: Limits) -> None:
     for name, text in files.items():
         (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "groups" / name).write_text(text + "\n")
     own = tmp_path / "own"
     own.write_text("4:memory:/d\n3:cpu,cpuacct:/c\n0::/a/b\n")
-    assert limits(tmp_path / "groups", own) == found
+    assert limits(tmp_path / "groups", own) == expected
     assert limits(tmp_path / "groups", tmp_path / "not there") == Limits(None, None)
 
 
@@ -164,16 +164,16 @@ def test_a_small_container_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None
     assert "--workers 0" in check.text
 
 
-def test_nodes_that_do_not_reach_each_other_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_nodes_are_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     from distbp.actors.connection import nodes
     from distbp.planning import doctor as module
 
-    asked = []
+    calls = []
     there = nodes.NodeReport("h1 (10.0.0.1)", "", module.__version__, 0.0, 1 << 30)
     cut_off = nodes.NodeReport("h2 (10.0.0.2)", "", module.__version__, 0.0, 1 << 30, None, "10.0.0.2:7000 is not ..")
-    monkeypatch.setattr(nodes, "ask_nodes", lambda *given: (asked.append(given), [there, cut_off])[1])
+    monkeypatch.setattr(nodes, "ask_nodes", lambda *given: (calls.append(given), [there, cut_off])[1])
     checks = {check.what: check for check in module.examine("h1:6379", True, "7000-7009")}
-    assert asked == [("h1:6379", True, range(7000, 7010))]
+    assert calls == [("h1:6379", True, range(7000, 7010))]
     assert checks["node h1 (10.0.0.1)"].level == "ok"
     assert checks["node h2 (10.0.0.2)"].level == "error"
     assert "10.0.0.2:7000 is not .." in checks["node h2 (10.0.0.2)"].text
@@ -198,11 +198,11 @@ def test_nodes_connect_to_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
         answer = caller.submit(one.connect, {"small packets": stalling.getsockname()})
         with stalling.accept()[0] as connection:
             connection.sendall(bytes(500))
-            (said,) = answer.result(HANG_SECONDS).values()
+            (result,) = answer.result(HANG_SECONDS).values()
     for endpoint in (one, other):
         endpoint._listener.shutdown(socket.SHUT_RDWR)
         endpoint._listener.close()
-    assert said == "timed out after 500 bytes: large packets may be dropped, check the MTU"
+    assert result == "timed out after 500 bytes: large packets may be dropped, check the MTU"
 
 
 @pytest.mark.ray

@@ -1,4 +1,4 @@
-"""What is no number, or one that nothing can be done with, is bad usage: every numeric option of every command."""
+"""Text and unusable numbers are bad usage, for every numeric option of every command."""
 
 import click
 import pytest
@@ -27,7 +27,7 @@ def test_bad_numbers_are_bad_usage(command: str, option: click.Option, capsys: p
     given = [command, *(["digits"] * len(arguments) if option.name in SETTINGS else ["nowhere"] * len(arguments))]
     if command in ("bench", "prepare"):
         given += {"bench": ["--data", "digits"], "prepare": ["-o", "nowhere"]}[command]
-    # how large a setting may be is checked with the settings, for files and programs as well
+    # the settings themselves check their upper limits, for files and programs as well
     for bad in NO_NUMBERS + ([] if option.name in SETTINGS else TOO_LARGE):
         code = run([*given, f"{option.opts[-1]}={bad}"], 0.0)
         out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""A run that another host trains, as seen from this one: listed, not cleaned, not resumed, taken over only by hand."""
+"""A run on another host is listed, and neither cleaned nor resumed; only --take-over takes it over."""
 
 import shutil
 import subprocess
@@ -20,12 +20,12 @@ SETTINGS = ["digits", "--hidden", "4", "--workers", "0", "--batch-size", "1437"]
 
 @contextmanager
 def training(folder: Path, host: str, epochs: int = 100_000) -> Iterator["subprocess.Popen[str]"]:
-    """Train in another process, on a host of this name (on this one if it is empty), up to its fourth epoch.
+    """Train up to the fourth epoch in another process, on a host of this name (on this host if it is empty).
 
     There it waits for the file ``go`` beside its folder.
     """
-    said = ["train", *SETTINGS, "--epochs", str(epochs), "--run-dir", str(folder), "--quiet"]
-    process = start_program("as_host", host, 4, *said)
+    arguments = ["train", *SETTINGS, "--epochs", str(epochs), "--run-dir", str(folder), "--quiet"]
+    process = start_program("as_host", host, 4, *arguments)
     try:
         wait_until(lambda: (folder / "metrics.jsonl").exists() and len(read_metrics(folder)) == 4, process)
         wait_until(lambda: any((folder / "checkpoints").glob("step-*")), process)
@@ -41,14 +41,16 @@ def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fails(process: "subprocess.Popen[str]") -> str:
-    """Return the one line with which a command ends that failed."""
+    """Return the line on stderr of a command that fails."""
     err = ended(process)[1]
     assert process.returncode == 1, err
     (line,) = [line for line in err.splitlines() if line]
     return line
 
 
-def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_on_another_host_is_neither_cleaned_nor_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "run"
     with training(folder, "gpu-7") as process:
         assert run(["runs", str(tmp_path)], 0.0) == 0
@@ -64,14 +66,14 @@ def test_it_is_going_on_and_neither_cleaned_nor_resumed(tmp_path: Path, capsys: 
     assert (folder / "checkpoints").is_dir()
 
 
-def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_take_over_ends_the_other_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, epochs, end_epoch = tmp_path / "run", 12, RunWriter.end_epoch
 
-    def while_the_other_looks(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
+    def while_the_other_looks(writer: RunWriter, record: dict[str, Any], *given: Any) -> None:
         if record["epoch"] == 8:
             (tmp_path / "go").touch()
             wait_until(lambda: process.poll() is not None)
-        end_epoch(keeper, record, *given)
+        end_epoch(writer, record, *given)
 
     monkeypatch.setattr(RunWriter, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:
@@ -82,7 +84,7 @@ def test_it_is_taken_over_by_hand_and_the_other_writer_ends(tmp_path: Path, monk
     assert not list(folder.glob(".*"))
 
 
-def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
+def test_a_run_without_heartbeats_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.5)
@@ -97,13 +99,13 @@ def test_one_of_a_host_that_is_gone_is_resumed_after_its_heartbeat_stood_still(
     assert run(["clean", str(tmp_path / "other"), "--left", "--yes"], 0.0) == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["stays"]
     assert run(["resume", str(tmp_path / "run")], 0.0) == 0
-    assert "which cannot be seen from here: watching its heartbeat" in capsys.readouterr().err
+    assert "which this process cannot inspect: watching its heartbeat" in capsys.readouterr().err
     undisturbed = distbp.train("digits", hidden=(4,), workers=0, batch_size=1437, epochs=epochs)
     summary = distbp.Network.load(tmp_path / "run")
     assert summary.weights.tobytes() == undisturbed.network.weights.tobytes()
 
 
-def test_one_that_was_killed_here_is_resumed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_killed_on_this_host_is_resumed_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with training(tmp_path, "", 12) as process:
         process.kill()
         process.communicate()
@@ -113,7 +115,7 @@ def test_one_that_was_killed_here_is_resumed_at_once(tmp_path: Path, capsys: pyt
     assert not (tmp_path / ".lock").exists()
 
 
-def test_a_run_directory_that_was_removed_in_mid_run_is_a_failure(tmp_path: Path) -> None:
+def test_a_run_directory_removed_during_the_run_fails(tmp_path: Path) -> None:
     with training(tmp_path / "run", "") as process:
         (tmp_path / "run").rename(tmp_path / "away")
         (tmp_path / "go").touch()

@@ -1,4 +1,4 @@
-"""``distbp plan``: what it prints, and what it refuses."""
+"""``distbp plan``: its output and its errors."""
 
 import json
 
@@ -12,7 +12,7 @@ PLAN = ("plan", "digits", "--hosts")
 
 @pytest.fixture(autouse=True)
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured is of no concern here."""
+    """Shorten the measurements; these tests do not check their values."""
     monkeypatch.setattr("distbp.planning.hosts._SECONDS", 0.05)
     monkeypatch.setattr("distbp.planning.machine._SECONDS", 0.2)
 
@@ -35,39 +35,39 @@ def test_the_table(printed, monkeypatch: pytest.MonkeyPatch) -> None:
     head, *rows = lines[:6]
     assert head.split()[:3] == ["hosts", "step", "ms"]
     assert [row.split()[0] for row in rows] == ["1", "2", "4", "8", "12"]
-    told = "\n".join(lines[6:])
-    assert "adding hosts stops paying at 1:" in told
-    assert "9,610 parameters, 256 rows in 4 shards" in told
-    assert "4 shards keep 4 hosts busy, others stay idle; --shards 12 would use more" in told
+    conclusions = "\n".join(lines[6:])
+    assert "adding hosts stops paying at 1:" in conclusions
+    assert "9,610 parameters, 256 rows in 4 shards" in conclusions
+    assert "4 shards keep 4 hosts busy, others stay idle; --shards 12 would use more" in conclusions
 
 
 def test_json(printed) -> None:
-    found = json.loads(
+    plan = json.loads(
         printed(*PLAN, "1..4", "--json", "--batch-size", "256", "--hidden", "512", "--link", "10gbit", "--servers", "2")
     )
-    assert found["link_bytes_per_s"] == 1.25e9
-    assert found["parameters"] == 64 * 512 + 512 + 512 * 10 + 10
-    assert [step["hosts"] for step in found["steps"]] == [1, 2, 4]
-    assert [step["servers"] for step in found["steps"]] == [None, 2, 2]
-    alone, two, _ = found["steps"]
-    assert alone["step_ms"] == found["alone"]["step_ms"]
+    assert plan["link_bytes_per_s"] == 1.25e9
+    assert plan["parameters"] == 64 * 512 + 512 + 512 * 10 + 10
+    assert [step["hosts"] for step in plan["steps"]] == [1, 2, 4]
+    assert [step["servers"] for step in plan["steps"]] == [None, 2, 2]
+    alone, two, _ = plan["steps"]
+    assert alone["step_ms"] == plan["alone"]["step_ms"]
     assert alone["link_bytes"] == 0
-    assert two["link_bytes"] == pytest.approx(4 * found["parameters"], abs=8)
-    for step in found["steps"]:
+    assert two["link_bytes"] == pytest.approx(4 * plan["parameters"], abs=8)
+    for step in plan["steps"]:
         assert step["samples_per_s"] == pytest.approx(256 / step["step_ms"] * 1000)
         assert step["speed_up"] == pytest.approx(alone["step_ms"] / step["step_ms"])
         assert step["idle_hosts"] == 0
 
 
-def test_one_number_of_hosts_with_several_workers_on_each(printed) -> None:
+def test_several_workers_per_host(printed) -> None:
     options = ("--per-host", "2", "--batch-size", "256", "--wire", "float16", "--link", "100mbit", "--json")
-    found = json.loads(printed(*PLAN, "3", *options))
-    [step] = found["steps"]
-    assert (step["hosts"], step["idle_hosts"], found["workers_per_host"]) == (3, 1, 2)
+    plan = json.loads(printed(*PLAN, "3", *options))
+    [step] = plan["steps"]
+    assert (step["hosts"], step["idle_hosts"], plan["workers_per_host"]) == (3, 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--hosts", "0"), "'0' is neither a number of hosts"),
         (("--hosts", "5..2"), "'5..2'"),
@@ -88,24 +88,24 @@ def test_one_number_of_hosts_with_several_workers_on_each(printed) -> None:
         (("--hosts", "2", "--servers", "0"), "--servers"),
     ],
 )
-def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str) -> None:
+def test_bad_usage(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
     assert run(("plan", "digits", *arguments), 0.0) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert told in err
+    assert message in err
 
 
-def test_data_that_are_missing_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_data_fail(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "nowhere.npz", "--hosts", "2"), 0.0) == 1
     assert "nowhere.npz" in capsys.readouterr().err
 
 
 def test_this_machine_alone(printed) -> None:
-    found = json.loads(printed("plan", "digits", "--batch-size", "256", "--workers", "8", "--epochs", "3", "--json"))
-    assert (found["parameters"], found["batch_size"], found["shards"]) == (9610, 256, 4)
-    assert (found["steps_per_epoch"], found["epochs"]) == (6, 3)
-    choices = {choice["workers"]: choice for choice in found["choices"]}
+    plan = json.loads(printed("plan", "digits", "--batch-size", "256", "--workers", "8", "--epochs", "3", "--json"))
+    assert (plan["parameters"], plan["batch_size"], plan["shards"]) == (9610, 256, 4)
+    assert (plan["steps_per_epoch"], plan["epochs"]) == (6, 3)
+    choices = {choice["workers"]: choice for choice in plan["choices"]}
     assert list(choices) == [0, 1, 2, 4, 8]
     for workers, choice in choices.items():
         assert 0 < choice["step_ms"] < float("inf")
@@ -114,8 +114,8 @@ def test_this_machine_alone(printed) -> None:
         assert (choice["shared_bytes"] > 0) == (workers > 0)
     assert choices[8]["step_ms"] == choices[4]["step_ms"]
     assert choices[2]["step_bytes"] == 2 * 2 * 4 * 9610
-    assert found["quickest_step"] == min(choices, key=lambda workers: choices[workers]["step_ms"])
-    assert found["best"] == 0
+    assert plan["quickest_step"] == min(choices, key=lambda workers: choices[workers]["step_ms"])
+    assert plan["best"] == 0
 
 
 def test_the_table_of_this_machine(printed) -> None:
@@ -126,12 +126,12 @@ def test_the_table_of_this_machine(printed) -> None:
     assert "3 workers: 1 would stay idle" in lines[-1]
 
 
-def test_a_run_that_diverges_at_once_cannot_be_planned(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_diverges_in_its_first_steps_fails(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "digits", "--optimizer", "sgd", "--lr", "1e30", "--workers", "1"), 0.0) == 1
     assert "diverges in its first steps" in capsys.readouterr().err
 
 
-def test_what_would_fill_the_machine_is_refused_before_it_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_much_memory_is_refused_before_it_is_allocated(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(("plan", "digits", "--hidden", "1000000,1000000"), 0.0) == 1
     _, err = capsys.readouterr()
     assert err.startswith("Error: 1,000,076,000,010 parameters would take ")

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: on terminals of several widths, in a pipe, quiet, as JSON lines."""
+"""Progress of a run on terminals of several widths, in a pipe, with --quiet and as JSON lines."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def some_workers(count: int) -> list[WorkerRecord]:
 
 @pytest.mark.long
 @pytest.mark.ray
-def test_eighty_columns_with_workers(tmp_path: Path) -> None:
+def test_eighty_columns_with_two_workers(tmp_path: Path) -> None:
     arguments = ["train", "digits", "--workers", "2", "--epochs", "300", "--run-dir", "run"]
     code, screens, _ = watch(arguments, tmp_path, 80)
     assert code == 0
@@ -50,11 +50,11 @@ def test_eighty_columns_with_workers(tmp_path: Path) -> None:
     assert "worker 0" not in last
 
 
-def test_two_hundred_columns_made_narrow_while_it_runs(tmp_path: Path) -> None:
+def test_a_terminal_that_is_made_narrow_during_the_run(tmp_path: Path) -> None:
     sizes = iter([(40, 12)])
 
     def look(screen: list[str]) -> tuple[int, int] | None:
-        """Make it narrow once the bar has grown to be seen, at whatever epoch the first screens are drawn."""
+        """Make the terminal narrow once the progress bar is visible."""
         return next(sizes, None) if any(line.startswith("epoch") and "━" in line for line in screen) else None
 
     code, screens, raw = watch(RUN, tmp_path, 200, look=look)
@@ -111,7 +111,7 @@ def test_json_and_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("width", [1, 10, 33, 60, 80, 200])
 @pytest.mark.parametrize("height", [1, 5, 12, 50])
 @pytest.mark.parametrize("workers", [0, 1, 64])
-def test_a_picture_fits_wherever_it_is_drawn(width: int, height: int, workers: int) -> None:
+def test_the_display_fits_every_terminal(width: int, height: int, workers: int) -> None:
     drawn = progress()
     drawn.findings = [{"kind": "vanishing", "layer": l} for l in (2, 1)]
     drawn.recoveries = 2
@@ -123,7 +123,7 @@ def test_a_picture_fits_wherever_it_is_drawn(width: int, height: int, workers: i
         assert "".join(lines).isascii()
 
 
-def test_many_workers_leave_room_for_what_counts() -> None:
+def test_many_workers_leave_room_for_silent_ones_and_findings() -> None:
     drawn = progress()
     drawn.findings = [{"kind": "vanishing", "layer": l} for l in (2, 1)]
     workers = some_workers(64)
@@ -134,7 +134,7 @@ def test_many_workers_leave_room_for_what_counts() -> None:
     assert lines[-1] == "findings: vanishing in layers 1, 2"
 
 
-def test_before_the_first_step_and_with_a_cost_that_is_no_number() -> None:
+def test_before_the_first_step_and_with_a_nan_cost() -> None:
     drawn = progress()
     assert progress_lines(drawn, 80, 24, [])[0].startswith("epoch 1/4 ")
     drawn.add_step(StepRecord(0, 128, math.nan, 0))

@@ -1,4 +1,4 @@
-"""``distbp runs`` and ``distbp clean``: what is listed, and above all what stays."""
+"""``distbp runs`` and ``distbp clean``: what they list, remove and keep."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 import distbp
 from distbp.cli import run
 from distbp.data.prepared.reader import read_prepared
-from distbp.runs.directory import held
+from distbp.runs.directory import lock_run
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def a_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(a_folder: Path, tmp_path: Path) -> Path:
-    """Two finished runs, one that was left, a broken one, one with a stranger's file, and what is no run."""
+    """Two finished runs, an unfinished one, a broken one, one with a foreign file, and a folder that is no run."""
     folder = tmp_path / "runs"
     shutil.copytree(a_folder, folder)
     shutil.copytree(folder / "one", folder / "deep" / "left")
@@ -44,21 +44,21 @@ def test_the_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["runs", str(runs)], 0.0) == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["run", "began", "state", "epochs", "result", "seconds", "lr"]
-    told = {row.split()[0]: row for row in rows}
-    assert set(told) == {"one", "two", "deep/left", "broken", "with-notes"}
-    assert list(told)[-1] != "two" or len(told) == 5
+    row_of = {row.split()[0]: row for row in rows}
+    assert set(row_of) == {"one", "two", "deep/left", "broken", "with-notes"}
+    assert list(row_of)[-1] != "two" or len(row_of) == 5
     summary = json.loads((runs / "two" / "summary.json").read_text())
-    assert f"2/2     accuracy {summary['test_accuracy']:.4f}" in told["two"]
-    assert told["two"].endswith("0.002")
-    assert " left " in told["deep/left"]
-    assert " broken " in told["broken"]
+    assert f"2/2     accuracy {summary['test_accuracy']:.4f}" in row_of["two"]
+    assert row_of["two"].endswith("0.002")
+    assert " left " in row_of["deep/left"]
+    assert " broken " in row_of["broken"]
     assert run(["runs", str(runs), "--json"], 0.0) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     began = [record["began"] for record in records]
     assert began == sorted(began, reverse=True)
 
 
-def test_epochs_have_one_column_also_where_they_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_epochs_have_one_column_if_they_differ(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "digits", "--workers", "0", "--epochs", "1", "--lr", "0.01", "--quiet"]
     assert run([*arguments, "--run-dir", str(runs / "short")], 0.0) == 0
     capsys.readouterr()
@@ -74,7 +74,7 @@ def test_no_folder_and_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no runs in" in capsys.readouterr().err
 
 
-def test_clean_takes_only_what_it_was_asked_for(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_removes_only_what_the_options_name(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def names() -> set[str]:
         return {path.name for path in (*runs.iterdir(), *(runs / "deep").iterdir())}
 
@@ -85,7 +85,7 @@ def test_clean_takes_only_what_it_was_asked_for(runs: Path, capsys: pytest.Captu
     assert "kept: " in err
     assert "notes.txt" in err
     assert names() == before
-    with held(runs / "deep" / "left"):
+    with lock_run(runs / "deep" / "left"):
         assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0
     assert before - names() == {"broken"}
     assert run(["clean", str(runs), "--left", "--yes"], 0.0) == 0
@@ -95,7 +95,7 @@ def test_clean_takes_only_what_it_was_asked_for(runs: Path, capsys: pytest.Captu
     assert (runs / "with-notes" / "notes.txt").read_text() == "mine"
 
 
-def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "distbp" / "mine").mkdir(parents=True)
     (tmp_path / "table.csv").write_text("x,y\n" + "".join(f"{k},{k % 7}\n" for k in range(100)))
@@ -104,7 +104,7 @@ def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert run(["clean", str(tmp_path)], 0.0) == 0
     assert run(["clean", str(tmp_path), "--cache"], 0.0) == 0
     assert prepared.is_dir()
-    some = read_prepared(prepared).train.x[3:]  # as a run that is going on
+    some = read_prepared(prepared).train.x[3:]  # as a running training holds it
     assert run(["clean", str(tmp_path), "--cache", "--yes"], 0.0) == 1
     assert some.sum() != 0
     assert (prepared / "train-x.npy").exists()
@@ -114,7 +114,7 @@ def test_clean_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (tmp_path / "distbp" / "mine").is_dir()
 
 
-def test_a_name_does_nothing_to_a_terminal(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_control_characters_of_names_are_replaced(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     bad = tmp_path / os.fsdecode(b"a\x1b[2Jb\nc\xff")
     distbp.train("digits", run_dir=bad, workers=0, hidden=(4,), epochs=1)
     (bad / "mine\x1b").touch()
@@ -126,6 +126,6 @@ def test_a_name_does_nothing_to_a_terminal(tmp_path: Path, capfdbinary: pytest.C
     assert b"\x1b" not in out + err
 
 
-def test_clean_of_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_a_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["clean", str(tmp_path / "nothing"), "--left", "--yes"], 0.0) == 2
     assert "nothing is not a folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Signals at planned moments, standard streams that are closed, readers that have gone: how the command ends."""
+"""Exit of the command after signals at planned moments, with closed standard streams and with closed pipes."""
 
 import json
 import os
@@ -32,9 +32,7 @@ WORKERS = ["0", pytest.param("2", marks=[pytest.mark.ray, pytest.mark.long])]
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize("number", [each for each in ENDING if each not in (signal.SIGINT, signal.SIGTERM)])
-def test_a_signal_that_ends_finishes_the_step_and_keeps_a_checkpoint(
-    tmp_path: Path, number: signal.Signals, workers: str
-) -> None:
+def test_a_signal_stops_after_the_step_with_a_checkpoint(tmp_path: Path, number: signal.Signals, workers: str) -> None:
     with nothing_left() as environment:
         process = start([*LONG, "--workers", workers], environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 2, process)
@@ -46,7 +44,7 @@ def test_a_signal_that_ends_finishes_the_step_and_keeps_a_checkpoint(
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
 
 
-def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
+def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     process = through_a_shell('trap "" INT HUP;', [*LONG, "--workers", "0"], "", tmp_path)
     wait_until(lambda: epochs_done(tmp_path) >= 1, process)
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -60,13 +58,13 @@ def test_what_came_ignored_stays_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [0, 1])
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_after_the_last_word_changes_no_exit_code(code: int, number: signal.Signals) -> None:
-    """Sent by what runs last but one at Python's end, and by what is taken down after it."""
+def test_a_signal_during_exit_keeps_the_exit_code(code: int, number: signal.Signals) -> None:
+    """Signals are sent by the last but one exit handler, and by an object that Python destroys after it."""
     done = run_program("late_signal", int(number), code)
     assert (done.returncode, done.stderr) == (code, "")
 
 
-def test_an_error_that_is_none_of_the_users_is_no_success() -> None:
+def test_a_bug_is_not_a_success() -> None:
     done = run_program("broken_command")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
@@ -74,7 +72,7 @@ def test_an_error_that_is_none_of_the_users_is_no_success() -> None:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table, and a run on its first rows."""
+    """Create a table, and a run on its first rows."""
     folder = tmp_path_factory.mktemp("interrupted")
     x = np.random.default_rng(0).normal(size=(4000, 12)).round(4)
     head = ",".join("abcdefghijkl")
@@ -95,7 +93,7 @@ COMMANDS = {
 
 
 def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command that is sent SIGINT at a moment (see tests/programs/signalled.py), which has to come."""
+    """Run a command that gets SIGINT at a moment (see tests/programs/signalled.py); the moment must occur."""
     for name in ("table.csv", "run"):
         (folder / name).symlink_to(table / name)
     done = run_program("signalled", int(signal.SIGINT), moment, *COMMANDS[command], folder=folder)
@@ -110,7 +108,7 @@ def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.Comp
         *[("evaluate", f"import:{name}:1") for name in ("distbp.cli", "click", "numpy", "pyarrow.lib", "pyarrow._csv")],
         ("evaluate", "open:model.json:1"),
         ("evaluate", "open:table.csv:1"),  # what kind of file is it?
-        ("evaluate", "open:table.csv:6"),  # in a thread of its own, while the main one waits
+        ("evaluate", "open:table.csv:6"),  # in another thread, while the main thread waits
         ("evaluate", "call:score:1"),
         ("predict", "call:Chunks.mark:1"),
         ("predict", "call:TextWriter.__init__:1"),
@@ -131,7 +129,7 @@ def at(table: Path, folder: Path, moment: str, command: str) -> "subprocess.Comp
         ("train", "call:Timeline._write:1"),
     ],
 )
-def test_an_interrupt_is_one_word_and_leaves_nothing_half_made(
+def test_an_interrupt_prints_one_word_and_leaves_no_partial_files(
     table: Path, tmp_path: Path, command: str, moment: str
 ) -> None:
     done = at(table, tmp_path, moment, command)
@@ -140,7 +138,7 @@ def test_an_interrupt_is_one_word_and_leaves_nothing_half_made(
 
 
 @pytest.mark.parametrize("step", [1, 9])
-def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Path, step: int) -> None:
+def test_an_interrupt_stops_a_run_after_the_step(table: Path, tmp_path: Path, step: int) -> None:
     done = at(table, tmp_path, f"call:Worker.compute:{step}", "train")
     assert done.returncode == 130, done.stderr
     assert done.stderr.endswith(
@@ -150,9 +148,7 @@ def test_an_interrupt_of_a_run_ends_it_after_the_step(table: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("moment", ["call:RunWriter.end_epoch:1", "rename:model.json:1", "rename:summary.json:1"])
-def test_an_interrupt_after_the_last_step_comes_too_late_to_change_anything(
-    table: Path, tmp_path: Path, moment: str
-) -> None:
+def test_an_interrupt_after_the_last_step_has_no_effect(table: Path, tmp_path: Path, moment: str) -> None:
     assert at(table, tmp_path, moment, "train").returncode == 0
     assert (tmp_path / "new" / "summary.json").exists()
 
@@ -164,7 +160,7 @@ def test_an_interrupt_after_the_last_step_comes_too_late_to_change_anything(
         pytest.param(ALL, "2", marks=[pytest.mark.ray, pytest.mark.long]),
     ],
 )
-def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers: str) -> None:
+def test_closed_standard_streams(tmp_path: Path, closed: str, workers: str) -> None:
     process = through_a_shell("", [*BRIEF, "--workers", workers], closed, tmp_path)
     out, err = ended(process)
     assert process.returncode == 0, err
@@ -176,15 +172,19 @@ def test_standard_streams_that_came_closed(tmp_path: Path, closed: str, workers:
 def with_a_reader_that_is_gone(
     arguments: Sequence[str], folder: Path, both: bool = False, buffered: bool = True
 ) -> tuple[int, str]:
-    """Run the command with a pipe as stdout, or as both streams, that is read no more; return what it says."""
+    """Run the command with a closed pipe as stdout, or as both streams; return its output."""
     ours, theirs = os.pipe()
     os.close(ours)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}  # empty is as if it were not set
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}  # an empty value counts as unset
     done = subprocess.run(
-        [sys.executable, "-m", "distbp", *arguments], cwd=folder, env=environment, stdout=theirs, text=True,
+        [sys.executable, "-m", "distbp", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=theirs,
+        text=True,
         timeout=HANG_SECONDS,
         stderr=theirs if both else subprocess.PIPE,
-    )  # fmt: skip
+    )
     os.close(theirs)
     return done.returncode, done.stderr or ""
 
@@ -192,26 +192,33 @@ def with_a_reader_that_is_gone(
 @pytest.mark.parametrize(
     "command",
     [
-        ["--help"], ["--version"], ["runs", "."], ["inspect", "run"], ["report", "run"], ["doctor"],
-        ["evaluate", "run", "short.csv"], ["predict", "run", "short.csv"], ["gradcheck", "run"],
+        ["--help"],
+        ["--version"],
+        ["runs", "."],
+        ["inspect", "run"],
+        ["report", "run"],
+        ["doctor"],
+        ["evaluate", "run", "short.csv"],
+        ["predict", "run", "short.csv"],
+        ["gradcheck", "run"],
     ],
     ids=lambda command: command[0],
-)  # fmt: skip
-def test_a_reader_that_is_gone_is_no_failure(table: Path, tmp_path: Path, command: list[str]) -> None:
+)
+def test_a_closed_pipe_is_no_failure(table: Path, tmp_path: Path, command: list[str]) -> None:
     for name in ("short.csv", "run"):
         (tmp_path / name).symlink_to(table / name)
-    for buffered in (True, False):  # what is kept back until the end, and what is not
+    for buffered in (True, False):  # output that is buffered until the end, and output that is not
         code, err = with_a_reader_that_is_gone(command, tmp_path, buffered=buffered)
         assert (code, "Error" in err, "Broken" in err) == (0, False, False), err
     assert with_a_reader_that_is_gone(command, tmp_path, both=True)[0] == 0
 
 
-def test_a_wrong_command_is_still_wrong_where_nobody_reads(tmp_path: Path) -> None:
+def test_bad_usage_with_a_closed_pipe_is_bad_usage(tmp_path: Path) -> None:
     assert with_a_reader_that_is_gone(["train", "digits", "--epochs", "0"], tmp_path, both=True)[0] == 2
     assert with_a_reader_that_is_gone(["train", "none.csv"], tmp_path, both=True)[0] == 1
 
 
-def test_a_run_goes_on_though_its_reader_has_seen_enough(tmp_path: Path) -> None:
+def test_a_run_continues_after_its_pipe_was_closed(tmp_path: Path) -> None:
     process = start([*BRIEF, "--epochs", "40", "--workers", "0", "--json"], dict(os.environ), tmp_path)
     assert process.stdout is not None and process.stderr is not None
     assert json.loads(process.stdout.readline())["epoch"] == 1
@@ -222,9 +229,7 @@ def test_a_run_goes_on_though_its_reader_has_seen_enough(tmp_path: Path) -> None
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["epochs"] == 40
 
 
-def test_reading_ends_with_its_block_once_the_command_is_interrupted(
-    table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_stops_reading_after_the_block(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     class Reading(distbp.Callback):

@@ -1,4 +1,4 @@
-"""Files in, predictions out: the commands on tables."""
+"""The commands on tables: train, evaluate, predict and prepare."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from distbp.cli import run
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """70,000 rows: more than a chunk, so that prediction goes over the border between two."""
+    """Return 70,000 rows: more than one chunk, so that predictions cross the border of two chunks."""
     rng = np.random.default_rng(0)
     x, colour = rng.normal(size=(70_000, 2)).round(4), rng.choice(["red", "green", "blue"], 70_000)
     label = np.where(x[:, 0] + (colour == "red") > 0.3, "yes", "no")
@@ -24,7 +24,7 @@ def frame() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with t.csv and with the runs ``classes`` and ``values``."""
+    """Create a folder with t.csv and the runs ``classes`` and ``values``."""
     folder = tmp_path_factory.mktemp("trained")
     frame.to_csv(folder / "t.csv", index=False)
     usual = [str(folder / "t.csv"), "--workers", "0", "--epochs", "4", "--batch-size", "512", "--hidden", "16"]
@@ -35,7 +35,7 @@ def trained(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def new_rows(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Write the rows with their columns in another order, unseen categories, missing values, a column too many."""
+    """Write the rows with reordered columns, unseen categories, missing values and an additional column."""
     new = frame[["colour", "b", "a"]].copy()
     new.loc[::7, "colour"] = "never seen"
     new.loc[::11, "colour"] = None
@@ -45,9 +45,7 @@ def new_rows(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return new
 
 
-def test_streamed_predictions_are_those_in_memory_to_the_bit(
-    frame: pd.DataFrame, trained: Path, tmp_path: Path
-) -> None:
+def test_streamed_predictions_equal_those_in_memory(frame: pd.DataFrame, trained: Path, tmp_path: Path) -> None:
     new = new_rows(frame, tmp_path / "new.csv")
     for kind in ("classes", "values"):
         assert (
@@ -65,7 +63,7 @@ def test_streamed_predictions_are_those_in_memory_to_the_bit(
             assert abs(np.median(network.predict(new)) - 200) < 20, "values come in their own unit"
 
 
-def test_csv_json_lines_and_stdout_hold_the_same(
+def test_csv_json_lines_and_stdout_have_the_same_content(
     frame: pd.DataFrame, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new_rows(frame[:300], tmp_path / "new.csv")
@@ -84,33 +82,33 @@ def test_csv_json_lines_and_stdout_hold_the_same(
         assert float(row["probability_yes"]) == line["probability_yes"]
 
 
-def test_evaluate_tells_more_than_training(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_prints_more_scores_than_train(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run(["evaluate", str(trained / "classes"), str(trained / "t.csv"), "--json"], 0.0) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["rows"] == 70_000 == sum(map(sum, told["confusion"]))
-    assert told["classes"] == ["no", "yes"]
-    assert told["accuracy"] > 0.9
-    assert told["roc_auc"] > 0.95
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["rows"] == 70_000 == sum(map(sum, scores["confusion"]))
+    assert scores["classes"] == ["no", "yes"]
+    assert scores["accuracy"] > 0.9
+    assert scores["roc_auc"] > 0.95
     assert run(["evaluate", str(trained / "values"), str(trained / "t.csv")], 0.0) == 0
-    told = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert set(told) == {"rows", "cost", "rmse", "mae", "r2"}
-    assert float(told["rmse"]) < 15
+    scores = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert set(scores) == {"rows", "cost", "rmse", "mae", "r2"}
+    assert float(scores["rmse"]) < 15
 
 
-def test_training_says_what_it_found(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_prints_the_columns_of_a_table(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = tmp_path / "small.data"
     small.write_text("".join((trained / "t.csv").read_text().splitlines(keepends=True)[:400]))
     settings = ["--epochs", "1", "--workers", "0", "--drop", "price", "--drop", "b", "--run-dir", str(tmp_path / "r")]
     assert run(["train", str(small), *settings], 0.0) == 0
-    told = capsys.readouterr().err
+    err = capsys.readouterr().err
     for text in (
         "comma as separator, a header",
         "a       number",
         "one-hot, 3 categories",
         "baselines: constant prediction",
     ):
-        assert text in told
+        assert text in err
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert 0.4 < summary["constant_test_accuracy"] < summary["linear_test_accuracy"] <= 1
     model = json.loads((tmp_path / "r" / "model.json").read_text())
@@ -141,7 +139,7 @@ def test_prepare_then_train(trained: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["predict", "{}/classes", "{}/t.csv", "-o", "out.xls"], "must end in .csv, .jsonl or .parquet"),
         (["predict", "{}/classes", "bad.csv", "-o", "out.csv"], "bad.csv has no column 'b', which the model was"),
@@ -149,16 +147,20 @@ def test_prepare_then_train(trained: Path, tmp_path: Path, capsys: pytest.Captur
         (["evaluate", "{}/classes", "text.csv"], "text.csv has no column 'label', the target"),
     ],
 )
-def test_what_cannot_be_predicted_leaves_nothing(
-    arguments: list[str], told: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_failed_prediction_leaves_no_file(
+    arguments: list[str],
+    message: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("a,colour\n1,red\n")
     (tmp_path / "text.csv").write_text("a,b,colour\n1,2,red\nx,2,red\n")
     capsys.readouterr()
     assert run([part.format(trained) for part in arguments], 0.0) in (1, 2)
     err = capsys.readouterr().err
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "text.csv"]

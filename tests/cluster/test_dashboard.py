@@ -1,4 +1,4 @@
-"""In front of a dashboard: what answers instead of it is told by its name, and the token goes nowhere else."""
+"""Requests to a dashboard: every wrong server has its own message, and the token reaches no other machine."""
 
 import json
 import os
@@ -26,16 +26,16 @@ TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 class Server:
-    """An HTTP server of this test; it remembers who asked for what, and with which token."""
+    """An HTTP server that records the path and the token of every request."""
 
     def __init__(self, answer: Callable[[str, str | None], Answer], certificate: Path | None = None) -> None:
         self.asked: list[tuple[str, str | None]] = []
-        here = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 token = self.headers.get("Authorization")
-                here.asked.append((self.path, token))
+                server.asked.append((self.path, token))
                 status, headers, body = answer(self.path, token)
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -49,7 +49,7 @@ class Server:
                 pass
 
         class Quiet(ThreadingHTTPServer):
-            def handle_error(self, *_: object) -> None:  # those who find no TLS hang up
+            def handle_error(self, *_: object) -> None:  # clients without TLS close the connection
                 pass
 
         self._server = Quiet(("127.0.0.1", 0), Handler)
@@ -97,13 +97,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def said(url: str) -> str:
-    """What is said of this address, once both questions of a command have been asked."""
-    with pytest.raises(ClusterError) as told:
+def message_for(url: str) -> str:
+    """Return the error message for this address after both requests of a command."""
+    with pytest.raises(ClusterError) as message:
         for path in ("/api/jobs/", "/api/version"):
             Dashboard(url).request("GET", path, headers={})
-    assert len(str(told.value).splitlines()) == 1
-    return str(told.value).replace(url, "URL")
+    assert len(str(message.value).splitlines()) == 1
+    return str(message.value).replace(url, "URL")
 
 
 PAGE = b"<html>Please log in</html>"
@@ -131,18 +131,20 @@ PAGE = b"<html>Please log in</html>"
     ],
     ids=lambda each: str(each[0]) if isinstance(each, tuple) else "",
 )
-def test_other_answers_are_named(serve, answer, expected):
-    assert said(serve(answer).url).startswith(expected)
+def test_wrong_answers_have_their_own_message(serve, answer, expected):
+    assert message_for(serve(answer).url).startswith(expected)
 
 
-def test_tls_is_named(serve, certificate, monkeypatch):
+def test_tls_errors_have_their_own_message(serve, certificate, monkeypatch):
     secure, plain = serve((200, {}, b"[]"), certificate), serve((200, {}, b"[]"))
-    assert said(secure.url).startswith("the certificate of URL is not trusted (self-signed certificate): set REQUESTS_")
-    assert said(f"https://127.0.0.1:{plain.port}").startswith("no TLS connection to URL: is it http://")
+    assert message_for(secure.url).startswith(
+        "the certificate of URL is not trusted (self-signed certificate): set REQUESTS_"
+    )
+    assert message_for(f"https://127.0.0.1:{plain.port}").startswith("no TLS connection to URL: is it http://")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    assert "/nowhere.pem" in said(secure.url)
+    assert "/nowhere.pem" in message_for(secure.url)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-    assert said(secure.url) == "the server at URL is not a Ray dashboard: its JSON is not Ray's"
+    assert message_for(secure.url) == "the server at URL is not a Ray dashboard: its JSON is not Ray's"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_tls_is_named(serve, certificate, monkeypatch):
     ],
     ids=["ssh", "a tunnel to nothing"],
 )
-def test_other_programs_are_named(words, expected):
+def test_servers_that_do_not_speak_http_have_their_own_message(words, expected):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -170,28 +172,30 @@ def test_other_programs_are_named(words, expected):
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert said(f"http://127.0.0.1:{listener.getsockname()[1]}").startswith(expected)
+        assert message_for(f"http://127.0.0.1:{listener.getsockname()[1]}").startswith(expected)
         thread.join()
 
 
-def test_nobody_is_named():
+def test_unreachable_addresses_have_their_own_message():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        assert said(url) == "URL refuses connections: is the cluster up, and the tunnel to it?"
-    assert said("http://no-such-host.invalid:8265").startswith("the host name 'no-such-host.invalid' is unknown (")
-    assert said(f"http://{'a' * 70}.invalid:8265") == f"the host name '{'a' * 70}.invalid' is unknown"
+        assert message_for(url) == "URL refuses connections: is the cluster up, and the tunnel to it?"
+    assert message_for("http://no-such-host.invalid:8265").startswith(
+        "the host name 'no-such-host.invalid' is unknown ("
+    )
+    assert message_for(f"http://{'a' * 70}.invalid:8265") == f"the host name '{'a' * 70}.invalid' is unknown"
 
 
-def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certificate, monkeypatch):
+def test_no_proxy_is_used_for_this_machine_or_plain_http(serve, certificate, monkeypatch):
     proxy = serve((200, {}, b"[]"))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
     for url in (serve((200, {}, b"hello")).url, serve((200, {}, b"hello"), certificate).url):
-        said(url)
-        said(url.replace("127.0.0.1", "localhost"))
-    told = said("http://no-such-host.invalid:8265")
-    assert told.endswith("; plain HTTP bypasses the proxy, which could read the token")
+        message_for(url)
+        message_for(url.replace("127.0.0.1", "localhost"))
+    message = message_for("http://no-such-host.invalid:8265")
+    assert message.endswith("; plain HTTP bypasses the proxy, which could read the token")
     ours = (
         "127.0.0.1",
         "localhost",
@@ -200,17 +204,17 @@ def test_a_proxy_is_never_asked_for_this_machine_nor_for_plain_http(serve, certi
     assert [path for path, _ in proxy.asked if any(host in path for host in ours)] == []
 
 
-def test_a_proxy_that_leads_nowhere_is_named(serve, monkeypatch):
+def test_a_proxy_that_does_not_reach_the_cluster_has_its_own_message(serve, monkeypatch):
     proxy = serve((503, {}, b""))
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//me:secret@"))
-    told = said("https://head.invalid:8265")
-    assert told.startswith(f"the proxy 127.0.0.1:{proxy.port} does not reach URL: ")
-    assert "secret" not in told
-    assert [path for path, _ in proxy.asked] == ["head.invalid:8265"]  # and so the token travels in TLS alone
+    message = message_for("https://head.invalid:8265")
+    assert message.startswith(f"the proxy 127.0.0.1:{proxy.port} does not reach URL: ")
+    assert "secret" not in message
+    assert [path for path, _ in proxy.asked] == ["head.invalid:8265"]  # so the token is sent inside TLS alone
 
 
 def protected(path: str, token: str | None) -> Answer:
-    """As a dashboard of Ray answers that protects its cluster."""
+    """Answer like the dashboard of a protected Ray cluster."""
     if token is None:
         return 401, {}, b"Unauthorized: Missing authentication token"
     if token != f"Bearer {TOKEN}":
@@ -229,7 +233,7 @@ def jobs(url: str, token: str = TOKEN, **environment: str) -> "subprocess.Comple
     )
 
 
-def test_the_token_goes_to_the_dashboard_alone(serve):
+def test_the_token_is_sent_to_the_dashboard_alone(serve):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
     other, dashboard = serve((200, {}, b"[]")), serve(protected)
     done = jobs(dashboard.url, http_proxy=other.url, HTTP_PROXY=other.url)
@@ -248,7 +252,7 @@ def test_the_token_goes_to_the_dashboard_alone(serve):
     assert other.asked == []
 
 
-def test_a_wrong_token_is_refused_by_that_name(serve):
+def test_a_refused_token_has_its_own_message(serve):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
     done = jobs(serve(protected).url, token="f" * 32)
     assert done.returncode == 1

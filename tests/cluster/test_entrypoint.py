@@ -15,7 +15,7 @@ TOOLS = ("sh", "tr", "sed")
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A folder for the PATH with what the shell's words need, and no Python."""
+    """A PATH folder with the tools that the shell command needs, but without Python."""
     made = tmp_path / "bin"
     made.mkdir()
     for name in TOOLS:
@@ -26,7 +26,7 @@ def bare(tmp_path: Path) -> Path:
 
 
 def python(path: Path, has_ray: bool = True) -> Path:
-    """A Python that says its name instead of training, with or without Ray."""
+    """Create a fake Python that prints its name instead of training, with or without Ray."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         f'#!/bin/sh\n[ "$1" = -c ] && exit {int(not has_ray)}\necho {path.name} of {path.parent.name}: "$@"\n'
@@ -50,13 +50,13 @@ def test_a_path_with_python3_alone(bare):
     assert job(bare, "run", "a b", "$(id)").stdout == "python3 of bin: -m distbp.cli.cluster_job run a b $(id)\n"
 
 
-def test_a_python_without_ray_is_left_out(bare):
+def test_a_python_without_ray_is_skipped(bare):
     python(bare / "python3", has_ray=False)
     python(bare / "python")
     assert job(bare, "run").stdout == "python of bin: -m distbp.cli.cluster_job run\n"
 
 
-def test_no_python_at_all_is_told_by_name(bare):
+def test_a_host_without_a_suitable_python_has_its_own_message(bare):
     done = job(bare, "run")
     assert (done.returncode, done.stdout) == (
         1,
@@ -64,7 +64,7 @@ def test_no_python_at_all_is_told_by_name(bare):
     )
 
 
-# What Ray starts: a process with its command on its line, another between, then the job.
+# The processes as Ray starts them: the raylet, an intermediate process, the job.
 _RAYLET = """
 import subprocess, sys
 job = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True, env={'PATH': sys.argv[2]})"

@@ -1,4 +1,4 @@
-"""The files in cluster/: they pass the schemas of those who read them, and keep what the README promises."""
+"""The files in cluster/ pass the schemas of their programs and do what the README promises."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def test_launcher_files_pass_rays_schema_and_preparation(name):
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_launcher_files_use_the_token_and_open_nothing(name):
+def test_launcher_files_use_the_token_and_open_no_ports(name):
     text = (CLUSTER / name).read_text()
     (config,) = documents(name)
     for command in [*config["head_start_ray_commands"], *config["worker_start_ray_commands"]]:
@@ -45,7 +45,7 @@ def test_launcher_files_use_the_token_and_open_nothing(name):
 
 @pytest.mark.parametrize("name", LAUNCHED)
 @pytest.mark.parametrize("commands", ["head_start_ray_commands", "worker_start_ray_commands"])
-def test_jobs_find_the_python_in_which_the_launcher_files_install(name, commands, tmp_path):
+def test_jobs_find_the_python_of_the_launcher_files(name, commands, tmp_path):
     (config,) = documents(name)
     programs = tmp_path / "distbp-venv" / "bin"
     assert any(f"~/{programs.relative_to(tmp_path)}/pip install" in command for command in config["setup_commands"])
@@ -68,7 +68,7 @@ def pods(document):
 
 
 @pytest.mark.parametrize("name", KUBERNETES)
-def test_kubernetes_files_keep_what_they_promise(name):
+def test_kubernetes_files_do_what_the_readme_promises(name):
     clusters = [document for document in documents(name) if document["apiVersion"] == "ray.io/v1"]
     assert len(clusters) == 1
     for spec, pod in pods(clusters[0]):
@@ -99,7 +99,7 @@ def test_the_slurm_script_is_a_script_and_asks_for_its_data():
 
 
 @pytest.mark.parametrize("name", [*LAUNCHED, "Dockerfile"])
-def test_what_the_bits_depend_on_is_pinned(name):
+def test_versions_that_change_the_bits_are_pinned(name):
     assert re.search(r"'ray\[default\]==2\.60\.0' numpy==\d+\.\d+\.\d+ ", (CLUSTER / name).read_text())
 
 
@@ -107,5 +107,5 @@ def test_versions_are_those_of_the_package():
     from distbp import __version__
 
     for path in CLUSTER.iterdir():
-        for found in re.findall(r"distbp:(\d+\.\d+\.\d+)", path.read_text()):
-            assert found == __version__
+        for number in re.findall(r"distbp:(\d+\.\d+\.\d+)", path.read_text()):
+            assert number == __version__

@@ -1,4 +1,4 @@
-"""A job goes on whether it is followed or not, and is heard again where the connection breaks."""
+"""A job continues whether it is followed or not, and following reconnects if the connection breaks."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +16,7 @@ SUBMIT = ["submit", "--address", "http://head:8265", "--", "train", "digits"]
 
 
 class _Fake:
-    """The jobs of a cluster that breaks off at a certain moment."""
+    """The jobs of a cluster whose connection breaks at a certain moment."""
 
     def __init__(self, **breaks: BaseException) -> None:
         self._breaks = breaks
@@ -38,7 +38,7 @@ class _Fake:
 
 
 @pytest.mark.parametrize(
-    ("moment", "told"),
+    ("moment", "advice"),
     [
         ("submit", "the job may have been submitted: distbp jobs --address http://head:8265 lists the cluster's jobs"),
         (
@@ -52,29 +52,29 @@ class _Fake:
         ),
     ],
 )
-def test_an_interrupt_says_that_the_job_goes_on_and_how_to_end_it(moment, told, monkeypatch, capsys):
+def test_an_interrupt_reports_that_the_job_continues_and_how_to_end_it(moment, advice, monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(**{moment: KeyboardInterrupt()}))
     assert run(SUBMIT, 0.0) == 130
-    assert capsys.readouterr().err.splitlines()[-3:] == [told, "", "interrupted"]
+    assert capsys.readouterr().err.splitlines()[-3:] == [advice, "", "interrupted"]
 
 
-def test_a_cluster_that_is_no_longer_reached_does_not_end_a_job(monkeypatch, capsys):
+def test_an_unreachable_cluster_does_not_end_a_job(monkeypatch, capsys):
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(follow=ClusterError("the cluster is gone")))
     assert run(SUBMIT, 0.0) == 1
     assert "distbp-1 continues on the cluster" in capsys.readouterr().err
 
 
 class _Client:
-    """Ray's client of a job whose connection breaks off twice; each time it tells all from the beginning."""
+    """Ray's client of a job whose connection breaks; after each reconnect the log starts from its beginning."""
 
-    said = ('Running entrypoint for job j: exec "$p" -m x\none\ntw', "o\nthree\n", "four\n")
+    log = ('Running entrypoint for job j: exec "$p" -m x\none\ntw', "o\nthree\n", "four\n")
 
     def __init__(self, breaks: list[int]) -> None:
         self._breaks = breaks
 
     async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
         chunks = self._breaks.pop(0) if self._breaks else None
-        for text in self.said[:chunks]:
+        for text in self.log[:chunks]:
             yield text
         if chunks is not None:
             raise ConnectionError("broken")
@@ -86,25 +86,25 @@ class _Client:
 def followed(breaks: list[int]) -> tuple[str, str]:
     jobs = Jobs.__new__(Jobs)
     jobs._client, jobs._url = _Client(breaks), "http://head:8265"
-    heard: list[str] = []
-    return jobs.follow("j", heard.append), "".join(heard)
+    output: list[str] = []
+    return jobs.follow("j", output.append), "".join(output)
 
 
 @pytest.mark.parametrize("breaks", [[], [0], [1, 2], [2, 1, 3]])
-def test_every_word_is_heard_once_though_the_connection_breaks(breaks, monkeypatch):
+def test_the_log_is_written_once_though_the_connection_breaks(breaks, monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
     monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     assert followed(breaks) == ("SUCCEEDED", "one\ntwo\nthree\nfour\n")
 
 
-def test_a_connection_that_stays_broken_is_told(monkeypatch):
+def test_a_connection_that_stays_broken_is_an_error(monkeypatch):
     pytest.importorskip("aiohttp", reason="distbp[cluster] is not installed")
     monkeypatch.setattr(jobs_module, "_RECONNECT_SECONDS", (0.0,) * 3)
     with pytest.raises(ClusterError, match=r"^the cluster at http://head:8265: broken$"):
         followed([1, 1, 1, 1])
 
 
-def test_nothing_is_written_where_a_run_is_not_fetched(monkeypatch, tmp_path):
+def test_a_failed_fetch_writes_nothing(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(commands, "_jobs", lambda *_: _Fake(fetch=ClusterError("gone")))
     assert run(SUBMIT, 0.0) == 1

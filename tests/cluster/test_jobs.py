@@ -1,4 +1,4 @@
-"""What a job is made of: a driver that is started again, the run directory as text, what is refused at once."""
+"""The parts of a job: restarts of the driver, the run directory as text, early refusals."""
 
 import base64
 import io
@@ -22,40 +22,42 @@ from distbp.cli import run
 from distbp.cli.jobs import _train_arguments
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
-from distbp.runs.parcel import pack, unpack
+from distbp.runs.archive import pack, unpack
 
 
 def start_job(folder, environment, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "distbp.cli.cluster_job", str(folder / "run"), "digits", "--workers", "0", *arguments],
-        env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
-def test_a_driver_that_is_killed_is_started_again_and_resumes(tmp_path):
+def test_a_killed_driver_is_restarted_and_resumes(tmp_path):
     is_held = tmp_path / "held"
     arguments = ["--epochs", "3", "--batch-size", "4", "--checkpoint-seconds", "0.02"]
     job = start_job(tmp_path, held(os.environ, is_held), *arguments)
     wait_until(is_held.exists, job)
     (driver,) = psutil.Process(job.pid).children()
     driver.send_signal(signal.SIGKILL)
-    _, said = job.communicate(timeout=HANG_SECONDS)
-    assert job.returncode == 0, said
-    assert "the driver was killed (attempt 1): restarting from its last checkpoint" in said
+    _, output = job.communicate(timeout=HANG_SECONDS)
+    assert job.returncode == 0, output
+    assert "the driver was killed (attempt 1): restarting from its last checkpoint" in output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["recoveries"] == 1
     alone = distbp.train("digits", workers=0, epochs=3, batch_size=4).summary
     assert summary["weights_sha256"] == alone["weights_sha256"]
 
 
-def test_a_job_that_is_stopped_is_not_started_again(tmp_path):
+def test_a_stopped_job_is_not_restarted(tmp_path):
     job = start_job(tmp_path, os.environ, "--epochs", FOREVER)
     metrics = tmp_path / "run" / "metrics.jsonl"
     wait_until(lambda: metrics.exists() and metrics.stat().st_size > 0, job)
     os.kill(job.pid, signal.SIGTERM)
-    _, said = job.communicate(timeout=HANG_SECONDS)
-    assert job.returncode == 130, said
-    assert "to resume from step" in said
+    _, output = job.communicate(timeout=HANG_SECONDS)
+    assert job.returncode == 130, output
+    assert "to resume from step" in output
 
 
 def test_a_wrong_command_fails_at_once(tmp_path):
@@ -80,7 +82,7 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("checkpoints", [False, True])
-def test_a_run_directory_comes_back_as_it_went(folder, checkpoints, tmp_path):
+def test_a_run_directory_arrives_unchanged(folder, checkpoints, tmp_path):
     unpack(f"some words before\n{pack(folder, checkpoints)}\nand after", tmp_path / "back")
     assert (tmp_path / "back" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
     assert (tmp_path / "back" / "checkpoints").exists() == checkpoints
@@ -96,20 +98,20 @@ def test_a_run_directory_comes_back_as_it_went(folder, checkpoints, tmp_path):
         pytest.param({"name": "sub", "type": tarfile.DIRTYPE}, id="folder"),
     ],
 )
-def test_what_comes_back_is_files_of_its_folder_and_nothing_else(member, tmp_path):
+def test_a_run_with_anything_but_plain_files_is_refused(member, tmp_path):
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         info = tarfile.TarInfo()
         for name, value in member.items():
             setattr(info, name, value)
         archive.addfile(info)
-    said = f"-----BEGIN RUN-----\n{base64.encodebytes(content.getvalue()).decode()}-----END RUN-----"
+    output = f"-----BEGIN RUN-----\n{base64.encodebytes(content.getvalue()).decode()}-----END RUN-----"
     with pytest.raises(RunError, match=r"is damaged: .* is no file of a run directory"):
-        unpack(said, tmp_path / "deep" / "back")
+        unpack(output, tmp_path / "deep" / "back")
     assert [path.name for path in tmp_path.rglob("*")] == ["deep"]
 
 
-def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_path):
+def test_a_fetched_run_has_no_cluster_address_and_leaves_other_folders_alone(folder, tmp_path):
     (folder / "config.json").write_text('{"address": "auto", "seed": 1}')
     (tmp_path / ".back.partial").mkdir()
     (tmp_path / ".back.partial" / "mine").touch()
@@ -130,12 +132,12 @@ def test_what_comes_back_names_no_cluster_and_takes_nobodys_folder(folder, tmp_p
         ),
     ],
 )
-def test_what_would_fail_in_the_end_is_refused_at_once(options, message, capsys):
+def test_errors_of_the_final_fetch_are_refused_at_once(options, message, capsys):
     assert run(["submit", *options, "--", "train", "digits"], 0.0) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_place_that_cannot_be_written_is_not_told_as_damage(folder, tmp_path):
+def test_an_unwritable_target_is_not_reported_as_damage(folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot be written: "):
         unpack(pack(folder, False), tmp_path / "file" / "back")
@@ -143,7 +145,7 @@ def test_a_place_that_cannot_be_written_is_not_told_as_damage(folder, tmp_path):
         unpack("-----BEGIN RUN-----\nbm8gZ3ppcA==\n-----END RUN-----", tmp_path / "back")
 
 
-def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
+def test_a_damaged_or_missing_run_leaves_nothing_behind(folder, tmp_path):
     text = pack(folder, False)
     for damaged in (text[: len(text) // 2], text[:300] + "!" + text[301:], text[:300] + text[400:], "no run here"):
         with pytest.raises(RunError):
@@ -163,28 +165,28 @@ def test_what_is_damaged_or_missing_leaves_nothing(folder, tmp_path):
         (["train", "digits"], 2, "--address must be the URL of the cluster's dashboard, such as http://HEAD:8265"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_travels(arguments, code, message, capsys):
+def test_errors_are_reported_before_anything_is_sent(arguments, code, message, capsys):
     assert run(["submit", "--address", "head:8265", "--", *arguments], 0.0) == code
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.splitlines()) == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert len(output.splitlines()) == 1
 
 
 def test_a_job_is_sent_the_whole_package():
     assert Path(distbp.__file__).parent == _PACKAGE
 
 
-def test_all_files_that_a_command_reads_travel(tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
+def test_all_input_files_of_a_command_are_sent(tmp_path):
+    local, job_folder = tmp_path / "local", tmp_path / "job"
+    local.mkdir()
+    job_folder.mkdir()
     for name in ("-train.csv", "test.csv"):
-        (here / name).write_text("x,y,z\n" + "".join(f"{k / 7},{k % 2},{k}\n" for k in range(60)))
-    (here / "settings.toml").write_text(f'test-file = "{here / "test.csv"}"\nhidden = [8, 4]\nepochs = 9\n')
+        (local / name).write_text("x,y,z\n" + "".join(f"{k / 7},{k % 2},{k}\n" for k in range(60)))
+    (local / "settings.toml").write_text(f'test-file = "{local / "test.csv"}"\nhidden = [8, 4]\nepochs = 9\n')
     given = (
-        str(here / "-train.csv"),
+        str(local / "-train.csv"),
         "--config",
-        str(here / "settings.toml"),
+        str(local / "settings.toml"),
         "--epochs",
         "2",
         "--drop=z",
@@ -192,15 +194,15 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     )
     data, options = _train_arguments(("train", *given, "--target", "-2", "--workers", "0"))
     options, data, digest = staged(options, data, tmp_path / "data.zip")
-    ZipFile(tmp_path / "data.zip").extractall(there)
-    for path in here.iterdir():
+    ZipFile(tmp_path / "data.zip").extractall(job_folder)
+    for path in local.iterdir():
         path.unlink()
     job = [sys.executable, "-m", "distbp.cli.cluster_job", "--sent", digest, str(tmp_path / "run"), *options]
     job += ["--", *data]
-    done = subprocess.run(job, cwd=there, capture_output=True, text=True)
+    done = subprocess.run(job, cwd=job_folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["test_file"] == str(there / "data-1" / "test.csv")
+    assert config["test_file"] == str(job_folder / "data-1" / "test.csv")
     assert (config["hidden"], config["epochs"], config["drop"], config["shuffle"]) == ([8, 4], 2, ["z"], False)
 
 
@@ -214,7 +216,7 @@ def test_all_files_that_a_command_reads_travel(tmp_path):
     ],
     ids=["empty", "two words", "no text", "folder"],
 )
-def test_a_token_file_without_a_token_is_refused_before_anybody_is_asked(tmp_path, capsys, content, expected):
+def test_a_token_file_without_a_token_is_refused_before_any_request(tmp_path, capsys, content, expected):
     path = tmp_path / "token"
     path.mkdir() if content is None else path.write_bytes(content)
     assert run(["jobs", "--address", "http://127.0.0.1:1", "--token-file", str(path)], 0.0) == 1

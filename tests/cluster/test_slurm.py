@@ -1,4 +1,4 @@
-"""cluster/slurm.sh where Slurm, Ray and the training are stand-ins that note what they are asked for."""
+"""cluster/slurm.sh with fakes of Slurm, Ray and the training that record their calls."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from processes import HANG_SECONDS
 
 SCRIPT = Path(__file__).parents[2] / "cluster" / "slurm.sh"
 
-# As the real one does, it passes SIGTERM on to what it runs, and waits for that.
+# Like the real srun, it forwards SIGTERM to its command and waits for it.
 SRUN = """
 while :; do case $1 in -w|--exclude) shift 2;; -*) shift;; *) break;; esac; done
 "$@" & task=$!
@@ -33,7 +33,7 @@ if [ "$folder" ]; then mkdir "$folder/session"; echo "$folder" >"$NOTES/named"; 
 trap 'echo ended >>"$NOTES/ray"; exit 0' TERM
 while :; do sleep 0.1; done
 """
-# It keeps a checkpoint once its token is gone, and would wait for that until it is killed.
+# It writes a checkpoint once its token is gone, and waits for that until it is killed.
 DISTBP = """
 keep() { while [ -e "$RAY_AUTH_TOKEN_PATH" ]; do sleep 0.1; done; touch "$NOTES/checkpoint"; exit 130; }
 trap keep TERM
@@ -44,26 +44,35 @@ while ! [ -e "$NOTES/finish" ]; do sleep 0.1; done
 
 
 class Job:
-    """The script as a job of Slurm's, in a session of its own."""
+    """The script as a Slurm job, in a separate session."""
 
     def __init__(self, folder: Path, change: Callable[[str], str] = str) -> None:
         self.notes, self.runs = folder / "notes", folder / "runs"
         programs = folder / "programs"
         for made in (self.notes, programs):
             made.mkdir()
-        stubs = {"srun": SRUN, "ray": RAY, "distbp": DISTBP, "scontrol": "echo node1; echo node2",
-                 "hostname": "echo 127.0.0.1"}  # fmt: skip
+        stubs = {
+            "srun": SRUN,
+            "ray": RAY,
+            "distbp": DISTBP,
+            "scontrol": "echo node1; echo node2",
+            "hostname": "echo 127.0.0.1",
+        }
         for name, words in stubs.items():
             (programs / name).write_text(f"#!/bin/bash\n{words}")
             (programs / name).chmod(0o700)
         script = SCRIPT.read_text()
         assert "/tmp/distbp-" in script
-        # not in /tmp, where tests that run beside this one look for what their commands leave
+        # not in /tmp, where concurrent tests look for leftovers of their commands
         (folder / "slurm.sh").write_text(change(script.replace("/tmp/distbp-", f"{folder}/distbp-")))
         self.environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}", "NOTES": str(self.notes), "DISTBP_RUNS": str(self.runs),
-            "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2",
-        }  # fmt: skip
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "NOTES": str(self.notes),
+            "DISTBP_RUNS": str(self.runs),
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "node[1-2]",
+            "SLURM_JOB_NUM_NODES": "2",
+        }
         self.command = ["bash", str(folder / "slurm.sh"), "digits", "--workers", "2"]
         self.process: subprocess.Popen[str] | None = None
 
@@ -82,16 +91,16 @@ class Job:
         return (self.notes / name).read_text()
 
     def ended(self) -> tuple[int, str]:
-        """The exit code and what was said, once the script has ended by itself; nothing is left of it then."""
+        """Wait for the script to end by itself and leave nothing behind; return its exit code and output."""
         assert self.process is not None
-        _, said = self.process.communicate(timeout=HANG_SECONDS)
+        _, output = self.process.communicate(timeout=HANG_SECONDS)
         assert list(self.runs.glob(".token-*")) == []
         assert not Path(self.wait_for("folder").strip()).exists()
         deadline = time.monotonic() + HANG_SECONDS
         while others := [each for each in psutil.process_iter() if self.is_ours(each)]:
             assert time.monotonic() < deadline, others
             time.sleep(0.05)
-        return self.process.returncode, said
+        return self.process.returncode, output
 
     def is_ours(self, process: psutil.Process) -> bool:
         try:
@@ -108,23 +117,23 @@ def job(tmp_path):
         os.killpg(made.process.pid, signal.SIGKILL)
 
 
-def test_training_begins_when_ray_answers_and_ends_with_nothing_left(job):
+def test_training_starts_when_ray_answers_and_leaves_nothing_behind(job):
     job.start("answers", "finish")
     assert job.ended() == (0, "")
     assert len((job.notes / "health").read_text().splitlines()) == 2
     assert job.wait_for("began").startswith("train digits --workers 2 --address 127.0.0.1:20007 --wait 120 --run-dir")
 
 
-def test_a_job_that_is_cancelled_ends_by_itself_its_token_first(job):
+def test_a_cancelled_job_ends_by_itself_and_removes_its_token_first(job):
     job.start("answers")
     job.wait_for("began")
     os.killpg(job.process.pid, signal.SIGTERM)  # as Slurm does
     assert job.ended()[0] == 130
-    assert (job.notes / "checkpoint").exists()  # for which its token had to be gone
+    assert (job.notes / "checkpoint").exists()  # so its token was gone
 
 
 def test_a_signal_to_the_script_alone_reaches_the_training(tmp_path):
-    """Which is not told by Slurm then, but by the script, and has all the time it takes."""
+    """The script forwards the signal, as Slurm does not, and gives the training all the time it needs."""
     job = Job(tmp_path, lambda text: text.replace('"$train" 15', '"$train" 1').replace('"$train" 3', '"$train" 600'))
     job.start("answers")
     job.wait_for("began")
@@ -133,7 +142,7 @@ def test_a_signal_to_the_script_alone_reaches_the_training(tmp_path):
     assert (job.notes / "checkpoint").exists()
 
 
-def test_a_job_that_is_cancelled_while_ray_starts_ends_too(job):
+def test_a_job_cancelled_while_ray_starts_ends(job):
     job.start()
     job.wait_for("folder")
     job.wait_for("health")
@@ -141,8 +150,8 @@ def test_a_job_that_is_cancelled_while_ray_starts_ends_too(job):
     assert job.ended()[0] == 143
 
 
-def test_a_ray_that_ends_is_not_waited_for(job):
+def test_the_script_does_not_wait_for_a_ray_that_has_ended(job):
     job.start("dies")
-    code, said = job.ended()
+    code, output = job.ended()
     assert code == 1
-    assert said == f"Ray does not answer at 127.0.0.1:20007: see {job.runs}/slurm-7.ray.log\n"
+    assert output == f"Ray does not answer at 127.0.0.1:20007: see {job.runs}/slurm-7.ray.log\n"

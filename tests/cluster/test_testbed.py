@@ -1,4 +1,4 @@
-"""A cluster of three hosts and a laptop, in network namespaces: jobs, tokens, and whatever of it fails."""
+"""A cluster of three hosts and a laptop in network namespaces: jobs, tokens, failures."""
 
 import json
 import os
@@ -30,10 +30,13 @@ class Cluster:
         self.enough = folder / "enough"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = ending(clean, self.enough) | {
-            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0", "HOME": str(folder),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            "HOME": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }  # fmt: skip
+        }
 
     def on(self, host, *command, **changed):
         environment = {name: value for name, value in (self.environment | changed).items() if value is not None}
@@ -51,8 +54,18 @@ class Cluster:
 
     def start_head(self, number, *options, **changed):
         ip = f"10.77.0.{number}"
-        self._start(f"h{number}", "--head", "--node-ip-address", ip, "--port", "6379", "--dashboard-host", ip,
-                    *options, **changed)  # fmt: skip
+        self._start(
+            f"h{number}",
+            "--head",
+            "--node-ip-address",
+            ip,
+            "--port",
+            "6379",
+            "--dashboard-host",
+            ip,
+            *options,
+            **changed,
+        )
 
     def join(self, number):
         self._start(f"h{number}", "--address", "10.77.0.1:6379", "--node-ip-address", f"10.77.0.{number}")
@@ -60,7 +73,7 @@ class Cluster:
     def kill(self, host):
         processes = self.processes(host)
         for process in processes:
-            with suppress(psutil.NoSuchProcess):  # they end with the host's first
+            with suppress(psutil.NoSuchProcess):  # they end with the host's process 1
                 process.kill()
         psutil.wait_procs(processes, timeout=HANG_SECONDS)
 
@@ -76,7 +89,7 @@ class Cluster:
         return [process for process in psutil.process_iter() if process.pid in pids]
 
     def submit(self):
-        """Submit a run that goes on until there is enough."""
+        """Submit a run that continues until the file ``enough`` exists."""
         done = self.distbp("submit", *ADDRESS, "--no-follow", "--", "train", "digits", *OPTIONS, "--epochs", FOREVER)
         assert done.returncode == 0, done.stderr
         job = Job(self, done.stdout.strip())
@@ -85,19 +98,19 @@ class Cluster:
 
 
 class Job:
-    """A job and what it says, which is read on the head's disk, so that the laptop may be cut off."""
+    """A job and its output, read from the head's disk, since the laptop may be cut off."""
 
     def __init__(self, cluster, name):
         self.cluster, self.name = cluster, name
 
     @property
-    def said(self):
+    def output(self):
         logs = Path("/tmp/distbp-testbed-h1").glob(f"session_2*/logs/job-driver-{self.name}.log")
         return "".join(log.read_text() for log in logs)
 
     def wait_for(self, text):
-        """Return after how many seconds it was said."""
-        return until(lambda: text in self.said, lambda: f"{text!r} in:\n{self.said}")
+        """Wait for a text in the output; return the seconds until it appeared."""
+        return until(lambda: text in self.output, lambda: f"{text!r} in:\n{self.output}")
 
     def fetched(self):
         """Wait for the end and return the summary."""
@@ -108,12 +121,12 @@ class Job:
         return json.loads((self.cluster.folder / self.name / "summary.json").read_text())
 
     def state(self):
-        """Return what the list of jobs says of it."""
+        """Return its status in the list of jobs."""
         return self.cluster.distbp("jobs", *ADDRESS).stdout.split(self.name)[1].splitlines()[0]
 
 
 def until(condition, what):
-    """Wait for a condition; return after how many seconds it was met."""
+    """Wait for a condition; return the seconds until it was met."""
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < HANG_SECONDS, f"waited {HANG_SECONDS:g} s for {what()}"
@@ -150,7 +163,7 @@ def two_hosts(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def runs_go_on(two_hosts):
-    """Let no run of a test end because another test has said that it is enough."""
+    """Remove the file ``enough`` of other tests, which would end this test's runs."""
     two_hosts.enough.unlink(missing_ok=True)
 
 
@@ -162,26 +175,43 @@ def cluster(two_hosts):
 
 
 class Run:
-    """A run whose driver is on a host, and what it says."""
+    """A run whose driver is on a host, and its output."""
 
     def __init__(self, cluster, host, *arguments):
         self.summary = cluster.folder / arguments[-1] / "summary.json"
-        self.said = cluster.folder / f"{arguments[-1]}.said"
-        with self.said.open("w") as said:
+        self.output = cluster.folder / f"{arguments[-1]}.output"
+        with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [TESTBED, "exec", host, sys.executable, "-m", "distbp", "train", "digits", *OPTIONS,
-                 "--epochs", FOREVER, "--address", "10.77.0.1:6379", *arguments],
-                env=cluster.environment, cwd=cluster.folder, stderr=said, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+                [
+                    TESTBED,
+                    "exec",
+                    host,
+                    sys.executable,
+                    "-m",
+                    "distbp",
+                    "train",
+                    "digits",
+                    *OPTIONS,
+                    "--epochs",
+                    FOREVER,
+                    "--address",
+                    "10.77.0.1:6379",
+                    *arguments,
+                ],
+                env=cluster.environment,
+                cwd=cluster.folder,
+                stderr=output,
+                stdout=subprocess.DEVNULL,
+            )
 
     def wait_for(self, text):
-        """Wait until it has said so."""
+        """Wait for a text in the output."""
 
-        def is_said():
-            assert self.process.poll() is None or text in self.said.read_text(), self.said.read_text()
-            return text in self.said.read_text()
+        def has_text():
+            assert self.process.poll() is None or text in self.output.read_text(), self.output.read_text()
+            return text in self.output.read_text()
 
-        until(is_said, lambda: f"{text!r} in:\n{self.said.read_text()}")
+        until(has_text, lambda: f"{text!r} in:\n{self.output.read_text()}")
 
     def end(self):
         """Wait for its end; return its exit code."""
@@ -189,18 +219,18 @@ class Run:
 
 
 def alone(epochs):
-    """Return what this machine makes of the same run in one process."""
+    """Return the result of the same run in one process on this machine."""
     return distbp.train("digits", workers=0, epochs=epochs, shards=4, batch_size=16).summary["weights_sha256"]
 
 
-def test_two_hosts_give_the_bits_of_one_process_also_when_what_computes_on_one_is_killed(two_hosts):
+def test_two_hosts_give_the_bits_of_one_process_even_if_a_worker_is_killed(two_hosts):
     run = Run(two_hosts, "h2", "--workers", "2", "--run-dir", "on-two")
     run.wait_for("epoch 2/")
     (victim,) = named("ray::_Host", two_hosts.processes("h1"))
     victim.kill()
     run.wait_for("others compute its shards")
     two_hosts.enough.touch()
-    assert run.end() == 0, run.said.read_text()
+    assert run.end() == 0, run.output.read_text()
     summary = json.loads(run.summary.read_text())
     assert (summary["weights_sha256"], summary["recoveries"]) == (alone(summary["epochs"]), 1)
 
@@ -209,7 +239,7 @@ def test_two_hosts_give_the_bits_of_one_process_also_when_what_computes_on_one_i
 @pytest.mark.parametrize(
     "changed", [{"RAY_AUTH_TOKEN": None, "RAY_AUTH_MODE": None}, {"RAY_AUTH_TOKEN": "b" * 64}], ids=["none", "wrong"]
 )
-def test_without_its_token_nobody_is_let_in(cluster, changed):
+def test_a_protected_cluster_refuses_clients_without_its_token(cluster, changed):
     done = cluster.distbp("submit", *ADDRESS, "--", "train", "digits", **changed)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
@@ -217,7 +247,7 @@ def test_without_its_token_nobody_is_let_in(cluster, changed):
 
 
 @pytest.mark.long
-def test_a_cluster_that_lets_everybody_in_is_refused(cluster):
+def test_an_open_cluster_is_refused(cluster):
     cluster.start_head(5, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN=None)
     done = cluster.distbp("submit", "--address", "http://10.77.0.5:8265", "--", "train", "digits")
     cluster.kill("h5")
@@ -227,7 +257,7 @@ def test_a_cluster_that_lets_everybody_in_is_refused(cluster):
 
 
 @pytest.mark.long
-def test_a_run_comes_back_with_the_bits_of_this_machine_and_its_token_is_in_no_log(cluster):
+def test_a_fetched_run_has_the_bits_of_this_machine_and_no_log_has_the_token(cluster):
     done = cluster.distbp("submit", *ADDRESS, "--run-dir", "back", "--", "train", "digits", *OPTIONS, "--epochs", "20")
     assert done.returncode == 0, done.stderr
     summary = json.loads((cluster.folder / "back" / "summary.json").read_text())
@@ -241,9 +271,9 @@ def test_a_run_comes_back_with_the_bits_of_this_machine_and_its_token_is_in_no_l
 
 
 @pytest.mark.long
-def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_time(cluster):
+def test_lost_hosts_and_a_killed_driver_change_only_the_time(cluster):
     job = cluster.submit()
-    network("cut", "h4")  # the laptop, which nobody needs
+    network("cut", "h4")  # the laptop, which the run does not need
     network("cut", "h2")
     try:
         noticed = job.wait_for("host h2 with 1 worker gave no answer for 4 s (--timeout)")
@@ -270,20 +300,21 @@ def test_hosts_cut_off_and_killed_and_a_killed_driver_change_nothing_but_the_tim
 
 
 @pytest.mark.long
-def test_a_head_that_is_cut_off_ends_the_run_which_goes_on_with_a_new_one(cluster):
+def test_a_run_that_lost_its_head_resumes_on_a_new_one(cluster):
     run = Run(cluster, "h2", "--workers", "2", "--run-dir", "headless")
     run.wait_for("epoch 1/")
     network("cut", "h1")
     began = time.monotonic()
-    assert run.end() == 1, run.said.read_text()
+    assert run.end() == 1, run.output.read_text()
     print(f"head cut off: the run ended after {time.monotonic() - began:.1f} s")
-    last = run.said.read_text().strip().splitlines()[-1]
+    last = run.output.read_text().strip().splitlines()[-1]
     assert last.startswith("Error: Ray's head at 10.77.0.1:6379 gave no answer for 4 s")
     cluster.kill("h2")
     cluster.start_head(2)
     cluster.enough.touch()  # so that it goes on for one epoch
-    done = cluster.on("h2", sys.executable, "-m", "distbp", "resume", "headless", "--address", "10.77.0.2:6379",
-                      "--workers", "1")  # fmt: skip
+    done = cluster.on(
+        "h2", sys.executable, "-m", "distbp", "resume", "headless", "--address", "10.77.0.2:6379", "--workers", "1"
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(run.summary.read_text())
     assert summary["weights_sha256"] == alone(summary["epochs"])

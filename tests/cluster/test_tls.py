@@ -1,4 +1,4 @@
-"""Ray's TLS, set up as cluster/README.md says: a run between two nodes gives the same bits."""
+"""Ray's TLS, set up with the commands of cluster/README.md: a run on two nodes gives the same bits."""
 
 import json
 import os
@@ -32,10 +32,10 @@ cluster.shutdown()
 
 @pytest.fixture
 def environment(tmp_path):
-    """The environment that the README's commands make, for a node that is this machine."""
+    """Return the environment for TLS on this machine, made by the README's commands."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         try:
-            any_socket.connect(("8.8.8.8", 80))  # sends nothing; Ray finds the address of its nodes so
+            any_socket.connect(("8.8.8.8", 80))  # sends nothing; Ray finds its nodes' addresses in this way
         except OSError as error:
             pytest.skip(f"this machine has no address that others could see: {error}")
         ip = any_socket.getsockname()[0]
@@ -65,10 +65,29 @@ def test_a_run_over_tls_gives_the_same_bits(environment, tmp_path):
         with trusted.wrap_socket(plain, server_hostname=host) as wrapped:
             assert wrapped.version()
         done = subprocess.run(
-            [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "10", "--shards", "4", "--workers", "2",
-             "--address", address, "--run-dir", "run"],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "distbp",
+                "train",
+                "digits",
+                "--epochs",
+                "10",
+                "--shards",
+                "4",
+                "--workers",
+                "2",
+                "--address",
+                address,
+                "--run-dir",
+                "run",
+            ],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     finally:
         cluster.communicate("\n", timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr

@@ -47,14 +47,14 @@ def test_defaults_of_sgd():
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "identity"])
-def test_default_scheme_of_all_but_relu_is_glorot(activation):
+def test_default_scheme_is_glorot_except_for_relu(activation):
     assert Config(activation=activation).initial == "glorot"
     assert Config(activation=activation, initial="he").initial == "he"
 
 
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 8)])
 @pytest.mark.parametrize("activation", CHOICES["activation"])
-def test_the_default_scheme_follows_the_activation_whatever_the_layers(hidden, activation):
+def test_the_default_scheme_depends_only_on_the_activation(hidden, activation):
     expected = "glorot" if activation in ("sigmoid", "tanh", "identity") else "he"
     assert Config(hidden=hidden, activation=activation).initial == expected
     mixed = [("tanh", activation)[k % 2] for k in range(len(hidden))]
@@ -64,7 +64,7 @@ def test_the_default_scheme_follows_the_activation_whatever_the_layers(hidden, a
 @pytest.mark.parametrize(
     ("batch_size", "shards"), [(1, 1), (127, 1), (128, 2), (255, 2), (256, 4), (511, 4), (512, 4), (10**6, 4)]
 )
-def test_default_shards_follow_from_the_mini_batch_alone(batch_size, shards):
+def test_default_shards_depend_only_on_the_mini_batch(batch_size, shards):
     assert default_shards(batch_size) == shards
     for workers in (0, 1, 7):
         assert Config(batch_size=batch_size, workers=workers).shards == shards
@@ -81,7 +81,7 @@ def test_default_shards_follow_from_the_mini_batch_alone(batch_size, shards):
         ({"output": "tanh"}, "regression", "mse", "tanh"),
     ],
 )
-def test_task_fills_in_cost_and_output(settings, task, cost, output):
+def test_task_determines_cost_and_output(settings, task, cost, output):
     config = Config(**settings).for_task(task)
     assert (config.task, config.cost, config.output) == (task, cost, output)
 
@@ -101,7 +101,7 @@ def test_cost_for_classes_is_refused_in_regression(cost):
         ("initial", set(SCHEMES)),
     ],
 )
-def test_choices_are_what_the_package_can_do(setting, known):
+def test_choices_are_the_implemented_names(setting, known):
     assert set(CHOICES[setting]) == known
 
 
@@ -139,7 +139,7 @@ POSITIVE = ("lr", "timeout", "wait")
         ],
     ],
 )
-def test_bad_value_is_refused_and_its_setting_named(setting, value):
+def test_invalid_value_is_refused_with_its_setting(setting, value):
     with pytest.raises(UsageError, match=setting.split("_")[0]):
         Config(**({"optimizer": "sgd"} | {setting: value}))
 
@@ -152,13 +152,13 @@ HAS_ITS_OWN_NONE = {
 
 
 @pytest.mark.parametrize("setting", [field.name for field in fields(Config) if field.name not in HAS_ITS_OWN_NONE])
-def test_none_is_refused_where_it_means_nothing(setting):
+def test_none_is_refused_where_it_has_no_meaning(setting):
     with pytest.raises(UsageError, match=setting.split("_")[0]):
         Config(**{setting: None})
 
 
 @pytest.mark.parametrize("setting", WHOLE)
-def test_least_whole_number_is_accepted(setting):
+def test_smallest_integer_is_accepted(setting):
     assert getattr(Config(**{setting: WHOLE[setting]}), setting) == WHOLE[setting]
 
 
@@ -175,7 +175,7 @@ def test_ports_of_hosts(ports, those):
     assert Config(host_ports=ports).host_port_range == those
 
 
-def test_number_of_workers_is_open_until_it_is_decided():
+def test_number_of_workers_may_be_undecided():
     assert Workers(3).most == 3
     with pytest.raises(ValueError, match="the number of workers is still open"):
         _ = Config().settled("regression").workers.most
@@ -197,17 +197,17 @@ def test_nesterov_needs_momentum():
         Config(optimizer="sgd", nesterov=True, momentum=0)
 
 
-def test_unknown_setting_gets_the_nearest_known():
+def test_error_for_an_unknown_setting_suggests_the_nearest_name():
     with pytest.raises(UsageError, match="unknown setting 'batchsize': did you mean 'batch_size'"):
         Config.from_settings({"batchsize": 5})
 
 
-def test_unknown_name_gets_the_nearest_known():
+def test_error_for_an_unknown_choice_suggests_the_nearest_name():
     with pytest.raises(UsageError, match="unknown optimizer 'admm': did you mean 'adam'"):
         Config(optimizer="admm")
 
 
-def test_settings_come_back_from_json():
+def test_settings_survive_json():
     config = Config(hidden=(3, 4), optimizer="sgd", seed=5).for_task("regression")
     assert Config.from_settings(json.loads(json.dumps(config.to_json()))) == config
 
@@ -223,7 +223,7 @@ def test_a_range_of_workers_is_checked(workers):
         Config(workers=workers)
 
 
-def test_a_range_of_workers_is_kept_as_it_stands():
+def test_a_range_of_workers_is_kept():
     config = Config(workers="2..6")
     workers = config.settled("regression").workers
     assert (workers.least, workers.most, config.workers, config.to_json()["workers"]) == (2, 6, "2..6", "2..6")
@@ -248,7 +248,7 @@ def test_settled_settings_leave_nothing_open(task, optimizer):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), "half"])
-def test_dropout_is_a_share(share):
+def test_dropout_is_a_fraction_below_1(share):
     with pytest.raises(UsageError, match="dropout must be"):
         Config(dropout=share)
 
@@ -278,7 +278,7 @@ def test_dropout_is_a_share(share):
         ({"class_weights": {"A" * 5000: -1}}, "the weight of class"),
     ],
 )
-def test_what_is_far_too_long_or_of_another_type_is_said_in_a_line(settings, said):
+def test_values_of_excessive_length_or_wrong_type_give_one_line(settings, said):
     with pytest.raises(UsageError) as refused:
         Config.from_settings(settings)
     assert said in str(refused.value)
@@ -289,7 +289,7 @@ def test_no_message_is_longer_than_a_page():
     assert len(str(UsageError("a" * 1_000_000))) < 2000
 
 
-def test_the_help_tells_the_parameters_of_every_schedule():
+def test_the_help_names_the_parameters_of_every_schedule():
     (option,) = (each for each in commands.commands["train"].params if each.name == "schedule")
     step, exponential, inverse, cycle, plateau = (
         SCHEDULES[name] for name in ("step", "exponential", "inverse-time", "one-cycle", "plateau")

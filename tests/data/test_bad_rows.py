@@ -1,4 +1,4 @@
-"""What cannot be trained on is refused with one line that says where it is."""
+"""Rows that cannot be trained on are refused with one line that names the place."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from distbp.errors import DataError
 
 
 def parts(**changed):
-    """A complete archive's arrays, some of them changed."""
+    """Return the arrays of a complete archive, some of them replaced."""
     rng = np.random.default_rng(0)
     whole = {
         "x_train": rng.random((8, 3)),
@@ -71,7 +71,7 @@ def test_unchanged_archive_is_loaded(tmp_path):
         (np.ones(8, complex), "y holds complex128: classes are text, booleans or whole numbers"),
     ],
 )
-def test_targets_that_are_no_classes_are_refused(y, message):
+def test_targets_that_are_not_classes_are_refused(y, message):
     with pytest.raises(DataError, match=message):
         load((np.ones((8, 3)), y), task="classification")
 
@@ -81,17 +81,17 @@ def test_text_as_values_is_refused():
         load((np.ones((8, 3)), np.array(["low"] * 8)), task="regression")
 
 
-def test_too_few_rows_to_hold_some_out_are_refused():
+def test_too_few_rows_for_a_test_part_are_refused():
     with pytest.raises(DataError, match=r"2 rows are too few to hold out a fraction of 0\.2"):
         load((np.ones((2, 3)), np.array([0, 1])))
 
 
-def test_finite_numbers_too_large_for_float32_are_fine_in_float64():
+def test_numbers_too_large_for_float32_are_accepted_in_float64():
     assert load((x_with(1e39, 0, 0), np.arange(8) % 2), dtype="float64").train.x.dtype == np.float64
 
 
 @pytest.mark.parametrize("source", [([[1.0]], 3), ([[1.0, 2.0], [3.0]], [0, 1])])
-def test_arrays_that_are_no_table_are_refused_also_when_joined(source):
+def test_arrays_that_are_not_a_table_are_refused_even_when_joined(source):
     with pytest.raises(DataError):
         load(source, source)
 

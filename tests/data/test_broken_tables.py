@@ -1,4 +1,4 @@
-"""Broken tables: one line that names file, row and column; nothing is left behind."""
+"""A broken table gives one line that names file, row and column, and leaves nothing behind."""
 
 import gzip
 import struct
@@ -57,7 +57,7 @@ def test_mistakes_are_named(changed, message, tmp_path):
         (b"1" * 300_000, "t.csv is no table of text"),
     ],
 )
-def test_files_that_are_no_tables_are_refused(content, message, tmp_path):
+def test_files_that_are_not_tables_are_refused(content, message, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         load(tmp_path / "t.csv")
@@ -67,14 +67,14 @@ def test_files_that_are_no_tables_are_refused(content, message, tmp_path):
 
 
 def test_bad_number_far_down_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 16)  # it comes in the eleventh block
+    monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 16)  # the bad number is in the eleventh block
     lines = b"1.25,0\n2.5,1\n" * 50_000
     (tmp_path / "long.csv").write_bytes(b"x,y\n" + lines + b"bad,1\n" + lines[:1300])
     with pytest.raises(DataError, match=r"long.csv row 100001 column 'x' is 'bad': expected a number"):
         load(tmp_path / "long.csv")
 
 
-def test_class_of_the_test_file_alone_is_named(tmp_path):
+def test_a_class_that_only_the_test_file_has_is_named(tmp_path):
     text(tmp_path / "a.csv", rows=[f"{k},a,{'yes' if k % 2 else 'no'}" for k in range(50)])
     text(tmp_path / "b.csv", rows=["1,a,yes", "2,a,maybe"])
     with pytest.raises(DataError, match=r"b.csv row 2 column 'y' is 'maybe', which is none of .* 'no', 'yes'"):
@@ -94,7 +94,7 @@ def test_python_objects_are_not_loaded(tmp_path):
         load(tmp_path / "t.npy", target=0)
 
 
-def test_cut_files_are_refused(tmp_path):
+def test_truncated_files_are_refused(tmp_path):
     whole = gzip.compress(text(tmp_path / "t.csv").read_bytes())
     (tmp_path / "t.csv.gz").write_bytes(whole[:-200])
     with pytest.raises(DataError, match=r"t.csv.gz cannot be read: .*is the file complete"):
@@ -125,7 +125,7 @@ def test_archive_bombs_are_refused(tmp_path):
         load(tmp_path / "t.npz")
 
 
-def test_gzip_bombs_end_at_the_longest_row(tmp_path, monkeypatch):
+def test_gzip_bombs_are_refused_at_the_longest_allowed_row(tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 20)
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"x,y\n1,0\n2,1\n" + b"1" * (8 << 20)))
     with pytest.raises(DataError, match=r"t.csv.gz has a row of over 1 MB"):

@@ -1,4 +1,4 @@
-"""What a model's columns say when a table lacks some of them, and when their JSON holds what no version writes."""
+"""Columns of a model: errors for a table without some of them, and for JSON with invalid content."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def preprocessing() -> Preprocessing:
         ("", "no column 'a', 'b', 'c' and 2 more, which"),
     ],
 )
-def test_the_first_three_missing_columns_are_named_and_the_others_counted(
+def test_three_missing_columns_are_named_and_the_others_counted(
     preprocessing: Preprocessing, there: str, said: str
 ) -> None:
     with pytest.raises(DataError, match=said):
@@ -49,7 +49,7 @@ def test_the_first_three_missing_columns_are_named_and_the_others_counted(
     ],
     ids=["column", "number", "target"],
 )
-def test_a_name_that_no_version_writes_is_refused(
+def test_an_unknown_name_in_the_json_is_refused(
     preprocessing: Preprocessing, part: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
     content = json.loads(json.dumps(preprocessing.to_json()))
@@ -59,8 +59,8 @@ def test_a_name_that_no_version_writes_is_refused(
         Preprocessing.from_json(content)
 
 
-def test_every_category_has_an_input_also_one_that_grows_rare_in_later_chunks_of_rows() -> None:
-    """Rows are counted 65,536 at a time; what the chunks count is added up."""
+def test_every_category_has_an_input_even_if_it_is_rare_in_later_chunks() -> None:
+    """Categories are counted in chunks of 65,536 rows, and the counts are added."""
     rows, chunk = 66_000, 65_536
     words = np.where(np.arange(rows) % 3 > 0, "early", "steady")
     words[chunk:] = np.where(np.arange(rows - chunk) % 50 == 0, "early", "steady")
@@ -70,8 +70,8 @@ def test_every_category_has_an_input_also_one_that_grows_rare_in_later_chunks_of
     assert found.columns[[column.name for column in found.columns].index("word")].kept == ("early", "steady")
 
 
-def test_a_missing_number_counts_as_the_median_in_standard_units_and_is_marked() -> None:
-    """Also where the first 65,536 rows, near whose mean numbers are kept, have another mean than all of them."""
+def test_a_missing_number_becomes_the_standardised_median_and_is_flagged() -> None:
+    """This holds even if the first 65,536 rows, whose mean is the origin of sums, have another mean than all rows."""
     rows = 80_000
     numbers = [None if k % 10 == 3 else k * k / 1e6 for k in range(rows)]
     data = load(pd.DataFrame({"x": numbers, "y": np.arange(rows) % 2 == 0}), dtype="float64")
@@ -90,7 +90,7 @@ def test_a_missing_number_counts_as_the_median_in_standard_units_and_is_marked()
     np.testing.assert_allclose(inputs[is_missing, 0], (median - mean) / deviation, rtol=1e-6)
     np.testing.assert_allclose(inputs[~is_missing, 0], (kept[~is_missing] - mean) / deviation, rtol=1e-6, atol=1e-9)
     np.testing.assert_array_equal(inputs[:, 1], is_missing)
-    # its pieces are those of the row that has the median, where one row does
+    # a row without a number has the pieces of the row with the median
     pieces = inputs[:, 2:]
     nearest = int(np.nanargmin(np.abs(kept - median)))
     np.testing.assert_allclose(pieces[is_missing], np.tile(pieces[nearest], (int(is_missing.sum()), 1)), atol=1e-3)

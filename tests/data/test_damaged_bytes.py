@@ -1,6 +1,6 @@
-"""Random damage of every kind of file that is read: one line that names the file, or data; never anything else.
+"""Randomly damaged files of every format give data or one line that names the file, and nothing else.
 
-Hypothesis draws the same cases each time. Memory is limited to what a few small files may need.
+Hypothesis draws the same cases each time. Memory is limited to the needs of a few small files.
 """
 
 import gzip
@@ -26,23 +26,23 @@ ROOM = 2 << 30
 
 @pytest.fixture(autouse=True, scope="module")
 def limited():
-    """Let no case take more than some memory beyond what is taken already: a MemoryError is no DataError."""
+    """Limit the additional memory of a case: a MemoryError would not be a DataError."""
     pytest.importorskip("pyarrow.parquet")
     before = resource.getrlimit(resource.RLIMIT_AS)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + ROOM, before[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("distbp.data.formats.text._BLOCK", 1 << 16)  # to be made for each case
+        patch.setattr("distbp.data.formats.text._BLOCK", 1 << 16)  # must be patched for each case
         yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @st.composite
 def damages(draw):
-    """Return a function that damages bytes: bits flipped, bytes changed, put in, taken out, cut off, repeated."""
+    """Draw a function that flips a bit or sets, inserts, deletes, cuts, repeats or appends bytes."""
     kind = draw(st.sampled_from(["flip", "set", "insert", "delete", "cut", "repeat", "append"]))
     place = draw(st.floats(0, 1, exclude_max=True))
-    near = draw(st.booleans())  # headers are at the beginning
+    near = draw(st.booleans())  # near the beginning, where headers are
     extra = draw(
         st.binary(min_size=1, max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8, b"'" * 3, b"((((", b"9" * 40])
     )
@@ -71,7 +71,7 @@ def damages(draw):
 
 
 def read(path, name, **reading):
-    """Read what is there: data whose numbers can be computed with, or an error of one line that names the file."""
+    """Check that reading gives finite numbers or an error of one line that names the file."""
     try:
         data = load(path, **reading)
     except DistbpError as error:
@@ -116,7 +116,7 @@ def test_npz(damage, inside, names, tmp_path_factory):
             content = npy_bytes(members[name])
             archive.writestr(f"{'Xy'[number]}.npy", damage(content) if inside and number else content)
     path.write_bytes(file.getvalue() if inside else damage(file.getvalue()))
-    read(path, "")  # messages about rows name the array
+    read(path, "")  # messages about rows name only the array
 
 
 @CASES
@@ -125,9 +125,13 @@ def test_idx(damage, packed, part, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp() / "idx"
     folder.mkdir(exist_ok=True)
     for number, (name, shape) in enumerate(
-        {"train-images-idx3": (40, 3, 3), "train-labels-idx1": (40,), "t10k-images-idx3": (9, 3, 3),
-         "t10k-labels-idx1": (9,)}.items()
-    ):  # fmt: skip
+        {
+            "train-images-idx3": (40, 3, 3),
+            "train-labels-idx1": (40,),
+            "t10k-images-idx3": (9, 3, 3),
+            "t10k-labels-idx1": (9,),
+        }.items()
+    ):
         content = bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
         content += (np.arange(np.prod(shape)) % 2).astype("u1").tobytes()
         content = damage(content) if number == part else content
@@ -190,13 +194,13 @@ def test_images(damage, form, mode, tmp_path_factory):
             content = file.getvalue()
             if (name, number) == ("b", 1):
                 content = damage(content)
-                content = _with_sums(content) if form == "PNG" else content
+                content = _with_correct_checksums(content) if form == "PNG" else content
             (folder / name / f"{number}.png").write_bytes(content)
     read(folder, "1.png")
 
 
-def _with_sums(content):
-    """Return a PNG whose chunks have right sums again, so that the damage reaches the decoder."""
+def _with_correct_checksums(content):
+    """Return a damaged PNG with corrected checksums, so that the damage reaches the decoder."""
     out, at = content[:8], 8
     while at + 12 <= len(content):
         length = struct.unpack(">I", content[at : at + 4])[0]

@@ -1,4 +1,4 @@
-"""Dates and text of typed tables that no calendar, or no alphabet, has."""
+"""Typed tables with dates beyond the calendar or with invalid text."""
 
 import datetime
 
@@ -43,13 +43,13 @@ def test_the_first_and_the_last_day_are_read():
     assert years[0].missing > 0
 
 
-def test_nanoseconds_are_all_within_the_calendar():
+def test_every_nanosecond_timestamp_is_within_the_calendar():
     numbers = [0, 2**63 - 1, -(2**63) + 1] * (ROWS // 3)
     load(pa.table({"d": pa.array(numbers, pa.int64()).cast(pa.timestamp("ns")), "y": np.arange(ROWS) % 2}), target="y")
 
 
 @pytest.mark.parametrize("target", ["y", "t"])
-def test_text_that_is_not_utf8_is_named(target):
+def test_text_that_is_not_utf8_is_refused_with_its_place(target):
     cells = [b"a", b"b"] * (ROWS // 2)
     cells[11] = b"\xff\xfe"
     text = pa.Array.from_buffers(pa.string(), ROWS, pa.array(cells, pa.binary()).buffers())

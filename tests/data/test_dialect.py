@@ -1,4 +1,4 @@
-"""Where a column of text counts as numbers with a mistake in it."""
+"""When a column of text counts as numbers with mistakes."""
 
 import pyarrow as pa
 import pytest
@@ -9,19 +9,19 @@ from distbp.data.formats import dialect
 @pytest.mark.parametrize(
     ("cells", "found"),
     [
-        (["1", "2.5"], True),  # two numbers are the fewest
+        (["1", "2.5"], True),  # at least two numbers are needed
         (["1"], False),
         (["1", None], False),
-        (["1", "2", None, None, None], True),  # what is missing does not count
+        (["1", "2", None, None, None], True),  # missing cells do not count
         ([], False),
         ([None, None], False),
     ],
 )
-def test_two_numbers_are_the_fewest_that_a_column_of_them_may_have(cells: list[str | None], found: bool) -> None:
+def test_a_column_of_numbers_has_at_least_two_of_them(cells: list[str | None], found: bool) -> None:
     assert dialect.are_mostly_numbers(pa.array(cells, pa.string())) is found
 
 
-def test_a_column_is_of_numbers_from_the_share_of_them_on_that_is_asked_for() -> None:
+def test_a_column_is_numeric_from_the_required_fraction_on() -> None:
     share = dialect._SHARE_OF_NUMBERS
     numbers = round(100 * share)
     assert numbers == 100 * share

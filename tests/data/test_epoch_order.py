@@ -45,7 +45,7 @@ def test_order_of_an_epoch_does_not_depend_on_the_batch_size():
 
 
 @pytest.mark.parametrize("step", [0, 7, 13, 29])
-def test_order_is_the_same_when_asked_in_the_middle(step):
+def test_order_can_be_read_from_any_position(step):
     walked = EpochOrder(97, 10, seed=5)
     for earlier in range(step):
         walked.rows(earlier)
@@ -56,35 +56,35 @@ def test_order_is_the_same_when_asked_in_the_middle(step):
 
 @pytest.fixture
 def small_windows(monkeypatch):
-    """Windows of 40 rows in runs of 8, from 100 rows on."""
+    """Use windows of 40 rows in runs of 8 for data of 100 rows or more."""
     monkeypatch.setattr("distbp.data.epoch_order._MOST_AT_ONCE", 100)
     monkeypatch.setattr("distbp.data.epoch_order._RUN", 8)
     monkeypatch.setattr("distbp.data.epoch_order._WINDOW", 40)
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(101, 7), (160, 40), (163, 100), (333, 1), (401, 90)])
-def test_many_rows_come_once_per_epoch_too(rows, batch_size, small_windows):
+def test_each_of_many_rows_comes_once_per_epoch(rows, batch_size, small_windows):
     order = EpochOrder(rows, batch_size, seed=0)
     for epoch in range(2):
         assert sorted(epoch_of(order, epoch).tolist()) == list(range(rows))
 
 
-def test_order_of_many_rows_is_the_same_when_asked_in_the_middle(small_windows):
+def test_order_of_many_rows_can_be_read_from_any_position(small_windows):
     walked, asked = EpochOrder(400, 30, seed=1), EpochOrder(400, 30, seed=1)
     every = [walked.rows(step).tolist() for step in range(3 * walked.steps_per_epoch)]
     for step in (17, 3, 40, 0, 22):
         assert asked.rows(step).tolist() == every[step]
 
 
-def test_a_window_is_shuffled_over_runs_from_everywhere(small_windows):
+def test_a_window_mixes_rows_of_distant_runs(small_windows):
     window = epoch_of(EpochOrder(400, 40, seed=0), 0)[:40]
     runs = sorted(set((window // 8).tolist()))
     assert len(runs) == 5
-    assert runs[-1] - runs[0] > 5  # from far apart
-    assert (window[:-1] // 8 != window[1:] // 8).mean() > 0.5  # and mixed
+    assert runs[-1] - runs[0] > 5  # runs from distant positions
+    assert (window[:-1] // 8 != window[1:] // 8).mean() > 0.5  # and rows of different runs alternate
 
 
-def test_order_of_a_million_rows_and_more_takes_no_memory_that_grows_with_them():
+def test_order_of_millions_of_rows_takes_constant_memory():
     order = EpochOrder(10**9, 128, seed=0)
     rows = order.rows(5_000_000)
     assert len(set(rows.tolist())) == 128

@@ -17,7 +17,7 @@ def idx(array, kind=8):
 
 @pytest.fixture
 def images(rng):
-    """12 training and 6 test images of 2 x 3 pixels, of the classes 0 to 2."""
+    """Return 12 training and 6 test images of 2 x 3 pixels in classes 0 to 2."""
     parts = {}
     for stem, rows in {"train": 12, "t10k": 6}.items():
         parts[f"{stem}-images-idx3-ubyte"] = rng.integers(0, 256, (rows, 2, 3), dtype=np.uint8)
@@ -46,7 +46,7 @@ def test_folder_is_read(gzipped, images, tmp_path):
     assert data.train.factor == 1 / 255
 
 
-def test_names_with_a_dot_are_known_too(images, tmp_path):
+def test_names_with_a_dot_are_recognised(images, tmp_path):
     dotted = {name.replace("-idx", ".idx"): array for name, array in images.items()}
     assert load(write(tmp_path / "dotted", dotted)).train.x.shape == (12, 6)
 
@@ -72,7 +72,7 @@ def test_truncated_file_is_refused(length, tmp_path):
     whole = idx(np.ones((2, 2, 3)))
     assert len(whole) == 4 + 12 + 12
     (tmp_path / "cut").write_bytes(whole[:length])
-    with pytest.raises(DataError, match=r"cut is (no IDX file|cut off)|cut holds .* is the file complete"):
+    with pytest.raises(DataError, match=r"cut is (no IDX file|truncated)|cut holds .* is the file complete"):
         read_idx(tmp_path / "cut")
 
 
@@ -90,7 +90,7 @@ def test_truncated_gzip_is_refused_at_every_length(tmp_path):
         (b"", "is no IDX file"),
         (b"PK\x03\x04 something", "is no IDX file: it begins with b'PK"),
         (b"\0\0\x07\x01\0\0\0\0", "is no IDX file"),
-        (b"\0\0\x08\x03\0\0\0\x02\0\0", "is cut off within its header: 10 bytes"),
+        (b"\0\0\x08\x03\0\0\0\x02\0\0", "is truncated within its header: 10 bytes"),
         (b"\0\0\x08\x01\0\0\0\x03ab", "holds 10 bytes, its header promises 11"),
         (b"\0\0\x08\x01\0\0\0\x03abcd", "holds more than 11 bytes, its header promises 11"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "holds 16 bytes, its header promises 79228162458924105385300197391"),
@@ -110,7 +110,7 @@ def test_missing_file_is_named(stem, images, tmp_path):
         load(tmp_path)
 
 
-def test_plain_file_that_is_called_gz_is_refused(images, tmp_path):
+def test_uncompressed_file_named_gz_is_refused(images, tmp_path):
     (tmp_path / "plain.gz").write_bytes(idx(np.ones((2, 2))))
     with pytest.raises(DataError, match=r"plain\.gz cannot be read: Not a gzipped file"):
         read_idx(tmp_path / "plain.gz")

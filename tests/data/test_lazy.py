@@ -1,4 +1,4 @@
-"""Sparse rows and data sets of one's own: the same bits as the same rows in an array."""
+"""Sparse rows and user-defined data sets give the same bits as the same rows in an array."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def sha(data, **settings):
 
 
 class Mine:
-    """A data set of the user's own."""
+    """A user-defined data set of float rows."""
 
     def __init__(self, x, y):
         self.x, self.y = x, y
@@ -47,7 +47,7 @@ def test_sparse_rows_give_the_bits_of_dense_ones(rows, form):
     assert network.evaluate(sparse, y) == network.evaluate(x, y)
 
 
-def test_sparse_rows_are_never_made_dense_as_a_whole():
+def test_sparse_rows_are_never_dense_all_at_once():
     random = np.random.default_rng(0)
     count, columns = 4000, 20_000  # 640 MB as float64
     x = scipy.sparse.csr_array(
@@ -65,14 +65,14 @@ def test_sparse_rows_are_never_made_dense_as_a_whole():
     assert peak < 4 * 1024 * columns * 8  # blocks of 1024 rows
 
 
-def test_entries_that_come_twice_count_together():
+def test_duplicate_entries_are_summed():
     x = scipy.sparse.csr_array((np.ones(3), [1, 1, 0], [0, 2, 3]), (2, 2))
     assert np.asarray(SparseRows(x)).tolist() == [[0, 2], [1, 0]]
     assert np.asarray(SparseRows(x)[1:]).tolist() == [[1, 0]]
-    assert x.nnz == 3  # the caller's matrix is as it was
+    assert x.nnz == 3  # the caller's matrix is unchanged
 
 
-def test_a_data_set_of_ones_own_gives_the_bits_of_its_rows(rows):
+def test_a_user_defined_data_set_gives_the_bits_of_an_array(rows):
     mine = Mine(*rows)
     assert sha(mine) == sha(rows)
     assert sha(mine, early_stopping=2, class_weights="balanced") == sha(
@@ -82,13 +82,13 @@ def test_a_data_set_of_ones_own_gives_the_bits_of_its_rows(rows):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-def test_it_travels_to_workers(rows):
+def test_a_user_defined_data_set_is_sent_to_workers(rows):
     x, y = rows
     assert sha(Mine(*rows), workers=2) == sha(rows)
     assert sha((scipy.sparse.csr_array(x), y), workers=2) == sha(rows)
 
 
-def test_pixels_of_ones_own_stay_bytes(rows):
+def test_pixels_of_a_user_defined_data_set_stay_bytes(rows):
     pixels = (np.abs(rows[0]) * 80).astype(np.uint8)
     assert sha(Mine(pixels, rows[1])) == sha((pixels, rows[1]))
 
@@ -98,7 +98,7 @@ class Weighted(Mine):
         return *super().rows(indices), 1.0 + indices % 3
 
 
-def test_rows_of_ones_own_may_count_differently(rows):
+def test_a_user_defined_data_set_may_have_row_weights(rows):
     assert sha(Weighted(*rows)) == sha((*rows, 1.0 + np.arange(500) % 3))
 
 
@@ -120,13 +120,13 @@ class Wrong(Mine):
         (lambda x, y: (x[:, 0], y), "expected as many rows in each"),
     ],
 )
-def test_what_is_no_data_set_is_said(rows, answer, message):
+def test_an_invalid_data_set_is_refused(rows, answer, message):
     with pytest.raises(DataError, match=message):
         sha(Wrong(rows, answer))
 
 
 class Changing:
-    """5000 rows, the last 904 of them read apart from the others, which are not as they should be."""
+    """5000 rows of which the last 904, read in a separate block, differ in form from the first."""
 
     def __init__(self, answer, when=lambda indices: indices.max() >= 4096):
         self.answer, self.when = answer, when
@@ -153,7 +153,7 @@ class Changing:
         (lambda x, y: (x * 0.5, y), "Changing.rows gave x as float64 for rows 4096 to 4999 and as uint8 for the first"),
     ],
 )
-def test_rows_that_are_unlike_the_first_are_named(answer, message):
+def test_rows_that_differ_in_form_from_the_first_are_named(answer, message):
     with pytest.raises(DataError, match=message) as caught:
         sha(Changing(answer))
     assert "\n" not in str(caught.value)
@@ -167,15 +167,15 @@ def test_rows_that_are_unlike_the_first_are_named(answer, message):
         (lambda x, y: (x[:, :1], y), r"Changing.rows gave x of shape \(\d+, 1\) for \d+ rows"),
     ],
 )
-def test_rows_that_change_once_they_are_shuffled_are_named(answer, message):
+def test_rows_that_change_when_read_again_are_named(answer, message):
     with pytest.raises(DataError, match=message):
         sha(Changing(answer, lambda indices: indices[0] > indices[-1]))
 
 
-def test_tables_stand_alone_and_must_be_finite(rows):
+def test_sparse_tables_must_be_single_and_finite(rows):
     x, y = rows
     sparse = scipy.sparse.csr_array(x)
-    with pytest.raises(UsageError, match="stand alone"):
+    with pytest.raises(UsageError, match="cannot be joined with other data"):
         sha([(sparse, y), (sparse, y)])
     bad = sparse.copy()
     bad.data[-1] = np.inf
@@ -195,7 +195,7 @@ def test_batches_of_a_generator_become_arrays(rows):
 
 @pytest.mark.ray
 @pytest.mark.long
-# Ray Data warns of its own settings and of what it asks of pandas, and leaves sockets to be collected.
+# Ray Data warns about its own settings and use of pandas, and leaves sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore:`use_(push_based_shuffle|polars|arrow_tensor_v2)` is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame.reset_index is deprecated")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
@@ -210,7 +210,7 @@ def test_the_blocks_of_a_ray_data_set_keep_their_order(rows, shared_ray):
     assert told.context.execution_options.preserve_order == before
 
 
-def test_rows_may_stay_in_their_order(rows):
+def test_shuffling_of_rows_can_be_turned_off(rows):
     x, y = rows
     backwards = (x[::-1].copy(), y[::-1].copy())
     assert sha(rows, shuffle=False) != sha(rows)

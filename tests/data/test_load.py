@@ -20,7 +20,7 @@ def test_digits(digits):
     assert (digits.train.x.max() * digits.train.factor, digits.train.x.min()) == (1, 0)
 
 
-def test_digits_are_sklearns(digits):
+def test_digits_are_those_of_sklearn(digits):
     def row_set(x, y):
         return sorted(map(tuple, np.column_stack([x, y]).astype(int).tolist()))
 
@@ -40,14 +40,14 @@ def test_mnist(data_folder):
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
-def test_every_class_gives_its_share_to_the_test_part(fraction):
+def test_every_class_contributes_its_share_to_the_test_part(fraction):
     y = np.repeat(["a", "b", "c"], [100, 50, 30])
     data = load((np.arange(180.0)[:, None], y), test_fraction=fraction)
     assert np.abs(np.bincount(data.test.y) - fraction * np.array([100, 50, 30])).max() <= 1
     assert len(data.test) == round(180 * fraction)
 
 
-def test_no_row_is_lost_or_in_both_parts():
+def test_every_row_is_in_exactly_one_part():
     data = load((np.arange(180.0)[:, None], np.arange(180) % 3))
     assert sorted(np.concatenate([data.train.x, data.test.x])[:, 0].tolist()) == list(range(180))
 
@@ -67,12 +67,12 @@ def test_held_out_rows_depend_on_the_seed(table):
         ([[1, 2]] * 10, "regression", ()),
     ],
 )
-def test_task_is_guessed_from_the_targets(y, task, classes, table):
+def test_task_is_inferred_from_the_targets(y, task, classes, table):
     data = load((table[0], np.array(y)))
     assert (data.task, data.classes) == (task, classes)
 
 
-def test_more_than_20_different_integers_are_values(rng):
+def test_more_than_20_distinct_integers_are_values(rng):
     x = rng.random((200, 2))
     assert load((x, np.arange(200) % 20)).task == "classification"
     assert load((x, np.arange(200) % 21)).task == "regression"
@@ -84,11 +84,11 @@ def test_whole_floats_are_the_same_classes_as_integers(table):
     assert data.classes == (0, 1)
 
 
-def test_byte_strings_are_the_classes_that_they_spell(table):
-    assert load((table[0], np.array([b"no", b"yes"] * 5))).classes == ("no", "yes")  # bytes are nothing JSON can keep
+def test_byte_strings_are_read_as_text_classes(table):
+    assert load((table[0], np.array([b"no", b"yes"] * 5))).classes == ("no", "yes")  # JSON has no bytes
 
 
-def test_several_sources_are_taken_one_after_the_other(tmp_path, table):
+def test_several_sources_are_concatenated_in_order(tmp_path, table):
     x, y = table
     np.savez(tmp_path / "one.npz", X=x[:6], y=y[:6])
     np.savez(tmp_path / "two.npz", X=x[6:], y=y[6:])
@@ -105,14 +105,14 @@ def test_several_sources_are_taken_one_after_the_other(tmp_path, table):
         ({"X": np.ones((4, 3))}, r"two.npz holds \['x'\], .*one.npz holds \['x', 'y'\]"),
     ],
 )
-def test_sources_of_unequal_columns_are_refused(other, message, tmp_path, table):
+def test_sources_with_different_columns_are_refused(other, message, tmp_path, table):
     np.savez(tmp_path / "one.npz", X=table[0], y=table[1])
     np.savez(tmp_path / "two.npz", **other)
     with pytest.raises(DataError, match=message):
         load(tmp_path / "one.npz", tmp_path / "two.npz")
 
 
-def test_digits_and_other_pixels_are_not_joined(tmp_path):
+def test_digits_and_other_pixels_cannot_be_joined(tmp_path):
     x, y = np.zeros((4, 64), np.uint8), np.arange(4)
     np.savez(tmp_path / "pixels.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     with pytest.raises(DataError, match="scale their pixels differently"):
@@ -133,31 +133,31 @@ def test_unknown_source_is_refused(source, error, message):
         load(source)
 
 
-def test_file_of_another_kind_is_refused(tmp_path):
+def test_file_of_unknown_format_is_refused(tmp_path):
     (tmp_path / "a.xyz").write_bytes(b"\x7fELF\0\0\0")
     with pytest.raises(DataError, match=r"a.xyz is of no known kind"):
         load(tmp_path / "a.xyz")
 
 
-def test_unknown_task_gets_the_nearest_known(table):
+def test_error_for_an_unknown_task_suggests_the_nearest_name(table):
     with pytest.raises(UsageError, match="unknown task 'regresion': did you mean 'regression'"):
         load(table, task="regresion")
 
 
-def test_no_source_is_refused():
+def test_an_empty_list_of_sources_is_refused():
     with pytest.raises(UsageError, match="no data given"):
         load()
 
 
-def test_loaded_data_set_stands_for_itself(digits):
+def test_load_returns_a_data_set_unchanged(digits):
     assert load(digits) is digits
-    with pytest.raises(UsageError, match="a loaded data set stands alone"):
+    with pytest.raises(UsageError, match="a loaded data set cannot be joined with other data"):
         load(digits, digits)
 
 
-def test_rows_to_predict_are_the_test_part_as_it_is_stored(digits):
+def test_rows_to_predict_are_the_stored_test_part(digits):
     x, y = load_rows(digits)
-    assert x.dtype == np.uint8  # the network knows what its bytes stand for
+    assert x.dtype == np.uint8  # the network scales bytes itself
     assert (x == digits.test.x).all()
     assert (y == digits.test.y).all()
 

@@ -1,4 +1,4 @@
-"""Small files that promise much, and large ones: refused with both sizes, or read bit by bit; memory stays bounded."""
+"""Memory stays bounded: files too large for it are refused with both sizes, others are read in parts."""
 
 import gzip
 import shutil
@@ -17,7 +17,7 @@ from distbp.system.memory import free_memory
 
 
 def in_a_child(code):
-    """Run an expression in a process of its own; return what it says, and by how many MB its memory grew."""
+    """Evaluate an expression in a new process; return its output and the growth of its memory in MB."""
     done = run_program("measures_memory", code)
     assert done.returncode == 0, done.stderr
     *said, grown = done.stdout.splitlines()
@@ -52,15 +52,15 @@ def test_an_idx_file_that_would_fill_the_memory_is_refused(folder):
 
 
 @pytest.mark.parametrize("promised", [(1 << 31, 1 << 31, 4), (1 << 20, 64, 64), (21, 4, 4), (19, 4, 4)])
-def test_an_idx_file_of_another_length_is_refused_unread(promised, folder):
+def test_an_idx_file_of_wrong_length_is_refused_before_it_is_read(promised, folder):
     path = folder / "train-images-idx3-ubyte"
     path.write_bytes(idx(*promised, content=bytes(320)))
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte holds (more than )?\d+ bytes, its header promises"):
         load(folder)
 
 
-def test_a_gzipped_table_is_large_by_what_it_holds(tmp_path, monkeypatch):
-    """Also one of several members, whose last bytes tell the size of the last one alone."""
+def test_the_size_of_a_gzipped_table_is_that_of_its_content(tmp_path, monkeypatch):
+    """This includes a file of several members, whose last bytes give the size of only the last member."""
     row = b"1.5,2.25,abc,x\n1.75,3.5,klm,y\n"
     with gzip.open(tmp_path / "t.csv.gz", "wb") as file:
         file.write(b"a,b,c,label\n" + row * 20_000)
@@ -79,10 +79,10 @@ def test_a_gzipped_table_is_large_by_what_it_holds(tmp_path, monkeypatch):
     assert any("is large: it is read once into" in note for note in notes)
 
 
-def test_a_parquet_file_is_large_by_its_numbers(tmp_path, monkeypatch):
+def test_the_size_of_a_parquet_file_is_that_of_its_numbers(tmp_path, monkeypatch):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 8 << 20)
-    rows = 1 << 20  # a column of equal numbers takes next to nothing
+    rows = 1 << 20  # a constant column takes almost no space in the file
     table = pa.table(
         {name: pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int8)), [1.0]) for name in "abcd"}
     )
@@ -92,14 +92,17 @@ def test_a_parquet_file_is_large_by_its_numbers(tmp_path, monkeypatch):
     assert is_large([tmp_path])
 
 
-def test_a_row_group_is_read_bit_by_bit(tmp_path):
+def test_a_row_group_is_read_in_parts(tmp_path):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rng = np.random.default_rng(0)
     columns = {f"c{k}": rng.random(1_000_000) for k in range(16)}
     parquet.write_table(
-        pa.table({**columns, "y": np.arange(1_000_000) % 2}), tmp_path / "t.parquet",
-        row_group_size=1_000_000, compression="none", use_dictionary=False,
-    )  # fmt: skip
+        pa.table({**columns, "y": np.arange(1_000_000) % 2}),
+        tmp_path / "t.parquet",
+        row_group_size=1_000_000,
+        compression="none",
+        use_dictionary=False,
+    )
     size = (tmp_path / "t.parquet").stat().st_size >> 20
     path = f"__import__('pathlib').Path({str(tmp_path / 't.parquet')!r})"
     said, grown = in_a_child(f"sum(b.rows.num_rows for b in formats.typed.parquet_table({path}).blocks())")
@@ -121,13 +124,13 @@ def pictures(tmp_path):
     return tmp_path
 
 
-def test_large_pictures_are_read_a_few_at_a_time(pictures):
+def test_large_images_are_read_a_few_at_a_time(pictures):
     said, grown = in_a_child(f"load({str(pictures)!r}).train.x.shape")
     assert said == "(32, 4000000)"
-    assert grown < 40 * 4 * 3 + 100  # MB: as read, as rows, and cut into the parts
+    assert grown < 40 * 4 * 3 + 100  # MB: images as read, as rows, and split into parts
 
 
-def test_pictures_beyond_the_memory_are_refused(pictures, tmp_path, monkeypatch):
+def test_images_larger_than_the_memory_are_refused(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.memory.free_memory", lambda: 500_000_000)
     what = r"with 40 rows of 4,000,004 bytes would take \d\.\d GB of memory, of which 0\.5 GB are free: .* fewer pixels"
     with pytest.raises(DataError, match=what):
@@ -137,14 +140,14 @@ def test_pictures_beyond_the_memory_are_refused(pictures, tmp_path, monkeypatch)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_archive_beyond_the_memory_is_refused(tmp_path, monkeypatch):
+def test_an_archive_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "t.npz", X=np.ones((1000, 300)), y=np.arange(1000) % 2, other=np.ones(10**6))
     monkeypatch.setattr("distbp.data.memory.free_memory", lambda: 4_000_000)
     with pytest.raises(DataError, match=r"t\.npz would take 0\.0 GB of memory, of which 0\.0 GB are free"):
         load(tmp_path / "t.npz")
 
 
-def test_a_limit_of_the_process_counts(tmp_path):
+def test_a_memory_limit_of_the_process_is_respected(tmp_path):
     done = run_program("limits_memory")
     assert 0 < int(done.stdout) < 4 << 30, done.stderr
     check_memory(free_memory() // 2, "half of it", "")
@@ -152,7 +155,7 @@ def test_a_limit_of_the_process_counts(tmp_path):
         check_memory(10 * free_memory(), "all of it", "buy some")
 
 
-def test_the_size_of_a_damaged_file_is_what_could_be_read(tmp_path):
+def test_the_size_of_a_damaged_file_is_that_of_its_readable_part(tmp_path):
     content = gzip.compress(np.random.default_rng(0).bytes(5 << 20))
     (tmp_path / "t.csv.gz").write_bytes(content[: len(content) // 2])
     assert 2 << 20 <= _size(tmp_path / "t.csv.gz", 1, 1, 1 << 30) <= 3 << 20

@@ -1,8 +1,8 @@
-"""Data that travel to a cluster are their owner's alone there."""
+"""Data sent to a cluster are private to their owner there."""
 
 from distbp.data import upload
 
 
-def test_what_is_sent_may_be_read_by_its_owner_alone() -> None:
+def test_uploaded_files_are_readable_only_by_their_owner() -> None:
     assert upload._info("x.npy").external_attr >> 16 == 0o600
     assert upload._info("folder/").external_attr >> 16 == 0o700

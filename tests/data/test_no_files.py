@@ -1,4 +1,4 @@
-"""What stands in the place of a file and is none: refused at once, where reading it would wait or never end."""
+"""Pipes, devices and sockets instead of files are refused at once; reading them could block for ever."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""A table's note says what was guessed, unless the ending of its name says the same."""
+"""A table's note names the guessed separator unless the file name implies it."""
 
 import gzip
 from pathlib import Path
@@ -24,7 +24,7 @@ from distbp.data.formats.text import TextTable
         ("t.gz", ",", True),
     ],
 )
-def test_a_separator_is_noted_where_the_name_ends_otherwise(
+def test_a_separator_is_noted_unless_the_file_name_implies_it(
     tmp_path: Path, name: str, separator: str, is_noted: bool
 ) -> None:
     text = "".join(separator.join(row) + "\n" for row in (("a", "b"), ("1", "2"), ("3", "4"))).encode()

@@ -1,4 +1,4 @@
-"""NumPy's files: every damage of a header is one line that names the file."""
+"""NumPy files: every damaged header gives one line that names the file."""
 
 import io
 import zipfile
@@ -22,7 +22,7 @@ def file_of(text, content=b"\0" * 24, version=b"\x01\x00"):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "u1", "bool", "<U3", "S2", "<M8[s]", [("a", "<f4"), ("b", "<U2")]])
 @pytest.mark.parametrize("shape", [(4, 3), (5,), (0, 3), ()])
-def test_what_numpy_writes_is_read(shape, dtype, order, tmp_path):
+def test_files_written_by_numpy_are_read(shape, dtype, order, tmp_path):
     array = np.ones(shape, dtype, order=order)
     np.save(tmp_path / "a.npy", array)
     for found in (mapped_array(tmp_path / "a.npy"), read_array(*opened(tmp_path / "a.npy"))):
@@ -41,7 +41,7 @@ def test_other_versions_are_read(version, tmp_path):
     assert mapped_array(tmp_path / "a.npy").tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_lengths_of_python_2_are_read(tmp_path):
+def test_shapes_written_by_python_2_are_read(tmp_path):
     (tmp_path / "a.npy").write_bytes(file_of(GOOD.replace("(2, 3)", "(2L, 3L)")))
     assert mapped_array(tmp_path / "a.npy").shape == (2, 3)
 
@@ -70,7 +70,7 @@ def test_lengths_of_python_2_are_read(tmp_path):
         (file_of(GOOD.replace("'<f4'", "('<f4', (2,))")), "its header holds the type"),
         (file_of(GOOD.replace("'<f4'", "'|O'")), "it holds Python objects, which are not loaded"),
         (file_of(GOOD.replace("'<f4'", "[('a', '|O')]")), "it holds Python objects"),
-        (file_of(GOOD)[:30], "it is cut off within its header"),
+        (file_of(GOOD)[:30], "it is truncated within its header"),
         (file_of(GOOD, b"\0" * 23), "promises"),
         (file_of(GOOD, b"\0" * 25), "promises"),
         (file_of(GOOD, version=b"\x04\x00"), "of version 04.00"),
@@ -79,8 +79,8 @@ def test_lengths_of_python_2_are_read(tmp_path):
         (b"", "it is none"),
         (b"\x80\x04\x95\x0b\0\0\0\0\0\0\0\x8c\x07anykey", "it is none"),
     ],
-)  # fmt: skip
-def test_damage_is_one_line(content, message, tmp_path):
+)
+def test_a_damaged_header_gives_one_line(content, message, tmp_path):
     (tmp_path / "a.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.npy cannot be read as a NumPy array: .*" + message) as caught:
         mapped_array(tmp_path / "a.npy")
@@ -94,16 +94,16 @@ def test_damage_is_one_line(content, message, tmp_path):
 
 
 @pytest.mark.parametrize("code", [0x110000, 0xFFFFFFFF, 0xD800])
-def test_text_that_is_none_is_refused_with_its_row(code, tmp_path):
+def test_invalid_text_is_refused_with_its_row(code, tmp_path):
     table = np.zeros(30, [("n", "<U3"), ("y", "<i4")])
     table["n"], table["y"] = "ab", np.arange(30) % 2
     table.view(np.uint8).reshape(30, -1)[17, :4] = np.array([code], "<u4").view(np.uint8)
     np.save(tmp_path / "a.npy", table)
-    with pytest.raises(DataError, match=r"a\.npy column 'n' row 17 holds what is no character"):
+    with pytest.raises(DataError, match=r"a\.npy column 'n' row 17 holds an invalid character"):
         load(tmp_path / "a.npy", target="y")
     np.savez(tmp_path / "y.npz", X=np.ones((30, 2)), y=table["n"])
-    with pytest.raises(DataError, match="row 17 holds what is no character"):
+    with pytest.raises(DataError, match="row 17 holds an invalid character"):
         load(tmp_path / "y.npz")
     np.savez(tmp_path / "x.npz", X=np.column_stack([table["n"], table["n"]]), y=table["y"])
-    with pytest.raises(DataError, match=r"x_train row \d+ holds what is no character"):
+    with pytest.raises(DataError, match=r"x_train row \d+ holds an invalid character"):
         load(tmp_path / "x.npz")

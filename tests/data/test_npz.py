@@ -29,7 +29,7 @@ def test_archive_with_a_test_part_is_read(save, arrays, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["X", "x"])
-def test_archive_without_a_test_part_is_cut_in_two(name, rng, tmp_path):
+def test_archive_without_a_test_part_is_split(name, rng, tmp_path):
     np.savez(tmp_path / "two.npz", **{name: rng.random((20, 3)), "y": np.arange(20) % 2})
     data = load(tmp_path / "two.npz", test_fraction=0.25)
     assert (len(data.train), len(data.test)) == (15, 5)
@@ -76,7 +76,7 @@ def test_object_arrays_are_refused(part, arrays, tmp_path):
         load(tmp_path / "objects.npz")
 
 
-def test_text_that_is_called_npz_is_not_taken_for_python_objects(tmp_path):
+def test_text_named_npz_is_not_read_as_python_objects(tmp_path):
     (tmp_path / "text.npz").write_text("x,y\n1,2\n")
     with pytest.raises(DataError, match=r"text\.npz cannot be read as a NumPy archive") as caught:
         load(tmp_path / "text.npz")
@@ -98,13 +98,13 @@ def test_single_array_is_refused(tmp_path):
         (["x_train"], "holds x_train but no y_train"),
     ],
 )
-def test_archive_without_what_is_needed_is_refused(names, message, tmp_path):
+def test_archive_without_a_required_array_is_refused(names, message, tmp_path):
     np.savez(tmp_path / "few.npz", **{name: np.ones((4, 2)) for name in names})
     with pytest.raises(DataError, match=message):
         load(tmp_path / "few.npz")
 
 
-def test_zip_of_other_things_is_refused(tmp_path):
+def test_zip_without_arrays_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
         archive.writestr("X.npy", "no array")
         archive.writestr("y.npy", b"\x93NUMPY")

@@ -1,4 +1,4 @@
-"""Data sets on the disk: the same rows as in memory, gone on with after a break, and mapped."""
+"""Prepared data sets have the same rows as data in memory, are memory-mapped, and resume when interrupted."""
 
 import errno
 import signal
@@ -15,7 +15,7 @@ from distbp.data.fingerprint import data_fingerprint
 from distbp.data.prepared.cache import remove_prepared
 from distbp.errors import DataError, HeldError, UsageError
 from distbp.files.locks import locked
-from distbp.files.locks.holders import myself
+from distbp.files.locks.holders import this_process
 
 
 def write_table(path, rows, seed=0):
@@ -32,7 +32,7 @@ def write_table(path, rows, seed=0):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """A table of three chunks, so that its statistics are merged."""
+    """Write a table of three chunks, so that its statistics are merged."""
     return write_table(tmp_path_factory.mktemp("table") / "t.csv", 140_000)
 
 
@@ -41,7 +41,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr("distbp.data.formats.text._BLOCK", 1 << 19)
 
 
-def test_prepared_is_what_is_read_into_memory(table, tmp_path, small_blocks):
+def test_prepared_data_equal_data_in_memory(table, tmp_path, small_blocks):
     told = []
     prepare(
         table, out=tmp_path / "out", validation_fraction=0.1, progress=lambda done, total: told.append(done / total)
@@ -73,18 +73,18 @@ def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
     assert mapped.summary["weights_sha256"] == in_memory.summary["weights_sha256"]
 
 
-def test_killed_reading_goes_on(table, tmp_path):
-    """Kill the reading again and again; each time the next one goes on from the last state that was kept."""
-    for state in (1, 2, 2):  # before the first one is kept, before the second, and before the third
-        killed = run_program("reads_in_small_blocks", f"call:_keep:{state}", table, tmp_path / "out")
+def test_a_killed_reading_resumes(table, tmp_path):
+    """Kill the reading repeatedly; each time the next one resumes from the last saved state."""
+    for state in (1, 2, 2):  # before the first state is saved, before the second, and before the third
+        killed = run_program("reads_in_small_blocks", f"call:_save_state:{state}", table, tmp_path / "out")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = run_program("reads_in_small_blocks", "call:nothing:1", table, tmp_path / "out")
-    assert "going on in" in done.stdout, done.stderr
+    assert "continuing in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(table))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, monkeypatch):
+def test_a_reading_of_another_table_is_not_resumed(tmp_path, small_blocks, monkeypatch):
     path = write_table(tmp_path / "t.csv", 140_000)
     monkeypatch.setattr("distbp.data.prepared.writer._SECONDS_BETWEEN_STATES", 0.0)
 
@@ -95,23 +95,23 @@ def test_reading_of_another_table_is_not_gone_on_with(tmp_path, small_blocks, mo
     told = []
     with pytest.raises(KeyboardInterrupt):
         prepare(path, out=tmp_path / "out", progress=interrupt, note=told.append)
-    assert "the same command goes on from there" in told[-1]
+    assert "the same command continues from there" in told[-1]
     write_table(path, 140_000, seed=1)
     prepare(path, out=tmp_path / "out")
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(path))
 
 
-def test_folder_that_exists_is_left_alone(table, tmp_path):
+def test_existing_folder_is_not_changed(table, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="out exists already"):
         prepare(table, out=tmp_path / "out")
     told = []
     prepare(table, out=tmp_path / "new")
     prepare(table, out=tmp_path / "new", note=told.append)
-    assert "is there already, from the same files" in told[0]
+    assert "exists already, made from the same files" in told[0]
 
 
-def test_arrays_can_be_prepared_too(digits, tmp_path):
+def test_arrays_can_be_prepared(digits, tmp_path):
     prepare("digits", out=tmp_path / "out")
     mapped = load(tmp_path / "out")
     assert mapped.train.x.tobytes() == digits.train.x.tobytes()
@@ -146,18 +146,18 @@ def test_large_files_are_read_into_the_cache_once(table, tmp_path, monkeypatch):
     assert len(list((tmp_path / "distbp").iterdir())) == 1
 
 
-def test_data_that_another_host_was_making_are_made_here_once_its_heartbeat_stands_still(table, tmp_path, monkeypatch):
+def test_data_of_another_host_are_prepared_again_after_its_heartbeat_stops(table, tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
-    lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
+    lock.write_bytes(replace(this_process(), host="gpu-7", token="theirs").as_bytes())
     told = []
     prepare(table, out=tmp_path / "out", note=told.append)
     assert f"another process is making {tmp_path / 'out'}: waiting for it" in told
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
+def test_a_process_waits_while_another_prepares_the_same_data(table, tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     told, paths = [], []
     with locked(tmp_path / ".out.lock", tmp_path / "out", pytest.fail):
@@ -169,7 +169,7 @@ def test_of_two_that_make_the_same_data_one_waits(table, tmp_path, monkeypatch):
     assert paths == [tmp_path / "out"]
 
 
-def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path, monkeypatch):
+def test_a_full_cache_suggests_another_place_for_the_data(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
 
@@ -184,7 +184,7 @@ def test_a_cache_without_room_says_where_else_the_data_could_go(table, tmp_path,
     assert list((tmp_path / "distbp").iterdir()) == []
 
 
-def test_a_use_of_the_cache_that_was_killed_keeps_nothing(table, tmp_path, monkeypatch):
+def test_a_killed_process_keeps_nothing_of_the_cache_in_use(table, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("distbp.data.sizes._LARGE_BYTES", 1 << 20)
     assert run_program("killed_with_cached_data", table).returncode == -signal.SIGKILL

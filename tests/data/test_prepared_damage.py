@@ -1,4 +1,4 @@
-"""Prepared data whose bytes are not those that were written: always found, and named."""
+"""Damage to prepared data is always detected and the file named."""
 
 import json
 import pickle
@@ -48,17 +48,24 @@ def names_of(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_kept(folder):
+def test_files_of_a_prepared_data_set(folder):
     assert names_of(folder) == [
-        "dataset.json", "test-x.npy", "test-y.npy", "train-weights.npy", "train-x.npy", "train-y.npy",
-        "validation-weights.npy", "validation-x.npy", "validation-y.npy",
-    ]  # fmt: skip
+        "dataset.json",
+        "test-x.npy",
+        "test-y.npy",
+        "train-weights.npy",
+        "train-x.npy",
+        "train-y.npy",
+        "validation-weights.npy",
+        "validation-x.npy",
+        "validation-y.npy",
+    ]
     told = json.loads((folder / "dataset.json").read_text())
     assert told["blocks"].keys() == {name[:-4] for name in names_of(folder) if name.endswith(".npy")}
 
 
 def test_any_flipped_bit_is_found(copy):
-    """And every other damage: cut off, longer, changed in many places. In the JSON, blanks do not count."""
+    """Other damage, too: truncated, longer, many changes. Whitespace in the JSON does not count."""
     rng, right = random.Random(2), load(copy).train.x.tobytes()
     for name in names_of(copy):
         whole = (copy / name).read_bytes()
@@ -84,7 +91,7 @@ def test_any_flipped_bit_is_found(copy):
 
 
 @pytest.mark.usefixtures("none_is_small")
-def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
+def test_blocks_of_large_arrays_are_verified_on_first_use(copy, tmp_path):
     told = json.loads((copy / "dataset.json").read_text())
     from distbp.files.json_files import write_json
 
@@ -98,7 +105,7 @@ def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
     (copy / "train-x.npy").write_bytes(content)
     data = load(copy)
     assert isinstance(data.train.x, CheckedArray)
-    assert np.isfinite(data.train.x[:10, 0]).all()  # its blocks are as they were
+    assert np.isfinite(data.train.x[:10, 0]).all()  # the blocks of these rows are intact
     for use in (
         lambda: distbp.train(copy, **SETTINGS),
         lambda: np.take(data.train.x, [len(data.train) - 1], axis=0),
@@ -121,25 +128,25 @@ def test_large_arrays_are_checked_where_they_are_used(copy, tmp_path):
 
 
 @pytest.mark.usefixtures("none_is_small")
-def test_each_block_is_looked_at_once(tmp_path, rng, monkeypatch):
+def test_each_block_is_verified_once(tmp_path, rng, monkeypatch):
     array = rng.normal(size=(500, 7))
     np.save(tmp_path / "a.npy", array)
     rows = CheckedArray.of(tmp_path / "a.npy", checksums_of(tmp_path / "a.npy"))
     count = -(-(tmp_path / "a.npy").stat().st_size // 256)
-    assert rows.blocks.left == count - 1
+    assert rows.blocks.unverified == count - 1
     out = np.empty((20, 7))
-    while rows.blocks.left:
-        indices, before = rng.integers(0, 500, 20), rows.blocks.left
+    while rows.blocks.unverified:
+        indices, before = rng.integers(0, 500, 20), rows.blocks.unverified
         np.take(rows, indices, axis=0, out=out, mode="clip")
         assert (out == array[indices]).all()
-        assert rows.blocks.left <= before
-    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # is not called any more
+        assert rows.blocks.unverified <= before
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # must not be called any more
     np.take(rows, np.arange(20), axis=0, out=out, mode="clip")
     assert checked(rows) is rows
     assert (rows[3:5] == array[3:5]).all()
 
 
-def test_prepared_before_there_were_sums(copy):
+def test_data_prepared_without_checksums_are_read(copy):
     told = json.loads((copy / "dataset.json").read_text())
     before = load(copy)
     del told["blocks"], told["content_sha256"]
@@ -147,9 +154,7 @@ def test_prepared_before_there_were_sums(copy):
     notes = []
     data = load(copy, note=notes.append)
     assert (data.train.x == before.train.x).all()
-    assert notes == [
-        f"{copy} was prepared without sums, so damage of its rows is not found: prepare it again to have them"
-    ]
+    assert notes == [f"{copy} was prepared without checksums, so damage is not detected: prepare it again to have them"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +170,7 @@ def test_prepared_before_there_were_sums(copy):
         ("train-weights", [1.0, np.nan, 1.0], "weights row 1"),
     ],
 )
-def test_arrays_of_before_must_fit_too(name, array, message, copy):
+def test_arrays_without_checksums_must_fit_their_description(name, array, message, copy):
     told = json.loads((copy / "dataset.json").read_text())
     del told["blocks"], told["content_sha256"]
     (copy / "dataset.json").write_text(json.dumps(told))
@@ -176,7 +181,7 @@ def test_arrays_of_before_must_fit_too(name, array, message, copy):
         load(copy)
 
 
-def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
+def test_blocks_verified_by_two_threads_count_once(tmp_path, monkeypatch):
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((3 << 18, 1), np.float32))
     array = CheckedArray.of(path, checksums_of(path))
@@ -189,4 +194,4 @@ def test_blocks_that_two_threads_look_at_count_once(tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.prepared.checksums.zlib", SimpleNamespace(crc32=slow))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
-    assert array.blocks.left == 2  # of four; the first was looked at when it was opened
+    assert array.blocks.unverified == 2  # of four; the first was verified when the array was opened

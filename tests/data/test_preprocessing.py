@@ -1,4 +1,4 @@
-"""What tables become: properties that must hold for any table, and the same rows again whatever their order."""
+"""Preprocessing of tables: properties that hold for any table and any order of rows and columns."""
 
 import csv
 import io
@@ -29,17 +29,19 @@ def frames(draw):
     def column(cells):
         return draw(st.lists(cells, min_size=rows, max_size=rows))
 
-    frame = pd.DataFrame({
-        "number": pd.array([None if v is None else float(v) for v in column(NUMBERS)], dtype="Float64"),
-        "word": pd.array(column(st.one_of(st.none(), WORDS)), dtype="string"),
-        "flag": pd.array(column(st.one_of(st.none(), st.booleans())), dtype="boolean"),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "number": pd.array([None if v is None else float(v) for v in column(NUMBERS)], dtype="Float64"),
+            "word": pd.array(column(st.one_of(st.none(), WORDS)), dtype="string"),
+            "flag": pd.array(column(st.one_of(st.none(), st.booleans())), dtype="boolean"),
+        }
+    )
     return frame.assign(sure=np.arange(rows) * 1.0, y=np.arange(rows) % 2 == 0)
 
 
 @settings(max_examples=40)
 @given(frames())
-def test_inputs_are_finite_and_what_the_json_says_gives_them_again(frame):
+def test_inputs_are_finite_and_reproduced_from_the_json(frame):
     data = load(frame)
     again = Preprocessing.from_json(json.loads(json.dumps(data.preprocessing.to_json())))
     assert again == data.preprocessing
@@ -55,12 +57,14 @@ def test_inputs_are_finite_and_what_the_json_says_gives_them_again(frame):
 
 @settings(max_examples=40)
 @given(frames(), st.randoms(use_true_random=False))
-def test_rows_become_the_same_numbers_alone_and_in_any_order_of_columns(frame, random):
+def test_a_row_gives_the_same_numbers_alone_and_in_any_order_of_columns(frame, random):
     data = load(frame)
     network = distbp.Network.of(
-        distbp.Network((data.features, 2)).structure, distbp.Network((data.features, 2)).weights, (False, True),
+        distbp.Network((data.features, 2)).structure,
+        distbp.Network((data.features, 2)).weights,
+        (False, True),
         preprocessing=data.preprocessing,
-    )  # fmt: skip
+    )
     columns = list(frame.columns)
     random.shuffle(columns)
     assert network._features(frame[columns]).tobytes() == network._features(frame).tobytes()
@@ -72,7 +76,7 @@ def test_rows_become_the_same_numbers_alone_and_in_any_order_of_columns(frame, r
     st.sampled_from([",", ";", "\t", "|"]),
     st.integers(40, 300),
 )
-def test_csv_cells_are_read_as_they_were_written(tmp_path_factory, rows, separator, block):
+def test_csv_cells_have_the_values_that_were_written(tmp_path_factory, rows, separator, block):
     file = io.StringIO()
     writer = csv.writer(file, delimiter=separator, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["one", "two", "three"])
@@ -109,7 +113,7 @@ def test_moments_are_those_of_all_rows(values, cut):
 
 def test_large_numbers_keep_their_precision():
     rng = np.random.default_rng(0)
-    seconds = 1.7e9 + rng.random(400) * 100  # float32 alone would know them to 128 seconds
+    seconds = 1.7e9 + rng.random(400) * 100  # float32 has a resolution of only 128 seconds here
     data = load(pd.DataFrame({"t": seconds, "y": np.arange(400) % 2}))
     number = data.preprocessing.columns[0].numbers[0]
     kept = data.train.x[:, 0].astype(float) + number.reference
@@ -118,7 +122,7 @@ def test_large_numbers_keep_their_precision():
     assert x.std() == pytest.approx(1, abs=1e-4)
 
 
-def test_unseen_and_missing_categories_are_unknown():
+def test_new_and_missing_categories_are_unknown():
     frame = pd.DataFrame({"c": ["a", "b"] * 20, "y": [0, 1] * 20})
     data = load(frame)
     encoding = data.preprocessing.encoding("float32")

@@ -1,4 +1,4 @@
-"""What could go wrong without a word: each is right, or refused in one line."""
+"""Inputs that could go wrong silently are handled correctly or refused in one line."""
 
 import os
 import signal
@@ -26,13 +26,13 @@ def table(y, rows=100):
 
 
 @pytest.mark.parametrize("y", [np.full(100, 70.5), 100.5 + 2 * (np.arange(100) % 2)], ids=["constant", "deviation 1"])
-def test_values_come_in_their_own_unit_whatever_their_deviation(y):
+def test_predicted_values_have_the_unit_of_the_targets(y):
     network = distbp.train(table(y), **QUICK).network
     assert network.preprocessing.target.deviation == pytest.approx(1)
     assert np.abs(network.predict(table(y)) - y.mean()).max() < 10
 
 
-def test_values_of_a_prepared_data_set_are_measured_in_their_own_unit(tmp_path):
+def test_scores_of_prepared_values_have_the_unit_of_the_targets(tmp_path):
     table(np.arange(100) * 1000.0 + 50_000).to_csv(tmp_path / "t.csv", index=False)
     prepare(tmp_path / "t.csv", out=tmp_path / "out")
     result = distbp.train(tmp_path / "out", **QUICK)
@@ -51,21 +51,21 @@ def test_values_of_a_prepared_data_set_are_measured_in_their_own_unit(tmp_path):
         ({"cost": "poisson"}, "not for this cost"),
     ],
 )
-def test_a_prepared_data_set_is_not_read_in_another_way(setting, says, tmp_path):
+def test_options_that_contradict_a_prepared_data_set_are_refused(setting, says, tmp_path):
     table(np.arange(100) * 1.5).to_csv(tmp_path / "t.csv", index=False)
     prepare(tmp_path / "t.csv", out=tmp_path / "out")
     with pytest.raises(DataError, match=f"was prepared with.*{says}"):
         distbp.train(tmp_path / "out", **QUICK, **setting)
-    load(tmp_path / "out", target="y", task="regression", seed=7)  # what is so in any case may be said
+    load(tmp_path / "out", target="y", task="regression", seed=7)  # settings equal to the prepared ones are accepted
 
 
-def test_targets_are_converted_once_though_the_reading_is_killed_meanwhile(tmp_path):
+def test_targets_are_converted_once_even_if_the_reading_is_killed(tmp_path):
     y = np.array(["no", "yes", "maybe"])[np.arange(70_000) % 3]
     table(y, 70_000).to_csv(tmp_path / "t.csv", index=False)
     killed = run_program("reads_in_small_blocks", "call:data_fingerprint:1", tmp_path / "t.csv", tmp_path / "out")
     assert killed.returncode == -signal.SIGKILL
     done = run_program("reads_in_small_blocks", "call:nothing:1", tmp_path / "t.csv", tmp_path / "out")
-    assert "going on in" in done.stdout, done.stderr
+    assert "continuing in" in done.stdout, done.stderr
     assert load(tmp_path / "out").sha256 == data_fingerprint(load(tmp_path / "t.csv"))
     assert not list((tmp_path / "out").glob("*targets*"))
 
@@ -78,7 +78,7 @@ def test_targets_are_converted_once_though_the_reading_is_killed_meanwhile(tmp_p
         ({"a": [1, 2], "b": [None, 2]}, "row 1 column 'b' is missing"),
     ],
 )
-def test_pixels_are_whole_numbers_of_a_byte_whoever_holds_them(columns, says, tmp_path):
+def test_pixels_are_integers_of_one_byte_in_every_format(columns, says, tmp_path):
     rows = np.random.default_rng(0).integers(0, 256, (60, 2), np.uint8)
     trained = pa.table({"a": rows[:, 0], "b": rows[:, 1], "y": np.where(rows[:, 0] > 99, "high", "low")})
     network = distbp.train(trained, **QUICK).network
@@ -93,7 +93,7 @@ def test_pixels_are_whole_numbers_of_a_byte_whoever_holds_them(columns, says, tm
             list(chunks_of(network, [tmp_path / name], False))
 
 
-def test_numbers_that_single_precision_cannot_hold_are_refused():
+def test_numbers_beyond_single_precision_are_refused():
     large = table(np.arange(100) % 2)
     network = distbp.train(large, **QUICK).network
     large.loc[70, "z"] = 1e39
@@ -105,7 +105,7 @@ def test_numbers_that_single_precision_cannot_hold_are_refused():
     load(large, dtype="float64")
 
 
-def test_classes_that_numbers_do_not_tell_apart_are_refused():
+def test_classes_equal_as_numbers_are_refused():
     with pytest.raises(DataError, match=r"column 'y' holds classes of 2\^53 and more"):
         load(table(2**53 + 2 * (np.arange(100) % 2)))
 
@@ -120,25 +120,25 @@ def test_text_classes_that_look_like_numbers_are_read_as_text(tmp_path):
         score(network, chunks_of(network, [tmp_path / "t.csv"], True))
 
 
-def test_test_rows_need_no_weights(tmp_path):
+def test_rows_of_the_test_file_need_no_weights(tmp_path):
     frame = table(np.arange(100) % 2).assign(w=1.0)
     frame.to_csv(tmp_path / "train.csv", index=False)
     frame.drop(columns="w").to_csv(tmp_path / "test.csv", index=False)
     assert len(load(tmp_path / "train.csv", weights="w", test_file=str(tmp_path / "test.csv")).test) == 100
 
 
-def test_fractions_in_a_second_table_make_values_of_whole_numbers():
+def test_fractions_in_a_second_table_turn_integers_into_values():
     assert load(table(np.arange(100) % 3), table(np.arange(100) % 3 + 0.5)).task == "regression"
 
 
-def test_times_of_the_day_are_text(tmp_path):
+def test_times_of_day_are_text(tmp_path):
     table(np.arange(100) % 2).assign(t=[f"10:{k % 60:02}:00" for k in range(100)]).to_csv(
         tmp_path / "t.csv", index=False
     )
     assert load(tmp_path / "t.csv").preprocessing.columns[-1].kind == "category"
 
 
-def test_images_without_a_class_are_predicted_and_hidden_ones_are_none(tmp_path, rng):
+def test_images_without_a_class_are_predicted_and_hidden_files_ignored(tmp_path, rng):
     def image(name, kind=np.uint8):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ def test_images_without_a_class_are_predicted_and_hidden_ones_are_none(tmp_path,
         load(tmp_path / "deep")
 
 
-def test_predictions_are_not_written_over_what_is_read(tmp_path, capsys):
+def test_predictions_do_not_overwrite_their_input(tmp_path, capsys):
     table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
     distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
     before = (tmp_path / "t.csv").read_bytes()
@@ -179,7 +179,7 @@ def test_many_classes_fit_into_memory():
 
 
 def killed_prediction(folder, number):
-    """Train in a folder, and end a prediction into out.csv by a signal at its first block."""
+    """Train in a folder, then end a prediction into out.csv with a signal at its first block."""
     table(np.arange(100) % 2).to_csv(folder / "t.csv", index=False)
     distbp.train(folder / "t.csv", **QUICK, run_dir=folder / "run")
     predict = ["predict", "run", "t.csv", "-o", "out.csv"]
@@ -187,29 +187,29 @@ def killed_prediction(folder, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_prediction_leaves_nothing(number, tmp_path):
+def test_interrupted_prediction_leaves_no_file(number, tmp_path):
     done = killed_prediction(tmp_path, number)
     assert (done.returncode, done.stderr.split("\n")) == (130, ["the moment", "", "interrupted", ""])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv"}
 
 
-def test_the_next_prediction_removes_what_a_killed_one_left(tmp_path):
+def test_the_next_prediction_removes_files_of_a_killed_one(tmp_path):
     assert killed_prediction(tmp_path, signal.SIGKILL).returncode == -signal.SIGKILL
     (remains,) = tmp_path.glob(".out.csv.*")
     kept = [f".out.csv.{os.getppid()}.partial", ".out.csv.2024", ".out.csv.old.partial"]
-    for name in kept:  # of a process that lives, and of the user's own
+    for name in kept:  # a file of a running process, and files of the user
         (tmp_path / name).write_text("")
     assert run(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv"), "-o", str(tmp_path / "out.csv")], 0.0) == 0
     assert not remains.exists()
     assert {path.name for path in tmp_path.iterdir()} == {"run", "t.csv", "out.csv", *kept}
 
 
-def test_predictions_through_a_link_go_where_it_leads(tmp_path):
+def test_predictions_are_written_to_the_target_of_a_link(tmp_path):
     table(np.arange(100) % 2).to_csv(tmp_path / "t.csv", index=False)
     distbp.train(tmp_path / "t.csv", **QUICK, run_dir=tmp_path / "run")
     (tmp_path / "far").mkdir()
     (tmp_path / "out.csv").symlink_to(tmp_path / "far" / "real.csv")
-    for _ in range(2):  # into nothing, then over what is there
+    for _ in range(2):  # a new file first, then an existing one
         assert run(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv"), "-o", str(tmp_path / "out.csv")], 0) == 0
         assert (tmp_path / "out.csv").is_symlink()
         assert len((tmp_path / "far" / "real.csv").read_text().splitlines()) == 101

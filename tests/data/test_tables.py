@@ -1,4 +1,4 @@
-"""Tables of every format: the same rows, the same data set."""
+"""Tables of every format with the same rows give the same data set."""
 
 import gzip
 import json
@@ -18,16 +18,18 @@ from distbp.errors import DataError, UsageError
 
 @pytest.fixture
 def frame(rng):
-    """90 rows of numbers, text, booleans and dates, some missing; the target is text."""
+    """Return 90 rows of numbers, text, booleans and dates, some missing; the target is text."""
     x = rng.normal(size=90).round(3)
-    frame = pd.DataFrame({
-        "size": x,
-        "count": rng.integers(0, 50, 90),
-        "colour": rng.choice(["red", "green", "dark blue"], 90),
-        "open": rng.random(90) > 0.5,
-        "since": pd.Timestamp("2020-02-27") + pd.to_timedelta(rng.integers(0, 900, 90), "D"),
-        "label": np.where(x > 0, "yes", "no"),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "size": x,
+            "count": rng.integers(0, 50, 90),
+            "colour": rng.choice(["red", "green", "dark blue"], 90),
+            "open": rng.random(90) > 0.5,
+            "since": pd.Timestamp("2020-02-27") + pd.to_timedelta(rng.integers(0, 900, 90), "D"),
+            "label": np.where(x > 0, "yes", "no"),
+        }
+    )
     frame.loc[5, "size"] = np.nan
     frame.loc[7, "colour"] = None
     return frame
@@ -59,7 +61,7 @@ def test_every_format_gives_the_same_data_set(frame, tmp_path):
     same(load(pa.Table.from_pandas(frame)), expected)
 
 
-def test_arff_is_the_table_that_it_describes(frame, tmp_path):
+def test_an_arff_file_is_read_as_a_table(frame, tmp_path):
     numbers = frame[["size", "count", "colour", "label"]].fillna({"colour": "?"})
     rows = "\n".join(
         f"{'?' if np.isnan(s) else s},{c},'{colour}',{label}" for s, c, colour, label in numbers.itertuples(index=False)
@@ -103,7 +105,7 @@ def test_numbers_are_standardised_by_training_rows_alone(frame):
     assert len(known) + size.missing == len(data.train)
 
 
-def test_constant_columns_are_left_out_and_said_to_be(frame):
+def test_constant_columns_are_left_out_with_a_note(frame):
     data = load(frame.assign(same=3.5, word="w", nothing=np.nan))
     told = {name: what for name, _, what in data.preprocessing.described()}
     assert all("left out" in told[name] for name in ("same", "word", "nothing"))
@@ -117,8 +119,8 @@ def test_regression_is_trained_in_standard_units(frame):
     assert data.train.y.std() == pytest.approx(1, abs=1e-5)
 
 
-def test_whole_numbers_that_turn_out_to_be_many_are_values():
-    y = np.concatenate([np.arange(65_536) % 5, np.arange(500)])  # the first chunk looks like classes
+def test_integers_with_many_distinct_values_are_values():
+    y = np.concatenate([np.arange(65_536) % 5, np.arange(500)])  # the first chunk alone looks like classes
     data = load(pd.DataFrame({"x": np.arange(len(y)) * 1.0, "y": y}))
     assert data.task == "regression"
     assert data.train.y.mean() == pytest.approx(0, abs=1e-4)
@@ -130,14 +132,14 @@ def test_weights_come_from_their_column(frame):
     assert "w" not in [column.name for column in data.preprocessing.columns]
 
 
-def test_validation_part_is_no_part_of_the_statistics(frame):
+def test_statistics_exclude_the_validation_part(frame):
     data = load(frame[["count", "label"]], validation_fraction=0.25)
     assert (len(data.train), len(data.validation), len(data.test)) == (54, 18, 18)
     number = data.preprocessing.columns[0].numbers[0]
     assert number.mean == pytest.approx((data.train.x[:, 0] + number.reference).mean())
 
 
-def test_c45_files_are_read_as_they_are(tmp_path):
+def test_c45_files_are_read(tmp_path):
     rows = [f"{k}, {'a' if k % 3 else 'b'}, {'>50K' if k % 2 else '<=50K'}" for k in range(60)]
     (tmp_path / "t.data").write_text("\n".join(rows) + "\n\n")
     (tmp_path / "t.test").write_text("|1x3 Cross validator\n" + "\n".join(f"{row}." for row in rows[:20]) + "\n\n")
@@ -151,14 +153,14 @@ def test_c45_files_are_read_as_they_are(tmp_path):
     assert any("comma as separator, no header" in text for text in told)
 
 
-def test_columns_of_the_test_file_may_stand_in_another_order(frame, tmp_path):
+def test_columns_of_the_test_file_may_have_another_order(frame, tmp_path):
     csv_of(frame, tmp_path / "a.csv")
     csv_of(frame[frame.columns[::-1]], tmp_path / "b.csv")
     data = load(tmp_path / "a.csv", test_file=tmp_path / "b.csv")
     assert np.array_equal(data.train.x, data.test.x, equal_nan=True)
 
 
-def test_several_spaces_separate_too(tmp_path):
+def test_several_spaces_count_as_one_separator(tmp_path):
     (tmp_path / "t.data").write_text("".join(f"  {k}.0   {k % 7}    {k % 2}\n" for k in range(40)))
     assert load(tmp_path / "t.data", target=-1).preprocessing.stored_columns == 2
 
@@ -178,7 +180,7 @@ def test_guesses_can_be_overruled(tmp_path):
     assert list(file_table(tmp_path / "t.csv", separator="semicolon", header=False).kinds) == ["0"]
 
 
-def test_pixels_are_the_same_from_images_and_parquet(rng, tmp_path):
+def test_images_and_parquet_give_the_same_pixels(rng, tmp_path):
     pixels, classes = rng.integers(0, 256, (60, 4, 3), dtype=np.uint8), np.arange(60) % 3
     for row in range(60):
         folder = tmp_path / "images" / ("train" if row < 45 else "test") / str(classes[row])
@@ -214,12 +216,12 @@ def test_preprocessing_is_plain_json(frame):
     assert json.loads(json.dumps(told))["target"]["name"] == "label"
 
 
-def test_options_for_tables_are_refused_with_arrays():
+def test_table_options_are_refused_for_arrays():
     with pytest.raises(UsageError, match="target is for tables: digits holds arrays"):
         load("digits", target="x")
 
 
-def test_a_header_may_be_long(tmp_path, rng):
+def test_a_long_header_is_read(tmp_path, rng):
     names = [f"measured_at_place_{k:08d}" for k in range(12_000)]
     rows = [",".join(map(str, row)) for row in rng.integers(0, 9, (20, len(names)))]
     (tmp_path / "t.csv").write_text(

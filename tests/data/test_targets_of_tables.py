@@ -1,4 +1,4 @@
-"""Targets of a table that is evaluated keep the kind that they stand there in."""
+"""Targets of a table to evaluate keep the type of their cells."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 from distbp.data.tables.transform import targets_of
 
-NOWHERE: Any = None  # where the rows are, for messages alone
+NOWHERE: Any = None  # position of the rows, used only in messages
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ NOWHERE: Any = None  # where the rows are, for messages alone
         (["no", "yes"], ("no", "yes")),
     ],
 )
-def test_targets_are_what_stands_in_the_cells(cells: list[Any], classes: tuple[Any, ...]) -> None:
+def test_targets_keep_the_type_of_their_cells(cells: list[Any], classes: tuple[Any, ...]) -> None:
     found = targets_of(pa.chunked_array([cells]), NOWHERE, "y", classes)
     assert found.tolist() == cells
     assert (found.dtype == bool) is isinstance(cells[0], bool)

@@ -1,4 +1,4 @@
-"""What travels with a job is what is read here, and what arrives is compared with it."""
+"""A job sends exactly the files that would be read locally, and the cluster verifies them on arrival."""
 
 import json
 import os
@@ -21,7 +21,7 @@ GIB = 1 << 30
 
 @pytest.fixture
 def parquet(tmp_path: Path) -> Path:
-    """A folder of three Parquet files of 20 rows each."""
+    """Write a folder of three Parquet files of 20 rows each."""
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     made = tmp_path / "pq"
     made.mkdir()
@@ -32,7 +32,7 @@ def parquet(tmp_path: Path) -> Path:
 
 
 def arrived(tmp_path: Path, *sources: object) -> tuple[Path, list[str], str]:
-    """Send sources to another folder, as Ray's own unpacking does it."""
+    """Unpack an upload of sources into another folder in the way of Ray."""
     packaging = pytest.importorskip("ray._private.runtime_env.packaging")
     archive, there = tmp_path / "data.zip", tmp_path / "there"
     names, digest = pack([str(each) for each in sources], archive)
@@ -42,13 +42,13 @@ def arrived(tmp_path: Path, *sources: object) -> tuple[Path, list[str], str]:
 
 
 def ignored(folder: Path) -> None:
-    """As DVC writes it beside its data."""
+    """Add a .gitignore as DVC writes it next to its data."""
     (folder / ".gitignore").write_text("/part-2.parquet\n*\n")
     (folder / ".rayignore").write_text("part-*\n")
 
 
 def linked_file(folder: Path) -> None:
-    """As in the cache of Hugging Face and with git-annex."""
+    """Replace a file by a link, as the Hugging Face cache and git-annex do."""
     (folder.parent / "blobs").mkdir()
     (folder / "part-2.parquet").rename(folder.parent / "blobs" / "abc123")
     (folder / "part-2.parquet").symlink_to("../blobs/abc123")
@@ -62,12 +62,12 @@ def hidden_remains(folder: Path) -> None:
 
 
 def old_times(folder: Path) -> None:
-    """As stores have them that leave times out; zip knows none before 1980."""
+    """Set times to 0, as some stores do; zip has no times before 1980."""
     os.utime(folder / "part-1.parquet", (1, 1))
 
 
 @pytest.mark.parametrize("change", [ignored, linked_file, hidden_remains, old_times])
-def test_the_rows_of_a_folder_arrive_whatever_lies_in_it(parquet, tmp_path, change):
+def test_all_rows_arrive_from_folders_with_unusual_files(parquet, tmp_path, change):
     change(parquet)
     there, (name,), _ = arrived(tmp_path, parquet)
     here = load(parquet, target="y")
@@ -75,7 +75,7 @@ def test_the_rows_of_a_folder_arrive_whatever_lies_in_it(parquet, tmp_path, chan
     assert data_fingerprint(load(there / name, target="y")) == data_fingerprint(here)
 
 
-def test_a_folder_that_is_a_link_arrives_and_so_do_links_to_folders_of_images(tmp_path):
+def test_linked_folders_arrive(tmp_path):
     image = pytest.importorskip("PIL.Image")
     for name in ("store/x", "photos"):
         (tmp_path / name).mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_a_folder_that_is_a_link_arrives_and_so_do_links_to_folders_of_images(tm
     assert data_fingerprint(load(there / name)) == data_fingerprint(load(tmp_path / "photos"))
 
 
-def test_empty_folders_arrive_and_hidden_folders_stay(tmp_path):
+def test_empty_folders_are_sent_and_hidden_folders_are_not(tmp_path):
     for name in ("d/empty/er", "d/.git/objects"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "d" / ".git" / "objects" / "pack").write_bytes(b"x")
@@ -101,16 +101,16 @@ def test_empty_folders_arrive_and_hidden_folders_stay(tmp_path):
     assert found == ["data-0", "data-0/d", "data-0/d/.hidden", "data-0/d/empty", "data-0/d/empty/er", "sent.json"]
 
 
-def test_hard_links_to_the_files_of_others_may_be_forbidden(parquet, tmp_path, monkeypatch):
+def test_files_are_copied_if_hard_links_are_forbidden(parquet, tmp_path, monkeypatch):
     def refused(*_: object, **__: object) -> None:
-        raise PermissionError(1, "Operation not permitted")  # as with fs.protected_hardlinks
+        raise PermissionError(1, "Operation not permitted")  # as with the kernel's fs.protected_hardlinks
 
     monkeypatch.setattr(os, "link", refused)
     pack([str(parquet)], tmp_path / "data.zip")
     assert len(ZipFile(tmp_path / "data.zip").namelist()) == 5
 
 
-def test_a_built_in_name_stays_a_name_though_a_file_is_called_so(tmp_path, monkeypatch):
+def test_a_built_in_data_set_has_precedence_over_a_file_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").write_text("a,y\n1,2\n")
     _, names, _ = arrived(tmp_path, "digits", "./digits")
@@ -118,7 +118,7 @@ def test_a_built_in_name_stays_a_name_though_a_file_is_called_so(tmp_path, monke
 
 
 @pytest.mark.parametrize("name", [".", "../d", "../d/.."])
-def test_folders_without_a_name_of_their_own(tmp_path, monkeypatch, name):
+def test_paths_without_a_last_name_are_sent(tmp_path, monkeypatch, name):
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a.csv").write_text("a,y\n1,2\n")
     monkeypatch.chdir(tmp_path / "d")
@@ -126,7 +126,7 @@ def test_folders_without_a_name_of_their_own(tmp_path, monkeypatch, name):
     assert names == [f"data-0/{Path(name).resolve().name}"]
 
 
-def test_the_same_data_make_the_same_archive(parquet, tmp_path):
+def test_equal_data_give_equal_archives(parquet, tmp_path):
     pack([str(parquet)], tmp_path / "one.zip")
     os.utime(parquet / "part-1.parquet", (1e9, 1e9))
     pack([str(parquet)], tmp_path / "two.zip")
@@ -139,7 +139,7 @@ def sparse(path: Path, size: int) -> Path:
     return path
 
 
-def test_what_is_too_large_is_refused_before_anything_is_copied(tmp_path):
+def test_data_that_are_too_large_are_refused_before_copying(tmp_path):
     large = sparse(tmp_path / "large.csv", 3 * GIB)
     with pytest.raises(UsageError, match="the data have more than 500 MB, the most that can be uploaded: put them"):
         pack([str(large)], tmp_path / "data.zip")
@@ -153,7 +153,7 @@ def test_each_source_counts_once(tmp_path):
     assert (tmp_path / "data.zip").stat().st_size < 2 << 20
 
 
-def test_the_copy_never_grows_beyond_what_a_dashboard_takes(tmp_path, monkeypatch):
+def test_the_copy_never_exceeds_the_limit_of_the_dashboard(tmp_path, monkeypatch):
     monkeypatch.setattr(upload, "_MOST_PACKED", 1 << 20)
     (tmp_path / "noise.csv").write_bytes(np.random.default_rng(0).bytes(8 << 20))
     with pytest.raises(
@@ -193,14 +193,14 @@ def backslash(folder: Path) -> None:
         (backslash, "cannot be sent: its name holds a backslash"),
     ],
 )
-def test_what_cannot_travel_is_refused_by_name(parquet, tmp_path, change, why):
+def test_files_that_cannot_be_sent_are_refused_by_name(parquet, tmp_path, change, why):
     change(parquet)
     with pytest.raises(UsageError, match=rf"part-9\.parquet.* {why}"):
         pack([str(parquet)], tmp_path / "data.zip")
 
 
-def test_what_is_not_there_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="does not exist here: --upload sends files and folders of this machine"):
+def test_missing_sources_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="does not exist on this machine: --upload sends its files and folders"):
         pack([str(tmp_path / "nothing.csv")], tmp_path / "data.zip")
 
 
@@ -231,14 +231,14 @@ def other(path: Path) -> None:
         (other, r"data-0/pq/part-2\.parquet arrived with other bytes than were sent"),
     ],
 )
-def test_what_arrives_otherwise_is_refused_by_name(parquet, tmp_path, change, why):
+def test_files_that_differ_on_arrival_are_refused_by_name(parquet, tmp_path, change, why):
     there, (name,), digest = arrived(tmp_path, parquet)
     change(there / name / "part-2.parquet")
     with pytest.raises(DataError, match=f"^{why}: submit the run again$"):
         check_arrived(there, digest)
 
 
-def test_a_list_that_is_another_or_missing_is_refused(parquet, tmp_path):
+def test_a_changed_or_missing_file_list_is_refused(parquet, tmp_path):
     there, _, digest = arrived(tmp_path, parquet)
     listed = json.loads((there / "sent.json").read_text())
     assert list(listed["files"]) == [f"data-0/pq/part-{k}.parquet" for k in range(3)]

@@ -17,7 +17,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_file_is_there_when_the_block_ends(tmp_path):
+def test_file_appears_when_the_block_ends(tmp_path):
     with atomic_write(tmp_path / "a") as beside:
         beside.write_text("new")
         assert not (tmp_path / "a").exists()
@@ -33,7 +33,7 @@ def test_block_that_raises_leaves_no_partial_file(error, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_block_that_raises_leaves_the_old_file(tmp_path):
+def test_block_that_raises_does_not_change_the_old_file(tmp_path):
     (tmp_path / "a").write_text("old")
     with pytest.raises(RunError, match="a cannot be written: full"), atomic_write(tmp_path / "a") as beside:
         beside.write_text("half")
@@ -43,7 +43,7 @@ def test_block_that_raises_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("parent", ["nowhere", "file"])
-def test_file_in_a_folder_that_is_none_cannot_be_written(parent, tmp_path):
+def test_file_in_a_path_that_is_not_a_folder_cannot_be_written(parent, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"a\.json cannot be written"):
         write_json(tmp_path / parent / "a.json", {})
@@ -51,20 +51,20 @@ def test_file_in_a_folder_that_is_none_cannot_be_written(parent, tmp_path):
         write_tensors(tmp_path / parent / "a.safetensors", {"w": np.ones(2)})
 
 
-def test_json_comes_back_as_it_went(tmp_path):
+def test_json_is_read_as_written(tmp_path):
     content = {"a": [1, 2.5, None], "b": {"ü": "é"}}
     write_json(tmp_path / "a.json", content)
     assert read_json(tmp_path / "a.json") == content
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_json_has_no_number_that_is_none(number, tmp_path):
+def test_json_never_contains_nan(number, tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"cost": number})
     assert names(tmp_path) == []
 
 
-def test_tensors_and_texts_come_back_as_they_went(tmp_path, rng):
+def test_tensors_and_texts_are_read_as_written(tmp_path, rng):
     tensors = {"a": rng.random((3, 4)).T, "b": np.arange(5, dtype=np.float32)}
     write_tensors(tmp_path / "a", tensors, {"step": "7"})
     found, texts = read_tensors(tmp_path / "a")
@@ -82,7 +82,7 @@ def test_missing_or_damaged_file_is_refused(read, content, tmp_path):
         read(tmp_path / "a")
 
 
-def test_what_is_no_file_is_written_to_and_stays(tmp_path):
+def test_devices_and_pipes_are_written_to_and_not_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     with atomic_write(tmp_path / "pipe") as place, place.open("w") as file:
@@ -93,7 +93,7 @@ def test_what_is_no_file_is_written_to_and_stays(tmp_path):
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-def test_arrays_have_the_modes_of_the_umask_as_texts_have(umask, tmp_path):
+def test_arrays_and_texts_have_the_mode_given_by_the_umask(umask, tmp_path):
     before = os.umask(umask)
     try:
         write_tensors(tmp_path / "a.safetensors", {"w": np.ones(3)})
@@ -104,7 +104,7 @@ def test_arrays_have_the_modes_of_the_umask_as_texts_have(umask, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
-def test_a_disk_that_cannot_flush_folders_is_written_to_all_the_same(number, tmp_path, monkeypatch):
+def test_files_are_written_even_if_folders_cannot_be_flushed(number, tmp_path, monkeypatch):
     flush = os.fsync
 
     def flush_files_alone(handle):
@@ -122,7 +122,7 @@ def test_a_disk_that_cannot_flush_folders_is_written_to_all_the_same(number, tmp
     assert names(tmp_path) == ["a.json", "a.safetensors"]
 
 
-def test_only_what_a_process_that_is_no_more_has_left_beside_a_file_is_removed(tmp_path):
+def test_only_partial_files_of_ended_processes_are_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     left = {pid: f".model.json.{pid}.partial" for pid in (os.getpid(), ended.pid, 2**64)}

@@ -27,13 +27,13 @@ def put(path, kind):
         path.symlink_to("/dev/zero")
     elif kind == "socket":
         here = os.open(path.parent, os.O_RDONLY)
-        with socket.socket(socket.AF_UNIX) as bound:  # a path that is short enough for a socket
+        with socket.socket(socket.AF_UNIX) as bound:  # a relative path is short enough for a socket
             bound.bind(f"/proc/self/fd/{here}/{path.name}")
         os.close(here)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "zero", "socket"])
-def test_only_regular_files_are_opened_and_nothing_waits(tmp_path, kind):
+def test_only_regular_files_are_opened_and_nothing_blocks(tmp_path, kind):
     path = tmp_path / "a.json"
     put(path, kind)
     expected = {"pipe": "named pipe", "folder": "folder", "zero": "device", "socket": "socket"}[kind]
@@ -59,13 +59,13 @@ def test_only_regular_files_are_opened_and_nothing_waits(tmp_path, kind):
         ('{"a": 1', "Expecting"),
     ],
 )
-def test_what_is_no_json_within_the_limits_is_one_line(tmp_path, text, said):
+def test_json_that_is_invalid_or_beyond_the_limits_gives_one_line(tmp_path, text, said):
     path = tmp_path / "a.json"
     path.write_text(text)
     assert said in refusal(path)
 
 
-def test_bytes_that_are_no_utf8_and_files_that_are_too_long(tmp_path):
+def test_invalid_utf8_and_files_that_are_too_long_are_refused(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b'{"a": "\xff\xfe"}')
     assert "utf-8" in refusal(path)
@@ -78,14 +78,14 @@ def test_bytes_that_are_no_utf8_and_files_that_are_too_long(tmp_path):
         list(read_lines(path))
 
 
-def test_what_was_written_is_read_and_one_change_is_found(tmp_path):
+def test_a_written_file_is_read_and_any_change_is_detected(tmp_path):
     path = tmp_path / "a.json"
     content = {"lr": 0.1, "names": ["a", "é", "\udc80"], "large": 2**64 - 1, "none": None, "deep": {"10": 1, "9": -0.0}}
     write_json(path, content)
     assert read_sealed(path) == (content, True)
     told = path.read_text()
     assert "damaged" in (path.write_text(told.replace("0.1", "0.3")), refusal(path))[1]
-    path.write_text(json.dumps(json.loads(told)))  # other blanks are no other content
+    path.write_text(json.dumps(json.loads(told)))  # whitespace does not change the content
     assert read_sealed(path) == (content, True)
     path.write_text(json.dumps(content))
     assert read_sealed(path) == (content, False)
@@ -115,7 +115,7 @@ SHAPE = j.record(
         ({"sizes": [1, 2], "cost": "mse", "other": None}, "found the name 'other', expected sizes, cost"),
     ],
 )
-def test_types_and_ranges_are_named_with_their_place(tmp_path, content, said):
+def test_wrong_types_and_ranges_are_named_with_their_place(tmp_path, content, said):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
     assert said in refusal(path, SHAPE)

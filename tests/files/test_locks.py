@@ -1,4 +1,4 @@
-"""Locks that are files: every decision with a clock of the test's, then two processes, then two hosts."""
+"""Lock files: decisions with a simulated clock, then two processes, then two hosts."""
 
 import json
 import os
@@ -14,7 +14,15 @@ from processes import HANG_SECONDS, join, start_program, wait_until
 
 from distbp.errors import HeldError, LostError, RunError
 from distbp.files.locks import acquire, holder_of, locked
-from distbp.files.locks.holders import DEAD_AFTER_SECONDS, POLL_SECONDS, Holder, HolderState, Watch, myself, standing_of
+from distbp.files.locks.holders import (
+    DEAD_AFTER_SECONDS,
+    POLL_SECONDS,
+    Holder,
+    HolderState,
+    Watch,
+    state_of,
+    this_process,
+)
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def take(path, told=None, **given):
 
 
 def dead_process():
-    """Return the id and the start of a process that has ended."""
+    """Return the id and the start time of a process that has ended."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     words = Path(f"/proc/{child.pid}/stat").read_bytes().rpartition(b")")[2].split()
     child.communicate()
@@ -40,8 +48,8 @@ def dead_process():
 
 
 def elsewhere(**changed):
-    """Return the holder on another host; its process id is one that lives here."""
-    return replace(myself(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
+    """Return a holder on another host whose process id is also in use on this host."""
+    return replace(this_process(), host="gpu-7", boot="b", namespace="n", pid=os.getpid(), token="theirs", **changed)
 
 
 def fast(monkeypatch, seconds=0.4):
@@ -51,7 +59,7 @@ def fast(monkeypatch, seconds=0.4):
 
 @pytest.fixture(scope="module")
 def another():
-    """Return the id of another process that lives; this one may be a container's first, and have none above it."""
+    """Return the id of another live process (not the parent: in a container there may be none)."""
     with subprocess.Popen(["sleep", "600"]) as process:
         yield process.pid
         process.kill()
@@ -60,62 +68,62 @@ def another():
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, HolderState.GONE),  # this process, which does not know the token
-        ({"pid": "another's", "started": None}, HolderState.ALIVE),  # where starts are not told
-        ({"pid": "another's", "started": 1}, HolderState.GONE),  # another process has got its number
+        ({}, HolderState.DEAD),  # this process, but not with its token
+        ({"pid": "another's", "started": None}, HolderState.ALIVE),  # a system that does not report start times
+        ({"pid": "another's", "started": 1}, HolderState.DEAD),  # the number is now that of another process
         ({"host": "other"}, HolderState.UNKNOWN),
         ({"boot": "other"}, HolderState.UNKNOWN),
         ({"namespace": "pid:[1]"}, HolderState.UNKNOWN),
     ],
 )
-def test_one_look(changed, expected, another):
+def test_a_single_look_at_a_holder(changed, expected, another):
     changed = {name: another if value == "another's" else value for name, value in changed.items()}
-    assert standing_of(replace(myself(), token="t", **changed).as_bytes()) is expected
+    assert state_of(replace(this_process(), token="t", **changed).as_bytes()) is expected
 
 
-def test_one_look_at_a_process_that_has_ended():
+def test_a_holder_that_has_ended_is_gone():
     pid, started = dead_process()
-    assert standing_of(replace(myself(), pid=pid, started=started, token="t").as_bytes()) is HolderState.GONE
+    assert state_of(replace(this_process(), pid=pid, started=started, token="t").as_bytes()) is HolderState.DEAD
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b'"a"', b"[" * 4000, b"\xff", json.dumps({"host": 3}).encode()]
     + [elsewhere().as_bytes().replace(f'"pid": {os.getpid()}'.encode(), f'"pid": {pid}'.encode()) for pid in (-1, 0)],
-)  # fmt: skip
-def test_what_cannot_be_read_is_not_known(content):
+)
+def test_an_unreadable_lock_has_an_unknown_holder(content):
     assert Holder.parse(content) is None
-    assert standing_of(content) is HolderState.UNKNOWN
+    assert state_of(content) is HolderState.UNKNOWN
 
 
-def test_a_name_in_a_lock_does_nothing_to_a_terminal():
+def test_control_characters_in_a_lock_do_not_reach_the_terminal():
     assert (
         str(Holder.parse(elsewhere().as_bytes().replace(b"gpu-7", b"a\\u001b[2J"))) == f"process {os.getpid()} on a[2J"
     )
 
 
-def test_a_heartbeat_elsewhere_that_stands_still_for_a_minute_is_of_a_dead_process():
+def test_a_remote_holder_without_a_heartbeat_for_a_minute_is_dead():
     watch, content, looks = Watch(), elsewhere().as_bytes(), 0
-    while watch.look(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
+    while watch.observe(content, looks * POLL_SECONDS) is HolderState.UNKNOWN:
         looks += 1
     assert looks * POLL_SECONDS == DEAD_AFTER_SECONDS
 
 
-def test_one_beat_shows_life_however_late():
+def test_a_late_heartbeat_shows_that_the_holder_is_alive():
     watch = Watch()
-    for look in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
-        assert watch.look(elsewhere().as_bytes(), look * POLL_SECONDS) is HolderState.UNKNOWN
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
-    assert watch.look(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
+    for observe in range(int(DEAD_AFTER_SECONDS / POLL_SECONDS)):
+        assert watch.observe(elsewhere().as_bytes(), observe * POLL_SECONDS) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS) is HolderState.ALIVE
+    assert watch.observe(elsewhere(beat=1).as_bytes(), DEAD_AFTER_SECONDS + 1) is HolderState.UNKNOWN
 
 
-def test_a_reader_that_was_stopped_itself_has_not_watched():
+def test_time_in_which_the_watcher_was_stopped_does_not_count():
     watch = Watch()
-    assert watch.look(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
-    assert watch.look(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 0.0) is HolderState.UNKNOWN
+    assert watch.observe(elsewhere().as_bytes(), 1000.0) is HolderState.UNKNOWN
 
 
-def test_a_lock_is_there_as_long_as_it_is_held(path):
+def test_a_lock_exists_while_it_is_held(path):
     with locked(path, path.parent, pytest.fail) as lock:
         assert holder_of(path).is_local
         lock.check()
@@ -127,14 +135,14 @@ def test_a_lock_is_there_as_long_as_it_is_held(path):
 
 def test_the_lock_of_a_killed_process_is_broken_at_once(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     lock = take(path)
     lock.check()
     assert [each.name for each in path.parent.iterdir()] == [".lock"]
     lock.release()
 
 
-def test_a_lock_that_beats_elsewhere_is_refused_and_one_that_does_not_is_broken(path, monkeypatch):
+def test_a_remote_lock_is_broken_only_without_a_heartbeat(path, monkeypatch):
     fast(monkeypatch, seconds=HANG_SECONDS)
     stop, told = threading.Event(), []
 
@@ -159,7 +167,7 @@ def test_a_lock_that_beats_elsewhere_is_refused_and_one_that_does_not_is_broken(
     assert not path.exists()
 
 
-def test_a_lock_is_taken_over_by_hand_and_its_holder_notices(path):
+def test_the_holder_notices_that_its_lock_was_taken_over_by_hand(path):
     old = take(path)
     new = take(path, take_over=True)
     new.check()
@@ -175,7 +183,7 @@ def test_a_lock_is_taken_over_by_hand_and_its_holder_notices(path):
 
 
 @pytest.mark.parametrize("removed", ["lock", "folder"])
-def test_a_lock_that_was_removed_is_noticed(removed, path):
+def test_the_holder_notices_that_its_lock_was_removed(removed, path):
     lock = take(path)
     path.unlink()
     if removed == "folder":
@@ -186,7 +194,7 @@ def test_a_lock_that_was_removed_is_noticed(removed, path):
     lock.release()
 
 
-def test_the_heart_beats(path, monkeypatch):
+def test_a_holder_sends_heartbeats(path, monkeypatch):
     monkeypatch.setattr("distbp.files.locks.lock._HEARTBEAT_SECONDS", 0.01)
     lock = take(path)
     beats = set()
@@ -195,7 +203,7 @@ def test_the_heart_beats(path, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["fifo", "empty", "folder"])
-def test_what_is_no_lock_is_watched_and_replaced_or_named(what, path, monkeypatch):
+def test_a_file_that_is_not_a_lock_is_watched_and_replaced_or_named(what, path, monkeypatch):
     fast(monkeypatch)
     {"fifo": lambda: os.mkfifo(path), "empty": path.touch, "folder": path.mkdir}[what]()
     told = []
@@ -209,24 +217,24 @@ def test_what_is_no_lock_is_watched_and_replaced_or_named(what, path, monkeypatc
     assert "another process" in told[0]
 
 
-def test_a_breaker_that_was_killed_keeps_nobody_from_breaking(path):
+def test_a_killed_breaker_does_not_keep_others_from_breaking_a_lock(path):
     pid, started = dead_process()
-    dead = replace(myself(), pid=pid, started=started)
+    dead = replace(this_process(), pid=pid, started=started)
     path.write_bytes(replace(dead, token="old").as_bytes())
     path.with_name(".lock.old.broken").write_bytes(replace(dead, token="breaker").as_bytes())
     take(path).release()
     assert list(path.parent.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(path):
+def test_a_read_only_folder_is_reported(path):
     path.parent.rmdir()
     with pytest.raises(RunError, match="cannot be written to: No such file"):
         take(path)
 
 
-def test_of_many_that_break_a_lock_at_once_one_gets_it(path):
+def test_one_of_many_concurrent_breakers_gets_the_lock(path):
     pid, started = dead_process()
-    path.write_bytes(replace(myself(), pid=pid, started=started, token="old").as_bytes())
+    path.write_bytes(replace(this_process(), pid=pid, started=started, token="old").as_bytes())
     others = [start_program("breaks_lock", path, stdin=subprocess.PIPE) for _ in range(6)]
     for other in others:
         other.stdin.write("\n")

@@ -15,7 +15,7 @@ dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 @pytest.fixture
 def saved(tmp_path):
-    """A folder with a small classifier and the network that is in it."""
+    """Save a small classifier; return its folder and the network."""
     network = Network((3, 4, 2), "tanh", classes=("no", "yes"), seed=1)
     network.save(tmp_path / "model")
     return tmp_path / "model", network
@@ -35,7 +35,7 @@ def replace_in(folder, **changed):
         ((3, 4, 3), "softmax", "cross-entropy", (-1, 0, 7)),
     ],
 )
-def test_loaded_model_is_the_saved_one_bit_for_bit(sizes, output, cost, classes, dtype, tmp_path):
+def test_loaded_model_equals_the_saved_one_bit_for_bit(sizes, output, cost, classes, dtype, tmp_path):
     network = Network(sizes, output=output, cost=cost, classes=classes, dtype=dtype, seed=2)
     network.save(tmp_path / "new" / "folder")
     loaded = Network.load(tmp_path / "new" / "folder")
@@ -62,7 +62,7 @@ def test_missing_file_is_refused(name, saved):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_file_cut_off_anywhere_is_refused(name, saved):
+def test_truncated_file_is_refused_at_every_length(name, saved):
     folder, _ = saved
     whole = (folder / name).read_bytes().rstrip(b"\n")
     for length in range(len(whole)):
@@ -89,7 +89,7 @@ def test_safetensors_with_any_damaged_byte_in_its_header_is_refused(saved):
             Network.load(folder)
 
 
-def test_body_longer_than_the_header_says_is_refused(saved):
+def test_body_longer_than_the_header_states_is_refused(saved):
     folder, _ = saved
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b"\0")
@@ -117,7 +117,7 @@ def test_body_longer_than_the_header_says_is_refused(saved):
         {"classes": None},
     ],
 )
-def test_files_that_do_not_fit_each_other_are_refused(changed, saved):
+def test_inconsistent_files_are_refused(changed, saved):
     folder, _ = saved
     replace_in(folder, **changed)
     with pytest.raises(RunError, match="model"):
@@ -125,7 +125,7 @@ def test_files_that_do_not_fit_each_other_are_refused(changed, saved):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "float16", "bool"])
-def test_weights_that_are_not_of_a_known_type_are_refused(dtype, saved):
+def test_weights_of_unknown_type_are_refused(dtype, saved):
     folder, network = saved
     pairs = enumerate(network.structure.layers(network.weights.astype(dtype)), start=1)
     tensors = {name: part for l, (w, b) in pairs for name, part in ((f"w{l}", w), (f"b{l}", b))}
@@ -142,27 +142,27 @@ def test_model_of_another_format_is_refused(found, message, saved):
         Network.load(folder)
 
 
-def test_json_that_is_no_object_is_refused(saved):
+def test_json_that_is_not_an_object_is_refused(saved):
     folder, _ = saved
     (folder / "model.json").write_text("[1]")
     with pytest.raises(RunError, match="expected a JSON object"):
         Network.load(folder)
 
 
-def test_folder_that_cannot_be_made_is_refused(saved):
+def test_folder_that_cannot_be_created_is_refused(saved):
     folder, network = saved
     with pytest.raises(RunError, match="cannot be made"):
         network.save(folder / "model.json" / "below")
 
 
-def test_meaning_is_kept_beside_the_structure(saved, tmp_path):
+def test_classes_and_units_are_saved_with_the_structure(saved, tmp_path):
     _, network = saved
     save_model(tmp_path / "other", network.structure, network.weights, {"classes": ["x", "y"], "note": "n"})
     assert load_model(tmp_path / "other")[2].items() >= {"classes": ["x", "y"], "note": "n"}.items()
 
 
 @dtypes
-def test_weights_sha256_is_of_the_little_endian_bytes_in_layer_order(dtype, saved):
+def test_weights_sha256_covers_the_little_endian_bytes_in_layer_order(dtype, saved):
     weights = Network((3, 4, 2), seed=1, dtype=dtype).weights
     (w1, b1), (w2, b2) = Network((3, 4, 2), seed=1).structure.layers(weights)
     hashed = hashlib.sha256()

@@ -11,7 +11,7 @@ from distbp.model.network import Network, evaluate
 
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LABELS = ("bird", "cat", "dog")
-ROWS = 2500  # more than are computed at a time
+ROWS = 2500  # more than one block of a prediction
 
 
 def classifier(dtype="float64", output="softmax", cost="cross-entropy"):
@@ -49,13 +49,13 @@ def test_network_has_the_initial_weights_of_its_scheme_and_seed():
         ({"sizes": (5, 3), "classes": ("a", "b")}, "classes"),
     ],
 )
-def test_impossible_network_is_refused(arguments, message):
+def test_invalid_network_is_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         Network(**arguments)
 
 
 @dtypes
-def test_outputs_are_the_last_layers_a(dtype, rng):
+def test_outputs_are_a_of_the_last_layer(dtype, rng):
     x, network = rng.random((ROWS, 5)), regressor(dtype=dtype)
     assert network.outputs(x).dtype == dtype
     assert network.outputs(x) == pytest.approx(by_hand(network, x), rel=1e-4, abs=1e-5)
@@ -63,7 +63,7 @@ def test_outputs_are_the_last_layers_a(dtype, rng):
 
 
 @dtypes
-def test_probabilities_of_classes_add_up_to_1(dtype, rng):
+def test_probabilities_of_classes_sum_to_1(dtype, rng):
     x, network = rng.random((ROWS, 5)), classifier(dtype)
     z = by_hand(network, x)
     expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
@@ -101,7 +101,7 @@ def test_loaded_network_predicts_the_same_bits(rng, tmp_path):
 
 @dtypes
 @pytest.mark.parametrize(("output", "cost"), [("softmax", "cross-entropy"), ("sigmoid", "mse")])
-def test_evaluation_of_classes_is_sklearns(output, cost, dtype, rng):
+def test_scores_of_a_classifier_equal_those_of_sklearn(output, cost, dtype, rng):
     x, y = rng.normal(size=(ROWS, 5)), rng.choice(LABELS, ROWS)
     network = classifier(dtype, output, cost)
     found = network.evaluate(x, y)
@@ -116,7 +116,7 @@ def test_evaluation_of_classes_is_sklearns(output, cost, dtype, rng):
 
 @dtypes
 @pytest.mark.parametrize("values", [1, 2])
-def test_evaluation_of_values_is_sklearns(values, dtype, rng):
+def test_scores_of_a_regressor_equal_those_of_sklearn(values, dtype, rng):
     network = regressor(values, dtype)
     x = rng.normal(size=(ROWS, 5))
     y = by_hand(network, x) + rng.normal(0, 0.3, (ROWS, values))
@@ -130,21 +130,21 @@ def test_evaluation_of_values_is_sklearns(values, dtype, rng):
 
 @pytest.mark.parametrize("y", [1.0, 0.1])
 @pytest.mark.parametrize("offset", [0.0, 1.0])
-def test_r2_of_values_that_do_not_vary_is_1_where_they_are_met_else_0(y, offset):
+def test_r2_of_constant_values_is_1_if_predicted_exactly_else_0(y, offset):
     network = Network((1, 1), output="identity", cost="mse", dtype="float64")
     network.weights[:] = [0, y + offset]
     assert network.evaluate(np.ones((3, 1)), np.full(3, y)).r2 == (0 if offset else 1)
 
 
 @dtypes
-def test_accuracy_is_that_of_the_predictions_also_where_sigmoids_are_all_1(dtype):
+def test_accuracy_is_that_of_the_predictions_even_if_all_sigmoids_are_1(dtype):
     network = Network((1, 3), output="sigmoid", cost="mse", classes=LABELS, dtype=dtype)
     network.weights[:] = [50, 60, 55, 0, 0, 0]
     x, y = [[1.0]], ["cat"]
     assert network.evaluate(x, y).accuracy == accuracy_score(y, network.predict(x)) == 1
 
 
-def test_accuracy_of_a_single_node_is_that_of_the_predictions_also_next_to_one_half():
+def test_accuracy_of_a_single_node_is_that_of_the_predictions_near_one_half():
     network = Network((1, 1), output="sigmoid", cost="binary-cross-entropy", classes=(0, 1))
     network.weights[:] = [1e-9, 0]
     assert network.evaluate([[1.0]], [1]).accuracy == accuracy_score([1], network.predict([[1.0]]))
@@ -157,7 +157,7 @@ def test_accuracy_of_a_single_node_with_squared_error_is_that_of_the_predictions
     assert network.evaluate([[1.0], [-1.0]], [1, 0]).accuracy == 1
 
 
-def test_evaluation_of_a_data_sets_rows_is_that_of_its_numbers(digits):
+def test_rows_of_a_data_set_and_their_numbers_have_equal_scores(digits):
     network = Network((64, 10), classes=range(10))
     assert evaluate(network, digits.test) == network.evaluate(digits.test.x / np.float32(16), digits.test.y)
 
@@ -172,14 +172,14 @@ def test_evaluation_of_a_data_sets_rows_is_that_of_its_numbers(digits):
         ([[0, 1, np.nan, 3, 4]], "x row 0 column 2 is nan"),
     ],
 )
-def test_rows_that_do_not_fit_are_refused(x, message):
+def test_rows_of_another_width_are_refused(x, message):
     with pytest.raises(DataError, match=message):
         classifier().predict(x)
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (4, 4), (3,), (2, 2, 3)])
-def test_rows_that_no_table_of_the_network_can_have_kept_are_refused(shape, rng):
-    """Also longer ones, of which the network could take the first numbers."""
+def test_rows_that_do_not_match_the_columns_of_the_model_are_refused(shape, rng):
+    """This includes rows that are longer than the network's inputs."""
     table = {name: rng.normal(size=60) for name in ("a", "b")} | {"c": rng.choice(["u", "v"], 60)}
     data = load(pyarrow.table(table | {"y": np.arange(60) % 2}), target="y")
     network = distbp.train(data, hidden=(4,), epochs=1, workers=0).network
@@ -201,7 +201,7 @@ def test_rows_that_no_table_of_the_network_can_have_kept_are_refused(shape, rng)
         ([["cat", "dog"]] * 2, "y has 2 columns: classes need one label per row"),
     ],
 )
-def test_targets_that_are_no_classes_are_refused(y, message):
+def test_targets_that_are_not_classes_are_refused(y, message):
     with pytest.raises(DataError, match=message):
         classifier().evaluate(np.ones((2, 5)), y)
 
@@ -215,15 +215,15 @@ def test_targets_that_are_no_classes_are_refused(y, message):
         (np.ones((3, 2)), "found 2 rows but targets of shape"),
     ],
 )
-def test_targets_that_are_no_values_are_refused(y, message):
+def test_targets_that_are_not_values_are_refused(y, message):
     with pytest.raises(DataError, match=message):
         regressor().evaluate(np.ones((2, 5)), y)
 
 
 @pytest.mark.parametrize("size", [1e15, 3e37])
 @pytest.mark.parametrize("part", ["x", "y"])
-def test_large_numbers_warn_of_nothing(part, size):
-    """Warnings are errors here: what is too large is told in one line, or does no harm."""
+def test_large_numbers_cause_no_warning(part, size):
+    """Large numbers are refused in one line or are harmless; a warning would be an error."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 5)), rng.normal(size=200)
     data = (x * size, y > 0) if part == "x" else (x, y * size)

@@ -1,4 +1,4 @@
-"""The same mathematics in an independent implementation: scikit-learn's multi-layer perceptron, float64."""
+"""Compare gradients, outputs and training with scikit-learn's multi-layer perceptron in float64."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ activations = pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", 
 
 
 def problem(kind, activation, rng):
-    """Return structure, x, y as we take it and y as scikit-learn does."""
+    """Return structure, x, y for distbp and y for scikit-learn."""
     cost, output, outputs = KINDS[kind]
     structure = Structure((FEATURES, *HIDDEN, outputs), (activation, activation, output), cost)
     x = rng.normal(size=(ROWS, FEATURES))
@@ -36,8 +36,8 @@ def problem(kind, activation, rng):
     return structure, x, labels[:, np.newaxis].astype(float) if outputs == 1 else labels, labels
 
 
-def their_network(structure, x, y, lr, momentum=0.0, nesterov=False):
-    """Return a scikit-learn network, its fresh optimizer, and its weights as our flat vector."""
+def sklearn_network(structure, x, y, lr, momentum=0.0, nesterov=False):
+    """Return a scikit-learn network, its new optimizer, and its weights as distbp's flat vector."""
     make = MLPRegressor if structure.cost == "mse" else MLPClassifier
     name = structure.activations[0]
     network = make(
@@ -52,13 +52,13 @@ def their_network(structure, x, y, lr, momentum=0.0, nesterov=False):
         nesterovs_momentum=nesterov,
         random_state=0,
     )
-    step(network, x, y)  # makes the weights
-    del network._optimizer  # the velocity of that step
+    step(network, x, y)  # creates the weights
+    del network._optimizer  # drop the velocity of that step
     return network, flat_weights(network)
 
 
 def step(network, x, y):
-    """Do one step of theirs over all these rows."""
+    """Run one step of scikit-learn's optimizer on all rows."""
     network.batch_size = len(x)
     if isinstance(network, MLPClassifier):
         network.partial_fit(x, y, classes=getattr(network, "classes_", np.unique(y)))
@@ -71,8 +71,8 @@ def flat_weights(network):
     return np.concatenate([part.ravel() for w, b in pairs for part in (w.T, b)])
 
 
-def their_cost_factor(structure):
-    """scikit-learn's cost of an example is half the sum of squares, ours the lecture's whole one."""
+def sklearn_cost_factor(structure):
+    """Return scikit-learn's cost over distbp's: it halves the sum of squares, the lecture does not."""
     return 2 if structure.cost == "mse" else 1
 
 
@@ -82,26 +82,26 @@ def relative_error(found, expected):
 
 @kinds
 @activations
-def test_gradient_is_the_step_that_sklearn_takes(kind, activation, rng):
+def test_gradient_equals_the_step_of_sklearn(kind, activation, rng):
     structure, x, y, their_y = problem(kind, activation, rng)
-    network, before = their_network(structure, x, their_y, lr=1.0)
+    network, before = sklearn_network(structure, x, their_y, lr=1.0)
     step(network, x, their_y)
-    expected = (before - flat_weights(network)) * their_cost_factor(structure) * ROWS
+    expected = (before - flat_weights(network)) * sklearn_cost_factor(structure) * ROWS
 
     gradient = np.empty_like(before)
     sums = Backprop(structure, ROWS, "float64").gradient(structure.layers(before), x, y, structure.layers(gradient))
     for found, wanted in zip(structure.layers(gradient), structure.layers(expected), strict=True):
         assert relative_error(found.w, wanted.w) < 1e-10
         assert relative_error(found.b, wanted.b) < 1e-10
-    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # theirs is the mean over a row's values
-    assert sums.cost / ROWS == pytest.approx(network.loss_ * their_cost_factor(structure) * per_value, rel=1e-10)
+    per_value = structure.sizes[-1] if structure.cost == "mse" else 1  # scikit-learn takes the mean over a row's values
+    assert sums.cost / ROWS == pytest.approx(network.loss_ * sklearn_cost_factor(structure) * per_value, rel=1e-10)
 
 
 @kinds
 @activations
-def test_output_is_sklearns(kind, activation, rng):
+def test_output_equals_that_of_sklearn(kind, activation, rng):
     structure, x, _, their_y = problem(kind, activation, rng)
-    network, flat = their_network(structure, x, their_y, lr=0.1)
+    network, flat = sklearn_network(structure, x, their_y, lr=0.1)
     a = Backprop(structure, ROWS, "float64").forward(structure.layers(flat), x).a[-1]
     expected = network.predict(x) if kind == "values" else network.predict_proba(x)
     assert a == pytest.approx(expected[:, 1:] if kind == "one sigmoid" else expected, rel=1e-10)
@@ -110,12 +110,12 @@ def test_output_is_sklearns(kind, activation, rng):
 @kinds
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 @pytest.mark.parametrize("shards", [1, 3])
-def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
+def test_training_gives_the_weights_of_sklearn(kind, momentum, nesterov, shards, rng):
     structure, x, y, their_y = problem(kind, "tanh", rng)
-    network, start = their_network(structure, x, their_y, LR, momentum, nesterov)
+    network, start = sklearn_network(structure, x, their_y, LR, momentum, nesterov)
     config = Config(
         optimizer="sgd",
-        lr=LR / their_cost_factor(structure),
+        lr=LR / sklearn_cost_factor(structure),
         momentum=momentum,
         nesterov=nesterov,
         batch_size=16,  # the last mini-batch of an epoch has 12 rows
@@ -129,5 +129,5 @@ def test_training_goes_sklearns_way(kind, momentum, nesterov, shards, rng):
     for record in pool.steps(12):
         rows = order.rows(record.step)
         step(network, x[rows], their_y[rows])
-    assert relative_error(flat_weights(network), start) > 0.1  # they went somewhere
+    assert relative_error(flat_weights(network), start) > 0.1  # the weights have moved
     assert relative_error(pool.state()[0], flat_weights(network)) < 1e-10

@@ -1,4 +1,4 @@
-"""Costs with their delta and the scores of a few rows, worked out on paper."""
+"""Costs, deltas and scores of a few rows, computed by hand."""
 
 import math
 
@@ -13,7 +13,7 @@ LN3, LN4, E = math.log(3), math.log(4), math.e
 
 # name: (cost, output, z, target, smoothing, C, delta)
 COSTS = {
-    # a - y is 1.5 and -0.25: sums over the nodes, nothing halved but huber's squares
+    # a - y is 1.5 and -0.25; costs are sums over the nodes, only huber halves its squares
     "mse": ("mse", "identity", [1.5, 1.75], [0.0, 2.0], 0, 2.25 + 0.0625, [3, -0.5]),
     "mae": ("mae", "identity", [1.5, 1.75], [0.0, 2.0], 0, 1.5 + 0.25, [1, -1]),
     "huber": ("huber", "identity", [1.5, 1.75], [0.0, 2.0], 0, 1 + 0.03125, [1, -0.25]),
@@ -60,7 +60,7 @@ def test_scores_of_two_classes():
     found = class_scores(y, predicted, np.column_stack([1 - p, p]))
     assert found.accuracy == 1 / 2
     assert found.log_loss == pytest.approx(-math.log(0.9 * 0.4 * 0.4 * 0.8) / 4, rel=1e-14)
-    assert found.roc_auc == 3 / 4  # of four pairs only 0.4 and 0.6 are the wrong way round
+    assert found.roc_auc == 3 / 4  # of four pairs only (0.4, 0.6) is in the wrong order
     assert found.confusion.tolist() == [[1, 1], [1, 1]]
     assert (found.precision.tolist(), found.recall.tolist()) == ([0.5, 0.5], [0.5, 0.5])
 
@@ -71,7 +71,7 @@ def test_scores_of_three_classes():
     found = class_scores(y, p.argmax(axis=1), p)
     assert found.accuracy == 3 / 4
     assert found.log_loss == pytest.approx(-math.log(0.5 * 0.4 * 0.6 * 0.6) / 4, rel=1e-14)
-    # class 0: 0.5 and 0.4 before 0.1 and 0.2; class 1: 0.6 before all; class 2: 0.6 before all
+    # class 0: 0.5 and 0.4 rank above 0.1 and 0.2; classes 1 and 2: 0.6 ranks above all others
     assert found.roc_auc == 1
     assert found.confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
     assert (found.precision.tolist(), found.recall.tolist()) == ([1, 1 / 2, 1], [1 / 2, 1, 1])
@@ -79,14 +79,16 @@ def test_scores_of_three_classes():
 
 def test_equal_scores_count_half():
     assert roc_auc(np.array([True, False]), np.array([0.5, 0.5])) == 1 / 2
-    # of six pairs two are equal, three are right
+    # of six pairs two are ties and three are in the right order
     assert roc_auc(np.array([1, 1, 0, 0, 0], bool), np.array([0.7, 0.3, 0.7, 0.3, 0.1])) == pytest.approx(4 / 6)
 
 
 def test_scores_of_values():
     y = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]])
     found = value_scores(y, np.array([[1.0, 10.0], [2.0, 40.0], [4.0, 60.0]]))
-    assert found.rmse == pytest.approx(math.sqrt((1 + 400) / 6), rel=1e-14)  # over all cells, not column by column
+    assert found.rmse == pytest.approx(
+        math.sqrt((1 + 400) / 6), rel=1e-14
+    )  # one mean over all cells, not one per column
     assert found.mae == pytest.approx(21 / 6, rel=1e-14)
     assert found.r2 == pytest.approx(((1 - 1 / 2) + (1 - 400 / 1400)) / 2, rel=1e-14)
 

@@ -1,4 +1,4 @@
-"""Every derivative against central differences in float64."""
+"""Compare every derivative with central differences in float64."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def relative_error(found, expected):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_times_derivative_is_the_slope_of_apply(name, rng):
     z, dc_da = rng.normal(size=(2, 3, 5))
-    assert np.abs(z).min() > 10 * STEP  # no z lies on relu's kink
+    assert np.abs(z).min() > 10 * STEP  # no z is near relu's kink
     a = np.empty_like(z)
 
     def cost(flat):
@@ -69,7 +69,7 @@ def check_whole_gradient(structure, y, rng):
     backprop.gradient(layers, x, y, structure.layers(gradient))
     for z, name in zip(backprop.forward(layers, x).z, structure.activations, strict=True):
         if name == "relu":
-            assert np.abs(z).min() > 20 * STEP  # no difference reaches across the kink
+            assert np.abs(z).min() > 20 * STEP  # no difference crosses the kink
 
     def cost(_):
         return backprop.sums(layers, x, y).cost
@@ -97,7 +97,7 @@ def test_gradient_of_every_cost_and_output(cost, output, targets, rng):
     structure = Structure((4, 5, 3), ("tanh", output), cost)
     y = rng.integers(0, 3, ROWS)
     if targets == "values":
-        y = rng.dirichlet(np.ones(3), ROWS)  # rows add up to 1, as cross-entropy demands of its targets
+        y = rng.dirichlet(np.ones(3), ROWS)  # rows sum to 1: cross-entropy needs targets that are probabilities
     check_whole_gradient(structure, y, rng)
 
 
@@ -109,7 +109,7 @@ def test_gradient_of_one_node(cost, targets, rng):
 
 
 @pytest.mark.parametrize("cost", ["mse", "binary-cross-entropy"])
-def test_class_number_of_one_node_is_its_value(cost, rng):
+def test_class_number_is_the_target_value_of_a_single_node(cost, rng):
     structure = Structure((4, 1), ("sigmoid",), cost)
     flat, x, y = rng.normal(size=5), rng.normal(size=(ROWS, 4)), rng.integers(0, 2, ROWS)
     backprop, gradients = Backprop(structure, ROWS, "float64"), np.empty((2, 5))
@@ -120,7 +120,7 @@ def test_class_number_of_one_node_is_its_value(cost, rng):
 
 
 @pytest.mark.parametrize(("cost", "output"), [("mse", "sigmoid"), ("binary-cross-entropy", "sigmoid")])
-def test_class_number_stands_for_the_vector_with_a_1_at_its_node(cost, output, rng):
+def test_class_number_equals_its_one_hot_vector(cost, output, rng):
     structure = Structure((4, 3), (output,), cost)
     flat, x = rng.normal(size=structure.parameter_count), rng.normal(size=(ROWS, 4))
     y = rng.integers(0, 3, ROWS)
@@ -131,7 +131,7 @@ def test_class_number_stands_for_the_vector_with_a_1_at_its_node(cost, output, r
     assert by_number.cost == pytest.approx(by_vector.cost, rel=1e-14)
 
 
-def test_gradient_without_kept_z_has_the_same_bits(rng):
+def test_gradient_has_the_same_bits_when_z_is_not_stored(rng):
     structure = Structure((4, 5, 5, 3), ("relu", "sigmoid", "softmax"), "cross-entropy")
     flat, x = rng.normal(size=structure.parameter_count), rng.normal(size=(ROWS, 4))
     gradients = np.empty((2, flat.size))
@@ -149,14 +149,14 @@ def test_mean_squared_error_is_the_lectures_sum_of_squares():
 
 
 @pytest.mark.parametrize(("cost", "output"), [("mse", "sigmoid"), ("cross-entropy", "softmax")])
-def test_right_counts_the_rows_whose_largest_output_is_their_class(cost, output):
+def test_right_is_the_number_of_rows_whose_largest_output_is_their_class(cost, output):
     z = np.array([[3.0, 1, 2], [1, 3, 2], [0, 1, 5], [9, 8, 7]])
     a, delta, scratch = np.empty((3, *z.shape))
     sums = COSTS[cost].base_case(ACTIVATIONS[output], z, a, np.array([0, 1, 1, 2]), delta, scratch)
     assert sums.right == 2
 
 
-def test_right_of_one_binary_node_counts_a_above_one_half_as_the_second_class():
+def test_a_single_sigmoid_node_predicts_the_second_class_above_one_half():
     z, y = np.array([[2.0], [-2.0], [2.0], [-2.0]]), np.array([1, 0, 0, 0])
     a, delta, scratch = np.empty((3, *z.shape))
     assert COSTS["binary-cross-entropy"].base_case(ACTIVATIONS["sigmoid"], z, a, y, delta, scratch).right == 3
@@ -164,14 +164,14 @@ def test_right_of_one_binary_node_counts_a_above_one_half_as_the_second_class():
 
 @pytest.mark.parametrize("name", COSTS)
 @pytest.mark.parametrize("targets", ["class numbers", "values"])
-def test_base_case_leaves_z_and_y_as_they_are(name, targets, rng):
+def test_base_case_does_not_change_z_and_y(name, targets, rng):
     z, a, delta, scratch = rng.normal(size=(4, ROWS, 3))
     y = rng.integers(0, 3, ROWS) if targets == "class numbers" else rng.random((ROWS, 3))
     z.flags.writeable = y.flags.writeable = False
     COSTS[name].base_case(ACTIVATIONS[COSTS[name].output or "tanh"], z, a, y, delta, scratch)
 
 
-def test_gradient_of_more_rows_than_built_for_is_refused():
+def test_more_rows_than_the_capacity_are_refused():
     structure = Structure((4, 3), ("softmax",), "cross-entropy")
     backprop = Backprop(structure, 2, "float64")
     with pytest.raises(ValueError, match="built for 2 rows, got 3"):

@@ -1,4 +1,4 @@
-"""Dropout: masks that depend on the example's place alone, and gradients under them."""
+"""Dropout: a mask depends only on seed, step and the example's position; gradients respect the masks."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def structure(activation="relu"):
 
 
 @pytest.mark.parametrize("cut", [[12], [5, 7], [1, 4, 3, 4]])
-def test_an_example_has_the_same_masks_whoever_computes_it(cut):
+def test_masks_of_an_example_do_not_depend_on_the_worker(cut):
     whole = [mask.copy() for mask in Dropout(structure(), 12, "float32", 0.3, 1).masks(9, 0, 12)]
     first = 0
     for rows in cut:
@@ -28,7 +28,7 @@ def test_an_example_has_the_same_masks_whoever_computes_it(cut):
         first += rows
 
 
-def test_masks_differ_by_seed_step_layer_and_place():
+def test_masks_differ_by_seed_step_layer_and_position():
     def drawn(seed=1, step=9, first=0):
         return [mask.copy() for mask in Dropout(structure(), 4, "float32", 0.5, seed).masks(step, first, 4)]
 
@@ -40,7 +40,7 @@ def test_masks_differ_by_seed_step_layer_and_place():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_masks_leave_out_the_share_and_keep_the_mean(share):
+def test_masks_drop_the_given_fraction_and_keep_the_mean(share):
     wide = Structure((5, 1000, 3), ("relu", "softmax"), "cross-entropy")
     (mask,) = Dropout(wide, 500, "float64", share, 0).masks(0, 0, 500)
     assert abs((mask == 0).mean() - share) < 0.005
@@ -48,7 +48,7 @@ def test_masks_leave_out_the_share_and_keep_the_mean(share):
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh", "identity"])
-def test_the_gradient_under_masks_is_that_of_central_differences(activation, rng):
+def test_gradient_with_dropout_agrees_with_central_differences(activation, rng):
     made = structure(activation)
     weights = initial_weights(made, "glorot", 3, "float64") + 0.01 * rng.normal(size=made.parameter_count)
     x, y = rng.normal(size=(6, 5)), rng.integers(0, 3, 6)
@@ -74,7 +74,7 @@ def run(shards, **settings):
     return pool.state()[0]
 
 
-def test_shards_see_the_same_masks():
+def test_masks_do_not_depend_on_the_number_of_shards():
     whole = run(1, dropout=0.5)
     for shards in (2, 3, 5):
         assert np.allclose(run(shards, dropout=0.5), whole, rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""A gradient that is wrong in one place is found by gradcheck, which names the place."""
+"""gradcheck finds a single wrong component of a gradient and names it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from distbp.nn.backprop import Backprop
         (3, "b", (1,), "b[1]"),
     ],
 )
-def test_the_one_slope_that_is_wrong_is_named(
+def test_the_wrong_derivative_is_named(
     layer: int, part: str, place: tuple[int, ...], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = Backprop.gradient

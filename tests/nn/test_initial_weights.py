@@ -37,18 +37,18 @@ def test_float32_is_the_rounded_float64(scheme):
 @pytest.mark.parametrize(
     ("scheme", "factor"), [("he", lambda m_prev, m: 2 / m_prev), ("glorot", lambda *m: 2 / sum(m))]
 )
-def test_variance_is_the_schemes(scheme, factor):
+def test_variance_is_that_of_the_scheme(scheme, factor):
     flat = initial_weights(STRUCTURE, scheme, 0, "float64")
     for l, (w, _) in enumerate(STRUCTURE.layers(flat)):
         assert w.var() == pytest.approx(factor(STRUCTURE.sizes[l], STRUCTURE.sizes[l + 1]), rel=0.03)
         assert abs(w.mean()) < 4 * w.std() / np.sqrt(w.size)
 
 
-def test_glorot_keeps_within_its_limit():
+def test_glorot_stays_within_its_limit():
     w = STRUCTURE.layers(initial_weights(STRUCTURE, "glorot", 0, "float64"))[2].w
     assert 0.99 * np.sqrt(6 / 300) < np.abs(w).max() <= np.sqrt(6 / 300)
 
 
-def test_unknown_scheme_gets_the_nearest_known():
+def test_error_for_an_unknown_scheme_suggests_the_nearest_name():
     with pytest.raises(UsageError, match="unknown initial 'glorto': did you mean 'glorot'"):
         initial_weights(STRUCTURE, "glorto", 0)

@@ -1,4 +1,4 @@
-"""Several labels per row under binary cross-entropy, two of them too, against plain loops in double precision."""
+"""Compare training with several labels per row (binary cross-entropy) with plain float64 loops."""
 
 from math import exp, log
 
@@ -23,7 +23,7 @@ def sigmoid(z):
 
 
 def outputs_of(layers, row):
-    """Return the activations of both layers, node by node."""
+    """Return the activations of both layers, computed node by node."""
     (w1, b1), (w2, b2) = layers
     hidden = [sigmoid(sum(w * v for w, v in zip(ws, row, strict=True)) + b) for ws, b in zip(w1, b1, strict=True)]
     return hidden, [
@@ -40,7 +40,7 @@ def mean_cost(layers, x, y):
 
 
 def one_step(layers, x, y, lr, smoothing=0.0):
-    """Return the layers after one step down the gradient of the mean cost, as the chain rule says."""
+    """Return the layers after one step of gradient descent on the mean cost, by the chain rule."""
     y = [[(1 - smoothing) * float(label) + smoothing / 2 for label in labels] for labels in y]
     (w1, b1), (w2, b2) = ((w.copy(), b.copy()) for w, b in layers)
     for row, labels in zip(x, y, strict=True):
@@ -64,11 +64,20 @@ def layers_of(network):
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "float32", "float64", "bool"])
 @pytest.mark.parametrize("labels", [1, 2, 3, 5])
-def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
+def test_labels_are_trained_and_reported_as_computed_by_hand(labels, dtype, tmp_path):
     x, y = cells(labels, dtype)
-    settings = {"cost": "binary-cross-entropy", "dtype": "float64", "hidden": (HIDDEN,), "activation": "sigmoid",
-                "optimizer": "sgd", "schedule": "constant", "workers": 0, "epochs": 1, "batch_size": ROWS,
-                "lr": 0.5}  # fmt: skip
+    settings = {
+        "cost": "binary-cross-entropy",
+        "dtype": "float64",
+        "hidden": (HIDDEN,),
+        "activation": "sigmoid",
+        "optimizer": "sgd",
+        "schedule": "constant",
+        "workers": 0,
+        "epochs": 1,
+        "batch_size": ROWS,
+        "lr": 0.5,
+    }
     sizes = (INPUTS, HIDDEN, labels)
     begin = distbp.Network(sizes, "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64")
     np.savez(tmp_path / "rows.npz", x_train=x, y_train=y, x_test=x[:15], y_test=y[:15])
@@ -78,13 +87,13 @@ def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-11)
     assert result.summary["test_cost"] == pytest.approx(mean_cost(layers_of(result.network), x[:15], y[:15]), rel=1e-11)
 
-    # with a network that is made here, predictions and scores are per label too
+    # predictions and scores are per label, too
     made = distbp.train(tmp_path / "rows.npz", run_dir=tmp_path / "run", **settings)
     assert made.network.structure.sizes == sizes
     again = distbp.Network.load(tmp_path / "run")
     told = again.evaluate(x, y)
     assert told.cost == pytest.approx(mean_cost(layers_of(again), x, y), rel=1e-11)
-    if not again.classes:  # one label as a whole number or a boolean is one of two classes
+    if not again.classes:  # a single integer or boolean label is one of two classes
         predicted = again.predict(x)
         assert predicted.shape == (ROWS, labels)
         expected = [outputs_of(layers_of(again), row)[1] for row in x]
@@ -93,11 +102,19 @@ def test_labels_are_trained_and_told_as_by_hand(labels, dtype, tmp_path):
 
 @pytest.mark.parametrize("labels", [1, 3])
 def test_smoothing_moves_each_label_towards_one_half(labels, tmp_path):
-    """(1 - s) y + s/2 for each label by itself, in training alone; 1/2 and other shares are labels too."""
+    """Each label becomes (1 - s) y + s/2, in training only; fractions such as 1/2 are valid labels."""
     x, y = cells(labels, "float64")
     y[::5] = 0.25
-    settings = {"cost": "binary-cross-entropy", "optimizer": "sgd", "workers": 0, "epochs": 1, "batch_size": ROWS,
-                "lr": 0.5, "task": "regression", "momentum": 0.0}  # fmt: skip
+    settings = {
+        "cost": "binary-cross-entropy",
+        "optimizer": "sgd",
+        "workers": 0,
+        "epochs": 1,
+        "batch_size": ROWS,
+        "lr": 0.5,
+        "task": "regression",
+        "momentum": 0.0,
+    }
     begin = distbp.Network(
         (INPUTS, HIDDEN, labels), "sigmoid", "sigmoid", "binary-cross-entropy", seed=1, dtype="float64"
     )

@@ -1,4 +1,4 @@
-"""Costs and deltas stay finite and exact where a has become 0 or 1. Warnings are errors, so none may be raised."""
+"""Costs and deltas stay finite and exact where a rounds to 0 or 1, without a warning (warnings are errors)."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_activations_of_large_logits_are_finite(dtype, name):
     assert np.isfinite(delta).all()
 
 
-def test_sigmoid_of_float32_is_accurate_where_it_is_nearly_0():
+def test_float32_sigmoid_is_accurate_near_0():
     z = np.linspace(-70, 70, 281, dtype=np.float32)
     a = np.empty_like(z)
     ACTIVATIONS["sigmoid"].apply(z, out=a)

@@ -1,4 +1,4 @@
-"""The lecture widens all layers to m = max m_l nodes, with w, b, z and a of the extra nodes 0."""
+"""The lecture pads every layer to m = max m_l nodes; w, b, z and a of the extra nodes are 0."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ SLOPES = {
 
 
 def padded_gradient(structure, flat, x, y):
-    """The lecture's equations on square matrices; return output, dC/dw (L, m, m) and dC/db (L, m) of C = |y - a|^2."""
+    """Return output, dC/dw (L, m, m) and dC/db (L, m) of C = |y - a|^2 by the lecture's square matrices."""
     m, depth = max(structure.sizes), structure.depth
     w, b = np.zeros((depth, m, m)), np.zeros((depth, m))
-    real = np.zeros((depth + 1, m))  # 1 for real nodes; holds z and a of the extra ones at 0, also sigma(0) = 1/2
+    real = np.zeros((depth + 1, m))  # 1 for real nodes; keeps z and a of extra nodes at 0, even where sigma(0) = 1/2
     for l, (layer_w, layer_b) in enumerate(structure.layers(flat)):
         w[l, : layer_w.shape[0], : layer_w.shape[1]] = layer_w
         b[l, : layer_b.size] = layer_b

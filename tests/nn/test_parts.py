@@ -1,4 +1,4 @@
-"""Weights of rows, smoothing, connections, own parts and traces: against differences, formulas and one another."""
+"""Row weights, label smoothing, removed connections, user-defined activations and traces."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from distbp.nn.structure import Structure
 ROWS = 6
 
 
-def slopes_by_differences(structure, flat, total):
+def central_differences(structure, flat, total):
     slopes = np.empty_like(flat)
     for i, kept in enumerate(flat):
         costs = []
@@ -35,7 +35,7 @@ def check(structure, y, rng, weights=None, smoothing=0.0):
     def total():
         return backprop.gradient(layers, x, y, structure.layers(spare), weights=weights).cost
 
-    expected = slopes_by_differences(structure, flat, total)
+    expected = central_differences(structure, flat, total)
     assert np.linalg.norm(gradient - expected) < 1e-6 * np.linalg.norm(expected)
     return x, flat, sums
 
@@ -44,11 +44,11 @@ FUSED = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson
 
 
 @pytest.mark.parametrize("cost", COSTS)
-def test_weighted_rows_count_as_often_as_they_say(cost, rng):
+def test_a_row_counts_as_often_as_its_weight(cost, rng):
     structure = Structure((4, 5, 3), ("tanh", FUSED.get(cost, "identity")), cost)
     y, weights = rng.integers(0, 3, ROWS), np.array([0.0, 1, 2, 0.5, 3, 1])
     x, flat, sums = check(structure, y, rng, weights)
-    # a row of weight 2 is two rows, one of weight 0 is none
+    # a row of weight 2 counts as two rows, a row of weight 0 not at all
     layers, one = structure.layers(flat), Backprop(structure, 1, "float64")
     alone = [one.sums(layers, x[[row]], y[[row]]).cost for row in range(ROWS)]
     assert sums.cost == pytest.approx(np.dot(alone, weights), rel=1e-12)
@@ -57,7 +57,7 @@ def test_weighted_rows_count_as_often_as_they_say(cost, rng):
 @pytest.mark.parametrize(
     ("cost", "nodes"), [("cross-entropy", 3), ("binary-cross-entropy", 3), ("binary-cross-entropy", 1)]
 )
-def test_label_smoothing_is_the_cost_of_the_smoothed_target(cost, nodes, rng):
+def test_label_smoothing_equals_the_cost_of_smoothed_targets(cost, nodes, rng):
     structure = Structure((4, 5, nodes), ("tanh", FUSED[cost]), cost)
     y = rng.integers(0, max(2, nodes), ROWS)
     x, flat, sums = check(structure, y, rng, smoothing=0.1)
@@ -76,7 +76,7 @@ def test_gradcheck_passes_for_every_activation_and_cost(activation, cost):
 
 
 class Wrong:
-    """A sine whose derivative has the wrong sign."""
+    """A sine with a derivative of the wrong sign."""
 
     def value(self, z):
         return np.sin(z)
@@ -85,7 +85,7 @@ class Wrong:
         return -np.cos(z)
 
 
-def test_gradcheck_names_the_layer_and_the_parameter_that_fail():
+def test_gradcheck_names_the_wrong_layer_and_parameter():
     found = distbp.gradcheck((3, 4, 4, 2), activation=["tanh", Wrong()])
     assert not found.passes()
     assert found.layer in (1, 2)
@@ -98,13 +98,15 @@ def connections(rng):
     return [first, None]
 
 
-SETTINGS = [
-    {"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lion")
-] + [{"l1": 1e-3, "l2": 1e-3}, {"clip_norm": 0.1, "max_norm": 1.0}, {"clip_value": 1e-3, "dropout": 0.3}]  # fmt: skip
+SETTINGS = [{"optimizer": name} for name in ("sgd", "adagrad", "rmsprop", "adam", "adamw", "lion")] + [
+    {"l1": 1e-3, "l2": 1e-3},
+    {"clip_norm": 0.1, "max_norm": 1.0},
+    {"clip_value": 1e-3, "dropout": 0.3},
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_weights_that_are_left_out_stay_exactly_0(settings, rng, tmp_path):
+def test_weights_of_removed_connections_stay_exactly_0(settings, rng, tmp_path):
     chosen = connections(rng)
     network = distbp.Network((64, 8, 10), connections=chosen)
     result = distbp.train("digits", network=network, workers=0, epochs=2, run_dir=tmp_path / "run", **settings)
@@ -128,12 +130,12 @@ def test_weights_that_are_left_out_stay_exactly_0(settings, rng, tmp_path):
         ([None, np.eye(3, 5) * [[1], [0], [1]]], "cut output node 1 off"),
     ],
 )
-def test_connections_that_cannot_be_are_refused(chosen, message):
+def test_invalid_connections_are_refused(chosen, message):
     with pytest.raises(UsageError, match=message):
         distbp.Network((4, 5, 3), connections=chosen)
 
 
-def test_a_trace_is_the_lectures_equations(rng):
+def test_a_trace_follows_the_equations_of_the_lecture(rng):
     network = distbp.Network((3, 4, 2), "sigmoid", output="sigmoid", cost="mse", dtype="float64", seed=3)
     x, y = rng.normal(size=(5, 3)), rng.random((5, 2))
     trace = network.trace(x, y)
@@ -152,14 +154,14 @@ def test_a_trace_is_the_lectures_equations(rng):
     assert trace.cost == pytest.approx(((trace[2].a - y) ** 2).sum() / 5)
 
 
-def test_the_trace_of_a_fused_cost_has_its_output_too(rng):
+def test_a_trace_with_a_fused_cost_includes_the_output(rng):
     network = distbp.Network((3, 4, 3), classes="abc", dtype="float64")
     trace = network.trace(rng.normal(size=(4, 3)), list("abca"))
     assert np.allclose(trace[2].a.sum(axis=1), 1)
     assert np.allclose(trace[2].delta, trace[2].a - np.eye(3)[[0, 1, 2, 0]])
 
 
-def test_the_gradient_of_a_connection_that_is_left_out_is_0(rng):
+def test_the_gradient_of_a_removed_connection_is_0(rng):
     chosen = np.ones((4, 3))
     chosen[1, 2] = 0
     network = distbp.Network((3, 4, 2), connections=[chosen, None], classes=(0, 1))

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and numbers computed by hand, and which class and probability an output stands for."""
+"""Compare scores with scikit-learn and with numbers computed by hand; map outputs to classes and probabilities."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from distbp.nn.scores import Predictions, class_scores, roc_auc, value_scores
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_scores_of_classes_are_sklearns(classes, rng):
+def test_scores_of_classes_equal_those_of_sklearn(classes, rng):
     y = rng.integers(0, classes, 500)
     p = rng.dirichlet(np.ones(classes), 500).round(2) + 0.01  # with ties
     p /= p.sum(axis=1, keepdims=True)
@@ -34,7 +34,7 @@ def test_scores_of_classes_are_sklearns(classes, rng):
     assert found.recall == pytest.approx(metrics.recall_score(y, predicted, average=None))
 
 
-def test_scores_of_values_are_sklearns(rng):
+def test_scores_of_values_equal_those_of_sklearn(rng):
     y, predicted = rng.normal(size=(300, 2)), rng.normal(size=(300, 2))
     found = value_scores(y, predicted)
     assert found.rmse == pytest.approx(np.sqrt(metrics.mean_squared_error(y, predicted)))
@@ -42,12 +42,12 @@ def test_scores_of_values_are_sklearns(rng):
     assert found.r2 == pytest.approx(metrics.r2_score(y, predicted))
 
 
-def test_area_of_a_single_kind_is_not_a_number():
+def test_roc_auc_of_a_single_class_is_nan():
     assert np.isnan(roc_auc(np.ones(3, bool), np.arange(3.0)))
 
 
 def test_scores_of_three_classes_by_hand():
-    """A class that is never predicted has no precision, one that never comes no recall and no area of its own."""
+    """Precision of a class that is never predicted is undefined, as are recall and ROC AUC of an absent class."""
     p = np.array([[0.5, 0.3, 0.2], [0.1, 0.7, 0.2], [0.5, 0.4, 0.1], [0.0, 1.0, 0.0], [0.6, 0.4, 0.0]])
     y, predicted = np.array([0, 1, 1, 0, 0]), p.argmax(axis=1)
     found = class_scores(y, predicted, p)
@@ -60,13 +60,13 @@ def test_scores_of_three_classes_by_hand():
     assert found.roc_auc == pytest.approx(((1 + 0.5 + 0 + 0 + 1 + 1) / 6 + (1 + 0 + 1 + 1 + 0 + 0.5) / 6) / 2)
 
 
-def test_log_loss_is_that_of_shares_of_a_rows_sum():
+def test_log_loss_normalises_each_row_to_sum_1():
     y, p = np.array([0, 1, 0]), np.array([[1.0, 4.0], [0.25, 0.25], [0.0, 0.0]])
     found = class_scores(y, np.array([1, 0, 0]), p)
     assert found.log_loss == pytest.approx(-(log(1 / 5) + log(1 / 2) + log(1e-15)) / 3, rel=1e-12)
 
 
-def test_area_counts_pairs_and_half_of_each_tie(rng):
+def test_roc_auc_counts_a_tie_as_half_a_pair(rng):
     is_positive, score = rng.random(60) < 0.3, rng.integers(0, 6, 60) / 4
     total = 0.0
     for positive in score[is_positive]:
@@ -76,7 +76,7 @@ def test_area_counts_pairs_and_half_of_each_tie(rng):
 
 
 def test_scores_of_values_by_hand():
-    """R2 is the mean over columns, and of one that does not vary 1 where it is met, else 0."""
+    """R2 is the mean over columns; a constant column gives 1 if predicted exactly, else 0."""
     y = np.array([[1.0, 5.0, 7.0], [2.0, 5.0, 7.0], [6.0, 5.0, 7.0]])
     predicted = np.array([[1.0, 5.0, 7.0], [4.0, 5.0, 7.0], [5.0, 5.0, 8.0]])
     found = value_scores(y, predicted)
@@ -87,16 +87,16 @@ def test_scores_of_values_by_hand():
     assert value_scores(y[:, 2:], predicted[:, 2:]).r2 == 0.0
 
 
-def through(output, nodes, cost="mse"):
-    """Return a network whose z are its inputs."""
+def identity_network(output, nodes, cost="mse"):
+    """Return a network that passes its inputs on as z."""
     network = distbp.Network((nodes, nodes), (), output, cost, dtype="float64", classes=range(max(nodes, 2)))
     layer = network.structure.layers(network.weights)[0]
     layer.w[:], layer.b[:] = np.eye(nodes), 0
     return network
 
 
-def test_a_network_is_evaluated_as_by_hand():
-    network = through("identity", 2)
+def test_evaluation_of_a_network_equals_numbers_computed_by_hand():
+    network = identity_network("identity", 2)
     network.classes = ()
     x = np.array([[1.0, 0.0], [2.0, 3.0], [0.0, 0.0]])
     y = np.array([[1.0, 1.0], [4.0, 3.0], [1.0, 5.0]])
@@ -125,8 +125,8 @@ OUTPUTS = [
     [*((output, cost) for output in CHOICES["output"] for cost in ("mse", "mae")), ("sigmoid", "binary-cross-entropy")],
 )
 def test_the_class_is_the_largest_output_and_has_the_largest_probability(output, cost):
-    """Also where the activation does not rise everywhere, as gelu and swish; of equal outputs z decides."""
-    network, x = through(output, 3, cost), np.array(OUTPUTS)
+    """This holds for activations that are not monotonic (gelu, swish); between equal outputs z decides."""
+    network, x = identity_network(output, 3, cost), np.array(OUTPUTS)
     answers = network.answers(x)
     ranked = [list(zip(row, z, strict=True)) for row, z in zip(answers.outputs.tolist(), OUTPUTS, strict=True)]
     expected = [row.index(max(row)) for row in ranked]
@@ -136,12 +136,12 @@ def test_the_class_is_the_largest_output_and_has_the_largest_probability(output,
         assert row[chosen] == max(row)
         assert min(row) >= 0
         assert sum(row) == pytest.approx(1, rel=1e-12)
-    falls = output in ("gelu", "swish")  # below about -1 the smaller z gives more, and 0 in the end
+    falls = output in ("gelu", "swish")  # below about -1 a smaller z gives a larger a, with limit 0
     assert expected == [0 if falls else 1, 0, 2, 2 if falls else 0, 0, 1, 1 if falls else 2]
 
 
 class Falling:
-    """An activation of the user's own."""
+    """A user-defined activation that decreases."""
 
     def value(self, z):
         return 1 - z
@@ -150,16 +150,16 @@ class Falling:
         return -np.ones_like(z)
 
 
-def test_the_class_of_an_activation_of_ones_own_is_the_largest_output_too():
-    answers = through(Falling(), 3).answers(np.array([[0.2, 0.5, 0.8], [0.75, 0.25, 2.0]]))
+def test_the_largest_output_is_the_class_for_user_defined_activations():
+    answers = identity_network(Falling(), 3).answers(np.array([[0.2, 0.5, 0.8], [0.75, 0.25, 2.0]]))
     assert answers.chosen.tolist() == [0, 1]
     assert answers.probabilities == pytest.approx(np.array([[0.8, 0.5, 0.2], [0.25, 0.75, 0]]) / [[1.5], [1]])
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "gelu"])
 @pytest.mark.parametrize("cost", COSTS)
-def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
-    """Whatever an earlier mini-batch has left in the arrays."""
+def test_right_rows_are_counted_by_the_outputs_of_the_current_step(cost, output):
+    """Arrays left over from an earlier mini-batch do not matter."""
     output = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}.get(cost, output)
     z = np.array([[-3.0, -0.75, -1.0], [0.5, 0.25, 0.1], [-4.0, 2.0, 3.0]])
     a, delta, scratch = np.full((3, *z.shape), np.nan)
@@ -168,15 +168,15 @@ def test_right_rows_are_counted_by_the_outputs_of_this_step(cost, output):
     assert found.right == 2
 
 
-def test_outputs_that_are_no_probabilities_are_made_such():
-    answers = through("identity", 3).answers(np.array(OUTPUTS))
+def test_outputs_that_are_not_probabilities_are_normalised():
+    answers = identity_network("identity", 3).answers(np.array(OUTPUTS))
     third = [1 / 3, 1 / 3, 1 / 3]
     expected = [third, [0.4, 0.2, 0.4], [0, 0.4, 0.6], third, third, [9 / 18.5, 9.5 / 18.5, 0], third]
     assert answers.probabilities == pytest.approx(np.array(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themselves(dtype, rng):
+def test_outputs_of_softmax_and_of_several_labels_are_the_probabilities(dtype, rng):
     outputs = rng.normal(size=(5, 3)).astype(dtype)
     assert Predictions(outputs, outputs, True).probabilities is outputs
     assert Predictions(outputs, outputs, False).probabilities.dtype == dtype
@@ -187,7 +187,7 @@ def test_probabilities_of_a_softmax_and_of_several_labels_are_the_outputs_themse
     assert classes.probabilities(x).tobytes() == classes.outputs(x).tobytes()
 
 
-def test_outputs_whose_sum_is_no_number_of_single_precision_still_give_probabilities():
+def test_outputs_whose_sum_overflows_float32_still_give_probabilities():
     outputs = np.array([[3e38, 1e38, 0.0], [-1.0, 3e38, 3e38]], np.float32)
     found = Predictions(outputs, outputs, False).probabilities
     assert found == pytest.approx(np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]))
@@ -196,8 +196,8 @@ def test_outputs_whose_sum_is_no_number_of_single_precision_still_give_probabili
 @pytest.mark.parametrize(
     ("output", "z", "second"), [("identity", [-0.5, 0.5, 0.6, 1.5], [0, 0.5, 0.6, 1]), ("sigmoid", [0.0], [0.5])]
 )
-def test_a_single_node_gives_the_second_class_above_one_half(output, z, second):
-    network = through(output, 1)
+def test_a_single_node_predicts_the_second_class_above_one_half(output, z, second):
+    network = identity_network(output, 1)
     answers = network.answers(np.array(z)[:, None])
     assert answers.probabilities.tolist() == [[1 - p, p] for p in second]
     assert answers.chosen.tolist() == [int(p > 0.5) for p in second]
@@ -205,7 +205,7 @@ def test_a_single_node_gives_the_second_class_above_one_half(output, z, second):
 
 
 @pytest.mark.parametrize("settings", [{"output": "identity"}, {"output": "tanh"}, {"cost": "binary-cross-entropy"}])
-def test_evaluate_scores_the_very_probabilities_that_predict_prints(settings, tmp_path, capsys):
+def test_evaluate_scores_the_probabilities_that_predict_prints(settings, tmp_path, capsys):
     settings = {"cost": "mse", **settings}
     distbp.train("digits", hidden=(8,), epochs=1, workers=0, run_dir=tmp_path / "run", **settings)
     assert run(["predict", str(tmp_path / "run"), "digits", "-o", str(tmp_path / "p.csv")], 0.0) == 0

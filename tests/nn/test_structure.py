@@ -31,14 +31,14 @@ def test_layers_are_views_in_the_order_w1_b1_w2_b2():
         ((4, 1), ("softmax",), "cross-entropy", "needs at least 2 nodes"),
     ],
 )
-def test_impossible_structure_is_refused(sizes, activations, cost, message):
+def test_invalid_structure_is_refused(sizes, activations, cost, message):
     with pytest.raises(UsageError, match=message):
         Structure(sizes, activations, cost)
 
 
 @pytest.mark.parametrize(("place", "layer"), [(0, 1), (6, 1), (9, 2), (12, 2)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
-def test_first_bad_layer_finds_what_cannot_be_squared(place, layer, bad):
+def test_first_bad_layer_finds_values_whose_square_overflows(place, layer, bad):
     structure = Structure((2, 3, 1), ("relu", "identity"), "mse")
     flat = np.ones(13)
     flat[place] = bad

@@ -1,4 +1,4 @@
-"""A trace holds what the lecture's equations give, computed here number by number."""
+"""Compare a trace with the lecture's equations, computed number by number."""
 
 import math
 
@@ -18,18 +18,20 @@ def logistic(z: float) -> float:
 
 @pytest.fixture
 def network() -> Network:
-    """Three layers, of which the middle one leaves a connection out."""
+    """Return a network of three layers; the middle one lacks a connection."""
     left_out = np.ones((4, 3))
     left_out[1, 2] = 0
     network = Network(
         SIZES, "sigmoid", seed=3, dtype="float64", classes=("no", "yes"), connections=(None, left_out, None)
     )
-    network.weights += np.linspace(-0.5, 0.5, network.parameter_count)  # biases begin as 0, which would hide them
+    network.weights += np.linspace(
+        -0.5, 0.5, network.parameter_count
+    )  # initial biases are 0, which would hide a mistake in them
     network.weights *= network.structure.connection_vector("float64")
     return network
 
 
-def test_a_trace_of_three_layers_is_what_the_equations_give_number_by_number(network: Network) -> None:
+def test_a_trace_of_three_layers_equals_the_equations_number_by_number(network: Network) -> None:
     layers = [(w.tolist(), b.tolist()) for w, b in network.structure.layers(network.weights)]
     sums = [([[0.0] * len(w[0]) for _ in w], [0.0] * len(w)) for w, _ in layers]
     total, every = 0.0, []
@@ -57,7 +59,7 @@ def test_a_trace_of_three_layers_is_what_the_equations_give_number_by_number(net
                 for j in range(len(dw[k])):
                     dw[k][j] += delta[number][k] * a[number][j] / len(X)
         every.append((z, a, delta))
-    sums[1][0][1][2] = 0.0  # the connection that is left out
+    sums[1][0][1][2] = 0.0  # the missing connection
 
     trace = network.trace(X, ["yes" if y else "no" for y in Y])
     assert trace.cost == pytest.approx(total / len(X))

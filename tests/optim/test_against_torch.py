@@ -1,4 +1,4 @@
-"""Optimizers and schedules against PyTorch, where it is installed; in float64, step by step from equal starts."""
+"""Compare optimizers and schedules with PyTorch, if it is installed, step by step in float64."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes 
 
 @pytest.fixture(autouse=True)
 def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
-    """Its optimizers write the folder of their cache into the environment, unless it is there."""
+    """Set PyTorch's cache folder, which its optimizers would otherwise add to the environment."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
 
@@ -63,7 +63,7 @@ def test_a_hundred_steps_of_every_optimizer(name, rng):
 def test_a_hundred_steps_of_every_schedule(name):
     optimizer = torch.optim.SGD([torch.zeros(1)], LR)
     schedule = SCHEDULES[name](optimizer)
-    if name == "step":  # thirds of 102 steps, which is a multiple of 3
+    if name == "step":  # three equal parts: 102 is a multiple of 3
         rule = Rule.of(Config(schedule=name, lr=LR, epochs=STEPS + 2), 1)
     else:
         rule = Rule.of(Config(schedule=name, lr=LR, epochs=STEPS), 1)
@@ -74,7 +74,7 @@ def test_a_hundred_steps_of_every_schedule(name):
         schedule.step()
 
 
-def test_warm_up_in_front_of_a_schedule():
+def test_warm_up_before_a_schedule():
     optimizer = torch.optim.SGD([torch.zeros(1)], LR)
     schedulers = torch.optim.lr_scheduler
     both = schedulers.SequentialLR(

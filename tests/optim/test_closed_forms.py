@@ -1,4 +1,4 @@
-"""Optimizers and schedules against their formulas, written out anew."""
+"""Compare optimizers and schedules with independently written formulas."""
 
 import math
 
@@ -82,7 +82,7 @@ def test_every_schedule_at_every_step(name, warmup):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 100])
-def test_one_cycle_goes_up_and_down_once(steps):
+def test_one_cycle_rises_once_and_falls_once(steps):
     rule = Rule.of(Config(schedule="one-cycle", lr=1.0, epochs=steps), 1)
     rates = [rule.rate(t) for t in range(steps)]
     top = rates.index(max(rates))

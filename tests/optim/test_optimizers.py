@@ -20,7 +20,7 @@ def start(optimizer, count=1000, dtype="float64"):
 
 
 def after(optimizer, state, mean_gradients):
-    """Return the state after these steps; the state before each is read-only."""
+    """Return the state after all steps; each step gets a read-only state."""
     for number, gradient in enumerate(mean_gradients):
         state.flags.writeable = False
         new, scratch = np.empty_like(state), np.empty_like(gradient)
@@ -44,7 +44,7 @@ def momentum(w, mean_gradients):
 
 
 def nesterov(w, mean_gradients):
-    """Sutskever's form: the gradient is taken at ahead = w + momentum * velocity, and it is ahead that we hold."""
+    """Sutskever's form: the gradient is taken at ahead = w + momentum * velocity, and ahead is what is stored."""
     velocity, ahead = 0, w
     for gradient in mean_gradients:
         w = ahead - 0.9 * velocity
@@ -102,18 +102,18 @@ def test_updating_block_by_block_gives_the_same_bits(name, block, dtype):
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
-def test_first_step_of_adam_is_lr_whatever_the_gradients_size(size):
+def test_first_step_of_adam_is_lr_for_gradients_of_any_size(size):
     state = after(Adam(), np.zeros((3, 2)), np.array([[size, -size]]))
     assert state[0] == pytest.approx([-LR, LR], rel=1e-4)
 
 
 @every
-def test_gradient_of_0_leaves_fresh_weights_as_they_are(name):
+def test_gradient_of_0_does_not_change_new_weights(name):
     state = start(OPTIMIZERS[name])
     assert after(OPTIMIZERS[name], state, np.zeros((3, 1000)))[0].tobytes() == state[0].tobytes()
 
 
-def test_optimizer_is_made_by_its_name():
+def test_optimizer_is_created_by_name():
     assert optimizer_of(Config(optimizer="adam")) == Adam()
     assert optimizer_of(Config(optimizer="sgd", momentum=0.8, nesterov=True)) == SGD(0.8, True)
     assert optimizer_of(Config(optimizer="sgd", momentum=0.0)).slots == ()

@@ -1,4 +1,4 @@
-"""Optimizers' first two steps on one parameter and schedules at their edges, with numbers worked out on paper."""
+"""First two steps of each optimizer on one parameter, and schedules at their edges, computed by hand."""
 
 import math
 
@@ -22,7 +22,7 @@ TWO_STEPS = {
     "rmsprop": ({"optimizer": "rmsprop"}, 0.0, 0.1 / math.sqrt(0.0496)),
     # means 0.2 / 0.1 and 0.08 / 0.19, squares 0.004 / 0.001 and 0.004996 / 0.001999
     "adam": ({"optimizer": "adam"}, 0.9, 0.9 - 0.1 * (0.08 / 0.19) / math.sqrt(4.996 / 1.999)),
-    # the same, from what is left of 1 and of 0.89 after a decay of 1 %
+    # the same steps, after a weight decay of 1 % on 1 and on 0.89
     "adamw": (
         {"optimizer": "adamw", "weight_decay": 0.1}, 0.89, 0.8811 - 0.1 * (0.08 / 0.19) / math.sqrt(4.996 / 1.999),
     ),
@@ -42,10 +42,10 @@ def test_first_two_steps_on_one_parameter(name):
         optimizer.update(state, new, np.array([gradient]), step, 0.1, np.empty(1))
         state = new
         found.append(float(state[0, 0]))
-    assert found == pytest.approx(expected, rel=1e-7, abs=1e-7)  # epsilon is left out on paper
+    assert found == pytest.approx(expected, rel=1e-7, abs=1e-7)  # the numbers by hand ignore epsilon
 
 
-def test_every_optimizer_and_schedule_has_numbers_here():
+def test_every_optimizer_and_schedule_is_tested_by_hand():
     assert {settings["optimizer"] for settings, *_ in TWO_STEPS.values()} == set(CHOICES["optimizer"])
     assert {name.split()[0] for name, *_ in EDGES} == set(CHOICES["schedule"])
 
@@ -60,7 +60,7 @@ EDGES = [
     ("cosine", 0, 4, {0: 1, 1: (2 + math.sqrt(2)) / 4, 2: 1 / 2, 3: (2 - math.sqrt(2)) / 4}),
     ("one-cycle", 0, 100, {0: 0.04, 29: 1, 64: (1 + 4e-6) / 2, 99: 4e-6}),
     ("one-cycle", 0, 10, {0: 0.04, 1: 0.52, 2: 1, 9: 4e-6}),
-    ("one-cycle", 0, 1, {0: 4e-6}),  # it ends where it begins
+    ("one-cycle", 0, 1, {0: 4e-6}),  # the last rate is the first one
     ("plateau", 0, 10, {0: 1, 9: 1}),
     ("constant", 4, 10, {0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 9: 1}),
     ("cosine", 4, 10, {0: 0.25, 3: 1, 4: 1, 7: 1 / 2, 9: (2 - math.sqrt(3)) / 4}),
@@ -87,12 +87,12 @@ def test_schedules_at_their_edges(name, warmup, steps, factors):
         ([2.0] * 7, 1 / 4),
         ([2.0, 2.0, 2.0, 1.9, 1.9, 1.9], 1),
         ([2.0, 2.0, 2.0, 1.9, 1.9, 1.9, 1.9], 1 / 2),
-        ([2.0, 1.99981, 1.99981, 1.99981], 1 / 2),  # lower by 0.95e-4 of it, which is not lower
+        ([2.0, 1.99981, 1.99981, 1.99981], 1 / 2),  # lower by only 0.95e-4, which does not count as an improvement
         ([2.0, 1.99979, 1.99979, 1.99979], 1),
         ([-2.0, -2.00021, -2.0, -2.0], 1),
         ([-2.0, -2.00019, -2.0, -2.0], 1 / 2),
         ([math.inf, 2.0, 3.0, 3.0], 1),
     ],
 )
-def test_plateau_halves_after_more_than_two_epochs_without_a_lower_cost(costs, factor):
+def test_plateau_halves_the_rate_after_more_than_two_epochs_without_improvement(costs, factor):
     assert Plateau().after(costs) == factor

@@ -1,4 +1,4 @@
-"""A host without Ray: the server and the workers as processes or threads of this test, the test as the driver."""
+"""A host without Ray: server and workers are processes or threads of the test, which is the driver."""
 
 import contextlib
 import os
@@ -16,7 +16,8 @@ from distbp.data.dataset import Rows
 from distbp.data.epoch_order import EpochOrder
 from distbp.errors import TrainingError
 from distbp.nn.structure import Structure
-from distbp.parallel.host.messages import DRIVER, RUN, connect, receive_news
+from distbp.parallel.host.channel import DRIVER, connect
+from distbp.parallel.host.messages import RUN, RunEnded, WorkerJoined, receive_message
 from distbp.parallel.host.server_loop import ServerLoop
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
@@ -29,23 +30,23 @@ STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
 
 
 def table():
-    """50 rows of 6 numbers in 3 classes."""
+    """Return 50 rows of 6 numbers in 3 classes."""
     random = np.random.default_rng(0)
     return Rows(random.random((50, 6), dtype=np.float32), random.integers(0, 3, 50))
 
 
 class Faulty(Worker):
-    """A worker that comes to grief as planned: {(step, shard): what}, once it begins with that shard.
+    """A worker with planned faults {(step, shard): fault}, which occur when it begins with the shard.
 
-    What can be called is called: so is that of (step, "end"), once all is computed and before the answer. Whoever is
-    to be late waits for the file go-STEP in the folder, and makes late-STEP before.
+    A fault is a signal, "late", "late and wrong" or a function. A function for (step, "end") is called when all shards
+    are computed, before the report. A late worker creates the file late-STEP in the folder and waits for go-STEP.
     """
 
     def __init__(self, config, rows, faults, structure=STRUCTURE, folder=None):
         super().__init__(structure, config, rows)
         self._faults, self._folder = dict(faults), folder
 
-    def compute(self, step, held, weights, out, begin=lambda shard: None, done=None, keep=None):
+    def compute(self, step, span, weights, out, begin=lambda shard: None, done=None, keep=None):
         def begin_or_fail(shard):
             begin(shard)
             what = self._faults.pop((step, shard), None)
@@ -59,7 +60,7 @@ class Faulty(Worker):
                 wrong.extend([True] * (what == "late and wrong"))
 
         wrong = []
-        report = super().compute(step, held, weights, out, begin_or_fail, done, keep)
+        report = super().compute(step, span, weights, out, begin_or_fail, done, keep)
         self._faults.pop((step, "end"), lambda: None)()
         if wrong:
             out[0].flat[0] = np.nextafter(out[0].flat[0], np.float32(1))
@@ -67,7 +68,7 @@ class Faulty(Worker):
 
 
 def worker_process(folder, shape, number, config, faults, timeout):
-    """Be a worker."""
+    """Run a worker with these faults; the target of a process."""
     with contextlib.suppress(TrainingError):
         work(
             Faulty(config, table(), faults, folder=folder),
@@ -79,11 +80,11 @@ def worker_process(folder, shape, number, config, faults, timeout):
         )
 
 
-def server_process(folder, shape, config, timeout, silent, dies_in):
-    """Be the server, which dies in the middle of the update of step ``dies_in``."""
-    exchange = SharedMemory(folder, shape)
+def server_process(folder, shape, config, timeout, orphans, dies_in):
+    """Run the server, which kills itself in the middle of the update of step ``dies_in``."""
+    memory = SharedMemory(folder, shape)
     server = make_parameter_server(
-        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), exchange.states, exchange.step
+        STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step
     )
     if dies_in is not None:
         update = server._rule.optimizer.update
@@ -96,35 +97,35 @@ def server_process(folder, shape, config, timeout, silent, dies_in):
 
         dying = type("Dying", (), {"update": staticmethod(update_half)})()
         server._rule = replace(server._rule, optimizer=dying)
-    ServerLoop(server, exchange, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, silent).serve()
+    ServerLoop(server, memory, EpochOrder(50, config.batch_size, config.seed), timeout, HANG_SECONDS, orphans).serve()
 
 
 class Host:
-    """Shared memory with a server in a thread or a process, and places for workers."""
+    """Shared memory with a server in a thread or a process, and slots for workers."""
 
-    def __init__(self, folder, places, config, timeout=HANG_SECONDS):
+    def __init__(self, folder, slots, config, timeout=HANG_SECONDS):
         self.config, self.timeout, self.folder = config, timeout, folder
         self.initial = initial_state(STRUCTURE, config)
-        sums = buffers_for(config.shards, places)
-        self.shape = Shape(*self.initial.shape, "float32", places, sums, config.shards, STRUCTURE.depth)
-        self.exchange = SharedMemory(folder, self.shape, create=True)
-        self.exchange.states[0] = self.initial
-        self.driver = self.rounds = None
+        sums = buffers_for(config.shards, slots)
+        self.shape = Shape(*self.initial.shape, "float32", slots, sums, config.shards, STRUCTURE.depth)
+        self.memory = SharedMemory(folder, self.shape, create=True)
+        self.memory.states[0] = self.initial
+        self.driver = self.loop = None
         self.error = None
-        self.news = []
+        self.messages = []
         self._processes = []
         self._threads = []
 
     def serve_in_thread(self):
-        """Let the server run here, so that its error can be seen."""
+        """Run the server in a thread, so that the test can read its error."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
-        server = make_parameter_server(STRUCTURE, self.config, order, self.exchange.states, self.exchange.step)
-        self.rounds = ServerLoop(server, self.exchange, order, self.timeout, HANG_SECONDS)
+        server = make_parameter_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
+        self.loop = ServerLoop(server, self.memory, order, self.timeout, HANG_SECONDS)
 
         def serve():
             try:
-                self.rounds.serve()
+                self.loop.serve()
             except TrainingError as error:
                 self.error = error
 
@@ -132,11 +133,11 @@ class Host:
         self._threads[-1].start()
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
-    def serve_in_process(self, dies_in=None, silent=()):
-        """Let the server be a process that may die."""
+    def serve_in_process(self, dies_in=None, orphans=()):
+        """Run the server as a process, which may die."""
         if self.driver is not None:
             self.driver.close()
-        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, silent, dies_in)
+        process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, orphans, dies_in)
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
         return process
 
@@ -149,7 +150,7 @@ class Host:
         arguments = (
             Worker(STRUCTURE, self.config, table()),
             STRUCTURE,
-            self.exchange,
+            self.memory,
             number,
             self.timeout,
             HANG_SECONDS,
@@ -163,47 +164,55 @@ class Host:
         self._processes.append(process)
         return process
 
-    def next_news(self):
-        """Wait for what the server tells next; return None if it is gone."""
-        news = {}
-        while news == {}:
-            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"nothing was told; before: {self.news}"
-            news = receive_news(self.driver)
-        return news
+    def next_message(self):
+        """Wait for the server's next message; return None if it has closed the channel."""
+        message = None
+        while message is None:
+            assert select.select([self.driver], [], [], HANG_SECONDS)[0], f"no message came; before: {self.messages}"
+            try:
+                message = receive_message(self.driver)
+            except EOFError:
+                break
+        return message
 
-    def until(self, condition):
-        """Take in news until one meets the condition; return it."""
+    def until(self, kind, handle=lambda message: None):
+        """Receive messages until one is of this kind, and handle each; return the last."""
         while True:
-            news = self.next_news()
-            assert news is not None, f"the server is gone; before: {self.news}"
-            self.news.append(news)
-            if condition(news):
-                return news
+            message = self.next_message()
+            assert message is not None, f"the server is gone; before: {self.messages}"
+            self.messages.append(message)
+            handle(message)
+            if isinstance(message, kind):
+                return message
+
+    def received(self, *kinds):
+        """Return the messages of these kinds so far."""
+        return [message for message in self.messages if isinstance(message, kinds)]
 
     def serve_with(self, *faults):
-        """Let the server run here, with a worker process for each of these faults, and wait until all are there."""
+        """Run the server in a thread and a worker process for each of ``faults``; wait until all have joined."""
         self.serve_in_thread()
         for number, each in enumerate(faults):
             self.work(number, each)
         self.wait_for(len(faults))
 
     def wait_for(self, workers):
-        """Wait until so many workers have joined."""
+        """Wait until this number of workers has joined."""
         for _ in range(workers):
-            self.until(lambda news: "joined" in news)
+            self.until(WorkerJoined)
 
     def run(self, stop):
-        """Have the steps done up to before ``stop``."""
-        self.driver.send(RUN.pack(self.exchange.step, stop, 1.0))
-        return self.until(lambda news: "done" in news)
+        """Run the steps before ``stop``, and return the final message."""
+        self.driver.send(RUN.pack(self.memory.step, stop, 1.0))
+        return self.until(RunEnded)
 
     def release(self, step):
-        """Let the worker that is late in this step go on, once it is."""
+        """Wait until a worker is late in this step, then let it continue."""
         wait_until((self.folder / f"late-{step}").exists)
         (self.folder / f"go-{step}").touch()
 
     def close(self):
-        """End everybody."""
+        """End all processes and threads."""
         if self.driver is not None:
             self.driver.close()
         for process in self._processes:
@@ -212,18 +221,18 @@ class Host:
         join(*self._threads)
 
     def check(self, steps):
-        """Compare state and records with those of one process."""
+        """Check that state and records equal those of one process."""
         alone = InProcessExecutor(STRUCTURE, self.config, table(), self.initial)
         expected = list(alone.steps(steps))
-        assert self.exchange.step == steps
-        assert self.exchange.states[steps % 2].tobytes() == alone.state().tobytes()
+        assert self.memory.step == steps
+        assert self.memory.states[steps % 2].tobytes() == alone.state().tobytes()
 
-        def told(records):
+        def fields(records):
             return [(record.step, record.rows, record.cost, record.right, record.layers) for record in records]
 
-        assert told(self.exchange.read_records()) == told(expected)
+        assert fields(self.memory.records.read()) == fields(expected)
 
 
 def config(shards=4, **settings):
-    """Return settings for 4 steps per epoch, the last one short."""
+    """Return settings for 4 steps per epoch, the last of which is short."""
     return Config(batch_size=16, shards=shards, **settings)

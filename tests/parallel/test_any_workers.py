@@ -23,7 +23,7 @@ STEPS = 10
 
 @pytest.fixture(scope="module")
 def rows(digits):
-    return digits.train[:103]  # with 20 rows a step: 5 steps, then one of 3 rows, fewer than most shards
+    return digits.train[:103]  # at 20 rows per step: 5 steps, then one of 3 rows, fewer than most numbers of shards
 
 
 def start(config, structure=STRUCTURE):
@@ -38,26 +38,26 @@ def alone(config, rows, steps=STEPS, structure=STRUCTURE):
     return pool.state(), records
 
 
-def push(worker, step, held, shards, weights, structure=STRUCTURE):
-    """Return a worker's report and its sums by the spans they are of."""
-    spans = subtrees(held, shards)
+def compute(worker, step, span, shards, weights, structure=STRUCTURE):
+    """Return a worker's report and its sums by span."""
+    spans = subtrees(span, shards)
     out = [structure.parameters(np.full_like(weights.flat, np.nan)) for _ in spans]
-    report = worker.compute(step, held, weights, out)
+    report = worker.compute(step, span, weights, out)
     return report, {span: sums.flat for span, sums in zip(spans, out, strict=True)}
 
 
 def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
-    """Do the steps with several workers, whose answers come in from the last to the first."""
+    """Run the steps with several workers, whose reports arrive in reverse order."""
     staff = [Worker(structure, config, rows) for _ in range(workers)]
     order = EpochOrder(len(rows), config.batch_size, config.seed)
     server = make_parameter_server(structure, config, order, double_buffered(start(config, structure), 0), 0)
     records = []
     for step in range(steps):
         shards = all_shards(order, step, config.shards).stop
-        held = cut(shards, workers)
+        parts = cut(shards, workers)
         answers = [
-            push(worker, step, span, shards, server.weights, structure)
-            for worker, span in zip(staff, held, strict=False)
+            compute(worker, step, span, shards, server.weights, structure)
+            for worker, span in zip(staff, parts, strict=False)
         ][::-1]
         sums = {span: total for _, found in answers for span, total in found.items()}
         records.append(
@@ -149,7 +149,7 @@ def test_seed_changes_the_weights(rows):
 
 
 @pytest.mark.parametrize("broken_off", [1, 4, 6, 9])
-def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
+def test_a_run_continues_from_a_state_with_the_same_bits(broken_off, rows):
     config = Config(batch_size=20, shards=3)
     state, _ = alone(config, rows, broken_off)
     pool = InProcessExecutor(STRUCTURE, config, rows, state, broken_off)
@@ -158,22 +158,22 @@ def test_run_goes_on_from_a_state_with_the_same_bits(broken_off, rows):
 
 
 @pytest.mark.parametrize("asked", [(2, Span(1, 3)), (3, Span(1, 3)), (2, Span(0, 4))])
-def test_rows_fetched_ahead_change_no_bits(asked, rows):
+def test_prefetched_rows_change_no_bits(asked, rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
-    expected = push(Worker(STRUCTURE, config, rows), *asked, 4, weights)
+    expected = compute(Worker(STRUCTURE, config, rows), *asked, 4, weights)
     worker = Worker(STRUCTURE, config, rows)
-    worker.prefetch(2, Span(1, 3))  # what is asked for may be something else
-    report, sums = push(worker, *asked, 4, weights)
+    worker.prefetch(2, Span(1, 3))  # the next call may be for other shards
+    report, sums = compute(worker, *asked, 4, weights)
     assert report == expected[0]
     assert [total.tobytes() for total in sums.values()] == [total.tobytes() for total in expected[1].values()]
 
 
-def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
+def test_a_worker_reports_its_shards_and_leaves_the_weights_unchanged(rows):
     config = Config(batch_size=20, shards=4)
     weights = STRUCTURE.parameters(start(config)[0])
     weights.flat.flags.writeable = False
-    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
+    report, sums = compute(Worker(STRUCTURE, config, rows), 0, Span(1, 3), 4, weights)
     places = EpochOrder(len(rows), 20, config.seed).rows(0)[5:15]
     x, y = rows.x[places] * np.float32(rows.factor), rows.y[places]
     gradient = np.empty_like(weights.flat)
@@ -185,7 +185,7 @@ def test_worker_tells_the_sums_of_its_shards_and_leaves_the_weights(rows):
     assert sum(sums.values()) == pytest.approx(gradient, rel=1e-4, abs=1e-5)
 
 
-def test_record_tells_the_mean_cost_before_the_update(rows):
+def test_a_record_has_the_mean_cost_before_the_update(rows):
     config = Config(batch_size=1000, shards=4)
     _, (first,) = alone(config, rows, 1)
     x = rows.x * np.float32(rows.factor)
@@ -202,19 +202,19 @@ def test_server_refuses_a_step_out_of_turn(wrong, rows):
         STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 1), 1
     )
     before = server.state.tobytes()
-    report, sums = push(worker, wrong, Span(0, 2), 2, server.weights)
+    report, sums = compute(worker, wrong, Span(0, 2), 2, server.weights)
     with pytest.raises(ValueError, match=f"step 1 is next, got the gradients of step {wrong}"):
         server.update(wrong, [report], sums)
     assert (server.step, server.state.tobytes()) == (1, before)
 
 
-def test_server_refuses_a_step_without_one_of_its_shards(rows):
+def test_the_server_refuses_a_step_with_a_missing_shard(rows):
     config = Config(batch_size=20, shards=4)
     server = make_parameter_server(
         STRUCTURE, config, EpochOrder(len(rows), config.batch_size, config.seed), double_buffered(start(config), 0), 0
     )
     before = server.state.tobytes()
-    report, sums = push(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
+    report, sums = compute(Worker(STRUCTURE, config, rows), 0, Span(1, 4), 4, server.weights)
     with pytest.raises(ValueError, match="shard 0 is missing"):
         server.update(0, [report], sums)
     assert (server.step, server.state.tobytes()) == (0, before)

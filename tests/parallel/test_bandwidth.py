@@ -1,4 +1,4 @@
-"""How quick links are found to be, also where a host is gone or asks for more than there is."""
+"""The measured bandwidth of links, also when a host is lost or requests too many bytes."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ def connected():
 
 
 def ring(hosts, timeout=HANG_SECONDS):
-    """Return a view, and each host's peers: everybody is connected with everybody."""
+    """Return a view and each host's peers, with every host connected to every other."""
     peers = [{} for _ in range(hosts)]
     for here in range(hosts):
         for there in range(here):
@@ -49,7 +49,7 @@ def test_all_hosts_measure_at_once(hosts):
     assert min(rates) > 0
     for peer in (peer for each in peers for peer in each.values()):
         peer.connection.setblocking(False)
-        with pytest.raises(BlockingIOError):  # nothing is left that would be taken for a frame
+        with pytest.raises(BlockingIOError):  # no bytes remain that would be read as a frame
             peer.connection.recv(1)
     close(peers)
 
@@ -57,13 +57,13 @@ def test_all_hosts_measure_at_once(hosts):
 @pytest.mark.parametrize(
     ("rounds", "rate"),
     [
-        ([1e-6, *[0.5] * 7, 0.25], 4 << 20),  # the best of the large ones: the small one fits into buffers on the way
+        ([1e-6, *[0.5] * 7, 0.25], 4 << 20),  # the fastest large round: the small one fits into buffers on the way
         ([0.1, *[0.5] * 8], 2 << 20),
-        ([0.125], 1 << 20),  # slow enough to be known from the small one
+        ([0.125], 1 << 20),  # slow enough for the small round alone
     ],
 )
-def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch):
-    """Each host has a clock of its own, which is looked at where a round begins and where its bytes have come."""
+def test_the_rate_is_that_of_the_fastest_large_round(rounds, rate, monkeypatch):
+    """Each host has its own clock, which is read when a round begins and when its bytes have arrived."""
     clocks = threading.local()
 
     def clock():
@@ -81,7 +81,7 @@ def test_the_rate_is_that_of_the_quickest_large_round(rounds, rate, monkeypatch)
 
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
-def test_the_host_that_is_gone_is_named(gone):
+def test_a_lost_host_is_named(gone):
     view, peers = ring(3)
     for peer in peers[gone].values():
         peer.close()
@@ -97,7 +97,7 @@ def test_the_host_that_is_gone_is_named(gone):
     close(peers)
 
 
-def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
+def test_a_host_that_requests_too_much_gets_the_largest_valid_request():
     view, peers = ring(2, timeout=2.0)
     got = []
 
@@ -110,9 +110,9 @@ def test_a_host_that_never_asks_enough_gets_no_more_than_one_may_ask_for():
 
     thread = threading.Thread(target=ask_for_everything)
     thread.start()
-    with pytest.raises(HostsLostError):  # after the timeout: it sends nothing itself
+    with pytest.raises(HostsLostError):  # after the timeout, since this host sends nothing
         measure_bandwidth(peers[0], view, 0)
     peers[0][1].close()
     join(thread)
-    assert 1 << 20 <= sum(got) < 1 << 21  # and what it was asked for
+    assert 1 << 20 <= sum(got) < 1 << 21  # the requested bytes
     close(peers)

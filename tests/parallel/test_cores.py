@@ -1,4 +1,4 @@
-"""Neither cores nor affinity nor the environment change a bit of what a run computes or keeps."""
+"""The number of cores, the CPU affinity and the environment do not change a bit of a run's results."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROWS = 50_000
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table so long that BLAS cuts the sums over its columns into parts."""
+    """Write a table so long that BLAS splits the sums over its columns."""
     folder = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(5)
     x = rng.normal(3.0, 17.3, (ROWS, 4))
@@ -26,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(command: list[str], folder: Path, threads: int | None, one_core: bool) -> None:
-    """Run a command with BLAS as the environment has it, maybe on one core."""
+    """Run a command with the environment's BLAS threads, optionally on one core."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     if threads is not None:
         environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
@@ -46,8 +46,12 @@ def test_a_run_on_another_number_of_cores_has_the_same_bits(table: Path) -> None
             for file in ("model.json", "model.safetensors"):
                 expected = (table / f"one{dtype}" / file).read_bytes()
                 assert (table / f"{name}{dtype}" / file).read_bytes() == expected, (name, dtype, file)
-            for file, key in (("config.json", "data_sha256"), ("summary.json", "weights_sha256"),
-                              ("summary.json", "linear_test_r2"), ("summary.json", "test_cost")):  # fmt: skip
+            for file, key in (
+                ("config.json", "data_sha256"),
+                ("summary.json", "weights_sha256"),
+                ("summary.json", "linear_test_r2"),
+                ("summary.json", "test_cost"),
+            ):
                 here, there = (json.loads((table / f"{run}{dtype}" / file).read_text())[key] for run in (name, "one"))
                 assert here == there, (name, dtype, key)
 

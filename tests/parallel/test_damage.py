@@ -1,27 +1,29 @@
-"""Bits that flip between hosts, and in their memory: the bits of one process in the end, or nothing."""
+"""Bits that flip between hosts or in their memory: the run still has the bits of one process, or ends."""
 
 import random
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from parallel.clusters import Cluster, alone, view_of
 from parallel.hosts import config
-from parallel.test_mesh import Cluster, alone, view_of
 from processes import wait_until
 
-from distbp.actors.agreement import Agreement
+from distbp.actors.integrity import Integrity
 from distbp.errors import CorruptError, PeerLostError
-from distbp.parallel.mesh import frames, peers
+from distbp.parallel.host.messages import RunEnded, ViewEnded
+from distbp.parallel.mesh import frames, handshake, sockets
 from distbp.parallel.mesh.agreement import describe, difference
 
 STEPS = 40
 
 
 class Relay:
-    """Passes on what is sent to a host and what it answers, and flips bits in some frames."""
+    """Forwards the traffic of a host in both directions, and flips bits in some frames."""
 
     def __init__(self, to, flip):
         self.address = ("127.0.0.1", 0)
@@ -37,7 +39,7 @@ class Relay:
                 other = socket.create_connection(self._to)
                 for each in (one, other):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                hello = peers._HELLO.size
+                hello = handshake._HELLO.size
                 for source, sink, sizes in ((one, other, (hello, 32)), (other, one, (64, 1))):
                     threading.Thread(target=self._pump, args=(source, sink, sizes), daemon=True).start()
 
@@ -58,15 +60,15 @@ class Relay:
 
 def exactly(source, size):
     whole = bytearray(size)
-    peers.receive_into(source, memoryview(whole))
+    sockets.receive_into(source, memoryview(whole))
     return whole
 
 
 class Flips:
-    """Flips one bit in each of so many frames, one after the other at a random distance."""
+    """Flips one bit in each of several frames, at random distances."""
 
     def __init__(self, seed, count, first=0):
-        """Flip no bits before the byte number ``first`` of a frame."""
+        """Flip no bits before byte number ``first`` of a frame."""
         self._random, self._left, self._lock = random.Random(seed), count, threading.Lock()
         self._first, self.count = first, 0
 
@@ -78,15 +80,15 @@ class Flips:
 
 
 def ended(here):
-    """Wait until all hosts' rounds have ended, as the driver does: where a view is at its end, all leave it."""
+    """Wait until all hosts' runs have ended, as the driver does: if a view has ended, all hosts leave it."""
     done = {}
 
     def are_done():
         for number, host in enumerate(here.hosts):
-            for news in host.news(0)[0] if number not in done else ():
-                if "done" in news:
-                    done[number] = news
-                    for other in here.hosts if "hosts" in news else ():
+            for message in host.messages(0)[0] if number not in done else ():
+                if isinstance(message, RunEnded):
+                    done[number] = message
+                    for other in here.hosts if isinstance(message, ViewEnded) else ():
                         other.leave()
         return len(done) == len(here.hosts)
 
@@ -100,25 +102,25 @@ def ended(here):
     ids=str,
 )
 def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
-    monkeypatch.setattr("distbp.parallel.host.host._NEWS_SECONDS", 0.002)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.host.host._MESSAGE_SECONDS", 0.002)
     settings = config(4)
     flips, here = Flips(7, count), Cluster(workers, settings)
     relays = [Relay(host.address, flips) for host in here.hosts]
-    agreement = Agreement(lambda text: None)
+    integrity = Integrity(lambda text: None)
     step = number = 0
     try:
         while step < STEPS or flips.count < count:
             number += 1
             view = view_of(here.hosts, workers, settings, number=number, wire=wire)
             view = view._replace(addresses=tuple(relay.address for relay in relays))
-            assert not any(here.meet(view, step).values())
+            assert not any(here.join_view(view, step).values())
             here.run(step, step + STEPS)
             done = ended(here)
-            step = min(news["done"] for news in done)
-            members = [SimpleNamespace(name=str(host), done=news) for host, news in enumerate(done)]
-            agreement.begin(members)
-            agreement.check(members, step)
+            step = min(ended.steps for ended in done)
+            members = [SimpleNamespace(name=str(host), ended=ended) for host, ended in enumerate(done)]
+            integrity.begin(members)
+            integrity.check(members, step)
         states = [host.state(step) for host in here.hosts]
         for state in states:
             assert np.array_equal(state, states[0])
@@ -132,19 +134,19 @@ def test_flipped_bits_in_a_hundred_frames_change_nothing(workers, wire, count, m
 
 @pytest.mark.parametrize("wire", ["exact", "float16"])
 def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
     settings, states = config(4), {}
     for count in (0, 50):
         flips, here = Flips(3, count, frames.HEADER_SIZE), Cluster((1, 1, 1), settings)
         relays = [Relay(host.address, flips) for host in here.hosts]
         try:
             view = view_of(here.hosts, (1, 1, 1), settings, wire=wire)
-            assert not any(here.meet(view._replace(addresses=tuple(relay.address for relay in relays))).values())
+            assert not any(here.join_view(view._replace(addresses=tuple(relay.address for relay in relays))).values())
             here.run(0, STEPS)
             done = [here.wait(host)[0] for host in here.hosts]
-            assert [news["done"] for news in done] == [STEPS] * 3
-            assert not any("hosts" in news for news in done)
-            assert sum(number for news in done for _, number in news["again"]) == flips.count == count
+            assert [ended.steps for ended in done] == [STEPS] * 3
+            assert not any(isinstance(ended, ViewEnded) for ended in done)
+            assert sum(number for ended in done for _, number in ended.resent) == flips.count == count
             states[count] = [host.state(STEPS).tobytes() for host in here.hosts]
         finally:
             for relay in relays:
@@ -154,7 +156,7 @@ def test_a_damaged_body_is_sent_again_and_nothing_else(wire, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [0, 1, 33, 5000, 1 << 15, (1 << 17) + 13, 3 << 18])
-def test_a_checksum_finds_every_flipped_bit_and_what_lies_elsewhere(size, rng):
+def test_a_checksum_detects_every_flipped_bit_and_displaced_bytes(size, rng):
     body = bytearray(rng.bytes(size))
     right = frames.checksum(memoryview(body))
     for _ in range(200 if size else 0):
@@ -186,7 +188,7 @@ def test_a_damaged_header_is_never_read():
 
 def corrupt(host, step, layer=1):
     """Flip a bit of the first weight of a layer."""
-    weights = host.exchange.states[step % 2][0].view(np.uint32)
+    weights = host.memory.states[step % 2][0].view(np.uint32)
     weights[0 if layer == 1 else -1] ^= 1 << 12
 
 
@@ -194,16 +196,16 @@ def test_weights_that_differ_end_the_step_on_all_hosts_and_name_the_one():
     settings = config(4)
     here = Cluster((1, 1, 1), settings)
     try:
-        here.meet(view_of(here.hosts, (1, 1, 1), settings))
+        here.join_view(view_of(here.hosts, (1, 1, 1), settings))
         here.run(0, 5)
         for host in here.hosts:
             here.wait(host)
         corrupt(here.hosts[1], 5)
         here.run(5, 9)
         for host in here.hosts:
-            news = here.wait(host)[0]
-            assert news["done"] == 5
-            assert news["differ"] == [5, 1, [1], 3]
+            ended = here.wait(host)[0]
+            assert ended.steps == 5
+            assert ended.difference == (5, 1, (1,), 3)
     finally:
         here.close()
 
@@ -211,28 +213,28 @@ def test_weights_that_differ_end_the_step_on_all_hosts_and_name_the_one():
 def test_the_last_step_before_a_pause_is_compared_by_the_driver():
     settings = config(4)
     here = Cluster((1, 1), settings)
-    agreement = Agreement(lambda text: None)
+    integrity = Integrity(lambda text: None)
     try:
-        here.meet(view_of(here.hosts, (1, 1), settings))
+        here.join_view(view_of(here.hosts, (1, 1), settings))
         here.run(0, 5)
         done = [here.wait(host)[0] for host in here.hosts]
-        members = [SimpleNamespace(name=f"host h{host}", done=news) for host, news in enumerate(done)]
-        agreement.begin(members)
-        agreement.check(members, 5)
-        layers = list(done[1]["layers"])
-        done[1]["layers"] = [layers[0], layers[1] ^ 1]
+        members = [SimpleNamespace(name=f"host h{host}", ended=ended) for host, ended in enumerate(done)]
+        integrity.begin(members)
+        integrity.check(members, 5)
+        layers = done[1].layers
+        members[1].ended = replace(done[1], layers=(layers[0], layers[1] ^ 1))
         with pytest.raises(
             CorruptError, match="host h0 and host h1 have different weights after step 4, first in layer 2"
         ):
-            agreement.check(members, 5)
-        done[1]["layers"] = layers
+            integrity.check(members, 5)
+        members[1].ended = done[1]
         with pytest.raises(CorruptError):  # no state may be read any more
-            agreement.confirm()
+            integrity.confirm()
     finally:
         here.close()
 
 
-def test_the_majority_says_which_host_is_wrong():
+def test_the_majority_decides_which_host_is_wrong():
     names = ["host a", "host b", "host c", "host d"]
     found = difference(8, {0: (1, 2), 1: (1, 2), 2: (1, 3), 3: (1, 2)})
     assert describe(found, names).startswith(
@@ -242,19 +244,19 @@ def test_the_majority_says_which_host_is_wrong():
     assert difference(8, {0: (1, 2)}) is None
 
 
-def test_damage_is_noted_and_a_link_that_is_of_no_use_ends_the_run():
+def test_damage_is_noted_and_a_useless_link_ends_the_run():
     notes = []
-    agreement = Agreement(notes.append)
-    agreement.begin([SimpleNamespace(name="host a"), SimpleNamespace(name="host b")])
+    integrity = Integrity(notes.append)
+    integrity.begin([SimpleNamespace(name="host a"), SimpleNamespace(name="host b")])
     for step in (3, 4):
         for _ in range(8):
-            agreement.hear({"done": step, "hosts": [[1, "sent rubbish"]], "damaged": [1]})
-    agreement.hear({"done": 4, "hosts": [[0, "is gone"]], "damaged": []})
+            integrity.note_damage(ViewEnded(steps=step, reasons=((1, "sent rubbish"),), damaged=(1,)))
+    integrity.note_damage(ViewEnded(steps=4, reasons=((0, "is gone"),), damaged=()))
     assert len(notes) == 16
-    agreement.hear({"done": 4, "again": [[0, 7]]})
-    assert notes.pop() == "7 messages of host a were damaged on their way and sent again"
-    assert (
-        notes == ["host b sent rubbish: step 3 is done again"] * 8 + ["host b sent rubbish: step 4 is done again"] * 8
-    )
-    with pytest.raises(PeerLostError, match="8 times before in step 4: look at its network card"):
-        agreement.hear({"done": 4, "hosts": [[1, "sent rubbish"]], "damaged": [1]})
+    integrity.note_damage(RunEnded(steps=4, resent=((0, 7),)))
+    assert notes.pop() == "7 messages of host a were damaged in transit and sent again"
+    assert notes == ["host b sent rubbish: step 3 is repeated"] * 8 + ["host b sent rubbish: step 4 is repeated"] * 8
+    with pytest.raises(
+        PeerLostError, match="after 8 repetitions of step 4 for the same reason: look at its network card"
+    ):
+        integrity.note_damage(ViewEnded(steps=4, reasons=((1, "sent rubbish"),), damaged=(1,)))

@@ -1,11 +1,11 @@
-"""What diagnosed steps say, against its definition: single examples' gradients in plain float64 loops."""
+"""The results of diagnosed steps, compared with their definition in plain float64 loops over single examples."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
-from parallel.test_mesh import Cluster, view_of
+from parallel.clusters import Cluster, view_of
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
@@ -22,7 +22,7 @@ KEPT = (np.arange(30).reshape(5, 6) % 3 != 1).astype(float)
 DENSE = Structure((6, 5, 3), ("tanh", "softmax"), "cross-entropy")
 SPARSE = Structure((6, 5, 3), ("tanh", "softmax"), "cross-entropy", (KEPT, None))
 STEPS = 4
-"""Two epochs of two steps, the last of which is diagnosed."""
+"""Two epochs of two steps; the last step of each is diagnosed."""
 
 
 def rows_of(weights=None):
@@ -73,7 +73,7 @@ def by_definition(flat, rows, indices, shards, kept):
 
 
 def expected(structure, settings, rows, states):
-    """Return what the diagnosed steps must say, with ``states`` the weights before each step."""
+    """Return the expected diagnoses; ``states`` are the weights before each step."""
     order = EpochOrder(50, settings.batch_size, settings.seed)
     kept = structure.connection_vector("float64")
     return [
@@ -84,7 +84,7 @@ def expected(structure, settings, rows, states):
 
 
 def in_one_process(structure, settings, rows):
-    """Return the weights before each step, and what the diagnosed ones said."""
+    """Return the weights before each step, and the diagnoses."""
     pool = InProcessExecutor(structure, settings, rows, initial_state(structure, settings))
     states, found = [], []
     for step in range(STEPS):
@@ -95,13 +95,13 @@ def in_one_process(structure, settings, rows):
 
 
 def lengths(flat):
-    """Return the length of each layer's parameters, w and b together."""
+    """Return the norm of each layer's parameters, w and b together."""
     return [math.sqrt(sum(each * each for each in flat[:35])), math.sqrt(sum(each * each for each in flat[35:]))]
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.02])
-def test_norms_are_those_of_the_gradient_before_clip_norm_and_of_the_step_that_was_made(clip_norm):
-    """With the penalties of the weights alone, clipped element by element; the change beside the weights before it."""
+def test_norms_are_of_the_gradient_before_clip_norm_and_of_the_actual_update(clip_norm):
+    """Gradients include penalties and clip-value; update norms are relative to the weights before the step."""
     l1, l2, clip = 0.01, 0.3, 0.05
     settings = settings_of(dtype="float64", l1=l1, l2=l2, clip_value=clip, clip_norm=clip_norm, momentum=0.0)
     rows = rows_of(unequal())
@@ -145,7 +145,7 @@ def test_an_epochs_norms_are_the_means_over_its_diagnosed_steps():
 def test_a_noise_scale_needs_a_spread_and_a_signal_above_0(spread, signal, scale):
     means = DiagnosisMeans()
     means.add(Diagnosis((1.0,), (1.0,), (1.0,), spread, signal))
-    means.add(Diagnosis((1.0,), (1.0,), (1.0,), 7.0, math.nan))  # of no use, like one that is not finite at all
+    means.add(Diagnosis((1.0,), (1.0,), (1.0,), 7.0, math.nan))  # useless, like an infinite one
     assert means.noise_scale == scale
 
 
@@ -168,7 +168,7 @@ SETTINGS = {
 @pytest.mark.parametrize("structure", [DENSE, SPARSE], ids=["dense", "connections left out"])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_noise_is_that_of_the_costs_gradient_by_its_definition(name, structure, weights):
-    """Penalties, clips and the gradient of connections that are left out are no part of it."""
+    """Penalties, clipping and missing connections do not contribute."""
     settings, rows = settings_of(dtype="float64", **SETTINGS[name]), rows_of(weights)
     states, found = in_one_process(structure, settings, rows)
     assert [(each.spread, each.signal) for each in found] == [
@@ -179,12 +179,12 @@ def test_noise_is_that_of_the_costs_gradient_by_its_definition(name, structure, 
 @pytest.mark.parametrize("weights", [None, unequal()], ids=["each row counts once", "unequal weights"])
 @pytest.mark.parametrize("structure", [DENSE, SPARSE], ids=["dense", "connections left out"])
 @pytest.mark.parametrize("name", ["plain", "l1", "l2", "clip-value", "all of them"])
-def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
+def test_two_hosts_estimate_the_same_noise(name, structure, weights):
     settings, rows = settings_of(**{"shards": 4, "dtype": "float64", **SETTINGS[name]}), rows_of(weights)
     states, alone = in_one_process(structure, settings, rows)
     hosts = Cluster((1, 1), settings, structure=structure, rows=rows)
     try:
-        hosts.meet(view_of(hosts.hosts, (1, 1), settings))
+        hosts.join_view(view_of(hosts.hosts, (1, 1), settings))
         hosts.run(0, STEPS)
         found = [record.diagnosis for record in hosts.wait(hosts.hosts[0])[1] if record.diagnosis is not None]
     finally:
@@ -195,7 +195,7 @@ def test_two_hosts_say_the_same_of_the_noise(name, structure, weights):
     ]
 
 
-def test_a_factor_of_all_weights_changes_no_noise_scale():
+def test_scaling_all_weights_changes_no_noise_scale():
     scales = []
     settings = settings_of(dtype="float64")
     spreads, signals = zip(
@@ -211,7 +211,7 @@ def test_a_factor_of_all_weights_changes_no_noise_scale():
 
 
 def report_of(gradients, weights):
-    """Return what a worker says of shards whose examples have these gradients and weights, and |G|^2."""
+    """Return the report on shards whose examples have these gradients and weights, and |G|^2."""
     sums = [sum(w * np.array(g) for g, w in zip(*shard, strict=True)) for shard in zip(gradients, weights, strict=True)]
     squares = tuple(float(each @ each) for each in sums)
     totals, of_weights = tuple(map(sum, weights)), tuple(sum(w * w for w in shard) for shard in weights)
@@ -223,7 +223,7 @@ def report_of(gradients, weights):
 
 @pytest.mark.parametrize("weights", [((1, 1), (1, 1)), ((1, 3), (0.5, 2)), ((100, 1), (1, 0)), ((1, 2, 1), (5,))])
 def test_estimates_are_right_on_average_over_all_mini_batches(weights):
-    """Each example is one of three, each as likely: the mean over all 81 choices is the true spread and signal."""
+    """Each example is one of three equally likely ones: the mean over all 81 choices is the true spread and signal."""
     population = [(1.0, 0.0), (0.0, 4.0), (2.0, -1.0)]
     found = []
     for choice in itertools.product(population, repeat=4):
@@ -244,7 +244,7 @@ def test_equal_shards_give_the_papers_two_estimates():
 
 
 @pytest.mark.parametrize("weights", [((1, 1),), ((1, 1), (0, 0))], ids=["one shard", "one that counts"])
-def test_noise_cannot_be_told_from_a_single_shard(weights):
+def test_a_single_shard_gives_no_noise_estimate(weights):
     gradients = [[(1.0, 2.0), (0.0, 1.0)]] * len(weights)
     assert all(math.isnan(each) for each in noise(*report_of(gradients, weights)))
 

@@ -1,4 +1,4 @@
-"""A step whose numbers are no longer finite is not applied, and is told by what it was and in which layer."""
+"""A step with numbers that are not finite is not applied; its record names the number and the layer."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from distbp.nn.structure import Structure
 from distbp.parallel.step.executor import InProcessExecutor
 
 STRUCTURE = Structure((2, 3, 3, 1), ("identity", "identity", "identity"), "mse")
-LARGE = 1e25  # finite in float32, its square is not
+LARGE = 1e25  # finite in float32, but not its square
 
 
 def weights_of_1():
@@ -18,14 +18,14 @@ def weights_of_1():
 
 
 def cost_overflows(layer):
-    """w^l is so large that z^l is infinite."""
+    """Make w^l so large that z^l is infinite."""
     flat = weights_of_1()
     STRUCTURE.layers(flat)[layer - 1].w[:] = 3e38
     return flat, 0.1
 
 
 def gradient_overflows(layer):
-    """b^L alone is large, and the w above layer l let its delta pass down to l and no further."""
+    """Make b^L large, and let the weights above layer l pass its delta down to layer l and no further."""
     flat = weights_of_1()
     layers = STRUCTURE.layers(flat)
     layers[-1].b[:] = LARGE
@@ -35,7 +35,7 @@ def gradient_overflows(layer):
 
 
 def weight_overflows(layer):
-    """The step size is so large; w^l = 0 keeps delta from the layers below l, whose weights do not change."""
+    """Make the learning rate too large; w^l = 0 keeps delta from the layers below l, whose weights do not change."""
     flat = weights_of_1()
     if layer > 1:
         STRUCTURE.layers(flat)[layer - 1].w[:] = 0
@@ -59,7 +59,7 @@ def pool(flat, settings):
     [{"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
     ids=["plain", "momentum", "nesterov"],
 )
-def test_diverging_step_is_named_and_leaves_the_state(what, layer, settings):
+def test_a_diverging_step_is_named_and_leaves_the_state_unchanged(what, layer, settings):
     flat, lr = CAUSES[what](layer)
     descent = pool(flat, {"optimizer": "sgd", "lr": lr, **settings})
     before = descent.state().tobytes()
@@ -69,7 +69,7 @@ def test_diverging_step_is_named_and_leaves_the_state(what, layer, settings):
     assert descent.state().tobytes() == before
 
 
-def test_diverging_step_of_adam_leaves_the_state():
+def test_a_diverging_step_of_adam_leaves_the_state_unchanged():
     flat, _ = weight_overflows(1)
     descent = pool(flat, {"optimizer": "adam", "lr": 1e30})
     before = descent.state().tobytes()

@@ -1,39 +1,39 @@
-"""Updates that begin before the step is complete, where a host is lost meanwhile."""
+"""Updates that begin before the step is complete, while a host is lost."""
 
 from contextlib import closing
 
 import numpy as np
+from parallel.clusters import STEPS, Cluster, alone, view_of
 from parallel.hosts import config
-from parallel.test_mesh import STEPS, Cluster, alone, view_of
 from processes import wait_until
 
 from distbp.parallel.mesh.frames import REPORT
 
 
-def test_no_state_that_a_host_without_shards_still_needs_is_written_over():
+def test_the_state_that_a_host_without_shards_still_needs_is_kept():
     settings = config(4)
     with closing(Cluster((1, 1, 0), settings)) as here:
-        here.meet(view_of(here.hosts, (1, 1, 0), settings))
+        here.join_view(view_of(here.hosts, (1, 1, 0), settings))
         idle = here.hosts[2]._mesh
-        arrived = idle.arrived
+        received = idle.received
 
         def all_but_one_report(sender, frame, body):
             if (frame.kind, sender, frame.step) != (REPORT, 1, 4):
-                arrived(sender, frame, body)
+                received(sender, frame, body)
 
-        idle.arrived = all_but_one_report  # so it never ends step 4, while the others go on to step 5
+        idle.received = all_but_one_report  # so it never completes step 4, while the others continue with step 5
         here.run(0, STEPS)
-        collections = here.hosts[0]._mesh._collections
-        wait_until(lambda: 5 in collections and not collections[5].open)  # all totals of step 5 are there
+        exchanges = here.hosts[0]._mesh._exchanges._open
+        wait_until(lambda: 5 in exchanges and not exchanges[5].open)  # all totals of step 5 have arrived
         here.hosts.pop(1).close()
         done = []
         for host in here.hosts:
-            news, _ = here.wait(host)
-            assert [number for number, _ in news["hosts"]] == [1]
-            done.append(news["done"])
+            ended, _ = here.wait(host)
+            assert [number for number, _ in ended.reasons] == [1]
+            done.append(ended.steps)
         assert done == [5, 4]
-        assert not any(here.meet(view_of(here.hosts, (1, 0), settings, number=2), 4).values())
+        assert not any(here.join_view(view_of(here.hosts, (1, 0), settings, number=2), 4).values())
         here.run(4, STEPS)
         for host in here.hosts:
-            assert here.wait(host)[0]["done"] == STEPS
+            assert here.wait(host)[0].steps == STEPS
             assert np.array_equal(host.state(STEPS), alone(settings)[1])

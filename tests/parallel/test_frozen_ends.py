@@ -1,5 +1,4 @@
-"""Processes of one host that stop (SIGSTOP) while another one waits for them: right after they connect, in the middle
-of a message, or as the server."""
+"""Processes of one host that are stopped (SIGSTOP) while another waits: after connecting, in a message, as server."""
 
 import contextlib
 import os
@@ -12,25 +11,26 @@ import pytest
 from parallel.hosts import STRUCTURE, Host, config, table, worker_process
 
 from distbp.errors import PeerLostError
+from distbp.parallel.host.channel import Channel, connect, listen
 from distbp.parallel.host.connections import Connections
-from distbp.parallel.host.messages import GO, NO_ROUND, Channel, connect, listen, receive_news, send_news
+from distbp.parallel.host.messages import FINISHED, Note, RunEnded, WorkerLost, receive_message, send_message
 from distbp.parallel.host.shared_memory import SharedMemory
 from distbp.parallel.host.worker_loop import work
 from distbp.parallel.step.worker import Worker
 
 LONG, SHORT = 60.0, 0.2
-"""Seconds that only a hang reaches, and that somebody who is frozen is waited for."""
+"""Seconds that only a hang reaches, and seconds for which a frozen process is waited for."""
 
 
 @pytest.fixture
 def ends():
-    """Two ends of a connection: one as a channel, the other as a socket of the test."""
+    """Return two ends of a connection: a channel, and a socket for the test."""
     one, other = socket.socketpair()
     with one, other:
         yield Channel(one), other
 
 
-def test_a_message_is_there_whole_or_not_at_all(ends):
+def test_a_message_is_read_only_when_complete(ends):
     channel, other = ends
     assert channel.take(4) == b""
     other.sendall(b"ab")
@@ -42,7 +42,7 @@ def test_a_message_is_there_whole_or_not_at_all(ends):
     assert channel.take(4) is None
 
 
-def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
+def test_a_timeout_loses_no_part_of_a_message(ends):
     channel, other = ends
     other.sendall(b"ab")
     for _ in range(2):
@@ -54,33 +54,35 @@ def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
     assert channel.receive(4, LONG) is None
 
 
-def test_news_are_there_whole_or_not_at_all(ends):
+def test_messages_of_the_server_are_read_only_when_complete(ends):
     channel, other = ends
-    send_news(Channel(other), {"note": "x" * 1000})
+    note = Note("x" * 1000)
+    send_message(Channel(other), note)
     whole = ends[0]._socket.recv(4096)
     for first in (1, 4, 5, len(whole) - 1):
-        assert receive_news(channel) == {}
+        assert receive_message(channel) is None
         other.sendall(whole[:first])
-        assert receive_news(channel) == {}
+        assert receive_message(channel) is None
         other.sendall(whole[first:] + whole)
-        assert [receive_news(channel) for _ in range(3)] == [{"note": "x" * 1000}] * 2 + [{}]
+        assert [receive_message(channel) for _ in range(3)] == [note, note, None]
     other.close()
-    assert receive_news(channel) is None
+    with pytest.raises(EOFError):
+        receive_message(channel)
 
 
-def test_a_queue_that_nobody_serves_is_not_waited_in(tmp_path):
-    """As at a server that was stopped: the kernel takes as many as the queue holds, and lets others wait for ever."""
+def test_connecting_to_a_server_that_does_not_accept_times_out(tmp_path):
+    """A stopped server does not accept: the kernel queues some connections and lets others wait for ever."""
     with listen(tmp_path), contextlib.ExitStack() as connected:
         while (channel := connect(tmp_path, 0, SHORT)) is not None:
             connected.callback(channel.close)
 
 
-def test_a_process_that_stops_right_after_it_has_connected_is_let_go(tmp_path):
+def test_a_process_that_stops_after_connecting_is_disconnected(tmp_path):
     with Connections(tmp_path) as connections, socket.socket(socket.AF_UNIX) as stopped:
         stopped.connect(str(tmp_path / "server"))
-        assert connections.accept() is None  # after a second
+        assert connections.accept() is None  # times out after a second
         stopped.settimeout(LONG)
-        assert stopped.recv(1) == b""  # and so it connects again, once it goes on
+        assert stopped.recv(1) == b""  # closed, so that it connects again when it continues
         again = connect(tmp_path, 3, LONG)
         number, there = connections.accept()
         assert number == 3
@@ -89,7 +91,7 @@ def test_a_process_that_stops_right_after_it_has_connected_is_let_go(tmp_path):
 
 
 def stop_in_the_report(folder, shape, number, settings, timeout):
-    """Be a worker that is stopped in the middle of its first report."""
+    """Run a worker that stops itself in the middle of its first report."""
     send = Channel.send
 
     def send_half(self, message):
@@ -116,7 +118,7 @@ def host(tmp_path):
         each.close()
 
 
-def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_are_computed_again(host):
+def test_a_worker_that_stops_in_its_report_is_lost_and_its_shards_are_reassigned(host):
     here = host(2, timeout=1.0)
     here.serve_in_thread()
     stopped = here._start(stop_in_the_report, here.folder, here.shape, 0, here.config, here.timeout)
@@ -124,22 +126,22 @@ def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_
     here.wait_for(2)
     here.run(5)
     here.check(5)
-    lost = [news for news in here.news if "lost" in news] or [here.until(lambda news: "lost" in news)]
-    assert [news["lost"] for news in lost] == [0]
-    assert lost[0]["why"].startswith("no answer for 1 s in step ")
+    lost = here.received(WorkerLost) or [here.until(WorkerLost)]
+    assert [message.worker for message in lost] == [0]
+    assert lost[0].reason.startswith("no heartbeat for 1 s in step ")
     stopped.join()
     assert stopped.exitcode == -signal.SIGKILL
 
 
-def begin_to_work(here, number, timeout, wait):
-    """Let a worker begin in a thread; return the thread, and the list to which its error will be added."""
+def start_worker(here, number, timeout, wait):
+    """Start a worker in a thread; return the thread and a list that will contain its error."""
     errors = []
 
     def run():
         with contextlib.suppress(OSError):
             try:
-                exchange = SharedMemory(here.folder, here.shape)
-                work(Worker(STRUCTURE, here.config, table()), STRUCTURE, exchange, number, timeout, wait)
+                memory = SharedMemory(here.folder, here.shape)
+                work(Worker(STRUCTURE, here.config, table()), STRUCTURE, memory, number, timeout, wait)
             except PeerLostError as error:
                 errors.append(str(error))
 
@@ -148,17 +150,17 @@ def begin_to_work(here, number, timeout, wait):
     return thread, errors
 
 
-def test_a_worker_gives_up_a_server_that_is_stopped_and_says_so(host):
+def test_a_worker_abandons_a_stopped_server_with_an_error(host):
     here = host(1)
     server = here.serve_in_process()
     os.kill(server.pid, signal.SIGSTOP)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     thread.join()
-    assert errors == ["worker 0: the parameter server has shown no life for 0.4 s (--timeout and --wait)"]
+    assert errors == ["worker 0: the parameter server has sent no heartbeat for 0.4 s (--timeout and --wait)"]
     server.kill()
 
 
-def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(host, monkeypatch):
+def test_an_idle_worker_waits_for_a_server_with_heartbeats(host, monkeypatch):
     here = host(1)
     monkeypatch.setattr("distbp.parallel.host.server_loop.heartbeat_seconds", lambda timeout: SHORT / 20)
     here.serve_in_thread()
@@ -172,28 +174,27 @@ def test_a_worker_waits_for_a_server_that_lives_as_long_as_it_has_nothing_to_do(
             raise
 
     monkeypatch.setattr(Channel, "receive", receive)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     here.wait_for(1)
-    for _ in range(20):  # eight of them are its patience
+    for _ in range(20):  # more than the eight of its patience
         assert looked.acquire(timeout=LONG)
-    assert here.run(3) == {"done": 3}
+    assert here.run(3) == RunEnded(steps=3)
     here.driver.close()
     thread.join()
     assert errors == []
 
 
-def test_an_order_that_comes_in_two_parts_with_a_pause_between_is_one(tmp_path):
+def test_an_order_that_arrives_in_two_parts_is_read(tmp_path):
     here = Host(tmp_path, 1, config())
     listener = listen(here.folder)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     server, _ = listener.accept()
     with listener, server:
         server.settimeout(LONG)
         assert len(server.recv(4)) == 4
-        end = GO.pack(0, NO_ROUND, 0, 0, 0, 0)
-        server.sendall(end[:7])
-        here.exchange.beats[-1] = 1.0
+        server.sendall(FINISHED[:7])
+        here.memory.processes.heartbeats[-1] = 1.0
         select.select([], [], [], SHORT / 2)
-        server.sendall(end[7:])
+        server.sendall(FINISHED[7:])
         thread.join()
     assert errors == []

@@ -1,4 +1,4 @@
-"""The handshake between hosts, and the meeting of hosts among strangers that say little or nothing."""
+"""The handshake between hosts, and the rendezvous of hosts among strangers that send little or nothing."""
 
 import socket
 import threading
@@ -7,15 +7,15 @@ from contextlib import ExitStack, suppress
 import pytest
 from processes import HANG_SECONDS, join
 
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.rendezvous import HostsLostError, meet
+from distbp.parallel.mesh import handshake, sockets
+from distbp.parallel.mesh.rendezvous import HostsLostError, connect_all
 from distbp.parallel.mesh.view import View
 
 SECRET = b"s" * 32
 
 
-def test_a_handshake_ends_in_time_however_little_comes():
-    listener = peers.listen("127.0.0.1")
+def test_a_handshake_times_out_even_if_bytes_trickle_in():
+    listener = sockets.listen("127.0.0.1")
     caller = socket.create_connection(listener.getsockname())
     connection = listener.accept()[0]
     done = threading.Event()
@@ -28,8 +28,8 @@ def test_a_handshake_ends_in_time_however_little_comes():
     dribbling = threading.Thread(target=dribble)
     dribbling.start()
     try:
-        with pytest.raises(TimeoutError):  # all the bytes would have come after 7.6 s, and been refused
-            peers.accept(connection, SECRET, 1, 0, 0.5)
+        with pytest.raises(TimeoutError):  # all bytes would have arrived after 7.6 s, and been refused
+            handshake.accept(connection, SECRET, 1, 0, 0.5)
     finally:
         done.set()
         join(dribbling)
@@ -39,7 +39,7 @@ def test_a_handshake_ends_in_time_however_little_comes():
 
 @pytest.fixture
 def two(monkeypatch):
-    """Two hosts that hear each caller for as long as it likes."""
+    """Two hosts with an unlimited handshake."""
     monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS)
     made = Two()
     yield made
@@ -47,10 +47,10 @@ def two(monkeypatch):
 
 
 class Two:
-    """Two hosts that are to meet: the first waits for the second to call."""
+    """Two hosts at a rendezvous: the first waits for the call of the second."""
 
     def __init__(self):
-        self.listeners = [peers.listen("127.0.0.1") for _ in range(2)]
+        self.listeners = [sockets.listen("127.0.0.1") for _ in range(2)]
         self.address = self.listeners[0].getsockname()
         addresses = tuple(listener.getsockname() for listener in self.listeners)
         self._view = View(1, addresses, (1, 1), 0, 2, "exact", HANG_SECONDS)
@@ -59,11 +59,13 @@ class Two:
         self._first.start()
 
     def _meet(self, here):
-        with suppress(HostsLostError):  # where a test has failed before they met
-            self.met[here] = meet(self._view, here, self.listeners[here], SECRET, HANG_SECONDS, lambda: self._is_over)
+        with suppress(HostsLostError):  # if a test failed before the rendezvous
+            self.met[here] = connect_all(
+                self._view, here, self.listeners[here], SECRET, HANG_SECONDS, lambda: self._is_over
+            )
 
     def finish(self):
-        """Let the second host come."""
+        """Let the second host call."""
         self._meet(1)
         join(self._first)
         return {here: list(found) for here, found in self.met.items()}
@@ -78,7 +80,7 @@ class Two:
             listener.close()
 
 
-def test_five_hundred_callers_that_say_nothing_keep_no_host_from_meeting(two):
+def test_five_hundred_silent_callers_do_not_block_the_rendezvous(two):
     with ExitStack() as callers:
         for _ in range(500):
             callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
@@ -92,12 +94,12 @@ def test_calls_from_other_addresses_than_the_hosts_are_closed_at_once(two):
     assert two.finish() == {0: [1], 1: [0]}
 
 
-def test_a_full_house_of_half_open_callers_gives_way_to_the_next(two):
+def test_the_oldest_of_too_many_handshakes_makes_way_for_the_next(two):
     with ExitStack() as callers:
         first = callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         first.sendall(b"dbp")
         for _ in range(128):
             callers.enter_context(socket.create_connection(two.address, timeout=HANG_SECONDS))
         with suppress(ConnectionError):
-            assert first.recv(1) == b""  # though nobody has proved anything
+            assert first.recv(1) == b""  # although no caller has proved anything
         assert two.finish() == {0: [1], 1: [0]}

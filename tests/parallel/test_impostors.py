@@ -1,8 +1,8 @@
-"""Processes without the run's secret, at either end of the handshake, whose bytes are written here once more.
+"""Processes without the run's secret at either end of the handshake. This file writes its bytes independently.
 
-The caller sends its hello: magic, view, its number, the number that it means, 32 random bytes. The listener answers
-with HMAC-SHA256 of "there" and the hello, and 32 random bytes; the caller with that of "here", the hello and those
-bytes.
+The caller sends its hello: magic, view, its number, the number of the host that it calls, 32 random bytes. The
+listener answers with HMAC-SHA256 of "there" and the hello, and 32 random bytes; the caller answers with the HMAC of
+"here", the hello and those bytes.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ from contextlib import suppress
 
 import pytest
 
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.rendezvous import HostsLostError, meet
+from distbp.parallel.mesh import handshake
+from distbp.parallel.mesh.rendezvous import HostsLostError, connect_all
 from distbp.parallel.mesh.view import View
 
 SECRET, OTHER = b"s" * 32, b"x" * 32
 VIEW, CALLER, LISTENER = 7, 1, 0
 HELLO_SIZE = 4 + 8 + 4 + 4 + 32
 LONG, SHORT = 60.0, 0.2
-"""Seconds that only a hang reaches, and that a silence is heard for."""
+"""Seconds that only a hang reaches, and seconds after which silence times out."""
 
 
 def hello(view=VIEW, here=CALLER, there=LISTENER, challenge=b"c" * 32, magic=b"dbp2"):
@@ -42,7 +42,7 @@ def received(connection, size):
 
 
 class Listening:
-    """A process that listens and does with each caller what ``answer`` says; keeps all bytes that callers send."""
+    """A listener that handles each caller with ``answer`` and records all bytes that callers send."""
 
     def __init__(self, answer):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -80,7 +80,7 @@ def silence(hello):
 
 
 def call(address, patience=LONG, secret=SECRET):
-    return peers.connect(address, secret, VIEW, CALLER, LISTENER, patience)
+    return handshake.connect(address, secret, VIEW, CALLER, LISTENER, patience)
 
 
 def without_the_secret(hello):
@@ -96,7 +96,7 @@ def the_callers_own_bytes(hello):
 
 
 def the_callers_half_of_the_proof(hello):
-    """What a caller with the secret would prove, which is not what a listener has to."""
+    """Return the proof of a caller with the secret, which differs from a listener's."""
     return proof(SECRET, b"here", hello) + os.urandom(32)
 
 
@@ -120,19 +120,24 @@ EARLIER = hello(challenge=b"e" * 32)
 @pytest.mark.parametrize(
     "answer",
     [
-        without_the_secret, random_bytes, the_callers_own_bytes, the_callers_half_of_the_proof,
-        a_proof_of_an_earlier_call, a_proof_of_another_view, a_proof_with_a_wrong_bit,
+        without_the_secret,
+        random_bytes,
+        the_callers_own_bytes,
+        the_callers_half_of_the_proof,
+        a_proof_of_an_earlier_call,
+        a_proof_of_another_view,
+        a_proof_with_a_wrong_bit,
     ],
-)  # fmt: skip
+)
 def test_the_caller_hangs_up_on_a_listener_without_the_secret_before_it_proves_anything(answer):
     with Listening(answer) as impostor, pytest.raises(ConnectionRefusedError, match="does not know the run's secret"):
         call(impostor.address)
     (heard,) = impostor.heard
     assert heard[:20] == hello()[:20]
-    assert len(heard) == HELLO_SIZE  # and so no proof of its own
+    assert len(heard) == HELLO_SIZE  # so it has sent no proof of its own
 
 
-def test_the_caller_gives_its_proof_to_a_listener_with_the_secret_alone_and_never_the_same_twice():
+def test_the_caller_proves_itself_only_to_a_listener_with_the_secret_and_never_the_same_way_twice():
     challenge = b"l" * 32
     with Listening(lambda hello: proof(SECRET, b"there", hello) + challenge + b"\1") as right:
         for _ in range(2):
@@ -154,7 +159,7 @@ def test_the_caller_hangs_up_on_an_answer_that_ends_too_soon(length):
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
 
-def test_the_caller_is_not_connected_until_its_own_proof_was_taken():
+def test_the_caller_is_not_connected_before_its_own_proof_is_accepted():
     with (
         Listening(lambda hello: proof(SECRET, b"there", hello) + bytes(32)) as impostor,
         pytest.raises(ConnectionResetError),
@@ -167,18 +172,18 @@ def test_the_caller_waits_for_a_silent_listener_no_longer_than_it_may():
         call(impostor.address, SHORT)
 
 
-def test_a_host_whose_address_an_impostor_has_taken_is_named_and_the_impostor_learns_nothing(monkeypatch):
+def test_a_host_with_an_impostor_at_its_address_is_named_and_the_impostor_learns_nothing(monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.rendezvous._MOST_PATIENCE", LONG)
     with Listening(without_the_secret) as impostor, socket.create_server(("127.0.0.1", 0)) as own:
         view = View(VIEW, (impostor.address, own.getsockname()), (1, 1), 0, 2, "exact", 30.0)
         with pytest.raises(HostsLostError) as told:
-            meet(view, CALLER, own, SECRET, LONG, lambda: True)
+            connect_all(view, CALLER, own, SECRET, LONG, lambda: True)
     assert told.value.reasons == {LISTENER: "cannot be reached: it does not know the run's secret"}
     assert [len(heard) for heard in impostor.heard] == [HELLO_SIZE]
 
 
 class Calling:
-    """A call that begins with ``first`` to a listener with the secret, which takes it in a thread.
+    """A call that starts with the bytes ``first``, to a listener with the secret on another thread.
 
     ``outcome`` is the caller's number, or why the listener has refused it.
     """
@@ -197,7 +202,7 @@ class Calling:
     def _take(self):
         with self._other:
             try:
-                self.outcome = peers.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
+                self.outcome = handshake.accept(self._other, SECRET, VIEW, LISTENER, self._patience)
             except OSError as error:
                 self.outcome = error
 
@@ -206,11 +211,11 @@ class Calling:
         self.end.close()
 
     def rest(self):
-        """Return all that is still sent; the listener has hung up after that."""
+        """Return all bytes until the listener closes the connection."""
         return received(self.end, 1 << 16)
 
 
-def test_a_caller_with_the_secret_is_taken_and_the_listener_proves_itself_first():
+def test_a_caller_with_the_secret_is_accepted_and_the_listener_proves_itself_first():
     with Calling(hello()) as listener:
         answer = received(listener.end, 64)
         assert answer[:32] == proof(SECRET, b"there", hello())
@@ -246,11 +251,15 @@ def the_other_halfs_label(answer):
 @pytest.mark.parametrize(
     "forge",
     [
-        wrong_secret, the_listeners_own_proof, the_listeners_challenge, a_proof_without_the_challenge,
-        a_proof_for_an_earlier_challenge, the_other_halfs_label,
+        wrong_secret,
+        the_listeners_own_proof,
+        the_listeners_challenge,
+        a_proof_without_the_challenge,
+        a_proof_for_an_earlier_challenge,
+        the_other_halfs_label,
     ],
-)  # fmt: skip
-def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(forge):
+)
+def test_the_listener_refuses_a_caller_without_the_secret_and_sends_nothing_more(forge):
     with Calling(hello()) as listener:
         listener.end.sendall(forge(received(listener.end, 64)))
         assert listener.rest() == b""
@@ -268,14 +277,14 @@ def test_the_listener_refuses_a_caller_without_the_secret_and_says_nothing_more(
         {"here": LISTENER, "there": CALLER},
     ],
 )
-def test_the_listener_tells_a_caller_that_means_another_run_or_host_nothing_at_all(wrong):
-    """Also a hello that this host has sent itself, and an impostor sends back: it means the other host."""
+def test_the_listener_sends_nothing_to_a_caller_for_another_run_or_host(wrong):
+    """This includes a hello that an impostor sends back to its sender, since it names the other host."""
     with Calling(hello(**wrong)) as listener:
         assert listener.rest() == b""
-    assert str(listener.outcome) == "it means another run or host"
+    assert str(listener.outcome) == "it calls another run, view or host"
 
 
-def test_a_recorded_call_is_of_no_use_later():
+def test_a_replayed_call_is_refused():
     with Calling(hello()) as listener:
         before = received(listener.end, 64)
         recorded = proof(SECRET, b"here", hello() + before[32:])

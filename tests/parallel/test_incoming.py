@@ -1,4 +1,4 @@
-"""Which addresses a host takes calls from while hosts meet: those of all hosts behind it, and no others."""
+"""The addresses from which a host accepts connections at a rendezvous: those of all later hosts, and no others."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from processes import HANG_SECONDS
 
-from distbp.parallel.mesh import peers
+from distbp.parallel.mesh import handshake, sockets
 from distbp.parallel.mesh.incoming import IncomingConnections
 from distbp.parallel.mesh.view import View
 
@@ -23,15 +23,15 @@ def view() -> View:
 
 
 def called(view: View, here: int, caller: int) -> Iterator[int]:
-    """Let a host call another one of the view from its own address; yield the numbers of those that were taken in."""
-    listener = peers.listen("127.0.0.1")
+    """Let a host of the view call another from its own address; yield the numbers of the accepted hosts."""
+    listener = sockets.listen("127.0.0.1")
     callers = IncomingConnections(listener, SECRET, view, here, HANG_SECONDS)
     refused = threading.Event()
 
     def call() -> None:
         try:
             address = listener.getsockname()
-            peers.connect(address, SECRET, view.number, caller, here, HANG_SECONDS, ADDRESSES[caller]).close()
+            handshake.connect(address, SECRET, view.number, caller, here, HANG_SECONDS, ADDRESSES[caller]).close()
         except OSError:
             refused.set()
 
@@ -41,7 +41,7 @@ def called(view: View, here: int, caller: int) -> Iterator[int]:
     found: list[int] = []
     while not found and not refused.is_set():
         assert time.monotonic() < deadline, "the call was neither taken nor refused"
-        for number, connection in callers.come():
+        for number, connection in callers.poll():
             found.append(number)
             connection.close()
     thread.join()
@@ -51,12 +51,10 @@ def called(view: View, here: int, caller: int) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("here", "caller"), [(0, 1), (0, 2), (1, 2)])
-def test_every_host_behind_is_heard(view: View, here: int, caller: int) -> None:
+def test_calls_from_every_later_host_are_accepted(view: View, here: int, caller: int) -> None:
     assert list(called(view, here, caller)) == [caller]
 
 
 @pytest.mark.parametrize(("here", "caller"), [(1, 0), (1, 1), (2, 1)])
-def test_a_host_that_is_to_be_called_is_not_heard_although_it_knows_the_secret(
-    view: View, here: int, caller: int
-) -> None:
+def test_calls_from_an_earlier_host_are_refused_even_with_the_secret(view: View, here: int, caller: int) -> None:
     assert list(called(view, here, caller)) == []

@@ -20,7 +20,7 @@ def test_every_flipped_bit_changes_the_hash_of_its_layer_and_no_other(dtype, rng
             assert [one != other for one, other in zip(before, after, strict=True)] == [l == layer for l in range(3)]
 
 
-def test_the_place_in_memory_does_not_matter(rng):
+def test_the_memory_address_does_not_matter(rng):
     flat = rng.random(STRUCTURE.parameter_count).astype("float32")
     for shift in range(4):
         elsewhere = np.empty(shift + len(flat), "float32")[shift:]

@@ -1,111 +1,14 @@
-"""Hosts that exchange sums over TCP: real sockets, real rounds, workers as threads; the bits of one process."""
-
-import os
-import socket
-import threading
-import zlib
-from contextlib import suppress
+"""Hosts that exchange sums over real TCP sockets, with workers as threads: the bits of one process."""
 
 import numpy as np
 import pytest
-from parallel.hosts import STRUCTURE, Faulty, config, table
-from processes import HANG_SECONDS, join, wait_until
+from parallel.clusters import STEPS, alone, view_of
+from parallel.hosts import STRUCTURE, config
+from processes import wait_until
 
-from distbp.parallel.host.host import Host
-from distbp.parallel.host.shared_memory import SharedMemory
-from distbp.parallel.host.worker_loop import work
-from distbp.parallel.mesh import frames, peers
-from distbp.parallel.mesh.view import View, chunks_of, sending_order, servers_for
-from distbp.parallel.step.executor import InProcessExecutor
+from distbp.parallel.mesh.chunks import chunks_of, sending_order
+from distbp.parallel.mesh.view import servers_for
 from distbp.training.executors import initial_state
-
-STEPS = 11
-SECRET = b"s" * 32
-
-
-def view_of(hosts, workers, settings, number=1, servers=None, wire="exact"):
-    addresses = tuple(host.address for host in hosts)
-    partitions = servers_for(servers, len(hosts))
-    return View(number, addresses, tuple(workers), partitions, settings.shards, wire, HANG_SECONDS)
-
-
-class Cluster:
-    """Hosts of this process."""
-
-    def __init__(self, workers, settings, faults=None, structure=STRUCTURE, rows=None):
-        """``faults`` are those of workers, by host and place (see Faulty)."""
-        self.settings, self.faults = settings, faults or {}
-        self.structure, self.rows = structure, table() if rows is None else rows
-        self.initial = initial_state(structure, settings)
-        self.hosts, self.threads, self.workers = [], [], list(workers)
-        for count in workers:
-            self.add(count, self.initial, 0)
-
-    def add(self, count, state, step):
-        host = Host(self.structure, self.settings, self.rows, max(1, count), "127.0.0.1")
-        host.restart(state, step)
-        self.hosts.append(host)
-        targets = [(host.serve, ())]
-        for place in range(count):
-            folder, shape = host.place
-            faults = self.faults.get((len(self.hosts) - 1, place), {})
-            worker = Faulty(self.settings, self.rows, faults, self.structure)
-            exchange = SharedMemory(folder, shape)
-            targets.append((work, (worker, self.structure, exchange, place, HANG_SECONDS, HANG_SECONDS, True)))
-        for target, arguments in targets:
-            self.threads.append(threading.Thread(target=target, args=arguments, daemon=True))
-            self.threads[-1].start()
-        return host
-
-    def meet(self, view, step=0):
-        answers = {}
-
-        def one(number):
-            answers[number] = self.hosts[number].meet(view, number, step, SECRET)
-
-        threads = [threading.Thread(target=one, args=(number,)) for number in range(len(self.hosts))]
-        for thread in threads:
-            thread.start()
-        join(*threads)
-        return answers
-
-    def run(self, first, stop):
-        for host in self.hosts:
-            host.run(first, stop, 1.0)
-
-    def wait(self, host, known=0):
-        done = []
-
-        def is_done():
-            told, records = host.news(known)
-            done.extend((news, records) for news in told if "done" in news)
-            return done
-
-        wait_until(is_done)
-        return done[0]
-
-    def close(self):
-        for host in self.hosts:
-            host.close()
-        join(*self.threads)
-
-
-def alone(settings, steps=STEPS):
-    pool = InProcessExecutor(STRUCTURE, settings, table(), initial_state(STRUCTURE, settings))
-    return list(pool.steps(steps)), pool.state()
-
-
-@pytest.fixture
-def cluster():
-    made = []
-
-    def make(workers, settings, faults=None):
-        made.append(Cluster(workers, settings, faults))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 @pytest.mark.parametrize("workers", [(1, 1), (2, 1), (1, 1, 1), (1, 2, 0)], ids=str)
@@ -113,12 +16,12 @@ def cluster():
 def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
     settings = config(shards, optimizer="adam", clip_norm=0.5)
     here = cluster(workers, settings)
-    assert not any(here.meet(view_of(here.hosts, workers, settings)).values())
+    assert not any(here.join_view(view_of(here.hosts, workers, settings)).values())
     here.run(0, STEPS)
     records, state = alone(settings)
     for host in here.hosts:
-        news, told = here.wait(host)
-        assert news["done"] == STEPS
+        ended, told = here.wait(host)
+        assert ended.steps == STEPS
         assert np.array_equal(host.state(STEPS), state)
         assert [(r.step, r.cost, r.rows, r.right, r.layers) for r in told] == [
             (r.step, r.cost, r.rows, r.right, r.layers) for r in records
@@ -127,15 +30,15 @@ def test_hosts_give_the_bits_of_one_process(cluster, workers, shards):
 
 @pytest.fixture(params=[3, 7, 1000])
 def chunk(request, monkeypatch):
-    """Chunks as small as this network, whose products need not be measured for long."""
+    """Make chunks as small as this network needs, and measure products only briefly."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", request.param)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", request.param)
     return request.param
 
 
 @pytest.mark.parametrize("hosts", [2, 3])
 @pytest.mark.parametrize("servers", [1, 2, 3])
-def test_every_chunk_comes_once_and_layers_come_from_the_last_one_on(chunk, hosts, servers):
+def test_chunks_cover_all_parameters_once_from_the_last_layer_on(chunk, hosts, servers):
     del chunk
     bounds = STRUCTURE.bounds
     chunks = chunks_of(bounds, servers_for(servers, hosts))
@@ -157,7 +60,7 @@ def test_chunks_of_any_size_give_the_same_bits(cluster, chunk, workers, servers)
     del chunk
     settings = config(shards=8)
     here = cluster(workers, settings)
-    here.meet(view_of(here.hosts, workers, settings, servers=servers))
+    here.join_view(view_of(here.hosts, workers, settings, servers=servers))
     here.run(0, STEPS)
     for host in here.hosts:
         here.wait(host)
@@ -167,11 +70,11 @@ def test_chunks_of_any_size_give_the_same_bits(cluster, chunk, workers, servers)
 @pytest.mark.parametrize("workers", [(1, 1), (3, 1), (1, 2, 1), (1, 1, 0)], ids=str)
 @pytest.mark.parametrize("layers", [[0], [1], [0, 1]], ids=str)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_layers_that_travel_as_their_factors_give_the_same_bits(cluster, chunk, workers, layers, dropout):
+def test_layers_exchanged_as_factors_give_the_same_bits(cluster, chunk, workers, layers, dropout):
     del chunk
     settings = config(shards=8, dropout=dropout)
     here = cluster(workers, settings)
-    here.meet(view_of(here.hosts, workers, settings)._replace(measures=True))
+    here.join_view(view_of(here.hosts, workers, settings)._replace(measures=True))
     assert all(host.rates().bytes_per_second > 0 for host in here.hosts)
     for host in here.hosts:
         host.agree(layers)
@@ -185,17 +88,17 @@ def test_layers_that_travel_as_their_factors_give_the_same_bits(cluster, chunk, 
 def test_any_number_of_servers_gives_the_same_bits(cluster, servers):
     settings = config(shards=4)
     here = cluster((1, 1, 1), settings)
-    here.meet(view_of(here.hosts, (1, 1, 1), settings, servers=servers))
+    here.join_view(view_of(here.hosts, (1, 1, 1), settings, servers=servers))
     here.run(0, STEPS)
     for host in here.hosts:
         here.wait(host)
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cluster):
+def test_a_lost_host_is_named_and_the_others_continue_with_the_same_bits(cluster):
     settings = config(4)
     here = cluster((1, 1, 1), settings)
-    here.meet(view_of(here.hosts, (1, 1, 1), settings))
+    here.join_view(view_of(here.hosts, (1, 1, 1), settings))
     here.run(0, 4)
     for host in here.hosts:
         here.wait(host)
@@ -205,129 +108,57 @@ def test_a_host_that_is_gone_is_named_and_the_others_go_on_with_the_same_bits(cl
     gone.close()
     steps = []
     for host in here.hosts:
-        news, _ = here.wait(host, 4)
-        assert [number for number, _ in news["hosts"]] == [1]
-        steps.append(news["done"])
+        ended, _ = here.wait(host, 4)
+        assert [number for number, _ in ended.reasons] == [1]
+        steps.append(ended.steps)
     first = min(steps)
-    assert not any(here.meet(view_of(here.hosts, (1, 1), settings, number=2), first).values())
+    assert not any(here.join_view(view_of(here.hosts, (1, 1), settings, number=2), first).values())
     here.run(first, STEPS)
     for host in here.hosts:
-        assert here.wait(host)[0]["done"] == STEPS
+        assert here.wait(host)[0].steps == STEPS
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_a_host_that_joins_goes_on_from_the_state_of_another(cluster):
+def test_a_host_that_joins_continues_from_the_state_of_another(cluster):
     settings = config(4)
     here = cluster((1,), settings)
-    here.meet(view_of(here.hosts, (1,), settings))
+    here.join_view(view_of(here.hosts, (1,), settings))
     here.run(0, 5)
     here.wait(here.hosts[0])
     here.add(1, here.hosts[0].state(5), 5)
-    here.meet(view_of(here.hosts, (1, 1), settings, number=2), 5)
+    here.join_view(view_of(here.hosts, (1, 1), settings, number=2), 5)
     here.run(5, STEPS)
     for host in here.hosts:
         here.wait(host)
         assert np.array_equal(host.state(STEPS), alone(settings)[1])
 
 
-def test_the_first_host_alone_says_after_which_step_all_stop(cluster):
+def test_only_the_first_host_decides_after_which_step_all_stop(cluster):
     settings = config(4)
     here = cluster((1, 1), settings)
-    here.meet(view_of(here.hosts, (1, 1), settings))
+    here.join_view(view_of(here.hosts, (1, 1), settings))
     here.run(0, 10**6)
     here.hosts[1].halt()
-    wait_until(lambda before=here.hosts[0].exchange.step: here.hosts[0].exchange.step > before + 20)
+    wait_until(lambda before=here.hosts[0].memory.step: here.hosts[0].memory.step > before + 20)
     here.hosts[0].halt()
-    done = {here.wait(host)[0]["done"] for host in here.hosts}
+    done = {here.wait(host)[0].steps for host in here.hosts}
     assert len(done) == 1
     assert done.pop() > 0
 
 
-def test_float16_halves_the_bytes_and_stays_near(cluster):
+def test_float16_halves_the_bytes_and_stays_close(cluster):
     settings = config(4, lr=0.1, optimizer="sgd")
     sent, states = {}, {}
     for wire in ("exact", "float16"):
         here = cluster((1, 1), settings)
-        here.meet(view_of(here.hosts, (1, 1), settings, wire=wire))
-        before = sum(host.sent for host in here.hosts)
+        here.join_view(view_of(here.hosts, (1, 1), settings, wire=wire))
+        before = sum(host.bytes_sent for host in here.hosts)
         here.run(0, STEPS)
         for host in here.hosts:
             here.wait(host)
         states[wire] = here.hosts[0].state(STEPS)
         assert np.array_equal(states[wire], here.hosts[1].state(STEPS))
-        sent[wire] = sum(host.sent for host in here.hosts) - before
+        sent[wire] = sum(host.bytes_sent for host in here.hosts) - before
     moved = np.abs(states["exact"][0] - initial_state(STRUCTURE, settings)[0]).max()
     assert 0 < np.abs(states["exact"] - states["float16"]).max() < 0.01 * moved
     assert sent["float16"] < sent["exact"] - STEPS * STRUCTURE.parameter_count * 2
-
-
-def test_noise_at_the_port_does_not_keep_the_hosts_from_meeting(cluster):
-    settings = config(2)
-    here = cluster((1, 1), settings)
-    noise = [socket.create_connection(here.hosts[0].address) for _ in range(3)]
-    noise[0].sendall(os.urandom(4096))
-    noise[1].sendall(b"GET / HTTP/1.0\r\n\r\n")
-    noise[2].close()
-    noise[1].close()
-    assert not any(here.meet(view_of(here.hosts, (1, 1), settings)).values())
-    here.run(0, 3)
-    for host in here.hosts:
-        here.wait(host)
-    noise[0].close()
-
-
-def test_callers_who_say_nothing_or_little_do_not_keep_the_hosts_from_meeting(cluster, monkeypatch):
-    monkeypatch.setattr(
-        "distbp.parallel.mesh.rendezvous._MOST_PATIENCE", HANG_SECONDS
-    )  # each of them is heard for long
-    settings = config(2)
-    here = cluster((1, 1), settings)
-    callers = [socket.create_connection(here.hosts[0].address) for _ in range(8)]
-    met = threading.Event()
-
-    def dribble():
-        with suppress(OSError):  # once it is hung up on
-            while not met.wait(0.3):
-                callers[0].sendall(b"d")
-
-    dribbling = threading.Thread(target=dribble)
-    dribbling.start()
-    try:
-        assert not any(here.meet(view_of(here.hosts, (1, 1), settings)).values())
-    finally:
-        met.set()
-        join(dribbling)
-        for caller in callers:
-            caller.close()
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        (frames.PART, 0, 99, 0, 1.0, 4),
-        (frames.PART, 7, 0, 0, 1.0, 4),
-        (frames.PART, 0, 0, 99, 1.0, 4),
-        (frames.PART, 0, 0, 0, 1.0, 1 << 30),
-        (frames.TOTAL, 0, 0, 0, 1.0, 4),
-        (frames.REPORT, 0, 0, 0, 1.0, 1 << 30),
-        (frames.FACTORS, 0, 0, 0, 1.0, 4),
-        (77, 0, 0, 0, 1.0, 4),
-    ],
-    ids=str,
-)
-def test_a_message_that_cannot_be_meant_ends_the_connection(cluster, header):
-    settings = config(2)
-    here = cluster((1,), settings)
-    port = here.hosts[0].address
-    view = View(1, (port, ("127.0.0.1", 1)), (1, 1), 1, 2, "exact", HANG_SECONDS)
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(here.hosts[0].meet(view, 0, 0, SECRET)))
-    thread.start()
-    liar = peers.connect(port, SECRET, 1, 1, 0, HANG_SECONDS)
-    join(thread)
-    here.hosts[0].run(0, 3, 1.0)
-    liar.sendall(frames.Frame(*header, zlib.crc32(b"1234")).header() + b"1234")
-    news, _ = here.wait(here.hosts[0])
-    assert news["hosts"][0][0] == 1
-    assert "sent" in news["hosts"][0][1]
-    liar.close()

@@ -6,11 +6,12 @@ import socket
 from processes import HANG_SECONDS
 
 from distbp.parallel.mesh.frames import HEADER_SIZE, PART, REPORT, RESEND, Frame
-from distbp.parallel.mesh.peers import PeerConnection, receive_into, send_both
+from distbp.parallel.mesh.peers import PeerConnection
+from distbp.parallel.mesh.sockets import receive_into, send_both
 
 
-class Nobody:
-    """Takes in nothing."""
+class IgnoreAll:
+    """Handler that ignores everything."""
 
     def sent(self, frame):
         pass
@@ -19,14 +20,14 @@ class Nobody:
         pass
 
 
-def test_a_frame_of_any_size_comes_whole():
-    body = bytes(range(256)) * 16_384  # 4 MiB, more than buffers on the way hold
+def test_a_large_frame_arrives_complete():
+    body = bytes(range(256)) * 16_384  # 4 MiB, more than the buffers on the way can hold
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), HANG_SECONDS)
     here = listener.accept()[0]
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
     peer = PeerConnection(here, 1, HANG_SECONDS)
-    peer.start(Nobody())
+    peer.start(IgnoreAll())
     frame = Frame.of(PART, 0, 0, 0, 1.0, memoryview(body))
     peer.send(frame, memoryview(body))
     whole = memoryview(bytearray(HEADER_SIZE + len(body)))
@@ -39,7 +40,7 @@ def test_a_frame_of_any_size_comes_whole():
 
 def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     class Slow:
-        """A kilobyte goes out per second; the timeout, of three seconds, is that of each call, as a socket's is."""
+        """Socket that sends a kilobyte per second; as usual, its timeout of three seconds applies to each call."""
 
         def __init__(self):
             self.got, self.seconds = b"", 0
@@ -63,11 +64,11 @@ def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     assert connection.seconds == 11
 
 
-def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
+def test_a_handlers_error_ends_the_connection_not_just_the_thread():
     why = queue.SimpleQueue()
 
-    class Broken(Nobody):
-        def place(self, sender, frame):
+    class Broken(IgnoreAll):
+        def buffer_for(self, sender, frame):
             raise KeyError(frame.chunk)
 
         def lost(self, sender, why_, is_damage=False):
@@ -78,20 +79,20 @@ def test_what_cannot_be_taken_in_ends_the_connection_instead_of_a_thread():
     peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
     peer.start(Broken())
     there.sendall(Frame.of(PART, 0, 7, 0, 1.0, memoryview(b"1234")).header())
-    assert why.get(timeout=HANG_SECONDS) == (1, "sent what this host could not take in: KeyError(7)", False)
+    assert why.get(timeout=HANG_SECONDS) == (1, "sent a message that this host could not handle: KeyError(7)", False)
     peer.close()
     there.close()
     listener.close()
 
 
-def test_what_is_short_goes_first_and_the_rest_in_its_order():
+def test_short_frames_go_first_and_the_rest_in_order():
     listener = socket.create_server(("127.0.0.1", 0))
     there = socket.create_connection(listener.getsockname(), timeout=HANG_SECONDS)
     peer = PeerConnection(listener.accept()[0], 1, HANG_SECONDS)
     body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (RESEND, 4), (PART, 5)]
     for kind, chunk in order:
         peer.send(Frame.of(kind, 0, chunk, 0, 1.0, body), body)
-    peer.start(Nobody())
+    peer.start(IgnoreAll())
     got, whole = [], memoryview(bytearray(HEADER_SIZE + len(body)))
     for _ in order:
         receive_into(there, whole)
@@ -103,7 +104,7 @@ def test_what_is_short_goes_first_and_the_rest_in_its_order():
     listener.close()
 
 
-def test_a_header_goes_out_whole_however_little_is_taken_at_a_time():
+def test_a_header_is_sent_completely_in_writes_of_any_size():
     class Narrow:
         def __init__(self, most):
             self.most, self.got = most, b""

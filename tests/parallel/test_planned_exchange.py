@@ -1,10 +1,10 @@
-"""What a plan for several hosts says of bytes, messages and hops, against the frames that hosts really send."""
+"""The bytes, messages and hops of a plan for several hosts, compared with the frames that hosts send."""
 
 from collections import Counter
 
 import pytest
+from parallel.clusters import Cluster, view_of
 from parallel.hosts import STRUCTURE, config
-from parallel.test_mesh import Cluster, view_of
 
 from distbp.parallel.mesh.cost import Costs, Machine, estimate_step
 from distbp.parallel.mesh.frames import FACTORS, HEARTBEAT, PART, REPORT, TOTAL
@@ -14,11 +14,11 @@ from distbp.planning.hosts import workload_of
 ROWS = 16
 NOTHING = Machine(0.0, 0.0, 0.0)
 HOP = Costs(0.0, 0.0, 1.0, 0.0)
-"""Only waiting costs: a step takes as many seconds as it has hops."""
+"""Costs of latency alone: a step takes as many seconds as it has hops."""
 
 
 class Counted:
-    """The frames of one step: bytes by the host that sends and the host that receives, messages, and their kinds."""
+    """Counts the frames of one step: bytes by sender and by receiver, messages by host, and kinds."""
 
     def __init__(self, workers, settings, servers, factored, monkeypatch):
         frames = []
@@ -32,16 +32,19 @@ class Counted:
         cluster = Cluster(workers, settings)
         try:
             view = view_of(cluster.hosts, workers, settings, servers=servers, wire=settings.wire)
-            assert not any(cluster.meet(view._replace(measures=bool(factored))).values())
-            here = {id(peer): number for number, host in enumerate(cluster.hosts)
-                    for peer in host._mesh.members.peers.values()}  # fmt: skip
+            assert not any(cluster.join_view(view._replace(measures=bool(factored))).values())
+            here = {
+                id(peer): number
+                for number, host in enumerate(cluster.hosts)
+                for peer in host._mesh.members.peers.values()
+            }
             if factored:
                 for host in cluster.hosts:
                     host.rates()
                     host.agree(factored)
             cluster.run(0, 1)
             for host in cluster.hosts:
-                assert cluster.wait(host)[0]["done"] == 1
+                assert cluster.wait(host)[0].steps == 1
         finally:
             cluster.close()
         sent, received, self.messages, self.kinds = Counter(), Counter(), Counter(), Counter()
@@ -74,15 +77,15 @@ def test_sums_take_the_bytes_messages_and_hops_that_were_planned(workers, server
     assert step.messages == max(found.messages.values())
     hosts = len(workers)
     assert found.kinds[REPORT] == hosts * (hosts - 1)
-    hops = len({PART, TOTAL} & found.kinds.keys())  # sums there, and totals back if a server adds up
+    hops = len({PART, TOTAL} & found.kinds.keys())  # sums to the server, and totals back if there is one
     assert step.seconds == (2 if servers else 1)
-    assert step.seconds == hops or shards <= workers[0]  # where the server's own workers do it all
+    assert step.seconds == hops or shards <= workers[0]  # if the server's own workers do everything
 
 
 @pytest.mark.parametrize(("shards", "factored"), [(4, [0]), (8, [0]), (8, [1]), (8, [0, 1])], ids=str)
 @pytest.mark.parametrize(("workers", "servers"), [((1, 1), 0), ((2, 2), 0), ((1, 1, 1, 1), 4)])
 def test_factors_take_the_bytes_and_messages_that_were_planned(workers, servers, shards, factored, monkeypatch):
-    """Shards of the same number of rows: of others a plan counts the largest."""
+    """With shards of equal size, since a plan counts the largest."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
     settings = config(shards)
     found = Counted(workers, settings, servers or None, factored, monkeypatch)

@@ -1,4 +1,4 @@
-"""Hosts that do not reach each other: who goes on, at which ports they listen."""
+"""Hosts that do not reach each other: which ones continue, and on which ports hosts listen."""
 
 import random
 import socket
@@ -6,13 +6,13 @@ import socket
 import pytest
 
 from distbp.errors import ClusterError
-from distbp.parallel.mesh import peers
-from distbp.parallel.mesh.peers import listen
+from distbp.parallel.mesh import sockets
 from distbp.parallel.mesh.reachability import first_unreachable, hosts_to_leave_out
+from distbp.parallel.mesh.sockets import listen
 
 
 def missing(hosts, *pairs):
-    """Return what hosts say of whom they miss; in a pair the later one is blamed by the first and the other way."""
+    """Return each host's report of the hosts that it does not reach; both hosts of a pair report each other."""
     told = [{} for _ in range(hosts)]
     for one, other in pairs:
         told[one][other] = told[other][one] = "timed out"
@@ -40,11 +40,11 @@ def missing(hosts, *pairs):
     ],
     ids=str,
 )
-def test_who_is_left_out(told, settled, out):
+def test_hosts_that_are_left_out(told, settled, out):
     assert hosts_to_leave_out(told, settled) == out
 
 
-def test_whoever_stays_reaches_all_others_and_somebody_with_the_state_stays():
+def test_the_remaining_hosts_reach_each_other_and_one_of_them_has_the_state():
     chance = random.Random(3)
     for _ in range(2000):
         hosts = chance.randint(1, 6)
@@ -63,16 +63,16 @@ def test_the_ports_are_taken_one_after_the_other(monkeypatch):
         probe.bind(("127.0.0.1", 0))
         first = probe.getsockname()[1]
     ports = range(first, first + 2)
-    monkeypatch.setattr(peers, "_PORT_SECONDS", 0.2)
+    monkeypatch.setattr(sockets, "_PORT_SECONDS", 0.2)
     with listen("127.0.0.1", ports) as one, listen("127.0.0.1", ports) as other:
         assert [each.getsockname()[1] for each in (one, other)] == list(ports)
-        with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use there"):
+        with pytest.raises(ClusterError, match=f"ports {first}-{first + 1} of 127.0.0.1: all in use"):
             listen("127.0.0.1", ports)
         assert first_unreachable([one.getsockname(), other.getsockname()], 5.0) == {}
     assert first_unreachable([("127.0.0.1", first)], 5.0) == {("127.0.0.1", first): "Connection refused"}
 
 
-def test_a_port_whose_connections_fade_away_is_taken_again():
+def test_a_port_with_connections_in_time_wait_is_used_again():
     with listen("127.0.0.1") as listener:
         port = listener.getsockname()[1]
         connection = socket.create_connection(("127.0.0.1", port))

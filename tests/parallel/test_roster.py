@@ -1,4 +1,4 @@
-"""When workers are started in empty places, tested as lists of events; times are numbers that the tests choose."""
+"""Times at which workers are started in empty slots, for given lists of events."""
 
 from itertools import pairwise
 
@@ -7,19 +7,19 @@ import pytest
 from distbp.parallel.host.roster import Roster
 
 
-def failing(roster, place, times):
-    """Let so many workers end before they have come, each as soon as it may be started; return the times of starts."""
+def failing(roster, slot, times):
+    """Let workers end before they have joined, each started as soon as allowed; return the times of starts."""
     now, starts = 0.0, []
     for _ in range(times):
-        while roster.due(now) != [place]:
+        while roster.due(now) != [slot]:
             now += 0.5
         starts.append(now)
-        roster.started(place)
-        roster.ended(place, now)
+        roster.started(slot)
+        roster.ended(slot, now)
     return starts
 
 
-def test_all_places_are_filled_at_once():
+def test_all_slots_are_filled_at_once():
     roster = Roster(3)
     assert roster.due(0.0) == [0, 1, 2]
     roster.started(1)
@@ -28,7 +28,7 @@ def test_all_places_are_filled_at_once():
     assert (roster.due(0.0), roster.starting, roster.filled) == ([0, 2], [], [1])
 
 
-def test_the_place_of_a_worker_that_had_come_is_filled_at_once():
+def test_the_slot_of_a_worker_that_had_joined_is_filled_at_once():
     roster = Roster(1)
     for now in range(5):
         roster.started(0)
@@ -37,7 +37,7 @@ def test_the_place_of_a_worker_that_had_come_is_filled_at_once():
         assert roster.due(float(now)) == [0]
 
 
-def test_workers_that_never_come_are_started_less_and_less_often():
+def test_workers_that_never_join_are_started_less_and_less_often():
     starts = failing(Roster(1), 0, 8)
     pauses = [after - before for before, after in pairwise(starts)]
     assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
@@ -51,7 +51,7 @@ def test_the_first_pause_is_two_seconds(after, due):
     assert roster.due(100.0 + after) == due
 
 
-def test_a_worker_that_comes_ends_the_pauses():
+def test_a_worker_that_joins_ends_the_pauses():
     roster = Roster(1)
     failing(roster, 0, 5)
     roster.started(0)
@@ -64,14 +64,14 @@ def test_a_worker_that_comes_ends_the_pauses():
     assert roster.due(1002.0) == [0]
 
 
-def test_a_place_waits_alone():
+def test_a_pause_affects_only_its_slot():
     roster = Roster(2)
     roster.started(0)
     roster.ended(0, 0.0)
     assert roster.due(0.0) == [1]
 
 
-def test_an_end_that_is_told_twice_counts_once():
+def test_an_end_that_is_reported_repeatedly_counts_once():
     roster = Roster(1)
     roster.started(0)
     for now in (0.0, 1.0, 1.9):
@@ -79,12 +79,12 @@ def test_an_end_that_is_told_twice_counts_once():
     assert roster.due(2.0) == [0]
 
 
-def test_those_who_are_to_come_to_a_new_server_and_do_not_are_failures():
+def test_workers_that_do_not_join_a_new_server_count_as_failures():
     roster = Roster(2)
-    for place in (0, 1):
-        roster.started(place)
-        roster.joined(place)
-    roster.silent()
+    for slot in (0, 1):
+        roster.started(slot)
+        roster.joined(slot)
+    roster.disconnected()
     assert (roster.present, roster.starting, roster.due(0.0)) == (0, [0, 1], [])
     roster.joined(1)
     roster.ended(0, 10.0)

@@ -1,4 +1,4 @@
-"""Rounds of a server with workers that die, fall silent, are late, come and go, as planned by (worker, step, shard)."""
+"""Steps of a server whose workers die, freeze, are late, join and leave, as planned by (worker, step, shard)."""
 
 import signal
 import socket
@@ -10,10 +10,19 @@ from parallel.hosts import Host, config
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import ClusterError, CorruptError, PeerLostError
-from distbp.parallel.host.contests import Contests
-from distbp.parallel.host.messages import GO, RUN
+from distbp.parallel.host.duplicates import Duplicates
+from distbp.parallel.host.messages import (
+    ORDER,
+    RUN,
+    Note,
+    RunEnded,
+    WorkerEnded,
+    WorkerJoined,
+    WorkerLost,
+    WorkerReport,
+    pack_worker_message,
+)
 from distbp.parallel.step.records import Report
-from distbp.parallel.step.reports import pack_report
 from distbp.parallel.step.shards import Span
 
 STEPS = 11
@@ -34,13 +43,13 @@ def host(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("shards", [1, 2, 5])
-def test_rounds_give_the_bits_of_one_process(host, workers, shards):
+def test_steps_give_the_bits_of_one_process(host, workers, shards):
     here = host(workers, config(shards, optimizer="sgd"))
     here.serve_in_thread()
     for number in range(workers):
         here.work_in_thread(number)
     here.wait_for(workers)
-    assert here.run(STEPS) == {"done": STEPS}
+    assert here.run(STEPS) == RunEnded(steps=STEPS)
     here.check(STEPS)
 
 
@@ -48,76 +57,74 @@ def test_rounds_give_the_bits_of_one_process(host, workers, shards):
 def test_a_killed_worker_changes_nothing(host, at):
     here = host(2, config())
     here.serve_with({at: signal.SIGKILL}, {})
-    assert here.run(STEPS) == {"done": STEPS}
+    assert here.run(STEPS) == RunEnded(steps=STEPS)
     here.check(STEPS)
-    assert [news for news in here.news if "left" in news] == [{"left": 0, "why": f"died in step {at[0]}"}]
+    assert here.received(WorkerEnded) == [WorkerEnded(0, f"died in step {at[0]}")]
 
 
-def test_a_replacement_joins_in_the_middle_of_a_step_that_nobody_else_can_do(host):
+def test_a_replacement_joins_in_a_step_that_has_no_other_worker(host):
     here = host(1, config())
     here.serve_with({(2, 2): signal.SIGKILL})
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    here.until(lambda news: "left" in news)
+    here.until(WorkerEnded)
     here.work(0)
-    here.until(lambda news: "done" in news)
+    here.until(RunEnded)
     here.check(STEPS)
 
 
-def test_a_frozen_worker_is_named_ended_and_replaced(host):
+def test_a_frozen_worker_is_named_killed_and_replaced(host):
     here = host(2, config())
-    silence, late = here.exchange.silence, []
-    here.exchange.silence = lambda number: silence(number) + sum(late) * (number == 0)
+    silence, late = here.memory.processes.silence, []
+    here.memory.processes.silence = lambda number: silence(number) + sum(late) * (number == 0)
     here.serve_in_thread()
     frozen = here.work(0, {(2, 0): signal.SIGSTOP})
     here.work(1)
     here.wait_for(2)
     here.run(4)
     wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
-    late.append(HANG_SECONDS)  # time passes
-    lost = here.until(lambda news: "lost" in news)
-    assert lost["lost"] == 0
-    assert f"no answer for {HANG_SECONDS:.0f} s" in lost["why"]
-    assert here.until(lambda news: "left" in news) == {"left": 0}
+    late.append(HANG_SECONDS)  # simulate that time has passed
+    lost = here.until(WorkerLost)
+    assert lost.worker == 0
+    assert f"no heartbeat for {HANG_SECONDS:.0f} s" in lost.reason
+    assert here.until(WorkerEnded) == WorkerEnded(0, None)
     frozen.join(HANG_SECONDS)
     late.clear()
     assert frozen.exitcode == -signal.SIGKILL
     here.work(0)
-    here.until(lambda news: "joined" in news)
+    here.until(WorkerJoined)
     here.run(STEPS)
     here.check(STEPS)
 
 
-def test_a_late_worker_is_overtaken_and_its_answer_is_compared(host, monkeypatch):
-    settle, settled = Contests.settle, []
-    monkeypatch.setattr(Contests, "settle", lambda *given: settled.append(given[1].task) or settle(*given))
+def test_a_backup_task_replaces_a_late_worker_whose_answer_is_compared(host, monkeypatch):
+    compare, compared = Duplicates.compare, []
+    monkeypatch.setattr(Duplicates, "compare", lambda *given: compared.append(given[1].task) or compare(*given))
     here = host(2, config())
     here.serve_with({(2, 0): "late"}, {})
     here.run(3)
     here.release(2)
-    wait_until(lambda: settled)
-    assert [(task.worker, task.step) for task in settled] == [(0, 2)]
+    wait_until(lambda: compared)
+    assert [(task.worker, task.step) for task in compared] == [(0, 2)]
     here.run(STEPS)
     here.check(STEPS)
-    assert not [news for news in here.news if "left" in news or "lost" in news]
+    assert not here.received(WorkerEnded, WorkerLost)
     assert here.error is None
 
 
 @pytest.mark.parametrize(
     ("workers", "fault"), [(2, "late"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
 )
-def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_waited_for(
-    host, monkeypatch, workers, fault
-):
+def test_without_memory_for_backup_tasks_the_server_waits_for_the_worker(host, monkeypatch, workers, fault):
     here = host(workers, config())
 
     def no_room():
         raise ClusterError("2 MB of shared memory are not free")
 
-    monkeypatch.setattr(here.exchange, "reserve_spare", no_room)
+    monkeypatch.setattr(here.memory, "reserve_spare", no_room)
     here.serve_in_thread()
-    supervisor, asked = here.rounds._supervisor, []
-    has_spare = supervisor.has_spare
-    supervisor.has_spare = lambda: asked.append(supervisor.step) or has_spare()
+    supervisor, asked = here.loop._workers.supervisor, []
+    has_spare = supervisor.rows.has_spare
+    supervisor.rows.has_spare = lambda: asked.append(supervisor.step) or has_spare()
     here.work(0, {(3, 0): fault, (6, 0): "late"})
     for number in range(1, workers):
         here.work(number)
@@ -127,46 +134,46 @@ def test_without_room_for_what_is_computed_again_a_worker_or_its_successor_is_wa
         wait_until(lambda: 3 in asked)
         here.release(3)
     else:
-        here.until(lambda news: "left" in news)
+        here.until(WorkerEnded)
         here.work(0, {(6, 0): "late"})
     wait_until(lambda: workers == 1 or 6 in asked)
     here.release(6)
-    here.until(lambda news: "done" in news)
+    here.until(RunEnded)
     here.check(STEPS)
-    told = [news["note"] for news in here.news if "note" in news]
-    assert len(told) == (workers > 1)  # once, though several were late
-    assert all(text.startswith("2 MB of shared memory are not free: ") for text in told)
+    notes = here.received(Note)
+    assert len(notes) == (workers > 1)  # one note, although several workers were late
+    assert all(note.text.startswith("2 MB of shared memory are not free: ") for note in notes)
 
 
-def test_an_answer_that_is_late_by_many_steps_is_not_compared(host):
-    """The weights that it began with are written over while it computes."""
+def test_an_answer_that_is_many_steps_late_is_not_compared(host):
+    """The weights that it began with are overwritten while it computes."""
     here = host(2, config())
     here.serve_with({(6, 0): "late"}, {})
     steps = 4001
     here.run(steps)
     here.release(6)
-    wait_until(lambda: here.rounds._supervisor.is_quiet)  # the late answer is there before the next round
+    wait_until(lambda: here.loop._workers.supervisor.is_quiet)  # the late answer arrives before the next step
     here.run(steps + 1)
     assert here.error is None
-    assert here.exchange.step == steps + 1
-    assert not [news for news in here.news if "left" in news or "lost" in news]
+    assert here.memory.step == steps + 1
+    assert not here.received(WorkerEnded, WorkerLost)
 
 
-def test_a_late_answer_from_before_a_restart_counts_for_nothing(host):
+def test_a_late_answer_from_before_a_restart_is_ignored(host):
     here = host(2, config())
     here.serve_with({(2, 0): "late"}, {})
     here.run(3)
-    list(here.exchange.read_records())
-    here.exchange.go_to(0)
-    here.exchange.states[0] = here.initial
+    list(here.memory.records.read())
+    here.memory.records.restart(0)
+    here.memory.states[0] = here.initial
     here.release(2)
-    wait_until(lambda: here.rounds._supervisor.is_quiet)
+    wait_until(lambda: here.loop._workers.supervisor.is_quiet)
     here.run(STEPS)
     here.check(STEPS)
     assert here.error is None
 
 
-def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
+def test_a_new_server_does_not_wait_for_workers_that_died_without_a_server(host):
     here = host(2, config())
     server = here.serve_in_process()
     first = here.work(0)
@@ -175,21 +182,21 @@ def test_a_new_server_waits_for_nobody_who_died_while_there_was_none(host):
     for process in (server, first):
         process.kill()
         process.join(HANG_SECONDS)
-    here.serve_in_process(silent=[0, 1])
+    here.serve_in_process(orphans=[0, 1])
     here.wait_for(1)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    here.until(lambda news: "left" in news)
+    here.until(WorkerEnded)
     here.work(1)
-    here.until(lambda news: "done" in news)
+    here.until(RunEnded)
     here.check(STEPS)
 
 
-def test_two_answers_that_differ_stop_the_run_and_name_both(host):
+def test_different_answers_for_a_shard_stop_the_run_and_name_both_workers(host):
     here = host(2, config())
     here.serve_with({(2, 0): "late and wrong"}, {})
     here.run(3)
     here.release(2)
-    assert here.next_news() is None
+    assert here.next_message() is None
     here.close()
     assert isinstance(here.error, CorruptError)
     host_name = socket.gethostname()
@@ -197,7 +204,7 @@ def test_two_answers_that_differ_stop_the_run_and_name_both(host):
     assert "shards 0 to 1 of step 2" in str(here.error)
 
 
-def test_a_poisoned_shard_stops_the_run_and_is_named(host):
+def test_a_shard_that_kills_its_workers_stops_the_run_and_is_named(host):
     here = host(2, config())
     here.serve_in_thread()
     poison = {(5, 1): signal.SIGKILL}
@@ -205,35 +212,35 @@ def test_a_poisoned_shard_stops_the_run_and_is_named(host):
     here.work(1, poison)
     here.wait_for(2)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    here.until(lambda news: "left" in news)
-    here.until(lambda news: "left" in news)
+    here.until(WorkerEnded)
+    here.until(WorkerEnded)
     here.work(0, poison)
-    here.until(lambda news: "left" in news)
-    assert here.next_news() is None
+    here.until(WorkerEnded)
+    assert here.next_message() is None
     here.close()
     assert isinstance(here.error, PeerLostError)
-    assert "shard 1 of step 5 brought down 3 workers" in str(here.error)
+    assert "3 workers died one after the other while they computed shard 1 of step 5" in str(here.error)
 
 
 @pytest.mark.parametrize("step", [0, 6])
-def test_a_server_that_dies_in_the_middle_of_an_update_leaves_nothing_half_done(host, step):
+def test_a_server_that_dies_in_an_update_leaves_the_old_state(host, step):
     here = host(2, config())
     server = here.serve_in_process(dies_in=step)
     here.work(0)
     here.work(1)
     here.wait_for(2)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
-    while here.next_news() is not None:
+    while here.next_message() is not None:
         pass
     server.join(HANG_SECONDS)
-    assert here.exchange.step == step
-    here.serve_in_process(silent=[0, 1])
+    assert here.memory.step == step
+    here.serve_in_process(orphans=[0, 1])
     here.wait_for(2)
     here.run(STEPS)
     here.check(STEPS)
 
 
-def test_workers_that_come_and_go_all_the_time_change_nothing(host):
+def test_workers_that_keep_joining_and_leaving_change_nothing(host):
     here = host(3, config())
     here.serve_in_thread()
     deaths = {0: [1, 5], 1: [2, 6], 2: [2, 9]}
@@ -247,14 +254,13 @@ def test_workers_that_come_and_go_all_the_time_change_nothing(host):
     here.wait_for(3)
     here.driver.send(RUN.pack(0, STEPS, 1.0))
 
-    def done(news):
-        if "left" in news:
-            start(news["left"])
-        return "done" in news
+    def replace(message):
+        if isinstance(message, WorkerEnded):
+            start(message.worker)
 
-    here.until(done)
+    here.until(RunEnded, replace)
     here.check(STEPS)
-    assert sum("left" in news for news in here.news) >= 3
+    assert len(here.received(WorkerEnded)) >= 3
 
 
 def hello(folder, number):
@@ -264,28 +270,28 @@ def hello(folder, number):
     return channel
 
 
-def test_a_late_answer_to_another_step_counts_for_nothing(host, tmp_path):
+def test_an_answer_for_another_step_is_ignored(host, tmp_path):
     here = host(1, config(shards=1))
     here.serve_in_thread()
     worker = hello(tmp_path, 0)
-    here.exchange.slabs[:] = 0
+    here.memory.slabs[:] = 0
     here.wait_for(1)
     here.driver.send(RUN.pack(0, 1, 1.0))
-    assert GO.unpack(worker.recv(GO.size)) == (0, 0, 0, 1, 0, 0)
+    assert ORDER.unpack(worker.recv(ORDER.size)) == (0, 0, 0, 1, 0, 0)
     report = Report(Span(0, 1), 16, (1.0,), 0, (16.0,), (0.0,), (0.0,))
-    worker.sendall(pack_report(7, report, 1) + pack_report(0, report, 1))
-    assert here.until(lambda news: "done" in news) == {"done": 1}
-    (record,) = here.exchange.read_records()
+    worker.sendall(b"".join(pack_worker_message(WorkerReport(number, report), 1) for number in (7, 0)))
+    assert here.until(RunEnded) == RunEnded(steps=1)
+    (record,) = here.memory.records.read()
     assert record.step == 0
     worker.close()
 
 
-def test_who_connects_and_says_nothing_holds_nobody_up(host, tmp_path):
+def test_a_silent_connection_does_not_block_the_server(host, tmp_path):
     here = host(1, config())
     here.serve_in_thread()
     silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     silent.connect(str(tmp_path / "server"))
     here.work_in_thread(0)
     here.wait_for(1)
-    assert here.run(2) == {"done": 2}
+    assert here.run(2) == RunEnded(steps=2)
     silent.close()

@@ -1,4 +1,4 @@
-"""Why sums travel and not means: only a sum, divided once, is the whole mini-batch's gradient."""
+"""Workers send sums, not means: only their sum, divided once, is the gradient of the mini-batch."""
 
 from functools import reduce
 from itertools import pairwise
@@ -15,7 +15,7 @@ STRUCTURE = Structure((6, 8, 3), ("tanh", "softmax"), "cross-entropy")
 
 @pytest.fixture
 def shard_gradient(rng):
-    """The gradient's sum over rows first..stop of one mini-batch."""
+    """Return the gradient's sum over rows first..stop of one mini-batch."""
     flat = rng.normal(size=STRUCTURE.parameter_count)
     x, y = rng.normal(size=(40, 6)), rng.integers(0, 3, 40)
 
@@ -45,7 +45,7 @@ def cut_by(sizes, shard_gradient):
 
 
 @sizes
-def test_sum_of_shard_gradients_is_the_whole_mini_batchs(sizes, shard_gradient):
+def test_shard_gradients_sum_to_the_gradient_of_the_mini_batch(sizes, shard_gradient):
     mean = tree_sum(cut_by(sizes, shard_gradient)) / sum(sizes)
     whole = shard_gradient(0, sum(sizes)) / sum(sizes)
     assert mean == pytest.approx(whole, rel=0, abs=1e-15)
@@ -64,7 +64,7 @@ def test_tree_of_four_adds_neighbours_first(rng):
 
 
 @pytest.mark.parametrize("sizes", [(2, 5), (1, 39), (5, 3, 1)])
-def test_mean_of_shard_means_is_another_gradient(sizes, shard_gradient):
+def test_the_mean_of_shard_means_is_a_different_gradient(sizes, shard_gradient):
     means = [gradient / size for gradient, size in zip(cut_by(sizes, shard_gradient), sizes, strict=True)]
     whole = shard_gradient(0, sum(sizes)) / sum(sizes)
     assert np.abs(np.mean(means, axis=0) - whole).max() > 1e-3

@@ -1,4 +1,4 @@
-"""How long a worker waits for orders of a server: as long as its heart beats, and no longer than its patience else."""
+"""A worker waits for orders while the server sends heartbeats, and otherwise no longer than its patience."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,36 +13,38 @@ PATIENCE = 10.0
 
 
 class Quiet:
-    """A channel on which nothing comes for so many waits; each wait adds to the server's beats what ``beats`` says."""
+    """A channel without a message for ``waits`` waits; each wait sets the server's heartbeat from ``beats``."""
 
     def __init__(self, waits: int, beats: Iterator[float]) -> None:
         self.waited = 0
         self._waits, self._beats = waits, beats
-        self.exchange: Any = SimpleNamespace(beats=[0.0], shape=SimpleNamespace(workers=0))
+        self.memory: Any = SimpleNamespace(
+            processes=SimpleNamespace(heartbeats=[0.0]), shape=SimpleNamespace(workers=0)
+        )
 
     def receive(self, size: int, seconds: float) -> bytes:
         self.waited += 1
         if self.waited > self._waits:
             return b"order"
-        self.exchange.beats[0] = next(self._beats)
+        self.memory.processes.heartbeats[0] = next(self._beats)
         raise TimeoutError
 
 
-def test_a_server_whose_heart_beats_is_waited_for_however_long() -> None:
+def test_a_server_with_heartbeats_is_waited_for_without_limit() -> None:
     channel: Any = Quiet(1000, iter(range(1, 2000)))
-    assert _next_order(channel, channel.exchange, 3, PATIENCE) == b"order"
+    assert _next_order(channel, channel.memory, 3, PATIENCE) == b"order"
     assert channel.waited == 1001
 
 
-def test_a_server_without_a_heartbeat_is_lost_once_patience_is_over() -> None:
+def test_a_server_without_heartbeats_is_lost_when_patience_ends() -> None:
     channel: Any = Quiet(1000, iter([7.0] * 1000))
-    with pytest.raises(PeerLostError, match="worker 3: the parameter server has shown no life for 10 s"):
-        _next_order(channel, channel.exchange, 3, PATIENCE)
-    silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait has shown the beat
+    with pytest.raises(PeerLostError, match="worker 3: the parameter server has sent no heartbeat for 10 s"):
+        _next_order(channel, channel.memory, 3, PATIENCE)
+    silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait showed a heartbeat
     assert PATIENCE < silent <= PATIENCE + heartbeat_seconds(PATIENCE)
 
 
-def test_a_heartbeat_begins_the_wait_anew() -> None:
+def test_a_heartbeat_restarts_the_wait() -> None:
     few = round(PATIENCE / heartbeat_seconds(PATIENCE)) - 1
     channel: Any = Quiet(10 * few, iter([float(k // few) for k in range(1, 20 * few)]))
-    assert _next_order(channel, channel.exchange, 0, PATIENCE) == b"order"
+    assert _next_order(channel, channel.memory, 0, PATIENCE) == b"order"

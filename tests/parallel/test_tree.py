@@ -11,17 +11,17 @@ COUNTS = range(1, 18)
 counts = pytest.mark.parametrize("shards", COUNTS)
 
 
-def held_ranges(shards):
+def all_spans(shards):
     return [Span(first, stop) for first in range(shards) for stop in range(first + 1, shards + 1)]
 
 
-def add_up(node, held):
-    """Return the sum of ``node`` from the sums of the spans in ``held``, as the plan says."""
-    plan, buffers = additions(node, held), {}
+def add_up(node, available):
+    """Return the sum of ``node`` from the sums in ``available``, following the plan."""
+    plan, buffers = additions(node, available), {}
     for out, left, right in plan:
-        operands = [held[part] if isinstance(part, Span) else buffers[part] for part in (left, right)]
+        operands = [available[part] if isinstance(part, Span) else buffers[part] for part in (left, right)]
         buffers[out] = operands[0] + operands[1]
-    return buffers[0] if plan else held[node]
+    return buffers[0] if plan else available[node]
 
 
 @pytest.mark.parametrize("parts", range(1, 20))
@@ -51,8 +51,8 @@ def test_children_are_neighbours_and_the_left_one_a_power_of_two(shards):
 
 @counts
 def test_subtrees_hold_every_shard_of_the_range_once(shards):
-    for held in held_ranges(shards):
-        assert [i for span in subtrees(held, shards) for i in range(*span)] == list(range(*held))
+    for span in all_spans(shards):
+        assert [i for node in subtrees(span, shards) for i in range(*node)] == list(range(*span))
 
 
 @counts
@@ -64,8 +64,8 @@ def test_subtrees_are_nodes_of_the_tree_and_no_two_have_one_parent(shards):
             for child in children(node):
                 parents[child] = node
                 todo.append(child)
-    for held in held_ranges(shards):
-        found = subtrees(held, shards)
+    for whole in all_spans(shards):
+        found = subtrees(whole, shards)
         assert all(span in parents or span == (0, shards) for span in found)
         assert len({parents.get(span) for span in found}) == len(found)
 
@@ -78,13 +78,13 @@ def test_any_number_of_workers_adds_up_to_the_same_bits(shards, rng):
     expected = add_up(root, alone).tobytes()
     for workers in range(1, shards + 1):
         sums = {}
-        for held in cut(shards, workers):
-            sums |= {span: add_up(span, alone) for span in subtrees(held, shards)}
+        for span in cut(shards, workers):
+            sums |= {node: add_up(node, alone) for node in subtrees(span, shards)}
         assert add_up(root, sums).tobytes() == expected
 
 
 @counts
-def test_tree_uses_at_most_as_many_buffers_as_it_is_deep(shards):
+def test_the_tree_uses_at_most_one_buffer_per_level(shards):
     plan = additions(Span(0, shards), [Span(i, i + 1) for i in range(shards)])
     assert len(plan) == shards - 1
     assert max((out for out, _, _ in plan), default=0) <= max((shards - 1).bit_length() - 1, 0)
@@ -93,11 +93,11 @@ def test_tree_uses_at_most_as_many_buffers_as_it_is_deep(shards):
 @counts
 def test_missing_shard_is_named(shards):
     for missing in range(shards):
-        held = [Span(i, i + 1) for i in range(shards) if i != missing]
+        available = [Span(i, i + 1) for i in range(shards) if i != missing]
         if shards == 1:
             continue
         with pytest.raises(ValueError, match=f"^shard {missing} is missing$"):
-            additions(Span(0, shards), held)
+            additions(Span(0, shards), available)
 
 
 def test_missing_only_shard_is_named():
@@ -107,12 +107,12 @@ def test_missing_only_shard_is_named():
 
 @cache
 def most_subtrees(shards, workers):
-    """The definition: what one of exactly so many workers passes on at most."""
-    return max(len(subtrees(held, shards)) for held in cut(shards, workers))
+    """Return by definition the most sums that one of exactly so many workers passes on."""
+    return max(len(subtrees(span, shards)) for span in cut(shards, workers))
 
 
 @pytest.mark.parametrize("shards", range(1, 41))
-def test_buffers_are_as_many_as_any_worker_needs_also_in_a_short_mini_batch(shards):
+def test_there_are_as_many_buffers_as_any_worker_needs_even_in_a_short_mini_batch(shards):
     needed = [
         max(most_subtrees(of, min(of, workers)) for of in range(1, shards + 1)) for workers in range(1, shards + 1)
     ]
@@ -124,7 +124,7 @@ def test_105_shards_need_more_than_the_depth_of_the_tree():
     assert buffers_for(105, 105) == 7 == max(most_subtrees(105, workers) for workers in range(1, 106))
 
 
-def test_a_thousand_shards_take_no_time():
+def test_buffers_for_a_thousand_shards_are_counted_quickly():
     began = time.process_time()
     assert buffers_for(1000, 1000) < 20
-    assert time.process_time() - began < 1.0  # by trying all spans: hours
+    assert time.process_time() - began < 1.0  # trying all spans would take hours

@@ -1,13 +1,14 @@
-"""Who does what among hosts: shards, and the layers that travel as their factors."""
+"""The division of work among hosts: shards, and the layers that are exchanged as factors."""
 
 from distbp.nn.structure import Structure
+from distbp.parallel.mesh.chunks import chunks_of, sending_order
 from distbp.parallel.mesh.cost import Rates, choose_factored_layers
-from distbp.parallel.mesh.view import View, chunks_of, sending_order
+from distbp.parallel.mesh.view import View
 from distbp.parallel.step.factor_store import factorable_layers
 from distbp.parallel.step.shards import Span
 
 
-def test_factors_are_chosen_where_a_step_is_shorter_with_them():
+def test_factors_are_chosen_if_they_make_a_step_shorter():
     wide = Structure((784, 2048, 2048, 10), ("relu", "relu", "softmax"), "cross-entropy")
     assert factorable_layers(wide, 64) == [0, 1]
     assert factorable_layers(wide, 4096) == []
@@ -22,7 +23,7 @@ def test_factors_are_chosen_where_a_step_is_shorter_with_them():
     assert chosen(fast, quick) == []
     assert chosen(slow, {0: 1.0, 1: 2e-3}) == [1]
     # 64 rows of 2048 + 2048 numbers are an eighth of what 2048 x 2048 + 2048 numbers cost each of two links; a step
-    # feels the longer of travelling and forming, and half of the shorter
+    # takes the longer of transfer and reconstruction, and half of the shorter
     all_sums = wide.parameter_count * 4 / slow
     with_factors = all_sums - (2048 * 2049 - 64 * 4096) * 4 / slow
     worth = all_sums - with_factors / 2
@@ -37,7 +38,7 @@ def test_factors_as_measured_with_three_hosts_at_one_gigabit():
     assert choose_factored_layers(wide, 334, 3, 3, 4, rates) == [1]
 
 
-def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():
+def test_every_shard_has_one_host_and_a_host_may_have_none():
     for shards in range(1, 9):
         view = View(1, (("a", 1),) * 3, (2, 0, 3), 3, 8, "exact", 1.0)
         spans = [view.span(host, shards) for host in range(3)]
@@ -46,8 +47,8 @@ def test_every_shard_is_some_hosts_and_some_hosts_may_have_none():
         assert spans[1] == Span(shards, shards)
 
 
-def test_each_host_begins_with_the_server_behind_itself():
-    """So each server's link has one host's sums to take at a time, and nobody waits behind all others."""
+def test_each_host_sends_to_the_next_server_first():
+    """So each server's link receives one host's sums at a time, and no host waits for all others."""
     for hosts in (3, 4, 5):
         chunks = chunks_of((0, 600_000), hosts)
         orders = [[chunks[number].server for number in sending_order(chunks, hosts, here)] for here in range(hosts)]

@@ -1,4 +1,4 @@
-"""The model of a step on several hosts: its limits, and its bytes and messages against those of the exchange itself."""
+"""The cost model of a step on several hosts: its limits; its bytes and messages compared with the exchange."""
 
 from collections import Counter
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from distbp.config import Config
+from distbp.parallel.mesh.chunks import chunks_of
 from distbp.parallel.mesh.cost import (
     FITTED,
     Costs,
@@ -17,14 +18,14 @@ from distbp.parallel.mesh.cost import (
     largest_worthwhile,
 )
 from distbp.parallel.mesh.traffic import traffic_of_factors, traffic_of_sums
-from distbp.parallel.mesh.view import View, chunks_of, nodes_of, servers_for
+from distbp.parallel.mesh.view import View, nodes_of, servers_for
 from distbp.planning.bench import CASES
 from distbp.planning.hosts import measure_machine, plan_hosts, workload_of
 from distbp.training.executors import initial_state
 from distbp.training.setup import settle
 
 BOUNDS = (0, 401_920, 664_576, 669_706)
-"""Of 784-512-512-10."""
+"""The layer bounds of 784-512-512-10."""
 MACHINE = Machine(shard=0.010, addition=0.0003, update=0.001)
 FREE = Costs(0.0, 0.0, 0.0, 0.0)
 GBIT = 1e9 / 8
@@ -50,8 +51,8 @@ def test_one_host_has_no_wire() -> None:
 def test_an_infinite_link_and_free_messages_leave_the_arithmetic(hosts: int) -> None:
     step = estimate_step(job(64), MACHINE, np.inf, hosts, servers_of(hosts), costs=FREE)
     assert step.seconds == pytest.approx(step.compute_seconds)
-    held = -(-64 // hosts)
-    assert step.compute_seconds == pytest.approx(held * 0.010 + (held - 1) * 0.0003 + 0.001)
+    shards = -(-64 // hosts)
+    assert step.compute_seconds == pytest.approx(shards * 0.010 + (shards - 1) * 0.0003 + 0.001)
 
 
 @pytest.mark.parametrize("hosts", [2, 3, 5, 16, 200])
@@ -63,14 +64,14 @@ def test_a_quicker_link_is_never_slower(hosts: int) -> None:
 
 
 @pytest.mark.parametrize("hosts", [2, 3, 5, 16])
-def test_the_link_hides_at_most_what_backpropagation_takes(hosts: int) -> None:
+def test_the_exchange_overlaps_at_most_with_backpropagation(hosts: int) -> None:
     for link in (1e6, 1e8, 1e10):
         step = estimate_step(job(16), MACHINE, link, hosts, servers_of(hosts), costs=FREE)
         assert max(step.compute_seconds, step.wire_seconds) <= step.seconds
         assert step.seconds <= step.compute_seconds + step.wire_seconds
 
 
-def test_on_a_slow_link_most_of_the_last_layers_bytes_are_hidden_but_none_of_the_firsts() -> None:
+def test_on_a_slow_link_the_last_layers_exchange_overlaps_and_the_firsts_does_not() -> None:
     step = estimate_step(job(2), MACHINE, GBIT, hosts=2, servers=0, costs=FREE)
     first = BOUNDS[1] / BOUNDS[-1] * step.wire_seconds
     before_update = step.compute_seconds - MACHINE.update
@@ -78,14 +79,14 @@ def test_on_a_slow_link_most_of_the_last_layers_bytes_are_hidden_but_none_of_the
 
 
 @pytest.mark.parametrize("hosts", [3, 4, 5, 8, 32, 256])
-def test_where_the_link_decides_as_many_servers_as_hosts_are_best(hosts: int) -> None:
-    found = fastest_step(job(hosts), MACHINE, GBIT, hosts, costs=FREE)
-    assert found.servers == hosts
+def test_on_a_slow_link_one_server_per_host_is_best(hosts: int) -> None:
+    best = fastest_step(job(hosts), MACHINE, GBIT, hosts, costs=FREE)
+    assert best.servers == hosts
     with_less = [estimate_step(job(hosts), MACHINE, GBIT, hosts, servers, costs=FREE) for servers in range(1, hosts)]
-    assert all(found.seconds < step.seconds for step in with_less)
+    assert all(best.seconds < step.seconds for step in with_less)
 
 
-def test_the_wanted_number_of_servers_is_kept() -> None:
+def test_a_given_number_of_servers_is_used() -> None:
     assert fastest_step(job(), MACHINE, GBIT, 4, servers=2).servers == 2
     assert fastest_step(job(), MACHINE, GBIT, 4, servers=9).servers == 4
     assert fastest_step(job(), MACHINE, GBIT, 2).servers == 0
@@ -94,8 +95,8 @@ def test_the_wanted_number_of_servers_is_kept() -> None:
 @pytest.mark.parametrize("per_host", [1, 2])
 @pytest.mark.parametrize("shards", [1, 4, 7, 8])
 @pytest.mark.parametrize(("hosts", "servers"), [(2, 0), (2, 1), (2, 2), (3, 3), (4, 2), (5, 5), (9, 3)])
-def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int, per_host: int) -> None:
-    """Count what each host sends and receives, message by message, as Mesh does."""
+def test_the_predicted_traffic_is_that_of_the_exchange(hosts: int, servers: int, shards: int, per_host: int) -> None:
+    """Count the bytes that each host sends and receives, message by message, as Mesh does."""
     view = View(1, (("", 0),) * hosts, (per_host,) * hosts, servers, shards, "exact", 1.0)
     sent, received, messages = Counter[int](), Counter[int](), Counter[int]()
 
@@ -124,7 +125,7 @@ def test_the_load_is_that_of_the_exchange(hosts: int, servers: int, shards: int,
 
 @pytest.mark.parametrize("per_host", [1, 2])
 @pytest.mark.parametrize(("hosts", "shards"), [(2, 2), (2, 7), (3, 12), (4, 5), (9, 4)])
-def test_the_load_of_factors_is_that_of_the_exchange(hosts: int, shards: int, per_host: int) -> None:
+def test_the_predicted_traffic_of_factors_is_that_of_the_exchange(hosts: int, shards: int, per_host: int) -> None:
     view = View(1, (("", 0),) * hosts, (per_host,) * hosts, servers_of(hosts), shards, "exact", 1.0)
     counts = [span.stop - span.first for span in (view.span(host, shards) for host in range(hosts))]
     sent = [(hosts - 1) * count for count in counts]
@@ -149,11 +150,11 @@ def test_a_step_with_factors_sends_the_messages_of_both_kinds(hosts: int, factor
 
 def test_layers_travel_as_factors_where_the_link_is_slow_and_the_products_are_quick() -> None:
     factors = (100_000, 300_000, 2_000)  # the second layer has more of them than parameters
-    found = {link: fastest_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
-    assert {link: step.factored for link, step in found.items()} == {1e6: (0, 2), 1e12: ()}
+    by_link = {link: fastest_step(job(4, factors=factors), MACHINE, link, 2, costs=FREE) for link in (1e6, 1e12)}
+    assert {link: step.factored for link, step in by_link.items()} == {1e6: (0, 2), 1e12: ()}
     without = fastest_step(job(4), MACHINE, 1e6, 2, costs=FREE)
-    assert found[1e6].seconds < without.seconds
-    assert found[1e6].link_bytes == 4 * (2 * (100_000 + 2_000) + BOUNDS[2] - BOUNDS[1])
+    assert by_link[1e6].seconds < without.seconds
+    assert by_link[1e6].link_bytes == 4 * (2 * (100_000 + 2_000) + BOUNDS[2] - BOUNDS[1])
     idle = MACHINE._replace(shard=10.0)
     assert fastest_step(job(4, factors=factors), idle, 1e6, 2, costs=FREE).factored == ()
 
@@ -173,7 +174,7 @@ def test_half_the_bytes_take_half_the_time_on_the_link() -> None:
     assert half.link_bytes * 2 == whole.link_bytes
 
 
-def test_messages_end_the_gain() -> None:
+def test_the_cost_of_messages_limits_the_gain() -> None:
     steps = [fastest_step(job(1024), MACHINE, 1e12, hosts) for hosts in host_counts(1, 1024)]
     reached = largest_worthwhile(steps)
     assert 1 < reached.hosts < 1024
@@ -187,7 +188,7 @@ def test_a_small_gain_on_the_way_to_a_large_one_does_not_end_it() -> None:
     assert largest_worthwhile(steps[:1]).hosts == 1
 
 
-def test_costs_are_seconds() -> None:
+def test_costs_scale_as_seconds() -> None:
     assert all(0 < cost < 0.01 for cost in FITTED)
 
 
@@ -204,7 +205,7 @@ def test_the_measured_parts_add_up_to_a_step(digits) -> None:
     assert workload_of(lossy, structure, 256, 4)[3:] == (2, True, ())
 
 
-def test_a_plan_is_over_one_worker_with_the_default_of_shards(digits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_ups_are_relative_to_one_worker_with_the_default_shards(digits, monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(
         structure: object, config: Config, rows: object, state: object, shards: int, seconds: float
     ) -> Machine:

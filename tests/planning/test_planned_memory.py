@@ -1,4 +1,4 @@
-"""What a plan of this machine says of memory and bytes, against what is really taken and moved."""
+"""The memory and traffic that a plan for this machine predicts, compared with those of a run."""
 
 import os
 import tracemalloc
@@ -25,7 +25,7 @@ SETTINGS = {"hidden": (48,), "batch_size": 100, "shards": 5}
 
 
 def taken(folder):
-    """Return the bytes of memory that the shared arrays in a folder take."""
+    """Return the bytes of the shared arrays in a folder."""
     return (folder / "arrays").stat().st_blocks * 512
 
 
@@ -45,8 +45,8 @@ def classes(rows, count):
     return DataSet("rows", "classification", rows, rows, tuple(map(str, range(count))))
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_path):
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates memory only when it is written")
+def test_the_predicted_shared_memory_is_exactly_that_of_a_run(plan, digits, tmp_path):
     # Of five shards one of two workers has three, of which the tree adds up two; Adam keeps two vectors beside the
     # weights.
     planned, sums = plan(Config(workers=8, **SETTINGS), digits), {1: 1, 2: 2, 4: 2, 8: 2}
@@ -60,33 +60,36 @@ def test_the_shared_memory_is_to_the_byte_what_a_run_takes(plan, digits, tmp_pat
         assert arrays < planned[workers].shared_bytes < arrays + (1 << 20)  # and thousands of steps' records
 
 
-def test_memory_with_what_is_computed_again_is_to_the_byte_what_a_run_takes_then(tmp_path):
+def test_the_predicted_shared_memory_with_backup_tasks_is_exactly_that_of_a_run(tmp_path):
     shape = Shape(3, PARAMETERS, "float32", 2, 2, 5, 2)
-    exchange = SharedMemory(tmp_path, shape, create=True)
+    memory = SharedMemory(tmp_path, shape, create=True)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=False)
-    exchange.reserve_spare()
-    exchange.slabs[shape.spare :] = 1
+    memory.reserve_spare()
+    memory.slabs[shape.spare :] = 1
     assert shape.memory(spare=True) - shape.memory(spare=False) == pytest.approx(5 * 4 * PARAMETERS, abs=4096)
     if hasattr(os, "posix_fallocate"):
         assert taken(tmp_path) == shape.memory(spare=True)
 
 
 @pytest.mark.ray
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="memory is not taken before it is written here")
-def test_the_shared_memory_is_what_a_run_with_ray_takes(plan, digits, shared_ray):
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this platform allocates memory only when it is written")
+def test_the_predicted_shared_memory_is_that_of_a_run_with_ray(plan, digits, shared_ray):
     class Look(Callback):
         def on_start(self, record):
-            self.found = {folder: taken(folder) for folder in memory_folder().glob("*") if folder not in before
-                          and (folder / "arrays").exists()}  # fmt: skip
+            self.sizes = {
+                folder: taken(folder)
+                for folder in memory_folder().glob("*")
+                if folder not in before and (folder / "arrays").exists()
+            }
 
     look, before = Look(), set(memory_folder().glob("*"))
     distbp.train(digits, workers=2, epochs=1, callbacks=[look], **SETTINGS)
-    assert plan(Config(workers=2, **SETTINGS), digits)[2].shared_bytes in look.found.values()
+    assert plan(Config(workers=2, **SETTINGS), digits)[2].shared_bytes in look.sizes.values()
 
 
 @pytest.mark.parametrize(("workers", "shards"), [(1, 4), (2, 4), (3, 4), (2, 5), (3, 2), (2, 16)])
-def test_the_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
+def test_the_predicted_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_path, workers, shards):
     settings = config(shards)
     host = Host(tmp_path, workers, settings)
     try:
@@ -94,9 +97,9 @@ def test_the_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_pat
         for number in range(workers):
             host.work_in_thread(number)
         host.wait_for(workers)
-        host.exchange.slabs[:] = np.nan
+        host.memory.slabs[:] = np.nan
         host.run(1)
-        rows = np.isfinite(host.exchange.slabs[: host.shape.spare]).all(axis=1)
+        rows = np.isfinite(host.memory.slabs[: host.shape.spare]).all(axis=1)
     finally:
         host.close()
     computing = rows.reshape(workers, -1).any(axis=1).sum()
@@ -115,10 +118,10 @@ def test_the_bytes_of_a_step_are_those_that_workers_read_and_write(plan, tmp_pat
         {"hidden": (256,), "batch_size": 512, "shards": 5, "dropout": 0.5},
         {"hidden": (2048,), "batch_size": 3, "shards": 8},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_the_memory_of_a_process_is_what_its_arrays_take_within_a_quarter(plan, kind, settings, workers):
-    """Beside what Python, NumPy and Ray take before, and 1.5 MB that do not grow with the network."""
+def test_the_predicted_memory_of_a_process_is_right_within_a_quarter(plan, kind, settings, workers):
+    """The memory of Python, NumPy and Ray, and 1.5 MB that do not grow with the network, do not count."""
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (2500, 800)).astype(kind)
     rows = Rows(x, random.integers(0, 10, 2500))

@@ -1,6 +1,6 @@
-"""Brings distbp and the reference together: equal settings and data in, and what they say of every step compared.
+"""Run distbp and the reference on the same settings and data, and compare every step.
 
-Of distbp the reference takes the order of the rows, the initial weights and which nodes dropout leaves out; no more.
+The reference takes only three things from distbp: the order of rows, the initial weights and the dropout masks.
 """
 
 from pathlib import Path
@@ -15,13 +15,13 @@ from distbp.data.epoch_order import EpochOrder
 from distbp.nn.dropout import Dropout
 
 TOLERANCE = 1e-12
-"""Largest difference of a weight, as a share of the largest weight."""
+"""Largest difference of a weight, relative to the largest weight."""
 OUTPUTS = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "poisson": "softplus"}
 COMPUTING = {"workers": 0, "dtype": "float64"}
 
 
 class Data(NamedTuple):
-    """Training rows; class numbers are the classes themselves."""
+    """Rows to train on; a class is given by its number."""
 
     x: Any
     y: Any
@@ -33,7 +33,7 @@ class Data(NamedTuple):
         return self.y.ndim == 1
 
     def save(self, path: Path) -> str:
-        """Write them as a user may have them, with the first rows as a test part."""
+        """Write the rows to a file as a user would, with the first rows as the test part."""
         counts = {} if self.weights is None else {"weights_train": self.weights}
         few = slice(0, 6)
         np.savez(path, x_train=self.x, y_train=self.y, x_test=self.x[few], y_test=self.y[few], **counts)
@@ -41,7 +41,7 @@ class Data(NamedTuple):
 
 
 def problem_of(data, settings, connections=()):
-    """What the settings make of the data, by their documented defaults."""
+    """Return the reference's problem for these data and settings, with documented defaults."""
     classes = sorted({int(k) for k in data.y}) if data.is_classes else []
     cost = settings.get("cost", "cross-entropy" if classes else "mse")
     output = settings.get("output", OUTPUTS.get(cost, "sigmoid" if classes else "identity"))
@@ -59,7 +59,7 @@ def problem_of(data, settings, connections=()):
 
 
 def expected_steps(data, settings, initial, structure, connections=(), validation=None) -> list[Step]:
-    """What the reference says of every step of a run from these weights; ``validation`` are the rows held out."""
+    """Return the reference's steps of a run from these weights; ``validation`` holds the held-out rows."""
     config = Config.from_settings({**settings, **COMPUTING})
     order = EpochOrder.of(config, len(data.x))
 
@@ -73,7 +73,7 @@ def expected_steps(data, settings, initial, structure, connections=(), validatio
 
 
 def found_steps(source, settings, network=None, dtype="float64") -> tuple[Any, Any, list[Step]]:
-    """Structure and initial weights, and what distbp says of every step, in this process."""
+    """Return structure, initial weights and steps of distbp in this process."""
     with Trainer(source, network=network, **settings, **{**COMPUTING, "dtype": dtype}) as trainer:
         initial, found = trainer.network.weights.copy(), []
         for record in trainer:
@@ -84,13 +84,13 @@ def found_steps(source, settings, network=None, dtype="float64") -> tuple[Any, A
 
 
 def differ_by(found, expected) -> float:
-    """The largest difference of two vectors, as a share of the largest number in them."""
+    """Return the largest difference of two vectors, relative to their largest element."""
     found, expected = np.asarray(found), np.asarray(expected)
     return float(np.abs(found - expected).max() / np.abs(expected).max())
 
 
 def check_equal(found: list[Step], expected: list[Step], counts_right=True, cost_within=TOLERANCE) -> None:
-    """Compare all steps."""
+    """Check that distbp and the reference agree after every step."""
     assert len(found) == len(expected)
     assert found[-1].norms is not None, "the last step of an epoch tells the layers' norms"
     for number, (mine, theirs) in enumerate(zip(found, expected, strict=True)):

@@ -1,15 +1,15 @@
-"""Activations and costs of single numbers, with their slopes, from their textbook formulas. Python floats alone."""
+"""Activations, costs and their derivatives as textbook formulas on single Python floats."""
 
 from math import cosh, exp, expm1, log, log1p, pi, sqrt, tanh
 
 
 def sigmoid(u):
-    """1 / (1 + e^-u), without an overflow."""
+    """Return 1 / (1 + e^-u) without overflow."""
     return 1 / (1 + exp(-u)) if u >= 0 else exp(u) / (1 + exp(u))
 
 
 def gelu_inner(u):
-    """What the tanh of gelu's usual approximation is taken of."""
+    """Return the argument of tanh in the usual approximation of gelu."""
     return sqrt(2 / pi) * (u + 0.044715 * u**3)
 
 
@@ -33,7 +33,7 @@ ACTIVATIONS = {
 
 
 def softmax(z):
-    """e^{z_k} / sum_i e^{z_i} of a list."""
+    """Return e^{z_k} / sum_i e^{z_i} for each k."""
     powers = [exp(each - max(z)) for each in z]
     return [power / sum(powers) for power in powers]
 
@@ -57,11 +57,11 @@ COSTS = {
         lambda a, y: -y / a + (1 - y) / (1 - a),
     ),
 }
-"""What one output node adds to C, and dC/da of it, by the cost's name: C is the SUM over the output nodes."""
+"""Contribution of one output node to C, and its dC/da, by the cost's name: C is the SUM over the output nodes."""
 
 
 def aims(y, nodes, cost, smoothing):
-    """The vector that a target stands for: 1 at its class and 0 elsewhere, smoothed; a row of values as it is."""
+    """Return the target vector: a smoothed one-hot vector for a class; a row of values unchanged."""
     if isinstance(y, list):
         return y
     one_hot = [float(y)] if nodes == 1 else [1.0 if node == y else 0.0 for node in range(nodes)]

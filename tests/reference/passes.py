@@ -1,4 +1,4 @@
-"""The lecture's two passes for ONE example, node by node: from left to right all z and a, from right to left all delta.
+"""The lecture's two passes for ONE example, node by node: forward for all z and a, backward for all delta.
 
 A layer is (w, b), where w[k][j] is the weight from node j of the layer before to node k.
 """
@@ -9,9 +9,9 @@ from reference.functions import ACTIVATIONS, COSTS, aims, softmax
 
 
 def forward(layers, activations, x, factors):
-    """z of each layer, and a of each layer with x in front; hidden a are times ``factors[l][node]``, if there are any.
+    """Return z of each layer, and a of each layer after x; dropout multiplies hidden a by ``factors[l][node]``.
 
-    What comes out of the last layer is never left out.
+    Dropout never applies to the last layer.
     """
     zs, outputs = [], [x]
     for l, ((w, b), name) in enumerate(zip(layers, activations, strict=True)):
@@ -26,7 +26,7 @@ def forward(layers, activations, x, factors):
 
 
 def backward(layers, activations, cost, x, y, factors=(), smoothing=0.0):
-    """The cost of one example, the gradient as a list of layers, and a^L."""
+    """Return the cost of one example, its gradient as a list of layers, and a^L."""
     zs, outputs = forward(layers, activations, x, factors)
     answer, aim = outputs[-1], aims(y, len(outputs[-1]), cost, smoothing)
     value, slope = COSTS[cost]
@@ -34,7 +34,7 @@ def backward(layers, activations, cost, x, y, factors=(), smoothing=0.0):
 
     # base case: dC/dz^L = dC/da^L times da^L/dz^L
     slopes = [slope(a, t) for a, t in zip(answer, aim, strict=True)]
-    if activations[-1] == "softmax":  # every z_i moves every a_k: da_k/dz_i = a_k (1 if k = i else 0) - a_k a_i
+    if activations[-1] == "softmax":  # every z_i changes every a_k: da_k/dz_i = a_k (1 if k = i else 0) - a_k a_i
         nodes = range(len(answer))
         delta = [sum(slopes[k] * answer[k] * ((k == i) - answer[i]) for k in nodes) for i in nodes]
     else:
@@ -54,7 +54,7 @@ def backward(layers, activations, cost, x, y, factors=(), smoothing=0.0):
 
 
 def as_layers(flat, sizes):
-    """The layers of a flat vector: w^1 by rows, b^1, w^2, b^2 and so on."""
+    """Split a flat vector into layers: w^1 by rows, b^1, w^2, b^2 and so on."""
     numbers = iter(flat)
     return [
         ([[next(numbers) for _ in range(before)] for _ in range(nodes)], [next(numbers) for _ in range(nodes)])
@@ -63,5 +63,5 @@ def as_layers(flat, sizes):
 
 
 def as_flat(layers):
-    """The flat vector of layers."""
+    """Return the layers as one flat vector."""
     return [number for w, b in layers for part in (*w, b) for number in part]

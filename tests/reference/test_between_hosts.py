@@ -1,12 +1,12 @@
-"""Between hosts rows and classes count what they do in the reference, also where updates begin early."""
+"""Steps between hosts agree with the reference: row and class weights, early updates, sufficient factors."""
 
 from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from parallel.clusters import Cluster, view_of
 from parallel.hosts import STRUCTURE, config, table
-from parallel.test_mesh import Cluster, view_of
 from reference.agreement import TOLERANCE, Data, differ_by, expected_steps
 
 from distbp.data.dataset import DataSet, Rows
@@ -14,7 +14,7 @@ from distbp.training.executors import initial_state
 from distbp.training.setup import with_parts
 
 STEPS = 8
-"""Two epochs of 16, 16, 16 and 2 rows; only the last step of each is diagnosed, which no update begins before."""
+"""Two epochs of 16, 16, 16 and 2 rows; the last step of each is diagnosed, so its update does not begin early."""
 random = np.random.default_rng(3)
 ALL = table()
 WEIGHTS = {
@@ -33,15 +33,15 @@ CHOSEN = {
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    """Chunks that begin and end within weights and biases."""
+    """Use chunks that begin and end inside weights and biases."""
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
-    monkeypatch.setattr("distbp.parallel.mesh.view.CHUNK", 7)
+    monkeypatch.setattr("distbp.parallel.mesh.chunks.CHUNK", 7)
 
 
 def train_between(workers, settings, rows, layers=()):
-    """Do all steps; return the costs and the weights after the last one, which all hosts have alike."""
+    """Train on several hosts; return the costs and the final weights, which are equal on all hosts."""
     with closing(Cluster(workers, settings, rows=rows)) as here:
-        here.meet(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
+        here.join_view(view_of(here.hosts, workers, settings)._replace(measures=bool(layers)))
         for host in here.hosts if layers else ():
             host.rates()
             host.agree(layers)
@@ -53,7 +53,7 @@ def train_between(workers, settings, rows, layers=()):
 
 
 def check(workers, chosen, weights, class_weights=None, layers=()):
-    shards = 8 if layers else 4  # of 2 rows, whose factors are smaller than their products
+    shards = 8 if layers else 4  # of 2 rows: their factors are smaller than their products
     settings = config(
         shards, dtype="float64", hidden=(5,), epochs=2, shuffle=False, class_weights=class_weights, **chosen
     )
@@ -71,16 +71,16 @@ def check(workers, chosen, weights, class_weights=None, layers=()):
 
 @pytest.mark.parametrize("workers", [(1, 1), (1, 1, 1), (2, 1, 0)], ids=str)
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_rows_and_classes_count_what_their_weights_say(workers, weights):
+def test_rows_and_classes_count_by_their_weights(workers, weights):
     class_weights = {0: 0.5, 2: 3.0} if WEIGHTS[weights] is None else None
     check(workers, CHOSEN["sgd"], WEIGHTS[weights], class_weights)
 
 
 @pytest.mark.parametrize("chosen", CHOSEN)
-def test_early_and_whole_updates_do_what_the_options_say(chosen):
+def test_early_and_whole_updates_apply_every_option(chosen):
     check((1, 1), CHOSEN[chosen], WEIGHTS["as many as the rows in every step"])
     check((1, 1), CHOSEN[chosen], WEIGHTS["unequal"], "balanced")
 
 
-def test_layers_that_travel_as_their_factors_count_what_their_rows_count():
+def test_layers_exchanged_as_factors_count_rows_by_their_weights():
     check((1, 1), CHOSEN["sgd"], WEIGHTS["unequal"], layers=[0, 1])

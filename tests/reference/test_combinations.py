@@ -1,4 +1,4 @@
-"""Options in combination, drawn anew from the same seed in every run: after every step the weights of the reference."""
+"""Random combinations of options (same seed in every run) give the reference's weights after every step."""
 
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ COSTS = {
 
 @st.composite
 def rows(draw):
-    """A few rows, their classes or values, and perhaps what each counts."""
+    """Draw a few rows, their classes or values, and sometimes row weights."""
     kind, count = draw(st.sampled_from(list(COSTS))), draw(st.integers(4, 13))
     random = np.random.default_rng(draw(st.integers(0, 999)))
     x, nodes = random.normal(size=(count, draw(sizes))), draw(sizes)
@@ -43,7 +43,7 @@ def rows(draw):
 
 @st.composite
 def optimizers(draw):
-    """An optimizer with what it alone has."""
+    """Draw an optimizer and the settings that only it has."""
     name = draw(st.sampled_from(CHOICES["optimizer"]))
     chosen = {"optimizer": name, "lr": draw(st.sampled_from([0.003, 0.01, 0.03]))}
     if name == "sgd":
@@ -54,27 +54,33 @@ def optimizers(draw):
 
 
 def maybe(draw, **values):
-    """Some of these settings, each with one of its values."""
+    """Draw some of these settings, each with one of its values."""
     return {name: draw(st.sampled_from(each)) for name, each in values.items() if draw(st.integers(0, 2)) == 0}
 
 
 @st.composite
 def trainings(draw):
-    """Data, settings that go together, and perhaps which connections there are."""
+    """Draw data, compatible settings and sometimes the connections."""
     kind, data = draw(rows())
     count, cost = len(data.x), draw(st.sampled_from(COSTS[kind]))
     hidden = tuple(draw(st.lists(sizes, max_size=2)))
     epochs, batch_size = draw(st.integers(1, 3)), draw(st.integers(1, count + 1))
     steps = epochs * -(-count // min(batch_size, count))
     chosen = {
-        "hidden": hidden, "activation": tuple(draw(hidden_names) for _ in hidden) or "relu", "cost": cost,
-        "batch_size": batch_size, "epochs": epochs, "shards": draw(st.integers(1, 5)), "seed": draw(st.integers(0, 3)),
+        "hidden": hidden,
+        "activation": tuple(draw(hidden_names) for _ in hidden) or "relu",
+        "cost": cost,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "shards": draw(st.integers(1, 5)),
+        "seed": draw(st.integers(0, 3)),
         "warmup": draw(st.integers(0, min(steps - 1, 4))),
         "schedule": draw(st.sampled_from([name for name in SCHEDULES if name != "plateau"])),
-        "shuffle": draw(st.booleans()), **draw(optimizers()),
+        "shuffle": draw(st.booleans()),
+        **draw(optimizers()),
         **maybe(draw, l1=[0.001, 0.05], l2=[0.01, 0.3], clip_value=[0.01, 0.1], clip_norm=[0.05, 0.5]),
         **maybe(draw, max_norm=[0.5, 1.0], dropout=[0.125, 0.5]),
-    }  # fmt: skip
+    }
     if cost not in OUTPUTS:
         chosen["output"] = draw(st.sampled_from(("identity", "tanh", "sigmoid", "softmax")))
         assume(chosen["output"] != "softmax" or kind == "classes")
@@ -86,7 +92,7 @@ def trainings(draw):
 
 
 def network_of(data, chosen, seed):
-    """A network of which about a third of the connections are left out, each node keeping its first one."""
+    """Return a network without about a third of its connections; each node keeps its first one."""
     random, classes = np.random.default_rng(seed), sorted(set(data.y.tolist())) if data.is_classes else ()
     nodes = len(classes) or data.y.shape[1]
     if chosen["cost"] == "binary-cross-entropy" and len(classes) == 2:
@@ -97,25 +103,34 @@ def network_of(data, chosen, seed):
         each[:, 0] = True
     output = chosen.get("output", OUTPUTS.get(chosen["cost"]))
     return distbp.Network(
-        layers, chosen["activation"], output, chosen["cost"], connections=[each.astype(int) for each in connections],
-        seed=seed, dtype="float64", classes=classes,
-    ), connections  # fmt: skip
+        layers,
+        chosen["activation"],
+        output,
+        chosen["cost"],
+        connections=[each.astype(int) for each in connections],
+        seed=seed,
+        dtype="float64",
+        classes=classes,
+    ), connections
 
 
 @settings(max_examples=150)
 @given(trainings())
-def test_whatever_is_combined_every_step_is_the_references(training):
+def test_every_combination_of_options_agrees_with_the_reference(training):
     data, chosen, seed = training
     network, connections = (None, ()) if seed is None else network_of(data, chosen, seed)
     classes = tuple(sorted(set(data.y.tolist()))) if data.is_classes else ()
     source = DataSet(
-        "drawn", "classification" if classes else "regression", Rows(data.x, data.y, 1.0, data.weights),
-        Rows(data.x, data.y), classes,
-    )  # fmt: skip
+        "drawn",
+        "classification" if classes else "regression",
+        Rows(data.x, data.y, 1.0, data.weights),
+        Rows(data.x, data.y),
+        classes,
+    )
     try:
         structure, initial, found = found_steps(source, chosen, network)
     except DivergedError:
         assume(False)
     expected = expected_steps(data, chosen, initial, structure, connections)
-    # of an a very near 1, few digits of 1 - a are known, and so of the reference's log(1 - a)
+    # where a is very near 1, the reference's log(1 - a) has few correct digits
     check_equal(found, expected, counts_right=False, cost_within=1e-7)

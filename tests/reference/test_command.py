@@ -1,4 +1,4 @@
-"""Every option of the command that changes the mathematics is handed on: the model in the run directory."""
+"""Every option of the command that changes the mathematics has its effect on the saved model."""
 
 import json
 from dataclasses import fields
@@ -43,20 +43,20 @@ OPTIONS = [
 
 ELSEWHERE = {
     "initial", "seed", "dtype", "threads", "wire", "early_stopping", "validation_fraction",
-    # how data are read
+    # options for reading data
     "task", "target", "drop", "weights", "separator", "header", "test_file", "test_fraction",
     *NEVER_CHANGES_THE_RESULT,
 }  # fmt: skip
-"""Settings that are no mathematics of a step, or that other tests give another reference."""
+"""Settings that do not change the mathematics of a step, or that other tests compare with another reference."""
 
 
-def test_every_setting_that_changes_a_step_is_tried_here():
+def test_every_setting_that_changes_a_step_is_tested_here():
     tried = {name for added in OPTIONS for name in added}
     assert {field.name for field in fields(Config)} - ELSEWHERE == tried
 
 
 def words(settings):
-    """The settings as the command's words."""
+    """Return the settings as arguments of the command."""
     written = []
     for name, value in settings.items():
         option = "--" + name.replace("_", "-")
@@ -70,7 +70,7 @@ def words(settings):
 
 
 @pytest.mark.parametrize("added", OPTIONS, ids=lambda added: ",".join(added))
-def test_the_command_trains_what_its_options_say(added, tmp_path):
+def test_the_model_of_the_command_agrees_with_the_reference(added, tmp_path):
     data, settings = DATA.save(tmp_path / "data.npz"), {**BASE, **added}
     folder = tmp_path / "run"
     asked = ["train", data, "--dtype", "float64", "--workers", "0", "--quiet", "--run-dir", str(folder)]
@@ -88,7 +88,7 @@ def test_the_command_trains_what_its_options_say(added, tmp_path):
 
 
 def cost_of_last_epoch(settings, steps):
-    """The mean of the examples' costs over what they count, as the epoch went on."""
+    """Return the weighted mean of the examples' costs during the epoch."""
     order = EpochOrder.of(Config.from_settings(settings), len(DATA.x))
     counts = problem_of(DATA, settings).weights
     first = (settings["epochs"] - 1) * len(steps)

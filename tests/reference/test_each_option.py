@@ -1,4 +1,4 @@
-"""Every option that changes the mathematics, one at a time: weights and cost after every step against the reference."""
+"""Compare each option that changes the mathematics, one at a time, with the reference after every step."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from distbp.config import CHOICES
 
 random = np.random.default_rng(5)
 X = random.normal(size=(25, 4))
-"""With mini-batches of 8: three of them and one of a single row, with fewer rows than shards."""
+"""With mini-batches of 8 there are three full ones and one of a single row, fewer than the shards."""
 THREE, TWO = random.integers(0, 3, 25), random.integers(0, 2, 25)
 VALUES = random.normal(size=(25, 2)) * 2
 COUNTS = random.poisson(2.0, size=(25, 2)).astype(float)
 SHARES = random.random(size=(25, 2))
 EACH = np.where(random.random(25) < 0.2, 0.0, random.random(25) * 3)
-"""What each row counts."""
+"""Weight of each row."""
 DATA = {
     "classes": Data(X, THREE), "two classes": Data(X, TWO), "values": Data(X, VALUES), "counts": Data(X, COUNTS),
     "probabilities": Data(X, SHARES), "weighted classes": Data(X, THREE, EACH),
@@ -26,11 +26,11 @@ SGD, ADAM = {"optimizer": "sgd"}, {"optimizer": "adam"}
 
 
 def other(setting, name):
-    """A part of another name."""
+    """Return this setting with another activation than ``name``."""
     return {setting: "identity" if name != "identity" else "tanh"}
 
 
-# name: (data, settings without the option, settings that are added)
+# name: (data, settings without the option, added settings)
 OPTIONS = {
     **{f"optimizer {name}": ("classes", {}, {"optimizer": name}) for name in CHOICES["optimizer"] if name != "adam"},
     "optimizer adam": ("classes", SGD, ADAM),
@@ -77,12 +77,12 @@ OPTIONS = {
     "cost mse of classes": ("classes", {"output": "softmax"}, {"cost": "mse"}),
 }  # fmt: skip
 TOO_LITTLE = 1e-3
-"""Less than any of these options changes the last weights by."""
+"""Every one of these options changes the final weights by more than this."""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Each data set in a file, as a user has it."""
+    """Write each data set to a file, as a user would."""
     folder = tmp_path_factory.mktemp("data")
     return {name: data.save(folder / f"{name}.npz") for name, data in DATA.items()}
 
@@ -93,14 +93,17 @@ def test_weights_and_cost_after_every_step(option, files):
     without, settings = {**BASE, **base}, {**BASE, **base, **added}
     structure, initial, found = found_steps(files[name], settings)
     expected = expected_steps(DATA[name], settings, initial, structure)
-    has_classes = structure.activations[-1] in ("softmax", "sigmoid")  # else 1/2 is not where the class changes
+    has_classes = structure.activations[-1] in (
+        "softmax",
+        "sigmoid",
+    )  # with other outputs the class does not change at 1/2
     check_equal(found, expected, has_classes)
     before = expected_steps(DATA[name], without, initial, structure)
     assert differ_by(before[-1].weights, expected[-1].weights) > TOO_LITTLE, "the option does nothing here"
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_float32_stays_as_near_as_its_rounding(option, files):
+def test_float32_agrees_up_to_its_rounding(option, files):
     name, base, added = OPTIONS[option]
     settings = {**BASE, **base, **added}
     structure, initial, found = found_steps(files[name], settings, dtype="float32")
@@ -111,7 +114,7 @@ def test_float32_stays_as_near_as_its_rounding(option, files):
 
 
 @pytest.mark.parametrize("optimizer", CHOICES["optimizer"])
-def test_what_is_not_given_has_its_documented_default(optimizer, files):
+def test_a_setting_that_is_not_given_has_its_documented_default(optimizer, files):
     settings = {"hidden": (5,), "batch_size": 8, "epochs": 1, "optimizer": optimizer}
     structure, initial, found = found_steps(files["classes"], settings)
     check_equal(found, expected_steps(DATA["classes"], settings, initial, structure))
@@ -119,7 +122,7 @@ def test_what_is_not_given_has_its_documented_default(optimizer, files):
 
 @pytest.mark.parametrize("name", ["weighted classes", "weighted values"])
 @pytest.mark.parametrize("shards", [1, 3])
-def test_rows_count_what_their_weights_say(name, shards, files):
+def test_rows_count_by_their_weights(name, shards, files):
     settings = {**BASE, "shards": shards}
     structure, initial, found = found_steps(files[name], settings)
     expected = expected_steps(DATA[name], settings, initial, structure)
@@ -128,7 +131,7 @@ def test_rows_count_what_their_weights_say(name, shards, files):
     assert differ_by(alike[-1].weights, expected[-1].weights) > TOO_LITTLE
 
 
-def test_of_a_mini_batch_in_which_no_row_counts_only_the_penalties_are_learnt(tmp_path):
+def test_a_mini_batch_of_weight_0_applies_only_the_penalties(tmp_path):
     weights = np.where(np.arange(25) // 8 == 1, 0.0, 1.5)
     data, settings = Data(X, THREE, weights), {**BASE, **SGD, "shuffle": False, "l2": 0.1}
     structure, initial, found = found_steps(data.save(tmp_path / "data.npz"), settings)
@@ -138,7 +141,7 @@ def test_of_a_mini_batch_in_which_no_row_counts_only_the_penalties_are_learnt(tm
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5, 8])
-def test_shards_change_nothing_but_the_rounding(shards, files):
+def test_shards_change_only_the_rounding(shards, files):
     settings = {**BASE, "shards": shards, "clip_norm": 0.2, "dropout": 0.25}
     structure, initial, found = found_steps(files["weighted classes"], settings)
     check_equal(found, expected_steps(DATA["weighted classes"], settings, initial, structure))
@@ -152,7 +155,7 @@ CONNECTIONS = [np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1],
     [{}, {"l1": 0.05}, {"l2": 0.1}, {"optimizer": "adamw", "weight_decay": 0.3}, {"clip_norm": 0.1}, {"max_norm": 0.7}],
     ids=str,
 )
-def test_a_connection_that_is_left_out_stays_0_and_counts_in_no_length(added, files):
+def test_a_removed_connection_stays_0_and_counts_in_no_norm(added, files):
     network = distbp.Network(
         (4, 5, 3), "tanh", connections=CONNECTIONS, initial="glorot", dtype="float64", seed=2, classes=range(3)
     )

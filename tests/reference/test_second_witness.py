@@ -1,7 +1,7 @@
-"""PyTorch as a second witness, where it is installed: autograd and torch.optim in float64 agree with distbp's steps.
+"""Compare steps with PyTorch's autograd and torch.optim in float64, if it is installed.
 
-Penalties are part of the loss here, so that autograd finds their gradients; what PyTorch has in another form (clipping
-with a small constant, Nesterov, lion, max-norm) is left to the reference.
+Penalties are part of the loss, so that autograd computes their gradients. Where PyTorch differs (clipping with a small
+constant, Nesterov) or has no counterpart (lion, max-norm), only the reference is compared.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes 
 
 @pytest.fixture(autouse=True)
 def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
-    """Its optimizers write the folder of their cache into the environment, unless it is there."""
+    """Set PyTorch's cache folder, which its optimizers would otherwise add to the environment."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
 
@@ -53,7 +53,7 @@ functional = torch.nn.functional
 
 
 def costs_of(cost, output, z, y, smoothing):
-    """C of each row."""
+    """Return the cost of each row."""
     if cost == "cross-entropy":
         return functional.cross_entropy(z, y, reduction="none", label_smoothing=smoothing)
     target = functional.one_hot(y, z.shape[1]).to(z.dtype) if y.ndim == 1 else y
@@ -69,7 +69,7 @@ def costs_of(cost, output, z, y, smoothing):
 
 
 @pytest.mark.parametrize(("data", "added"), CASES, ids=lambda value: str(value) if isinstance(value, dict) else "")
-def test_autograd_and_its_optimizers_agree(data, added, tmp_path):
+def test_autograd_and_torch_optimizers_agree(data, added, tmp_path):
     settings = {**BASE, **added}
     problem = problem_of(data, settings)
     name = settings.get("optimizer", "adam")

@@ -1,4 +1,4 @@
-"""What looks at whole epochs: the plateau schedule and early stopping, through distbp.train, against the reference."""
+"""The plateau schedule and early stopping of distbp.train agree with the reference."""
 
 import numpy as np
 import pytest
@@ -9,15 +9,21 @@ import distbp
 
 random = np.random.default_rng(5)
 X, Y = random.normal(size=(25, 4)), random.integers(0, 3, 25)
-"""Classes at random: what is learnt is no good for other rows."""
+"""The classes are random, so that training does not improve the cost of held-out rows."""
 EACH = random.random(25) * 3
 SETTINGS = {
-    "hidden": (5,), "activation": "tanh", "optimizer": "sgd", "momentum": 0.0, "lr": 0.5, "batch_size": 8, "epochs": 12,
-}  # fmt: skip
+    "hidden": (5,),
+    "activation": "tanh",
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "lr": 0.5,
+    "batch_size": 8,
+    "epochs": 12,
+}
 
 
 class Epochs(distbp.Callback):
-    """Keeps the weights at the end of each epoch."""
+    """Callback that records the weights at the end of each epoch."""
 
     def __init__(self):
         self.weights = []
@@ -27,7 +33,7 @@ class Epochs(distbp.Callback):
 
 
 def parts_of(path, settings):
-    """The rows that a run trains on and those it holds out, the structure and the initial weights."""
+    """Return a run's training and held-out rows, its structure and its initial weights."""
     alone = {name: value for name, value in settings.items() if name not in ("schedule", "early_stopping")}
     with distbp.Trainer(path, **alone, **COMPUTING) as trainer:
         data, initial = trainer.data, trainer.network.weights.copy()
@@ -41,7 +47,7 @@ def parts_of(path, settings):
     [(None, {}), (EACH, {}), (None, {"warmup": 6}), (None, {"validation_fraction": 0.24})],
     ids=["alone", "weighted rows", "after a warm-up", "of rows held out"],
 )
-def test_plateau_halves_the_rate_once_the_cost_has_not_fallen_for_three_epochs(weights, added, tmp_path):
+def test_plateau_halves_the_rate_after_three_epochs_without_improvement(weights, added, tmp_path):
     path, settings = Data(X, Y, weights).save(tmp_path / "data.npz"), {**SETTINGS, "l2": 0.3, **added}
     settings["schedule"] = "plateau"
     epochs = Epochs()

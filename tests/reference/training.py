@@ -1,7 +1,7 @@
-"""A whole trainer in the plainest loops, in float64: what a step of distbp must come to, whoever computes it.
+"""A complete trainer in plain float64 loops: the result that a step of distbp must have on any number of workers.
 
-It is written from the lecture and from what the options are said to mean, and shares no code with distbp. The order of
-what happens to a mini-batch's gradient: mean, penalties, connections, clip-value, clip-norm, optimizer, max-norm.
+It follows the lecture and the documented options and shares no code with distbp. Order of operations on the gradient
+of a mini-batch: mean, penalties, connections, clip-value, clip-norm, optimizer, max-norm.
 """
 
 from math import sqrt
@@ -12,21 +12,21 @@ from reference.updates import Parameter, Plateau, rate
 
 
 class Step(NamedTuple):
-    """What is known after a step."""
+    """Weights, cost and counts after a step."""
 
     cost: float
-    """Mean of the examples' costs before the update, without penalties."""
+    """Mean cost of the examples before the update, without penalties."""
     right: int
     """Examples whose class has the largest output."""
     weights: list[float]
     """The flat parameter vector after the update."""
     norms: Any = None
-    """Each layer's lengths, w and b together: of the gradient (with penalties and clip-value, without clip-norm), of
+    """Norms of each layer, w and b together: of the gradient (with penalties and clip-value, without clip-norm), of
     the change, and of the parameters before it. None where they are not known."""
 
 
 class Problem(NamedTuple):
-    """A network and the rows that it is trained on, as lists."""
+    """A network and its training rows, as lists."""
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
@@ -35,13 +35,13 @@ class Problem(NamedTuple):
     y: list[Any]
     """Class numbers, or lists of values."""
     weights: list[float]
-    """What each row counts."""
+    """Weight of each row."""
     connections: Any = ()
     """For each layer None, or lists of w's shape with 1 for a connection and 0 for none."""
 
 
 def row_weights(y, classes, weights=None, class_weights=None):
-    """What each row counts: its own weight times that of its class, which ``balanced`` makes equal in sum."""
+    """Return each row's weight times the weight of its class; ``balanced`` gives classes equal totals."""
     counts = [1.0] * len(y) if weights is None else [float(each) for each in weights]
     if class_weights == "balanced":
         return [count * len(y) / (len(classes) * list(y).count(k)) for count, k in zip(counts, y, strict=True)]
@@ -51,7 +51,7 @@ def row_weights(y, classes, weights=None, class_weights=None):
 
 
 def mean_cost(problem, weights):
-    """The mean of the costs of a problem's rows, each counting 1."""
+    """Return the unweighted mean cost of a problem's rows."""
     layers = as_layers(weights, problem.sizes)
     each = [
         backward(layers, problem.activations, problem.cost, x, y)[0] for x, y in zip(problem.x, problem.y, strict=True)
@@ -62,8 +62,8 @@ def mean_cost(problem, weights):
 def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None, validation=None):
     """Yield each Step of the run.
 
-    ``rows_of(step)`` gives the row numbers of a mini-batch, ``kept(step, count)`` for each of its examples and each
-    hidden layer which nodes stay (dropout). A plateau looks at the cost of ``validation``, if there is such a problem.
+    ``rows_of(step)`` returns the row numbers of a mini-batch; ``kept(step, count)`` returns, for each of its examples
+    and each hidden layer, the nodes that dropout keeps. The plateau schedule uses the cost of ``validation``, if given.
     """
     steps = settings["epochs"] * steps_per_epoch
     parameters = [Parameter(value, settings) for value in initial]
@@ -74,13 +74,13 @@ def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None, valid
         stays = kept(step, len(rows)) if kept is not None and settings.get("dropout") else None
         cost, gradient, right, counted = _mini_batch(problem, settings, weights, rows, stays)
         layers = as_layers(weights, problem.sizes)
-        gradient = _changed(as_layers(gradient, problem.sizes), layers, problem, settings)
+        gradient = _regularise(as_layers(gradient, problem.sizes), layers, problem, settings)
         size = rate(settings, step, steps) * plateau.factor
-        for parameter, g in zip(parameters, _shortened(gradient, settings.get("clip_norm")), strict=True):
+        for parameter, g in zip(parameters, _clip_norm(gradient, settings.get("clip_norm")), strict=True):
             parameter.follow(g, size)
-        _hold(parameters, problem.sizes, settings.get("max_norm"))
+        _apply_max_norm(parameters, problem.sizes, settings.get("max_norm"))
         change = [parameter.value - before for parameter, before in zip(parameters, weights, strict=True)]
-        norms = [_lengths(flat, problem.sizes) for flat in (gradient, change, weights)]
+        norms = [_norms(flat, problem.sizes) for flat in (gradient, change, weights)]
         of_epoch.append((cost, counted))
         if (step + 1) % steps_per_epoch == 0 and settings.get("schedule") == "plateau":
             mean = sum(c * n for c, n in of_epoch) / sum(n for _, n in of_epoch)
@@ -90,7 +90,7 @@ def train(problem, settings, initial, rows_of, steps_per_epoch, kept=None, valid
 
 
 def _mini_batch(problem, settings, flat, rows, stays):
-    """Mean cost, its flat gradient, right answers, and what the examples count together."""
+    """Return the mean cost, its flat gradient, the number of right answers and the total weight."""
     layers = as_layers(flat, problem.sizes)
     scale = 1 / (1 - settings.get("dropout", 0.0))
     total, right = 0.0, 0
@@ -99,9 +99,14 @@ def _mini_batch(problem, settings, flat, rows, stays):
     for place, row in enumerate(rows):
         factors = [[scale if stay else 0.0 for stay in layer] for layer in stays[place]] if stays else ()
         cost, own, answer = backward(
-            layers, problem.activations, problem.cost, problem.x[row], problem.y[row], factors,
+            layers,
+            problem.activations,
+            problem.cost,
+            problem.x[row],
+            problem.y[row],
+            factors,
             settings.get("label_smoothing", 0.0),
-        )  # fmt: skip
+        )
         total += problem.weights[row] * cost
         for i, g in enumerate(as_flat(own)):
             gradient[i] += problem.weights[row] * g
@@ -112,8 +117,8 @@ def _mini_batch(problem, settings, flat, rows, stays):
     return total / by, [g / by for g in gradient], right, counted
 
 
-def _changed(gradient, layers, problem, settings):
-    """The flat gradient with penalties, without what is not connected, each number clipped."""
+def _regularise(gradient, layers, problem, settings):
+    """Add penalties to the flat gradient, zero removed connections and clip each element."""
     l1, l2 = settings.get("l1", 0.0), settings.get("l2", 0.0)
     for l, ((gw, _), (w, _)) in enumerate(zip(gradient, layers, strict=True)):
         there = problem.connections[l] if problem.connections else None
@@ -128,18 +133,18 @@ def _changed(gradient, layers, problem, settings):
     return flat
 
 
-def _shortened(flat, most):
-    """The flat gradient, no longer than ``most``."""
+def _clip_norm(flat, most):
+    """Return the flat gradient with its norm clipped to ``most``."""
     length = sqrt(sum(g**2 for g in flat))
     return flat if most is None or length <= most else [g * most / length for g in flat]
 
 
-def _lengths(flat, sizes):
+def _norms(flat, sizes):
     return [sqrt(sum(number**2 for number in as_flat([layer]))) for layer in as_layers(flat, sizes)]
 
 
-def _hold(parameters, sizes, most):
-    """Hold the incoming weights of each node to their longest."""
+def _apply_max_norm(parameters, sizes, most):
+    """Apply max-norm to the incoming weights of each node."""
     if most is None:
         return
     for w, _ in as_layers(parameters, sizes):

@@ -1,6 +1,6 @@
-"""How ONE parameter follows from its gradient, and the step size from the step: the papers' formulas, with a loop's t.
+"""Update of ONE parameter from its gradient, and step size from the step number t, by the papers' formulas.
 
-Settings are the user's, by name; what is not given has the documented default.
+Settings have the user's names; a missing setting has its documented default.
 """
 
 from math import cos, pi, sqrt
@@ -9,7 +9,7 @@ RATES = {"sgd": 0.1, "adagrad": 0.01, "lion": 0.0003, "rmsprop": 0.001, "adam": 
 
 
 class Parameter:
-    """One weight or bias with what its optimizer remembers of it."""
+    """One weight or bias and its optimizer state."""
 
     def __init__(self, value, settings):
         self.value = value
@@ -71,11 +71,11 @@ SCHEDULES = {
     "one-cycle": _one_cycle,
     "plateau": lambda t, steps: 1.0,
 }
-"""What the step size is multiplied by in step t = 0.. of so many."""
+"""Factor of the step size in step t = 0.. of ``steps``."""
 
 
 def rate(settings, t, steps):
-    """The step size of step t, without what a plateau makes of it."""
+    """Return the step size of step t, before the plateau schedule."""
     lr = settings.get("lr", RATES[settings.get("optimizer", "adam")])
     warmup = settings.get("warmup", 0)
     if t < warmup:
@@ -84,13 +84,13 @@ def rate(settings, t, steps):
 
 
 class Plateau:
-    """Halves the rate after more than two epochs in a row whose cost is not lower than the best by 1e-4 of it."""
+    """Halve the rate after more than two epochs without a relative improvement of 1e-4 over the best cost."""
 
     def __init__(self):
         self.factor, self._best, self._bad = 1.0, None, 0
 
     def epoch(self, cost):
-        """Take in an epoch's cost."""
+        """Record the cost of an epoch."""
         if self._best is None or cost < self._best - 1e-4 * abs(self._best):
             self._best, self._bad = cost, 0
         else:

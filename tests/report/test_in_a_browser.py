@@ -1,4 +1,4 @@
-"""The report as a person opens it: in a real browser, without a network, with mouse and keyboard.
+"""The report in a real browser, offline, with mouse and keyboard.
 
 Screenshots go to the folder named by DISTBP_TEST_SCREENSHOTS, else to pytest's own.
 """
@@ -16,6 +16,7 @@ from processes import HANG_SECONDS, ended, nothing_left, start, start_program, w
 
 import distbp
 from distbp.report import page_data, write_page
+from distbp.runs.records import metrics_line, read_metrics
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (group test)")
 axe_core = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (group test)")
@@ -40,7 +41,7 @@ class Kills(distbp.Callback):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A healthy run, one like it with another lr, one that vanishes, a regression."""
+    """Train a healthy network, the same with another lr, one with vanishing gradients, and a regression."""
     folder = tmp_path_factory.mktemp("runs")
     distbp.train("digits", run_dir=folder / "healthy", workers=0, hidden=(32,), epochs=12)
     distbp.train("digits", run_dir=folder / "slower", workers=0, hidden=(32,), epochs=8, lr=0.0002)
@@ -62,16 +63,16 @@ def browser():
 
 @pytest.fixture
 def opened(browser, tmp_path, request):
-    """Open a page; at the end nothing has gone wrong in it, and nobody else was asked for anything."""
+    """Open a page; at the end check that it raised no errors and sent no requests elsewhere."""
     folder = Path(os.environ.get("DISTBP_TEST_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    said, asked, own = [], [], []
+    messages, requested, own = [], [], []
     context = browser.new_context(viewport={"width": 1100, "height": 900}, color_scheme="light")
     page = context.new_page()
     page.set_default_timeout(1000 * HANG_SECONDS)
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda sent: asked.append(sent.url))
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda sent: requested.append(sent.url))
 
     def open_page(address):
         own.append(address)
@@ -82,8 +83,8 @@ def opened(browser, tmp_path, request):
     page.shoot = lambda name: page.screenshot(path=folder / f"{request.node.name}-{name}.png", full_page=True)
     yield open_page
     context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith((*own, "data:"))] == []
+    assert messages == []
+    assert [url for url in requested if not url.startswith((*own, "data:"))] == []
 
 
 def write(folder, *names):
@@ -96,8 +97,8 @@ def write(folder, *names):
 def check_access(page):
     """Check names, roles and contrast, in both themes."""
     for _ in range(2):
-        found = axe_core.Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        result = axe_core.Axe().run(page)
+        assert result.violations_count == 0, result.generate_report()
         page.click("#theme")
 
 
@@ -108,8 +109,8 @@ def zoomed(page):
 def test_a_healthy_run(runs, opened):
     page = opened(write(runs, "healthy"))
     text = page.inner_text("main")
-    for told in ("test accuracy", "12 of 12", "Confusion matrix", "The worst mistakes", "linear model", "this process"):
-        assert told in text
+    for label in ("test accuracy", "12 of 12", "Confusion matrix", "Worst mistakes", "linear model", "this process"):
+        assert label in text
     assert page.locator(".mistakes canvas").count() > 3
     assert "distbp train digits --hidden 32 --epochs 12" in page.inner_text("pre")
     check_access(page)
@@ -132,13 +133,13 @@ def test_a_healthy_run(runs, opened):
     plot.focus()
     page.keyboard.press("0")
     assert zoomed(page) == [1, 12]
-    assert page.evaluate("plots[1].scales.x.min") == 1  # charts over the same epochs show the same ones
+    assert page.evaluate("plots[1].scales.x.min") == 1  # charts of the same group zoom together
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     assert page.locator("[aria-live]").first.inner_text().startswith("epoch 11: train ")
     page.keyboard.press("+")
     assert zoomed(page)[1] - zoomed(page)[0] < 11
-    page.locator("summary", has_text="numbers as a table").first.click()
+    page.locator("summary", has_text="show as table").first.click()
     page.wait_for_selector("#table-cost tbody tr")
     assert page.locator("#table-cost tbody tr").count() == 12
 
@@ -154,14 +155,14 @@ def test_a_healthy_run(runs, opened):
 def test_a_vanishing_run(runs, opened):
     page = opened(write(runs, "vanishing"))
     assert "vanishing gradient" in page.locator(".box.bad").first.inner_text()
-    assert "Gradient, output layer = 1" in page.inner_text("main")
+    assert "Gradient (output layer = 1)" in page.inner_text("main")
     check_access(page)
     page.shoot("light")
 
 
 def test_two_runs_and_a_regression(runs, opened):
     page = opened(write(runs, "healthy", "slower"))
-    rows = page.locator("section[aria-label='Settings that differ'] tbody tr").all_inner_texts()
+    rows = page.locator("section[aria-label='Different settings'] tbody tr").all_inner_texts()
     assert [row.split("\t") for row in rows] == [["lr", "0.001", "0.0002"], ["epochs", "12", "8"]]
     assert "slower test" in page.locator(".legend").first.inner_text()
     page.select_option("#run", "1")
@@ -183,7 +184,7 @@ def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
     distbp.train("digits", run_dir=tmp_path / "run", workers=2, shards=2, epochs=120, callbacks=[callback])
     assert callback.left == []
     page = opened(write(tmp_path, "run"))
-    section = page.locator("section[aria-label='Where the time goes']")
+    section = page.locator("section[aria-label='Time use']")
     assert "recoveries and breaks (3)" in section.inner_text()
     assert section.inner_text().count("others compute its shards") == 3
     assert "worker 1 on host" in section.inner_text()
@@ -192,7 +193,7 @@ def test_a_run_with_three_recoveries(shared_ray, tmp_path, opened):
 
 
 @pytest.mark.alone
-def test_a_run_that_is_going_on_is_followed(tmp_path, opened):
+def test_a_running_run_is_followed(tmp_path, opened):
     with nothing_left() as environment:
         run = start_program("goes_on_when_told", environment=environment, folder=tmp_path)
         try:
@@ -246,11 +247,14 @@ def test_thousands_of_epochs_and_a_thousand_classes(tmp_path, opened):
     y = [f"class {k}" for k in np.arange(1200) % 1000]
     np.savez(tmp_path / "many.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     distbp.train(tmp_path / "many.npz", run_dir=tmp_path / "run", workers=0, hidden=(4,), epochs=1)
-    for name in ("metrics.jsonl", "timeline.jsonl"):
-        lines = (tmp_path / "run" / name).read_text().splitlines()
-        record = next(line for line in lines if '"epoch": 1' in line)
-        more = [record.replace('"epoch": 1', f'"epoch": {epoch}') for epoch in range(2, 5001)]
-        (tmp_path / "run" / name).write_text("\n".join([*lines, *more]) + "\n")
+    (record,) = read_metrics(tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text(
+        "".join(metrics_line(record | {"epoch": epoch}) for epoch in range(1, 5001))
+    )
+    lines = (tmp_path / "run" / "timeline.jsonl").read_text().splitlines()
+    line = next(line for line in lines if '"epoch": 1' in line)
+    more = [line.replace('"epoch": 1', f'"epoch": {epoch}') for epoch in range(2, 5001)]
+    (tmp_path / "run" / "timeline.jsonl").write_text("\n".join([*lines, *more]) + "\n")
     page = opened(write(tmp_path, "run"))
     assert "Most frequent confusions of 1000 classes" in page.inner_text("main")
     assert page.evaluate("plots[0].data[0].length") <= 1200

@@ -1,4 +1,4 @@
-"""Runs and models as distbp wrote them before they carried sums: still read, with a note that says so."""
+"""Runs and models that earlier versions wrote without checksums are still read, with a note."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def test_a_model_predicts_with_a_note(before, capsys):
 def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
     notes = []
     read_saved(before / "left", notes.append)
-    assert "config.json carries no sum" in notes[0]
+    assert "config.json has no checksum" in notes[0]
     # another machine may compute other bits, which --force takes
     result = distbp.resume(before / "left", before / "rows.csv", force=True)
     assert (result.summary["steps"], len(result.history)) == (24, 6)
@@ -51,7 +51,7 @@ def test_a_run_goes_on_with_a_note_and_carries_sums_from_then_on(before):
 def test_a_run_is_shown_compared_and_listed(before, capsys):
     told = page_data([before / "finished"])["runs"][0]
     assert told["epochs"] == [6, 6]
-    assert "carries no sum" in told["notes"][0]
+    assert "has no checksum" in told["notes"][0]
     assert len(read_steps(before / "finished").records) == 24
     assert command(["diff", str(before / "left"), str(before / "finished")], 0.0) == 0
     assert "equal in all 14 steps" in capsys.readouterr().out

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 
-def test_another_library_with_a_blas_of_its_own_is_no_other_arithmetic() -> None:
+def test_the_fingerprint_ignores_the_blas_of_another_library() -> None:
     code = (
         "from distbp.system.arithmetic import fingerprint; before = fingerprint(); import scipy.linalg; "
         "assert fingerprint() == before, (before, fingerprint())"

@@ -1,4 +1,4 @@
-"""BLAS has one thread while distbp computes, and those of the calling program before and after."""
+"""BLAS uses one thread while distbp computes, and the calling program's number of threads is restored after it."""
 
 import threading
 from collections.abc import Iterator
@@ -49,14 +49,14 @@ class Seen(distbp.Callback):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_run_keeps_to_one_thread_outside_of_its_shards(threads: int) -> None:
+def test_a_run_uses_one_thread_outside_of_its_shards(threads: int) -> None:
     seen = Seen()
     distbp.train("digits", threads=threads, callbacks=[seen], **SETTINGS)
     assert seen.counts == {1}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_shards_have_the_threads_that_they_ask_for(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_use_the_configured_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     compute, seen = Worker.compute, set[int]()
 
     def spying(worker: Worker, *arguments: Any) -> Any:
@@ -68,7 +68,7 @@ def test_the_shards_have_the_threads_that_they_ask_for(threads: int, monkeypatch
     assert seen == {threads}
 
 
-def test_a_thread_that_predicts_leaves_the_shards_of_another_alone() -> None:
+def test_predicting_in_one_thread_does_not_change_the_shards_of_another() -> None:
     network = distbp.Network((64, 10), classes=range(10))
     with blas.one_thread(2), blas.ShardThreads(2):
         thread = threading.Thread(target=network.predict, args=(np.zeros((3, 64)),))
@@ -77,7 +77,7 @@ def test_a_thread_that_predicts_leaves_the_shards_of_another_alone() -> None:
         assert set(counts()) == {2}
 
 
-def test_reading_predicting_and_looking_give_the_threads_back() -> None:
+def test_reading_predicting_and_inspecting_restore_the_threads() -> None:
     data = distbp.load("digits")
     assert set(counts()) == {CALLERS}
     network = distbp.train(data, **SETTINGS).network
@@ -90,13 +90,13 @@ def test_reading_predicting_and_looking_give_the_threads_back() -> None:
         assert set(counts()) == {1}
 
 
-def test_an_error_gives_the_threads_back() -> None:
+def test_an_error_restores_the_threads() -> None:
     with pytest.raises(distbp.DistbpError):
         distbp.train("none.csv", **SETTINGS)
 
 
 class Meet(distbp.Callback):
-    """Waits in its first step until all runs are there."""
+    """Waits in its first step until all runs have reached it."""
 
     def __init__(self, barrier: threading.Barrier) -> None:
         self._barrier, self.counts = barrier, set[int]()
@@ -110,24 +110,24 @@ class Meet(distbp.Callback):
 
 def test_several_threads_train_at_once() -> None:
     alone = distbp.train("digits", **SETTINGS).summary["weights_sha256"]
-    barrier, found = threading.Barrier(3), []
+    barrier, results = threading.Barrier(3), []
 
     def run(epochs: int) -> None:
         meet = Meet(barrier)
         result = distbp.train("digits", **{**SETTINGS, "epochs": epochs}, callbacks=[meet])
-        found.append((epochs, result.summary["weights_sha256"], meet.counts))
+        results.append((epochs, result.summary["weights_sha256"], meet.counts))
 
     threads = [threading.Thread(target=run, args=(epochs,)) for epochs in (2, 2, 9)]
     for thread in threads:
         thread.start()
     for thread in threads:
         join(thread)
-    assert [(sha, seen) for epochs, sha, seen in found if epochs == 2] == [(alone, {1})] * 2
-    assert [seen for epochs, _, seen in found if epochs == 9] == [{1}]
+    assert [(sha, seen) for epochs, sha, seen in results if epochs == 2] == [(alone, {1})] * 2
+    assert [seen for epochs, _, seen in results if epochs == 9] == [{1}]
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (2, 2)])
-def test_threads_that_would_change_each_others_bits_are_refused(first: int, second: int) -> None:
+def test_concurrent_runs_with_several_blas_threads_are_refused(first: int, second: int) -> None:
     began, over = threading.Event(), threading.Event()
 
     class Wait(distbp.Callback):
@@ -149,8 +149,8 @@ def test_threads_that_would_change_each_others_bits_are_refused(first: int, seco
         join(thread)
 
 
-def test_a_blas_that_cannot_be_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blas_whose_threads_cannot_be_set_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas, "_libraries", lambda: ())
-    told = Notes()
-    distbp.train("digits", callbacks=[told], **SETTINGS)
-    assert [note for note in told.notes if "number of cores" in note]
+    notes = Notes()
+    distbp.train("digits", callbacks=[notes], **SETTINGS)
+    assert [note for note in notes.notes if "number of cores" in note]

@@ -1,4 +1,4 @@
-"""A private folder that is removed leaves no open file behind, of which a long process would run out."""
+"""A removed private folder leaves no open file behind; a long-lived process would run out of them."""
 
 import sys
 from pathlib import Path

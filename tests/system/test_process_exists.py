@@ -1,4 +1,4 @@
-"""Whether there is a process with a number, as locks, partial files and workers ask."""
+"""Whether a process exists, which locks, partial files and workers depend on."""
 
 import os
 import subprocess
@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 
-def test_a_process_is_there_from_its_start_until_it_was_waited_for():
+def test_a_process_exists_from_its_start_until_it_is_waited_for():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert process_exists(process.pid)
     process.communicate(b"\n")
@@ -18,11 +18,11 @@ def test_a_process_is_there_from_its_start_until_it_was_waited_for():
 
 
 @pytest.mark.parametrize("number", [0, -1, pytest.param(-os.getpid(), id="minus its own"), 2**31, 2**64])
-def test_a_number_that_no_process_can_have_is_none(number):
+def test_no_process_exists_with_an_impossible_id(number):
     assert not process_exists(number)
 
 
-def test_another_users_process_is_there(monkeypatch):
+def test_another_users_process_exists(monkeypatch):
     def refuse(process, number):
         raise PermissionError
 

@@ -1,4 +1,4 @@
-"""Runs as TensorBoard, MLflow and a Ray node's metrics show them, read back by those tools."""
+"""Runs logged to TensorBoard, MLflow and Ray's metrics, read back with those tools."""
 
 import json
 from contextlib import suppress
@@ -21,7 +21,7 @@ def events(folder):
     return read
 
 
-@pytest.mark.filterwarnings("default")  # TensorBoard imports what is about to be removed
+@pytest.mark.filterwarnings("default")  # TensorBoard imports a deprecated module
 def test_tensorboard_reads_what_was_written(tmp_path):
     result = distbp.train("digits", callbacks=[TensorBoard(tmp_path, every=5)], **SETTINGS)
     read = events(tmp_path)
@@ -39,13 +39,13 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     assert (last.num, last.sum) == (w.size, pytest.approx(w.sum(dtype="float64"), abs=1e-3))
     hparams = pytest.importorskip("tensorboard.plugins.hparams.plugin_data_pb2")
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    told = hparams.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert told["hidden"].string_value == "16"
-    assert told["lr"].number_value == pytest.approx(0.001)
+    logged = hparams.HParamsPluginData.FromString(content).session_start_info.hparams
+    assert logged["hidden"].string_value == "16"
+    assert logged["lr"].number_value == pytest.approx(0.001)
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_run_that_goes_on_writes_on(tmp_path):
+def test_a_resumed_run_continues_its_events(tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path / "run", callbacks=[TensorBoard(tmp_path), EndAfter(30)], **SETTINGS)
     result = distbp.resume(tmp_path / "run", callbacks=[TensorBoard(tmp_path)])
@@ -55,7 +55,7 @@ def test_a_run_that_goes_on_writes_on(tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_loops_of_ones_own_are_shown_too(tmp_path, store):
+def test_a_trainer_loop_is_logged(tmp_path, store):
     from mlflow import MlflowClient
 
     tracker = MLflow("trees", store)
@@ -74,7 +74,7 @@ def store(tmp_path, monkeypatch):
     return (tmp_path / "store").as_uri()
 
 
-@pytest.mark.filterwarnings("default")  # MLflow's client warns of things of its own
+@pytest.mark.filterwarnings("default")  # MLflow's client emits warnings of its own
 @pytest.mark.parametrize("end", ["FINISHED", "KILLED", "FAILED"])
 def test_mlflow_shows_the_run(end, store, tmp_path):
     from mlflow import MlflowClient
@@ -109,7 +109,7 @@ def test_mlflow_shows_the_run(end, store, tmp_path):
 def test_a_ray_node_exports_the_run(tmp_path):
     pytest.importorskip("aiohttp", reason="ray[default] is not installed: no metrics are exported")
     with nothing_left() as environment:
-        environment["RAY_metrics_report_interval_ms"] = "500"  # ten seconds, if it is left alone
+        environment["RAY_metrics_report_interval_ms"] = "500"  # the default is ten seconds
         exporting = start_program("exports_to_ray", environment=environment, folder=tmp_path)
         out, err = ended(exporting)
     assert exporting.returncode == 0, err[-3000:]

@@ -1,4 +1,4 @@
-"""What callbacks are told, how they end a run, and what happens when they fail."""
+"""Events that callbacks receive, how callbacks end a run, and what happens when they fail."""
 
 import os
 import signal
@@ -10,38 +10,38 @@ import distbp
 from distbp.errors import Interrupted
 
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 4}
-NOT_HERE = {"on_recovery", "on_reading"}  # nobody is lost in one process, and digits are read at once
-EVENTS = [name for name in dir(distbp.Callback) if name.startswith("on_") and name not in NOT_HERE]
+NOT_SENT = {"on_recovery", "on_reading"}  # one process loses no worker, and digits are not read in parts
+EVENTS = [name for name in dir(distbp.Callback) if name.startswith("on_") and name not in NOT_SENT]
 
 
 class Listener(distbp.Callback):
     def __init__(self):
-        self.told = []
+        self.records = []
 
     def on_start(self, run):
-        self.told.append(run)
+        self.records.append(run)
 
     def on_step(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def on_epoch_end(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def on_checkpoint(self, record):
         assert record.path.is_file()
-        self.told.append(record)
+        self.records.append(record)
 
     def on_recovery(self, record):
-        self.told.append(record)
+        self.records.append(record)
 
     def of(self, kind):
-        return [record for record in self.told if isinstance(record, kind)]
+        return [record for record in self.records if isinstance(record, kind)]
 
 
-def test_everything_is_told_in_its_order(tmp_path):
+def test_events_come_in_order(tmp_path):
     listener = Listener()
     result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[listener], **SETTINGS)
-    assert isinstance(listener.told[0], distbp.RunRecord)
+    assert isinstance(listener.records[0], distbp.RunRecord)
     assert [record.step for record in listener.of(distbp.StepRecord)] == list(range(48))
     epochs = listener.of(distbp.EpochRecord)
     assert [(record.epoch, record.step) for record in epochs] == [(1, 12), (2, 24), (3, 36), (4, 48)]
@@ -67,7 +67,7 @@ class FinishAfter(distbp.Callback):
         return record.epoch == self._epoch
 
 
-def test_an_epoch_that_is_enough_finishes_the_run(tmp_path):
+def test_a_callback_may_finish_the_run_after_an_epoch(tmp_path):
     result = distbp.train("digits", run_dir=tmp_path / "run", callbacks=[FinishAfter(2)], **SETTINGS)
     short = distbp.train("digits", **{**SETTINGS, "epochs": 2})
     assert result.summary["weights_sha256"] == short.summary["weights_sha256"]
@@ -76,7 +76,7 @@ def test_an_epoch_that_is_enough_finishes_the_run(tmp_path):
 
 
 class Failing(distbp.Callback):
-    """Raises in one event, at the second time if it comes so often."""
+    """Callback that raises in one event."""
 
     def __init__(self, event, error):
         self.times = 0
@@ -89,13 +89,13 @@ class Failing(distbp.Callback):
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_exception_ends_the_run_and_names_the_callback(event, tmp_path):
-    settings = {**SETTINGS, "batch_size": 2000, "checkpoint_seconds": 1e-6}  # more than there are rows: a note
+    settings = {**SETTINGS, "batch_size": 2000, "checkpoint_seconds": 1e-6}  # larger than the data: this causes a note
     failing = Failing(event, RuntimeError("no more\nat all"))
     with pytest.raises(distbp.CallbackError, match=rf"callback Failing.{event} failed after step \d+: Run.*: no more$"):
         distbp.train("digits", run_dir=tmp_path / "run", callbacks=[failing], **settings)
 
 
-def test_the_cause_is_kept_and_the_run_can_go_on(tmp_path):
+def test_the_cause_is_chained_and_the_run_can_be_resumed(tmp_path):
     whole = distbp.train("digits", **SETTINGS)
     cause = ZeroDivisionError("division by zero")
     with pytest.raises(distbp.CallbackError, match=r"Failing.on_step failed after step 1: ZeroDiv") as caught:
@@ -116,7 +116,7 @@ class Ending(distbp.Callback):
 
 
 @pytest.mark.parametrize("event", ["on_start", "on_step", "on_epoch_end"])
-def test_the_end_is_told_once_whatever_it_was(event):
+def test_on_end_is_called_once_for_any_outcome(event):
     fine, failing = Ending(), Ending(event)
     distbp.train("digits", callbacks=[fine], **SETTINGS)
     assert fine.ends == [None]
@@ -126,7 +126,7 @@ def test_the_end_is_told_once_whatever_it_was(event):
 
 
 @pytest.mark.parametrize("event", [None, "on_step"])
-def test_one_that_fails_at_the_end_keeps_it_from_nobody(event):
+def test_all_callbacks_receive_the_end_even_if_one_fails(event):
     def failing(error):
         return Failing("on_end", error)
 
@@ -138,7 +138,7 @@ def test_one_that_fails_at_the_end_keeps_it_from_nobody(event):
     assert callbacks[0].times == callbacks[1].times == 1
 
 
-def test_errors_of_the_librarys_own_and_interrupts_pass_as_they_are():
+def test_library_errors_and_interrupts_are_not_wrapped():
     for error in (Interrupted("enough"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             distbp.train("digits", callbacks=[Failing("on_step", error)], **SETTINGS)
@@ -154,7 +154,7 @@ class KillAWorker(Listener):
 
 
 @pytest.mark.ray
-def test_a_lost_worker_is_told_of(shared_ray):
+def test_callbacks_receive_the_loss_of_a_worker(shared_ray):
     killer = KillAWorker()
     settings = {**SETTINGS, "epochs": 1000000, "hidden": (64, 64)}
     result = distbp.train("digits", callbacks=[killer], **{**settings, "workers": 2})

@@ -1,4 +1,4 @@
-"""What ``--workers auto`` decides, tested as lists of events; times are numbers that the tests choose."""
+"""Decisions of ``--workers auto`` for given lists of events and times."""
 
 import random
 import statistics
@@ -21,16 +21,16 @@ from distbp.training.executors.choice import (
 from distbp.training.executors.timing import median_step
 
 BIT = 1e-6
-"""A relative difference that is on one side of a threshold for certain."""
+"""Relative difference that is certainly enough to be on one side of a threshold."""
 
 
 def halved(step):
-    """Return the speed of steps that two workers could do in half the time, but for the exchange."""
+    """Return the speed of steps that two workers could halve, apart from the exchange."""
     return Speed(step, step / 2, 2)
 
 
-def played(choice, speed, *events):
-    """Give the choice the speed in this process, then call methods by their names; return the states."""
+def states_after(choice, speed, *events):
+    """Give the choice the measured speed, then call methods by name; return all states."""
     states = [choice.state]
     choice.process_measured(speed)
     states.append(choice.state)
@@ -45,7 +45,7 @@ def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(
     saved_per_step = 0.5 - EXCHANGE_SECONDS
     choice = Choice(100, 2, steps * RAY_START_SECONDS / saved_per_step)
     end = State.MEASURING_WORKERS if tried else State.PROCESS
-    assert played(choice, halved(1.0)) == [State.MEASURING_PROCESS, end]
+    assert states_after(choice, halved(1.0)) == [State.MEASURING_PROCESS, end]
     if not tried:
         assert choice.note == (
             "training in this process (100 samples/s): 2 workers would save at most 6.0 s, starting Ray takes 6 s"
@@ -55,13 +55,17 @@ def test_ray_is_started_only_where_workers_could_save_more_than_its_start_takes(
 @pytest.mark.parametrize(
     ("workers_step", "end"),
     [
-        (0.6, State.WORKERS), (1.0 - BIT, State.WORKERS), (1.0, State.PROCESS), (1.0 + BIT, State.PROCESS),
-        (5.0, State.PROCESS), (float("inf"), State.PROCESS),
+        (0.6, State.WORKERS),
+        (1.0 - BIT, State.WORKERS),
+        (1.0, State.PROCESS),
+        (1.0 + BIT, State.PROCESS),
+        (5.0, State.PROCESS),
+        (float("inf"), State.PROCESS),
     ],
-)  # fmt: skip
-def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(workers_step, end):
+)
+def test_the_faster_executor_is_kept_and_a_tie_uses_no_workers(workers_step, end):
     choice = Choice(100, 2, 1000)
-    states = played(choice, halved(1.0), ("workers_measured", workers_step))
+    states = states_after(choice, halved(1.0), ("workers_measured", workers_step))
     assert states == [State.MEASURING_PROCESS, State.MEASURING_WORKERS, end]
     assert choice.note == (
         f"training with 2 workers ({100 / workers_step:,.0f} samples/s): this process reaches 100"
@@ -70,32 +74,32 @@ def test_the_quicker_of_the_two_is_kept_and_a_tie_needs_no_workers(workers_step,
     )
 
 
-def test_workers_that_cannot_be_had_leave_this_process_and_the_reason():
+def test_training_stays_in_this_process_if_workers_are_not_available():
     choice = Choice(100, 2, 1000)
-    states = played(choice, halved(1.0), ("workers_failed", "Ray did not start"))
+    states = states_after(choice, halved(1.0), ("workers_failed", "Ray did not start"))
     assert states == [State.MEASURING_PROCESS, State.MEASURING_WORKERS, State.PROCESS]
     assert choice.note == "training in this process (100 samples/s): Ray did not start"
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_one_core_or_one_shard_needs_no_ray_however_long_the_run(workers):
+def test_ray_is_not_started_for_one_core_or_one_shard(workers):
     choice = Choice(100, workers, 10**12)
-    assert played(choice, halved(1.0)) == [State.MEASURING_PROCESS, State.PROCESS]
+    assert states_after(choice, halved(1.0)) == [State.MEASURING_PROCESS, State.PROCESS]
     assert choice.note == "training in this process (100 samples/s)"
 
 
-def test_steps_that_are_shorter_than_an_exchange_need_no_ray_however_many_there_are():
+def test_ray_is_not_started_for_steps_shorter_than_an_exchange():
     choice = Choice(100, 2, 10**12)
-    assert played(choice, halved(EXCHANGE_SECONDS)) == [State.MEASURING_PROCESS, State.PROCESS]
+    assert states_after(choice, halved(EXCHANGE_SECONDS)) == [State.MEASURING_PROCESS, State.PROCESS]
     assert choice.note.endswith(": 2 workers would reach at most 666,667")
 
 
-def test_nothing_is_decided_twice_or_out_of_turn():
+def test_events_in_the_wrong_state_are_refused():
     for event in (("workers_measured", 0.5), ("workers_failed", "late")):
         with pytest.raises(AssertionError):
             getattr(Choice(100, 2, 1000), event[0])(event[1])
         done = Choice(100, 2, 1000)
-        played(done, halved(1.0), ("workers_measured", 0.5))
+        states_after(done, halved(1.0), ("workers_measured", 0.5))
         with pytest.raises(AssertionError):
             getattr(done, event[0])(event[1])
 
@@ -105,24 +109,24 @@ def test_nothing_is_decided_twice_or_out_of_turn():
     [
         (1, 4, 4 * 0.2 + 0.1),
         (2, 4, 2 * 0.2 + 0.1),
-        (3, 4, 2 * 0.2 + 0.1),  # one of the three has two
+        (3, 4, 2 * 0.2 + 0.1),  # one of the three workers has two shards
         (4, 4, 0.2 + 0.1),
         (9, 4, 0.2 + 0.1),
         (2, 1, 0.2 + 0.1),
         (2, 3, 2 * 0.2 + 0.1),
     ],
 )
-def test_the_best_that_workers_could_do_is_the_most_shards_of_one_the_update_and_an_exchange(workers, shards, expected):
+def test_the_best_step_of_workers_is_the_largest_share_the_update_and_an_exchange(workers, shards, expected):
     speed = Speed(shards * 0.2 + 0.1, 0.2, shards)
     assert speed.with_workers(workers) == pytest.approx(expected + EXCHANGE_SECONDS, rel=1e-12)
 
 
-def test_an_update_that_seems_to_take_no_time_is_no_gain_beyond_the_shards():
+def test_an_update_measured_as_no_time_adds_no_gain():
     assert Speed(0.4, 0.3, 2).with_workers(2) == pytest.approx(0.3 + EXCHANGE_SECONDS, rel=1e-12)
 
 
 class Steps:
-    """A path whose steps take the seconds that it is given, on a clock of its own."""
+    """Executor whose steps take the given seconds on a simulated clock."""
 
     def __init__(self, seconds):
         self._seconds = iter(seconds)
@@ -142,7 +146,7 @@ class Steps:
             self.is_closed = True
 
 
-def test_the_first_steps_and_single_slow_ones_do_not_count():
+def test_the_first_and_single_slow_steps_do_not_count():
     path = Steps([9.0, 9.0, 0.1, 0.1, 50.0, 0.1, 0.1])
     assert median_step(path, at_least=59.0, clock=path.clock) == 0.1
     assert path.is_closed
@@ -151,19 +155,19 @@ def test_the_first_steps_and_single_slow_ones_do_not_count():
 @pytest.mark.parametrize(
     ("seconds", "at_least", "done"),
     [
-        (1.0, 0.5, 5),  # two to warm up, and no fewer than three
-        (1.0, 5.0, 6),  # more than five seconds are to be over
+        (1.0, 0.5, 5),  # two to warm up, and at least three measured
+        (1.0, 5.0, 6),  # five seconds of measurement must pass
         (0.125, 2.0, 17),
-        (0.0, 2.0, 400),  # and no more than that
+        (0.0, 2.0, 400),  # at most 400 steps
     ],
 )
-def test_steps_are_measured_for_a_time_but_never_too_few_or_too_many(seconds, at_least, done):
+def test_the_number_of_measured_steps_is_bounded(seconds, at_least, done):
     path = Steps(seconds for _ in count())
     assert median_step(path, at_least, clock=path.clock) == seconds
     assert path.step == done
 
 
-def test_steps_that_diverge_at_once_take_for_ever():
+def test_steps_that_diverge_at_once_count_as_infinitely_slow():
     class Diverging(Steps):
         def steps(self, stop):
             raise DivergedError("the cost", 0, 0)
@@ -174,8 +178,8 @@ def test_steps_that_diverge_at_once_take_for_ever():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
-    """Steps take 20 % more or less by chance, and one in eight ten times as long; workers are 1.5 times as quick."""
+def test_noise_does_not_change_a_clear_choice(seed):
+    """Steps vary by 20 %, one in eight takes ten times as long; workers are 1.5 times as fast."""
     chance = random.Random(seed)
 
     def noisy(step):
@@ -184,7 +188,7 @@ def test_noise_of_the_machine_does_not_change_a_choice_that_is_clear(seed):
 
     for process, workers, end in ((1.5, 1.0, State.WORKERS), (1.0, 1.5, State.PROCESS)):
         choice = Choice(100, 2, 10_000)
-        assert played(choice, halved(noisy(process)), ("workers_measured", noisy(workers)))[-1] is end
+        assert states_after(choice, halved(noisy(process)), ("workers_measured", noisy(workers)))[-1] is end
 
 
 def settings():
@@ -193,7 +197,7 @@ def settings():
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
 @pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
-def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
+def test_a_note_is_given_if_workers_are_a_tenth_slower(workers, step, speaks):
     text = slower_workers_note(Workers(workers), 1000, step=step, process_step=1.0)
     assert (text is not None) == speaks
     if text is not None:
@@ -204,26 +208,26 @@ def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(work
 
 
 @pytest.mark.parametrize(("times", "speaks"), [(1 - BIT, False), (1 + BIT, True)])
-def test_workers_are_proposed_where_they_could_save_twice_the_start_of_ray(times, speaks):
+def test_workers_are_suggested_if_they_save_twice_the_start_of_ray(times, speaks):
     step, saved = 0.1, 0.05 - EXCHANGE_SECONDS
     left = times * 2 * RAY_START_SECONDS / saved
     text = faster_workers_note(settings(), 1000, 2, step=step, steps_left=left)
     assert text == ("--workers 2 could reach 19,960 samples/s, this process reaches 10,000" if speaks else None)
 
 
-def test_one_core_gets_no_proposal_of_workers():
+def test_workers_are_not_suggested_on_one_core():
     assert faster_workers_note(settings(), 1000, 1, step=1.0, steps_left=10**9) is None
 
 
-def test_a_mini_batch_of_one_row_has_one_shard_and_no_use_for_workers():
+def test_workers_are_not_suggested_for_mini_batches_of_one_row():
     assert faster_workers_note(settings(), 1, 1, step=1.0, steps_left=10**9) is None
-    # three rows are three shards, of which one of two workers has two
+    # three rows are three shards; one of two workers has two of them
     text = faster_workers_note(settings(), 3, 2, step=0.3, steps_left=10**9)
     assert text == "--workers 2 could reach 15 samples/s, this process reaches 10"
 
 
-def test_the_spread_of_the_noise_is_larger_than_the_gain_of_a_median():
-    """The noise above is no straw man: single steps would often tell the wrong order."""
+def test_the_noise_is_larger_than_the_difference_of_the_executors():
+    """The noise above is realistic: single steps would often suggest the wrong order."""
     chance = random.Random(0)
     slow, quick = (
         [step * chance.uniform(0.8, 1.2) * (10 if chance.random() < 1 / 8 else 1) for _ in range(400)]

@@ -1,4 +1,4 @@
-"""Early stopping, the plateau schedule and what a break in between changes: nothing."""
+"""Early stopping and the plateau schedule, with the same result when a run is interrupted and resumed."""
 
 import math
 
@@ -15,36 +15,38 @@ OVERFITTING = {"hidden": (64,), "lr": 0.02, "early_stopping": 3, "epochs": 60, "
 
 
 @pytest.fixture(scope="module")
-def stopped():
+def stopped_run():
     return distbp.train("digits", **OVERFITTING)
 
 
-def test_the_run_ends_and_the_best_weights_are_kept(stopped):
-    costs = [record["validation_cost"] for record in stopped.history]
+def test_the_run_stops_early_with_the_best_weights(stopped_run):
+    costs = [record["validation_cost"] for record in stopped_run.history]
     best = int(np.argmin(costs))
     assert len(costs) == best + 1 + 3 < 60
-    assert stopped.summary["best_epoch"] == best + 1
+    assert stopped_run.summary["best_epoch"] == best + 1
     measured = {f"{part}_{what}" for part in ("train", "validation", "test") for what in ("cost", "accuracy")}
-    assert {name: stopped.summary[name] for name in measured} == {
-        name: stopped.history[best][name] for name in measured
-    }  # of the best epoch, also what was measured while it was trained on
+    assert {name: stopped_run.summary[name] for name in measured} == {
+        name: stopped_run.history[best][name] for name in measured
+    }  # all scores are those of the best epoch, including training scores
     digits = distbp.load("digits")
-    assert stopped.network.evaluate(digits.test.x, digits.test.y).cost == pytest.approx(stopped.summary["test_cost"])
+    assert stopped_run.network.evaluate(digits.test.x, digits.test.y).cost == pytest.approx(
+        stopped_run.summary["test_cost"]
+    )
 
 
 @pytest.mark.parametrize("step", [5, 30, 61])
-def test_a_break_changes_nothing(stopped, step, tmp_path):
+def test_an_interruption_does_not_change_the_result(stopped_run, step, tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path / "run", callbacks=[EndAfter(step)], **OVERFITTING)
     again = distbp.resume(tmp_path / "run")
-    assert again.summary["weights_sha256"] == stopped.summary["weights_sha256"]
-    assert again.summary["best_epoch"] == stopped.summary["best_epoch"]
-    assert [r["validation_cost"] for r in again.history] == [r["validation_cost"] for r in stopped.history]
+    assert again.summary["weights_sha256"] == stopped_run.summary["weights_sha256"]
+    assert again.summary["best_epoch"] == stopped_run.summary["best_epoch"]
+    assert [r["validation_cost"] for r in again.history] == [r["validation_cost"] for r in stopped_run.history]
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "one-cycle", "cosine", "step", "inverse-time", "exponential"])
 @pytest.mark.parametrize("step", [17, 24])
-def test_every_schedule_goes_on_from_any_step(schedule, step, tmp_path):
+def test_every_schedule_resumes_from_any_step(schedule, step, tmp_path):
     settings = {"schedule": schedule, "warmup": 5, "optimizer": "sgd", "lr": 0.5, "epochs": 12, "workers": 0}
     whole = distbp.train("digits", **settings)
     with pytest.raises(Interrupted):
@@ -54,7 +56,7 @@ def test_every_schedule_goes_on_from_any_step(schedule, step, tmp_path):
     assert [record["lr"] for record in again.history] == [record["lr"] for record in whole.history]
 
 
-def test_plateau_lowers_the_rate_where_the_cost_does_not_fall():
+def test_plateau_lowers_the_rate_if_the_cost_does_not_fall():
     result = distbp.train("digits", schedule="plateau", optimizer="sgd", lr=2.0, epochs=15, workers=0, momentum=0.0)
     rates = [record["lr"] for record in result.history]
     assert rates[0] == 2.0
@@ -62,7 +64,7 @@ def test_plateau_lowers_the_rate_where_the_cost_does_not_fall():
     assert rates[-1] < 2.0
 
 
-def test_class_weights_are_row_weights():
+def test_class_weights_act_as_row_weights():
     digits = distbp.load("digits")
     x, y = digits.train.x / 16.0, np.asarray(digits.classes)[digits.train.y]
     by_class = distbp.train((x, y), class_weights={3: 0.0, 4: 2.0}, workers=0, epochs=3)
@@ -77,26 +79,26 @@ def two_classes(rows=200):
     return x, (x[:, 0] + random.normal(size=rows) > 0).astype(int), random.choice([0.0, 0.5, 4.0], rows)
 
 
-def test_the_validation_cost_is_the_mean_over_what_the_held_out_rows_count():
-    """Row weights enter it; class weights and smoothing, which change what is trained, do not."""
+def test_the_validation_cost_is_the_weighted_mean_of_the_held_out_rows():
+    """The mean uses row weights, but neither class weights nor smoothing."""
     x, y, weights = two_classes()
     settings = {"early_stopping": 5, "validation_fraction": 0.25, "epochs": 3, "workers": 0, "dtype": "float64"}
     result = distbp.train((x, y, weights), class_weights={1: 3.0}, label_smoothing=0.2, **settings)
     last = result.history[result.summary["best_epoch"] - 1]
-    # which rows are held out is drawn from the training part, of which the test part was cut before
+    # validation rows are drawn from the training part, after the test part is split off
     held, counts = held_out_rows(x, y, weights, settings["validation_fraction"])
     probabilities = result.network.probabilities(x[held])
     costs = [-math.log(row[label]) for row, label in zip(probabilities.tolist(), y[held], strict=True)]
     right = [row[label] > 0.5 for row, label in zip(probabilities.tolist(), y[held], strict=True)]
     mean = sum(w * c for w, c in zip(counts, costs, strict=True)) / sum(counts)
     assert last["validation_cost"] == pytest.approx(mean, rel=1e-12)
-    assert abs(mean - np.mean(costs)) > 0.001  # so that weights matter here
+    assert abs(mean - np.mean(costs)) > 0.001  # so that weights make a difference
     assert last["validation_accuracy"] == np.mean(right)
     x_test, y_test = held_out_rows(x, y, weights, None)
-    assert last["test_cost"] == pytest.approx(result.network.evaluate(x_test, y_test).cost)  # each counts once
+    assert last["test_cost"] == pytest.approx(result.network.evaluate(x_test, y_test).cost)  # unweighted
 
 
-def test_a_tables_held_out_rows_count_their_weights_too(tmp_path):
+def test_held_out_rows_of_a_table_are_weighted(tmp_path):
     x, y, weights = two_classes()
     table = tmp_path / "table.csv"
     np.savetxt(table, np.column_stack([x, weights, y]), delimiter=",", header="a,b,c,w,y", comments="", fmt="%.6g")
@@ -111,7 +113,7 @@ def test_a_tables_held_out_rows_count_their_weights_too(tmp_path):
 
 
 def held_out_rows(x, y, weights, fraction):
-    """Return the numbers and weights of the validation rows; or x and y of the test part."""
+    """Return numbers and weights of the validation rows, or, without a fraction, x and y of the test part."""
     test = held_out(y, 0.2, 0, True)
     if fraction is None:
         return x[test], y[test]
@@ -120,7 +122,7 @@ def held_out_rows(x, y, weights, fraction):
     return held, weights[held]
 
 
-def test_a_factor_of_all_weights_changes_no_decision():
+def test_scaling_all_weights_changes_no_decision():
     x, y, weights = two_classes()
     settings = {"early_stopping": 2, "schedule": "plateau", "lr": 0.02, "epochs": 40, "workers": 0, "dtype": "float64"}
     once, often = (distbp.train((x, y, factor * weights), **settings) for factor in (1, 1024))
@@ -129,14 +131,14 @@ def test_a_factor_of_all_weights_changes_no_decision():
     assert [r["validation_cost"] for r in once.history] == [r["validation_cost"] for r in often.history]
 
 
-def test_held_out_rows_that_count_nothing_are_refused():
+def test_held_out_rows_of_weight_0_are_refused():
     x, y, weights = two_classes()
     weights[held_out_rows(x, y, weights, 0.1)[0]] = 0
     with pytest.raises(DataError, match="the weights of all 16 rows held out for validation are 0: at least one must"):
         distbp.train((x, y, weights), early_stopping=2, workers=0)
 
 
-def test_a_mini_batch_in_which_nothing_counts_changes_nothing():
+def test_a_mini_batch_of_weight_0_changes_nothing():
     random = np.random.default_rng(0)
     x, y, weights = random.normal(size=(40, 3)), random.integers(0, 2, 40), np.zeros(40)
     weights[:8] = 1
@@ -186,7 +188,7 @@ def test_bad_settings_are_refused_before_anything_starts(settings, message):
         distbp.train("digits", workers=0, **settings)
 
 
-def test_several_labels_per_row():
+def test_several_labels_per_row_are_trained():
     random = np.random.default_rng(0)
     x = random.normal(size=(600, 6))
     y = (x[:, :3] + x[:, 3:] > 0).astype(np.float64)
@@ -194,7 +196,7 @@ def test_several_labels_per_row():
     assert ((result.network.predict(x) > 0.5) == y).mean() > 0.95
 
 
-def test_a_run_with_parts_of_its_own_goes_on_and_is_loaded_with_them(tmp_path):
+def test_a_run_with_user_defined_parts_is_resumed_and_loaded_with_them(tmp_path):
     config = distbp.Config(activation=Sine(), workers=0, epochs=3)
     whole = distbp.train("digits", config)
     with pytest.raises(Interrupted):
@@ -210,7 +212,7 @@ def test_a_run_with_parts_of_its_own_goes_on_and_is_loaded_with_them(tmp_path):
     assert loaded.outputs(x).tobytes() == whole.network.outputs(x).tobytes()
 
 
-def test_a_run_with_connections_goes_on_with_them(tmp_path):
+def test_a_run_with_connections_is_resumed_with_them(tmp_path):
     network = distbp.Network((64, 8, 10), connections=[np.tri(8, 64, 40, dtype=int), None])
     settings = {"network": network, "workers": 0, "epochs": 3}
     whole = distbp.train("digits", **settings)
@@ -240,7 +242,7 @@ def made(**members):
         ({"schedule": made(factor=lambda self, step, steps: float("nan"))}, "factor returned nan"),
     ],
 )
-def test_parts_of_ones_own_that_cannot_work_are_refused_before_anything_starts(settings, message):
+def test_invalid_user_defined_parts_are_refused_before_anything_starts(settings, message):
     with pytest.raises(UsageError, match=message):
         distbp.train("digits", workers=2, **settings)
 

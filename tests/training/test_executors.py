@@ -1,4 +1,4 @@
-"""Who computes: what ``auto`` starts, keeps and ends, and what it makes of workers that cannot be had."""
+"""Which executor ``auto`` starts, keeps and ends, also when workers are not available."""
 
 import dataclasses
 import re
@@ -19,11 +19,11 @@ from distbp.training.executors.start import initial_state, missing_memory, usefu
 
 Usage = namedtuple("Usage", "total used free")
 EPOCHS = 10**6
-"""So many that workers are worth a try on any machine; the tests stop long before."""
+"""So many that workers are worth trying on any machine; the tests stop long before."""
 
 
-class Heard(Callback):
-    """Keeps the notes and the workers at the start; ends the run after ``steps``, if they are given."""
+class Recorder(Callback):
+    """Callback that records notes and the initial workers; ends the run after ``steps``, if given."""
 
     def __init__(self, steps=None):
         self.notes, self.workers, self._steps = [], None, steps
@@ -42,7 +42,7 @@ class Heard(Callback):
 
     @property
     def about_workers(self):
-        """The one note of the choice."""
+        """Return the only note about the choice."""
         (note,) = [note for note in self.notes if note.startswith("training ")]
         return note
 
@@ -55,13 +55,13 @@ def quicker_with_workers(monkeypatch):
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    """Two cores that exchange in no time: two workers could be quicker, however quick this machine is."""
+    """Simulate two cores with an instant exchange, so that two workers could be faster on any machine."""
     monkeypatch.setattr("distbp.training.executors.choice.EXCHANGE_SECONDS", 0.0)
     monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: 2)
 
 
 @pytest.mark.parametrize("why", ["memory", "ray", "workers die"])
-def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_workers, monkeypatch):
+def test_auto_uses_this_process_if_workers_are_not_available(why, quicker_with_workers, monkeypatch):
     class Dying(InProcessExecutor):
         def __init__(self, structure, config, rows, state, note, step):
             super().__init__(structure, config, rows, state, step)
@@ -80,7 +80,7 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     monkeypatch.setattr("distbp.actors.ActorExecutor", Dying if why == "workers die" else cannot)
     if why == "memory":
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
-    heard = Heard()
+    heard = Recorder()
     result = distbp.train("digits", workers="auto", epochs=1, callbacks=[heard])
     alone = distbp.train("digits", workers=0, epochs=1)
     assert result.summary["weights_sha256"] == alone.summary["weights_sha256"]
@@ -95,8 +95,8 @@ def test_auto_computes_here_where_workers_cannot_be_had(why, quicker_with_worker
     assert ended == [True] * (why == "workers die")
 
 
-class StandIn(InProcessExecutor):
-    """Workers that are this process, and say that their steps take ``times`` what they do; each event is kept."""
+class SimulatedWorkers(InProcessExecutor):
+    """Simulated workers in this process, whose reported times are multiplied by ``times``; records events."""
 
     times = 1.0
     events: list[str] = []  # noqa: RUF012
@@ -122,11 +122,11 @@ class StandIn(InProcessExecutor):
 
 
 @pytest.fixture
-def stand_in(monkeypatch):
-    """Give the workers that a run gets if it asks for some."""
+def simulated_workers(monkeypatch):
+    """Replace the workers of a run by simulated ones."""
 
     def make(times):
-        kind = type("Timed", (StandIn,), {"times": times, "events": []})
+        kind = type("Timed", (SimulatedWorkers,), {"times": times, "events": []})
         monkeypatch.setattr("distbp.actors.ActorExecutor", kind)
         return kind
 
@@ -134,21 +134,23 @@ def stand_in(monkeypatch):
 
 
 WIDE = {"hidden": (256, 256), "batch_size": 512, "shards": 4}
-"""Settings with which a step takes milliseconds."""
+"""Settings for steps of several milliseconds."""
 
 
 @pytest.fixture(scope="module")
-def enough():
-    """Random rows: so many that steps are really measured."""
+def many_rows():
+    """Return random rows, enough to measure steps."""
     random = np.random.default_rng(0)
     return random.random((4096, 64), dtype=np.float32), random.integers(0, 10, 4096)
 
 
 @pytest.mark.parametrize(("times", "chosen"), [(1e-3, 2), (1e3, 0)])
-def test_the_default_keeps_the_quicker_pool_and_ends_the_other(times, chosen, two_cores, stand_in, enough):
-    kind, heard = stand_in(times), Heard()
-    with distbp.Trainer(enough, epochs=EPOCHS, callbacks=[heard], **WIDE) as trainer:
-        assert trainer.step_number == 0  # whatever was measured
+def test_the_default_keeps_the_faster_executor_and_ends_the_other(
+    times, chosen, two_cores, simulated_workers, many_rows
+):
+    kind, heard = simulated_workers(times), Recorder()
+    with distbp.Trainer(many_rows, epochs=EPOCHS, callbacks=[heard], **WIDE) as trainer:
+        assert trainer.step_number == 0  # measured steps do not count
         for _ in range(3):
             trainer.step()
         weights = trainer.network.weights.copy()
@@ -158,18 +160,16 @@ def test_the_default_keeps_the_quicker_pool_and_ends_the_other(times, chosen, tw
     begun = ["2 workers made", "entered"]
     assert going_on == [*begun, "back to step 0" if chosen else "ended"]
     assert kind.events == [*going_on, *(["ended"] if chosen else [])]
-    with distbp.Trainer(enough, epochs=EPOCHS, workers=0, **WIDE) as trainer:
+    with distbp.Trainer(many_rows, epochs=EPOCHS, workers=0, **WIDE) as trainer:
         for _ in range(3):
             trainer.step()
         assert trainer.network.weights.tobytes() == weights.tobytes()
 
 
-def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_there(
-    two_cores, stand_in, enough, monkeypatch
-):
+def test_the_default_does_not_start_ray_for_a_short_run(two_cores, simulated_workers, many_rows, monkeypatch):
     monkeypatch.setattr("distbp.training.executors.choice.RAY_START_SECONDS", 3600.0)
-    kind, heard = stand_in(1e-3), Heard()
-    with distbp.Trainer(enough, epochs=1, callbacks=[heard], **WIDE):
+    kind, heard = simulated_workers(1e-3), Recorder()
+    with distbp.Trainer(many_rows, epochs=1, callbacks=[heard], **WIDE):
         assert heard.workers == 0
     assert kind.events == []
 
@@ -178,23 +178,23 @@ def test_the_default_starts_nothing_for_a_run_that_is_done_sooner_than_ray_is_th
     ("shards", "rows", "cores", "expected"),
     [(4, 1000, 2, 2), (4, 1000, 16, 4), (4, 3, 16, 3), (8, 1, 16, 1), (4, 1000, 1, 1), (1, 1000, 16, 1)],
 )
-def test_no_more_workers_are_useful_than_cores_shards_and_rows(shards, rows, cores, expected, monkeypatch):
+def test_useful_workers_are_limited_by_cores_shards_and_rows(shards, rows, cores, expected, monkeypatch):
     monkeypatch.setattr("distbp.training.executors.start.cpu_count", lambda: cores)
     assert useful_workers(distbp.Config(shards=shards), rows) == expected
 
 
-def test_the_free_places_of_a_placement_group_count_instead_of_the_cores(two_cores, monkeypatch):
+def test_useful_workers_are_limited_by_the_free_bundles_of_a_placement_group(two_cores, monkeypatch):
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 3)
     assert useful_workers(distbp.Config(shards=4), 1000) == 3
     monkeypatch.setattr("distbp.actors.free_cpus", lambda: 0)
     assert useful_workers(distbp.Config(shards=4), 1000) == 1
 
 
-def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_cores, stand_in, enough):
+def test_a_run_notes_slower_workers_after_its_first_epoch(two_cores, simulated_workers, many_rows):
     for times, speaks in ((1e3, True), (1e-3, False)):
-        stand_in(times)
-        heard = Heard()
-        distbp.train(enough, workers=2, epochs=3, callbacks=[heard], **WIDE)
+        simulated_workers(times)
+        heard = Recorder()
+        distbp.train(many_rows, workers=2, epochs=3, callbacks=[heard], **WIDE)
         told = [note for note in heard.notes if "samples/s" in note]
         assert len(told) == speaks
         for note in told:
@@ -203,19 +203,19 @@ def test_a_run_with_workers_that_are_slower_says_so_after_its_first_epoch(two_co
 
 
 @pytest.mark.parametrize(("epochs", "speaks"), [(EPOCHS, True), (1, False)])
-def test_a_long_run_in_this_process_says_after_its_first_epoch_what_workers_could_do(epochs, speaks, two_cores, enough):
-    heard = Heard()
-    distbp.train(enough, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
+def test_a_long_run_in_this_process_suggests_workers_after_its_first_epoch(epochs, speaks, two_cores, many_rows):
+    heard = Recorder()
+    distbp.train(many_rows, workers=0, epochs=epochs, callbacks=[heard], **WIDE)
     told = [note for note in heard.notes if "samples/s" in note]
     assert len(told) == speaks
     assert all(note.startswith("--workers 2 could reach ") for note in told)
 
 
 @pytest.mark.ray
-def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(two_cores, enough, shared_ray):
-    heard = Heard(steps=3)
+def test_the_default_measures_real_workers_and_keeps_the_faster_executor(two_cores, many_rows, shared_ray):
+    heard = Recorder(steps=3)
     with pytest.raises(Interrupted):
-        distbp.train(enough, epochs=EPOCHS, callbacks=[heard], **WIDE)
+        distbp.train(many_rows, epochs=EPOCHS, callbacks=[heard], **WIDE)
     note = heard.about_workers
     chosen, other = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\d", note))
     if heard.workers == 2:
@@ -226,14 +226,14 @@ def test_the_default_measures_real_workers_and_keeps_what_its_own_numbers_say(tw
 
 
 @pytest.mark.parametrize("workers", [2, "2..3"])
-def test_a_chosen_number_of_workers_that_finds_no_room_is_refused_before_ray_starts(workers, monkeypatch):
+def test_more_workers_than_fit_are_refused_before_ray_starts(workers, monkeypatch):
     monkeypatch.setattr("distbp.actors.ActorExecutor", pytest.fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(1 << 16, 0, 1 << 16))
     with pytest.raises(ClusterError, match=r"2 workers need .* free: make it larger .docker run --shm-size=2g., use"):
         distbp.train("digits", workers=workers, epochs=1)
 
 
-def test_memory_counts_what_workers_share(monkeypatch):
+def test_needed_memory_includes_the_shared_arrays(monkeypatch):
     config = distbp.Config(hidden=(2048, 2048, 2048), shards=4).for_task("classification")
     structure = Structure((784, *config.hidden, 10), ("relu", "relu", "relu", "softmax"), "cross-entropy")
     state = initial_state(structure, config)

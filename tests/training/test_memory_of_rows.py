@@ -1,4 +1,4 @@
-"""A run on workers leaves no copy of the training rows in the driver."""
+"""A run on workers keeps no copy of the training rows in the driver."""
 
 import weakref
 from dataclasses import replace
@@ -16,7 +16,7 @@ SETTINGS = {"hidden": (8,), "batch_size": 100, "epochs": 2}
 
 
 class OwnCopy(InProcessExecutor):
-    """Stands in for workers: takes a copy of the rows, as Ray's store does."""
+    """Simulated workers that copy the rows, as Ray's object store does."""
 
     originals: list[weakref.ref[np.ndarray]] = []  # noqa: RUF012
 
@@ -26,11 +26,11 @@ class OwnCopy(InProcessExecutor):
 
     def steps(self, stop, factor=1.0):
         for record in super().steps(stop, factor):
-            yield replace(record, seconds=record.seconds / 1000)  # auto prefers these workers
+            yield replace(record, seconds=record.seconds / 1000)  # so that auto prefers these workers
 
 
 class Freed(Callback):
-    """Looks, at the start and at each step, whether the rows that the executor was given are freed."""
+    """Callback that checks, at the start and after each step, that the executor's rows are freed."""
 
     def __init__(self):
         self.is_freed = set()
@@ -66,7 +66,7 @@ def loaded():
 @pytest.mark.parametrize("workers", [2, "auto"])
 @pytest.mark.parametrize("data", [arrays, loaded])
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": 5}, {"class_weights": "balanced"}])
-def test_rows_are_freed_once_the_workers_have_them(data, workers, settings, tmp_path):
+def test_rows_are_freed_when_the_workers_have_them(data, workers, settings, tmp_path):
     config, freed = distbp.Config(workers=workers, **SETTINGS, **settings), Freed()
     distbp.train(data(), config, run_dir=tmp_path / "run", callbacks=[freed])
     assert freed.is_freed == {True}
@@ -74,7 +74,7 @@ def test_rows_are_freed_once_the_workers_have_them(data, workers, settings, tmp_
 
 @pytest.mark.parametrize("workers", [2, "auto"])
 @pytest.mark.parametrize("data", [arrays, loaded])
-def test_a_resumed_run_frees_them_too(data, workers, tmp_path):
+def test_a_resumed_run_frees_the_rows(data, workers, tmp_path):
     with pytest.raises(Interrupted):
         distbp.train(data(), workers=0, run_dir=tmp_path / "run", callbacks=[EndAfter(3)], **SETTINGS)
     freed = Freed()
@@ -82,7 +82,7 @@ def test_a_resumed_run_frees_them_too(data, workers, tmp_path):
     assert freed.is_freed == {True}
 
 
-def test_a_verified_run_frees_them_too(tmp_path):
+def test_a_verified_run_frees_the_rows(tmp_path):
     from distbp.training.verify import verify
 
     x, y = arrays()

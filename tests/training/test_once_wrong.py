@@ -1,4 +1,4 @@
-"""What once went wrong, each as its user saw it."""
+"""Regression tests for errors that users met, from the user's point of view."""
 
 import subprocess
 import sys
@@ -25,14 +25,14 @@ def test_a_rate_that_would_diverge_later_does_not_fail_the_calibration():
     assert auto.summary["weights_sha256"] == alone.summary["weights_sha256"]
 
 
-def test_the_command_predicts_the_classes_that_python_predicts(tmp_path, capsys):
+def test_the_command_and_python_predict_the_same_classes(tmp_path, capsys):
     result = distbp.train("digits", workers=0, epochs=3, output="relu", cost="mse", run_dir=tmp_path / "run")
     assert run(["predict", str(tmp_path / "run"), "digits"], 0.0) == 0
     told = [int(line.split(",")[0]) for line in capsys.readouterr().out.splitlines()[1:]]
     assert told == result.network.predict(distbp.load("digits").test.x).tolist()
 
 
-def test_the_meaning_of_bytes_goes_with_the_model(tmp_path, capsys):
+def test_the_scale_of_bytes_is_saved_with_the_model(tmp_path, capsys):
     result = distbp.train("digits", workers=0, epochs=5, run_dir=tmp_path / "run")
     digits = distbp.load("digits")
     np.savez(tmp_path / "same.npz", x_test=digits.test.x, y_test=digits.test.y)
@@ -40,7 +40,7 @@ def test_the_meaning_of_bytes_goes_with_the_model(tmp_path, capsys):
     assert f"accuracy {result.summary['test_accuracy']:.6f}" in capsys.readouterr().out
 
 
-def test_a_given_networks_settings_are_the_runs(tmp_path):
+def test_a_run_takes_the_settings_of_a_given_network(tmp_path):
     x, y = regression_rows()
     network = distbp.Network((3, 6, 5, 2), "tanh", output="sigmoid", cost="mse", dtype="float64")
     result = distbp.train((x, y > 0), network=network, workers=0, epochs=1, run_dir=tmp_path / "run")
@@ -50,18 +50,18 @@ def test_a_given_networks_settings_are_the_runs(tmp_path):
         assert told in settings
 
 
-def test_a_network_for_classes_is_refused_for_values():
+def test_a_classifier_is_refused_for_values():
     with pytest.raises(UsageError, match="cost cross-entropy is for classes"):
         distbp.train(regression_rows(), network=distbp.Network((3, 4, 2)), workers=0)
 
 
 @pytest.mark.parametrize("data", [[np.ones((3, 2)), np.ones(3)], np.ones((3, 2)), None, (1, 2, 3), 7])
-def test_data_of_another_form_is_a_usage_error(data):
+def test_data_of_another_shape_is_a_usage_error(data):
     with pytest.raises(UsageError, match="data must be"):
         distbp.train(data, workers=0)
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_numbers_are_accepted_as_settings():
     config = distbp.Config(batch_size=np.int64(8), lr=np.float64(0.1), hidden=(np.int64(5),))
     assert (config.batch_size, config.lr, config.hidden) == (8, 0.1, (5,))
 
@@ -73,15 +73,15 @@ def test_a_settings_file_with_a_wrong_type_is_refused(tmp_path, capsys, line):
     assert "cannot be" in capsys.readouterr().err
 
 
-def test_a_reader_of_progress_that_goes_away_does_not_end_the_run(tmp_path):
+def test_a_closed_progress_pipe_does_not_end_the_run(tmp_path):
     command = f"{sys.executable} -m distbp train digits --workers 0 --epochs 30 --run-dir run 2> >(head -n 1)"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
-    assert "\ntest accuracy" in done.stdout  # behind the one line that the reader took
+    assert "\ntest accuracy" in done.stdout  # after the one line that the reader took
     assert (tmp_path / "run" / "summary.json").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_output_that_cannot_be_written_is_one_line(tmp_path):
+def test_output_that_cannot_be_written_gives_one_line(tmp_path):
     distbp.train("digits", workers=0, epochs=1, run_dir=tmp_path / "run")
     command = f"{sys.executable} -m distbp predict run digits > /dev/full"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_directory_that_cannot_be_made_is_said_before_anything_starts(tmp_path):
+def test_a_run_directory_that_cannot_be_created_is_refused_before_anything_starts(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file" / "run", tmp_path / ("x" * 300)):
         with pytest.raises(distbp.DistbpError):
@@ -100,7 +100,7 @@ DIGITS_EPOCH = 12
 
 
 @pytest.mark.parametrize("step", [DIGITS_EPOCH, 2 * DIGITS_EPOCH, 2 * DIGITS_EPOCH - 1])
-def test_a_run_that_is_ended_with_an_epochs_last_step_goes_on_to_the_same_end(step, tmp_path):
+def test_a_run_interrupted_at_the_end_of_an_epoch_resumes_to_the_same_result(step, tmp_path):
     whole = distbp.train("digits", workers=0, epochs=2)
     with pytest.raises(Interrupted):
         distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(step)])
@@ -114,7 +114,7 @@ def test_a_run_that_is_ended_with_an_epochs_last_step_goes_on_to_the_same_end(st
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}\n"])
-def test_a_run_goes_on_without_its_logs(content, tmp_path):
+def test_a_run_resumes_without_its_logs(content, tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", workers=0, epochs=2, run_dir=tmp_path / "run", callbacks=[EndAfter(DIGITS_EPOCH + 3)])
     for name in ("steps.bin", "metrics.jsonl"):

@@ -1,4 +1,4 @@
-"""Workers are lost together with all that they did since the last checkpoint: what is kept counts no row twice."""
+"""Workers and all steps since the last checkpoint are lost: records and weights count each row once."""
 
 import json
 
@@ -11,11 +11,11 @@ from distbp.runs.steplog import read_steps
 from distbp.training.executors import start
 
 SETTINGS = {"workers": 0, "epochs": 3, "hidden": (8,), "batch_size": 100}
-"""15 steps in an epoch."""
+"""With 15 steps in an epoch."""
 
 
 class Losing(InProcessExecutor):
-    """A pool that loses the steps since it was last asked for its state, once so many are done."""
+    """Executor that loses all steps since its state was last read, once, after ``lost_after`` steps."""
 
     lost_after = 0
 
@@ -36,7 +36,7 @@ def costs(run):
 
 
 @pytest.mark.parametrize("lost_after", [4, 20, 29])
-def test_a_run_that_goes_on_from_an_earlier_step_counts_each_row_once(tmp_path, monkeypatch, lost_after):
+def test_a_run_that_returns_to_an_earlier_step_counts_each_row_once(tmp_path, monkeypatch, lost_after):
     alone = distbp.train("digits", run_dir=tmp_path / "alone", **SETTINGS)
     with monkeypatch.context() as losing:
         losing.setattr(start, "InProcessExecutor", Losing)

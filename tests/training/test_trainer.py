@@ -1,4 +1,4 @@
-"""Loops of one's own: the bits are those of distbp.train, here and on workers."""
+"""User-written training loops give the bits of distbp.train, in this process and on workers."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def trained(**settings):
         return records, trainer.network, trainer.evaluate()
 
 
-def test_step_by_step_is_the_whole_run():
+def test_single_steps_equal_the_whole_run():
     whole = distbp.train("digits", workers=0, **SETTINGS)
     records, network, evaluation = trained(workers=0)
     assert [record.step for record in records] == list(range(24))
@@ -25,14 +25,14 @@ def test_step_by_step_is_the_whole_run():
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("shared_ray")
-def test_on_workers_too():
+def test_single_steps_on_workers_equal_the_whole_run():
     records, network, _ = trained(workers=2)
     alone, by_itself, _ = trained(workers=0)
     assert weights_sha256(network.weights) == weights_sha256(by_itself.weights)
     assert [record.cost for record in records] == [record.cost for record in alone]
 
 
-def test_a_look_at_the_network_in_between_changes_nothing():
+def test_reading_the_network_between_steps_changes_nothing():
     with distbp.Trainer("digits", workers=0, **SETTINGS) as trainer:
         networks = []
         for _ in range(24):
@@ -42,7 +42,7 @@ def test_a_look_at_the_network_in_between_changes_nothing():
     assert weights_sha256(networks[-1].weights) == weights_sha256(trained(workers=0)[1].weights)
 
 
-def test_what_cannot_be_done_step_by_step_is_said():
+def test_misuse_of_a_trainer_is_refused():
     with distbp.Trainer("digits", workers=0, **SETTINGS) as trainer:
         list(trainer)
         with pytest.raises(UsageError, match="all 24 steps of 2 epochs are done"):
@@ -53,7 +53,7 @@ def test_what_cannot_be_done_step_by_step_is_said():
         distbp.Trainer("digits", early_stopping=3)
 
 
-def test_it_begins_with_a_given_network_and_leaves_it_alone():
+def test_training_starts_from_a_given_network_without_changing_it():
     network = distbp.Network((64, 24, 10), seed=3)
     before = network.weights.copy()
     with distbp.Trainer("digits", network=network, workers=0, epochs=1) as trainer:
@@ -63,8 +63,8 @@ def test_it_begins_with_a_given_network_and_leaves_it_alone():
     assert (network.weights == before).all()
 
 
-class Told(distbp.Callback):
-    """Keeps what it was told, and wants the run to end after some steps."""
+class RecordingCallback(distbp.Callback):
+    """Callback that records its events and asks for the end after some steps."""
 
     def __init__(self, enough=None):
         self.begun, self.ends, self.steps, self._enough = [], [], 0, enough
@@ -80,31 +80,31 @@ class Told(distbp.Callback):
         self.ends.append(error)
 
 
-def test_callbacks_are_told_the_begin_and_the_end():
-    told = Told()
-    with distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer:
-        (run,) = told.begun
+def test_callbacks_receive_start_and_end():
+    events = RecordingCallback()
+    with distbp.Trainer("digits", workers=0, callbacks=[events], **SETTINGS) as trainer:
+        (run,) = events.begun
         assert (run.train_rows, run.steps_per_epoch, run.step) == (len(trainer.data.train), 12, 0)
         assert run.structure == trainer.structure
         list(trainer)
-        assert (told.steps, told.ends) == (24, [])
-    assert told.ends == [None]
+        assert (events.steps, events.ends) == (24, [])
+    assert events.ends == [None]
     with (
         pytest.raises(ZeroDivisionError) as caught,
-        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+        distbp.Trainer("digits", workers=0, callbacks=[events], **SETTINGS) as trainer,
     ):
         raise ZeroDivisionError
-    assert told.ends == [None, caught.value]
+    assert events.ends == [None, caught.value]
 
 
-def test_a_callback_may_stop_it():
-    told = Told(enough=5)
+def test_a_callback_may_stop_the_trainer():
+    events = RecordingCallback(enough=5)
     with (
         pytest.raises(Interrupted, match="a callback stopped the trainer after step 5") as caught,
-        distbp.Trainer("digits", workers=0, callbacks=[told], **SETTINGS) as trainer,
+        distbp.Trainer("digits", workers=0, callbacks=[events], **SETTINGS) as trainer,
     ):
         assert [record.step for record in trainer] == [0, 1, 2, 3, 4]
         assert trainer.stopped
         trainer.step()
-    assert told.steps == 5
-    assert told.ends == [caught.value]
+    assert events.steps == 5
+    assert events.ends == [caught.value]

@@ -1,1 +1,1 @@
-"""The connection to Ray: a private local Ray or a cluster, its addresses, nodes, placement and jobs."""
+"""Ray itself: start a private one or connect to a cluster, its nodes and CPUs, whether it is alive, its jobs."""

@@ -1,4 +1,4 @@
-"""Check an address before Ray connects to it: is the cluster allowed, does it answer, and if not, why."""
+"""Check, before Ray connects, that a cluster answers at an address and may be used; if not, find the cause."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _CAUSES: tuple[tuple[type[RayError], str], ...] = (
 )
 
 
-def death(error: RayError, who: str) -> str:
+def death(error: RayError, actor: str) -> str:
     """Return why the process that was called died; an empty string if Ray gives no cause.
 
     Every error of Ray's counts as a death, from which a run recovers, including the loss of the call's arguments, such
@@ -47,13 +47,13 @@ def death(error: RayError, who: str) -> str:
     """
     if isinstance(error, RayTaskError):
         if isinstance(error.cause, RayError):
-            return death(error.cause, who)
+            return death(error.cause, actor)
         if isinstance(error.cause, TrainingError | ClusterError):
             raise type(error.cause)(str(error.cause)) from error
-        raise failed(who, error) from error
+        raise failed(actor, error) from error
     message = str(error).strip()
     if isinstance(error, RayActorError) and error.actor_init_failed:  # a restart would fail in the same way
-        raise PeerLostError(f"{who} could not start: {message.splitlines()[-1].strip()}") from error
+        raise PeerLostError(f"{actor} could not start: {message.splitlines()[-1].strip()}") from error
     for kind, cause in _CAUSES:
         if isinstance(error, kind):
             return cause
@@ -64,8 +64,8 @@ def death(error: RayError, who: str) -> str:
     return _first_line(error)
 
 
-def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
-    """Wait up to ``seconds`` for a call of the actor ``who`` to end; return None if it is still running.
+def ending(ref: Any, actor: str, seconds: float = 0.0) -> str | None:
+    """Wait up to ``seconds`` for a call of ``actor`` to end; return None if it is still running.
 
     If its process died, return the cause (see :func:`death`); an empty string if it is unknown or the call returned.
 
@@ -81,7 +81,7 @@ def ending(ref: Any, who: str, seconds: float = 0.0) -> str | None:
     try:
         ray.get(ref)
     except RayError as error:
-        return death(error, who)
+        return death(error, actor)
     return ""
 
 
@@ -116,13 +116,13 @@ def in_brackets(cause: str) -> str:
     return f" ({cause})" if cause else ""
 
 
-def failed(who: str, error: RayError) -> PeerLostError:
-    """Return the error that reports with what an actor's call failed."""
-    return PeerLostError(f"{who} failed: {_first_line(error.cause if isinstance(error, RayTaskError) else error)}")
+def failed(actor: str, error: RayError) -> PeerLostError:
+    """Return the error to raise for an actor's failed call."""
+    return PeerLostError(f"{actor} failed: {_first_line(error.cause if isinstance(error, RayTaskError) else error)}")
 
 
 def is_loss(error: RayError) -> bool:
-    """Return whether a call failed because another process died, not its own code or its own process."""
+    """Return whether a call failed because some process other than its own died."""
     return isinstance(error, RayTaskError) and isinstance(error.cause, RayError)
 
 

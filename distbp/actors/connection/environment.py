@@ -20,7 +20,7 @@ _PRIVATE = {
 }
 _RAYLET = "RAY_RAYLET_PID"
 """The process that Ray's C++ code checks when a call to the raylet fails: if it is dead, this process exits silently.
-By default that is the parent, which an orphan (nohup, a container) does not have."""
+By default that is the parent, which is gone for an orphan (nohup, a container)."""
 _HEAD = {
     # By default Ray runs its workers at nice 15, behind everything else on the machine.
     "RAY_worker_niceness": "0",
@@ -32,7 +32,7 @@ _HEAD = {
 _RAYS_OWN = "RAY_CLIENT_MODE", "PYTHONBREAKPOINT"
 """Variables that Ray sets on import and on connecting."""
 _REGISTER_SECONDS = 60
-"""Ray's default for the start of a worker process."""
+"""Ray's default time limit for the start of a worker process."""
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from distbp.actors.connection.entrypoint import entrypoint
 from distbp.data.upload import pack
 from distbp.errors import ClusterError, DistbpError, RunError, UsageError
-from distbp.runs.parcel import unpack
+from distbp.runs.archive import unpack
 
 ENDED = ("STOPPED", "SUCCEEDED", "FAILED")
 _RUN_DIRECTORY = "run_directory"

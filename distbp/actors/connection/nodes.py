@@ -32,7 +32,7 @@ class NodeReport:
     """Free shared memory in bytes."""
     arithmetic: Any = None
     unreached: str = ""
-    """Which address of the node cannot be reached from which nodes; empty if all reach it."""
+    """The node's address and the nodes that cannot reach it; empty if all can."""
 
 
 def _state() -> tuple[str, float, int, Any]:
@@ -100,7 +100,7 @@ def _check(files: Sequence[MappedFile]) -> None:
 
 
 def _on_every_node(function: Callable[..., Any], *arguments: Any) -> dict[Any, str]:
-    """Call a function on every live node; return the names of the nodes by their calls."""
+    """Call a function on every live node; return each call with its node's name."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

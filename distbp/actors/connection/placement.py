@@ -167,7 +167,7 @@ def placed(config: Settings, note: Callable[[str], None]) -> Iterator[Placement]
 
 
 def _wait(placement: Placement, config: Settings, note: Callable[[str], None]) -> None:
-    """Wait for the minimum number of CPUs and note how many there are.
+    """Wait for the minimum number of CPUs; the note reports how many there are.
 
     Raises:
         ClusterError: they are not free within --wait.

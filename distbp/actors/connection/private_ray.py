@@ -97,7 +97,7 @@ class PrivateRay:
         """Return whether Ray may be called.
 
         Raises:
-            HeadLostError: Ray was lost, and the run has not ended by itself since.
+            HeadLostError: Ray was lost more than a moment ago.
         """
         if not self.lost():
             return True
@@ -118,7 +118,7 @@ class PrivateRay:
             time.sleep(_LOOK_SECONDS)
 
     def explained(self, text: str) -> str:
-        """Return a message with its cause, if there is a clue, and advice."""
+        """Return a message followed by the probable cause, if any, and advice."""
         cause = why(self._folder, self._before)
         return f"{text}{f' ({cause})' if cause else ''}; {_ADVICE}"
 

@@ -44,7 +44,7 @@ class Ping:
         self.silent = 0.0
         """Seconds without an answer to the open ping, not counting time when this process itself was stopped."""
 
-    def look(self, now: float, passed: float) -> None:
+    def poll(self, now: float, passed: float) -> None:
         """Check the open ping for an answer, or send the next one when it is due."""
         if self._socket is None:
             if now >= self._next:
@@ -116,7 +116,7 @@ def watch(node: Any, timeout: float) -> None:
         passed, before = min(now - before, 2 * _LOOK_SECONDS), now
         for kind in list(processes):
             code = processes[kind].poll()
-            pings[kind].look(now, passed)
+            pings[kind].poll(now, passed)
             if code is not None:
                 send(lost=kind, why=ended(code))
             elif pings[kind].silent > timeout:

@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from distbp.parallel.mesh.peers import listen
+from distbp.parallel.mesh.sockets import listen
 
 _CONNECTION_SECONDS = 3.0
 _THREADS = 16
@@ -66,7 +66,7 @@ def _failure(address: tuple[str, int]) -> str:
 
 
 def unreached(nodes: Mapping[str, str], ports: range, seconds: float) -> dict[str, str]:
-    """Connect every pair of nodes; return what failed, by name of the node that cannot listen or cannot be reached.
+    """Connect every pair of nodes; return the problems by name of the node that cannot be reached.
 
     Args:
         nodes: Ray's ids of the nodes, by their names.

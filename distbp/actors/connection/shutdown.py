@@ -50,7 +50,7 @@ def close(
             seconds, error = (
                 _HEADLESS_SECONDS,
                 HeadLostError("Ray's head does not answer"),
-            )  # its contexts then do not call it
+            )  # so that no context calls it
     if is_left:
         _left.append(session.pop_all())
     failures: list[BaseException] = []
@@ -61,7 +61,7 @@ def close(
         leaving.join(_LOOK_SECONDS)
         if is_interrupted and is_asked_again():
             break
-    # A connection that the run did not make would next be ended by the code that made it.
+    # If other code made the connection, it would end it next, and hang.
     if leaving.is_alive() or (is_headless and ray.is_initialized()):
         leave_alone()
     for failure in failures:

@@ -1,4 +1,4 @@
-"""ARFF, Weka's format: attributes by name and type, then rows as in CSV."""
+"""ARFF, Weka's format: attributes with names and types, followed by rows as in CSV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distbp.data.formats.dialect import Dialect
 from distbp.data.formats.kinds import DATE, NUMBER, TEXT
-from distbp.data.formats.regular_files import opened_file
+from distbp.data.formats.regular_files import open_file
 from distbp.data.formats.text import TextTable
 from distbp.errors import DataError
 
@@ -20,18 +20,18 @@ def arff_table(path: Path) -> TextTable:
     """Return the table of an ARFF file.
 
     Raises:
-        DataError: an attribute is of no known type, or the rows are in the sparse form.
+        DataError: an attribute has an unknown type, or the rows are in the sparse form.
     """
     kinds: dict[str, str] = {}
     names: list[str] = []
-    start, quote, found = 0, "'", False
+    start, quote, has_data = 0, "'", False
     try:
-        with opened_file(path) as file:
+        with open_file(path) as file:
             for number, line in enumerate(file, start=1):
                 start += len(line)
                 text = line.decode("utf-8").strip()
                 if text.lower().startswith("@data"):
-                    found = True
+                    has_data = True
                     break
                 if text.lower().startswith("@attribute"):
                     name, kind = _attribute(text, f"{path} line {number}")
@@ -42,10 +42,10 @@ def arff_table(path: Path) -> TextTable:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error.reason}; save the file as UTF-8") from error
-    if not found or not names:
+    if not has_data or not names:
         raise DataError(f"{path} is no ARFF file: expected @attribute lines and @data")
     if first.lstrip().startswith("{"):
-        raise DataError(f"{path} holds rows in the sparse form, which is not read here: save them in full")
+        raise DataError(f"{path} holds rows in the sparse form, which distbp does not read: save them in full")
     if '"' in first and "'" not in first:
         quote = '"'
     table = TextTable(path, dialect=Dialect(",", tuple(names), True, start, "%", quote))

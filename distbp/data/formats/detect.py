@@ -1,4 +1,4 @@
-"""From a path, or an object that is a table, to the tables that it holds."""
+"""Detection of formats: the tables of a file, of a folder, or of an object in memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from distbp.errors import DataError
 
 
 def is_table(source: Any) -> bool:
-    """Return whether an object in memory is a table: Arrow, pandas, polars, Ray Data, an array of rows and columns."""
+    """Return whether an object in memory is a table: Arrow, pandas, polars, Ray Data or a NumPy array."""
     return hasattr(source, "__arrow_c_stream__") or _is_ray_data(source) or isinstance(source, np.ndarray)
 
 
 def table_of(source: Any) -> Table:
-    """Return the table of such an object."""
+    """Return an object of :func:`is_table` as a table."""
     if isinstance(source, np.ndarray):
         return array_table(source, "the array")
     return ray_table(source) if _is_ray_data(source) else arrow_table(source)
@@ -36,7 +36,7 @@ def file_table(path: Path, separator: str | None = None, header: bool | None = N
     """Return the table of a file.
 
     Raises:
-        DataError: it is of no known kind, or damaged.
+        DataError: its format is unknown, or it is damaged.
     """
     ending = path.suffix.lower()
     if begins(path, b"PAR1") or ending in (".parquet", ".pq"):
@@ -49,7 +49,7 @@ def file_table(path: Path, separator: str | None = None, header: bool | None = N
 
 
 def folder_tables(folder: Path) -> tuple[list[Table], list[Table]]:
-    """Return the tables of a folder and those of its test part: Parquet files, or images, by class or without one.
+    """Return the tables of a folder, and those of its test part: Parquet files or images.
 
     Raises:
         DataError: it holds neither.
@@ -62,14 +62,14 @@ def folder_tables(folder: Path) -> tuple[list[Table], list[Table]]:
     if files:
         return [parquet_table(path) for path in files], []
     train, test = folder / "train", folder / "test"
-    if train.is_dir() and test.is_dir() and (found := image_files(train)):
-        in_test = image_files(test)
-        if not in_test:
+    if train.is_dir() and test.is_dir() and (images := image_files(train)):
+        test_images = image_files(test)
+        if not test_images:
             raise DataError(f"{test} holds no images: expected one subfolder per class, as in {train}")
-        return [image_table(train, found)], [image_table(test, in_test)]
-    if found := image_files(folder) or image_files(folder, "*"):
-        return [image_table(folder, found)], []
+        return [image_table(train, images)], [image_table(test, test_images)]
+    if images := image_files(folder) or image_files(folder, "*"):
+        return [image_table(folder, images)], []
     raise DataError(
-        f"{folder} holds nothing that is read here: expected Parquet files, images in one subfolder per class, or the "
+        f"{folder} holds nothing that distbp reads: expected Parquet files, images in one subfolder per class, or the "
         "four MNIST IDX files"
     )

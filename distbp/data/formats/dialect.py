@@ -1,4 +1,4 @@
-"""How a table's text is written, as its first lines show."""
+"""The dialect of a table of text, guessed from its first lines: separator, header, comments."""
 
 from __future__ import annotations
 
@@ -12,40 +12,51 @@ from distbp.data.formats.kinds import MISSING
 from distbp.errors import DataError, UsageError
 
 SAMPLE = 1 << 18
-"""Bytes that are looked at."""
+"""Bytes at the beginning of a file from which the dialect is guessed."""
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "space"}
-_LINES_LOOKED_AT = 200
-_CELLS_LOOKED_AT = 10_000
+"""The separators that a user can name."""
+_MOST_LINES = 200
+_MOST_CELLS = 10_000
 _SHARE_OF_NUMBERS = 0.95
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a table's text is written."""
+    """How a table of text is written."""
 
     separator: str
     names: tuple[str, ...]
     header: bool
     start: int
-    """Where the first row begins, in bytes."""
+    """Offset of the first row, in bytes."""
     comment: str = ""
-    """What lines begin with that are no rows."""
+    """The beginning of comment lines; empty for none."""
     quote: str = '"'
 
 
 def guess_dialect(name: str, sample: bytes, separator: str | None, header: bool | None) -> Dialect:
-    """Find out separator, header and comments of a text from its first lines; messages call it ``name``."""
-    _refuse_no_text(name, sample)
+    """Guess separator, header and comments of a text from its first lines.
+
+    Args:
+        name: name of the table in messages.
+        sample: the beginning of the file.
+        separator: a character or its name; None to guess it.
+        header: whether the first row names the columns; None to guess it.
+
+    Raises:
+        DataError: the file is not a table of text.
+    """
+    _refuse_other_than_text(name, sample)
     start = 3 if sample.startswith(b"\xef\xbb\xbf") else 0
     lines = [f"{line}\n" for line in sample[start:].decode("utf-8", "surrogateescape").split("\n")]
-    lines = (lines[:-1] if len(sample) >= SAMPLE and len(lines) > 1 else lines)[:_LINES_LOOKED_AT]
+    lines = (lines[:-1] if len(sample) >= SAMPLE and len(lines) > 1 else lines)[:_MOST_LINES]
     comment = ""
     if any(line.startswith("|") for line in lines) and not all(line.startswith("|") for line in lines):
         comment = "|" if separator != "|" else ""
-    shown = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
-    separator = _guess_separator(shown) if separator is None else _named_separator(separator)
+    content = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
+    separator = _guess_separator(content) if separator is None else _named_separator(separator)
     try:
-        rows = [_cells(line, separator) for line in shown]
+        rows = [_cells(line, separator) for line in content]
     except csv.Error as error:
         raise DataError(f"{name} is no table of text: {error}") from error
     if header is None:
@@ -61,13 +72,13 @@ def guess_dialect(name: str, sample: bytes, separator: str | None, header: bool 
     return Dialect(separator, names, header, start, comment)
 
 
-def _refuse_no_text(name: str, sample: bytes) -> None:
+def _refuse_other_than_text(name: str, sample: bytes) -> None:
     if not sample.strip():
         raise DataError(f"{name} is empty: expected a table")
     if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{name} is UTF-16 text: save the file as UTF-8")
     if b"\0" in sample[:4096]:
-        raise DataError(f"{name} is of no known kind: it is neither text nor a format that is read here")
+        raise DataError(f"{name} is of no known kind: it is neither text nor a format that distbp reads")
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -76,23 +87,23 @@ def _cells(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator), [])
 
 
-def _named_separator(said: str) -> str:
+def _named_separator(given: str) -> str:
     by_name = {name: character for character, name in NAMES.items()}
-    separator = by_name.get(said, "\t" if said == "\\t" else said)
+    separator = by_name.get(given, "\t" if given == "\\t" else given)
     if len(separator) != 1 or not separator.isascii() or separator in '\r\n"':
-        raise UsageError(f"separator {said!r} is no single character, nor one of {', '.join(by_name)}")
+        raise UsageError(f"separator {given!r} is no single character, nor one of {', '.join(by_name)}")
     return separator
 
 
 def are_mostly_numbers(cells: Any) -> bool:
-    """Return whether a column of text looks like numbers with a mistake in it."""
-    present = [text for text in cells.slice(0, _CELLS_LOOKED_AT).to_pylist() if isinstance(text, str)]
+    """Return whether a column of text is probably a column of numbers with a mistake in it."""
+    present = [text for text in cells.slice(0, _MOST_CELLS).to_pylist() if isinstance(text, str)]
     numbers = sum(map(_is_number, present))
     return numbers >= _SHARE_OF_NUMBERS * len(present) > 0 and numbers >= 2
 
 
 def _guess_separator(lines: Sequence[str]) -> str:
-    """Return the separator that cuts the lines into equally many cells, as many as possible."""
+    """Return the separator that splits most lines into the same number of cells, and into as many as possible."""
     best, best_score = ",", (0.0, 0)
     for separator in (",", "\t", ";", "|", " "):
         try:
@@ -115,7 +126,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns: words above numbers, or words that no row below repeats."""
+    """Return whether the first row names the columns: words above numbers, or words that occur in no row below."""
     first, rest = [cell.strip() for cell in rows[0]], rows[1:]
     if any(_is_number(cell) or cell in MISSING for cell in first):
         return False

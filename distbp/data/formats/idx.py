@@ -28,7 +28,7 @@ def read_idx_folder(folder: Path) -> dict[str, Array]:
     """Return x_train, y_train, x_test and y_test from the folder's four IDX files.
 
     Raises:
-        DataError: a file is missing, cut off or no IDX file.
+        DataError: a file is missing, truncated or no IDX file.
     """
     return {part: read_idx(_find(folder, stem, 3 if part[0] == "x" else 1)) for part, stem in _STEMS.items()}
 
@@ -44,7 +44,7 @@ def _find(folder: Path, stem: str, dimensions: int) -> Path:
 def read_idx(path: Path) -> Array:
     """Return the array of one IDX file.
 
-    The format: two zero bytes, a type, the number of dimensions, each dimension as a big-endian uint32, the values.
+    The format is two zero bytes, a type, the number of dimensions, each dimension as a big-endian uint32, the values.
     """
     check_file(path)
     try:
@@ -62,23 +62,24 @@ def _read(file: Any, path: Path) -> Array:
     lengths = file.read(4 * dimensions)
     start = 4 + 4 * dimensions
     if len(lengths) < 4 * dimensions:
-        raise DataError(f"{path} is cut off within its header: {4 + len(lengths)} bytes")
+        raise DataError(f"{path} is truncated within its header: {4 + len(lengths)} bytes")
     shape = struct.unpack(f">{dimensions}I", lengths)
     dtype = np.dtype(_TYPES[magic[2]])
     expected = dtype.itemsize * int(np.prod(shape, dtype=object))
     if path.suffix == ".gz":
         refuse_zip_bomb(path, expected, "gunzip it")
     elif path.stat().st_size != start + expected:
-        raise _of_length(path, path.stat().st_size, start + expected)
+        raise _wrong_length(path, path.stat().st_size, start + expected)
     check_memory(expected, f"{path} with {' x '.join(map(str, shape))} numbers", "train on fewer or smaller images")
     content = np.empty(expected, np.uint8)
-    found = read_into(file, content.data)
-    if found != expected:
-        raise _of_length(path, start + found, start + expected)
+    count = read_into(file, content.data)
+    if count != expected:
+        raise _wrong_length(path, start + count, start + expected)
     return content.view(dtype).reshape(shape)
 
 
-def _of_length(path: Path, found: int, expected: int) -> DataError:
-    more = "more than " if found > expected else ""
-    holds = min(found, expected) if more else found
-    return DataError(f"{path} holds {more}{holds} bytes, its header promises {expected}: is the file complete?")
+def _wrong_length(path: Path, length: int, expected: int) -> DataError:
+    more = "more than " if length > expected else ""
+    return DataError(
+        f"{path} holds {more}{min(length, expected)} bytes, its header promises {expected}: is the file complete?"
+    )

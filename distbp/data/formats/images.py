@@ -1,4 +1,4 @@
-"""Folders of PNG and JPEG images, one subfolder per class: tables of pixels. Pillow decodes them."""
+"""Folders of PNG and JPEG images, one subfolder per class, as tables of pixels. Pillow decodes them."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from distbp.errors import DataError
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
 _AT_ONCE, _BYTES_AT_ONCE = 1024, 64 << 20
-"""Images, and bytes of them, that are read at a time."""
+"""Most images per block, and most bytes of pixels."""
 
 
 def image_files(folder: Path, pattern: str = "*/*") -> list[Path]:
-    """Return the images in the folder's subfolders, ordered by file name over all classes; hidden ones are none."""
-    found = [
+    """Return the images in the folder's subfolders, ordered by file name over all classes, without hidden ones."""
+    images = [
         path
         for path in folder.glob(pattern)
         if path.suffix.lower() in _ENDINGS and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-    return sorted(found, key=lambda path: (path.name, path.parent.name))
+    return sorted(images, key=lambda path: (path.name, path.parent.name))
 
 
 def image_shape(path: Path) -> tuple[int, ...]:
-    """Return an image's height and width in pixels, and 3 behind them if it has colours."""
-    return _first(path)[0]
+    """Return the shape of an image's pixels: (height, width) if it is gray, (height, width, 3) if it has colours."""
+    return _shape_and_mode(path)[0]
 
 
 def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
     """Return the table of a folder's images: ``pixels``, row by row from the upper left, and ``class``, the subfolder.
 
-    All must be as large as the first. They are gray where the first is, else red, green and blue.
+    All images must have the size of the first. If the first is gray all are read as gray, otherwise as RGB.
     """
     pa = arrow(f"reading the images in {folder}")
-    shape, mode = _first(files[0])
+    shape, mode = _shape_and_mode(files[0])
     width = int(np.prod(shape))
     types = {"pixels": pa.list_(pa.uint8(), width)}
     if files[0].parent != folder:
@@ -62,15 +62,15 @@ def image_table(folder: Path, files: Sequence[Path]) -> TypedTable:
     return TypedTable(str(folder), types, batches, len(files), len(files))
 
 
-def _first(path: Path) -> tuple[tuple[int, ...], str]:
-    image = _opened(path)
+def _shape_and_mode(path: Path) -> tuple[tuple[int, ...], str]:
+    image = _open(path)
     mode = "L" if image.mode in ("1", "L") else "RGB"
     size = (image.height, image.width)
     image.close()
     return (size if mode == "L" else (*size, 3)), mode
 
 
-def _opened(path: Path) -> Any:
+def _open(path: Path) -> Any:
     image = arrow(f"reading {path}", "PIL.Image")
     check_file(path)
     try:
@@ -80,7 +80,7 @@ def _opened(path: Path) -> Any:
             opened = image.open(path)
     except (image.DecompressionBombWarning, image.DecompressionBombError) as error:
         raise DataError(f"{path} is refused: it would take up more memory than an image should ({error})") from error
-    except Exception as error:  # damaged bytes reach one of many decoders, each with errors of its own
+    except Exception as error:  # each of the many decoders raises errors of its own at damaged bytes
         raise DataError(f"{path} cannot be read as an image: {_reason(error)}") from error
     if opened.mode.startswith(("I", "F")):
         opened.close()
@@ -89,10 +89,10 @@ def _opened(path: Path) -> Any:
 
 
 def _read(path: Path, shape: tuple[int, ...], mode: str) -> Array:
-    with _opened(path) as image:
+    with _open(path) as image:
         if (image.height, image.width) != shape[:2]:
-            found = f"{image.width}x{image.height}"
-            raise DataError(f"{path} is {found} pixels large, the first image {shape[1]}x{shape[0]}: expected one size")
+            size = f"{image.width}x{image.height}"
+            raise DataError(f"{path} is {size} pixels large, the first image {shape[1]}x{shape[0]}: expected one size")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

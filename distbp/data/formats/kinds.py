@@ -1,4 +1,4 @@
-"""The kinds of cells: which kind a column holds, and cells cast to the type of their kind."""
+"""The kinds of cells: which kind a column holds, and the cast of its cells to the type of that kind."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from distbp.data.formats.table import Table, arrow
 from distbp.errors import DataError
 
 NUMBER, INTEGER, BOOLEAN, TEXT, DATE, PIXEL = "number", "integer", "boolean", "text", "date", "pixel"
-"""What a column may hold. A pixel is an unsigned byte; a column of lists of them is an image."""
+"""The kinds. A pixel is an unsigned byte; a column of fixed-size lists of them holds images."""
 
 MISSING = ("", "?", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None")
-"""What stands for a missing value in text."""
+"""The texts that stand for a missing value."""
 
 
 def kind_of(type_: Any) -> str | None:
-    """Return the kind of an Arrow type, None if it is nested or of another sort."""
+    """Return the kind of an Arrow type; None for nested types and other types that are not supported."""
     types = arrow("a table", "pyarrow.types")
     if types.is_dictionary(type_):
         return kind_of(type_.value_type)
@@ -34,19 +34,19 @@ def kind_of(type_: Any) -> str | None:
     return None
 
 
-def check_kinds(found: Mapping[str, str], kinds: Mapping[str, str], table: str) -> None:
-    """Refuse columns of a typed table that hold another kind than expected."""
+def check_kinds(kinds: Mapping[str, str], expected: Mapping[str, str], table: str) -> None:
+    """Refuse columns of a typed table whose kind differs from the expected one; numbers of all kinds are alike."""
     numeric = {NUMBER, INTEGER, BOOLEAN, PIXEL}
-    for name, kind in kinds.items():
-        if name in found and found[name] != kind and not (found[name] in numeric and kind in (numeric | {TEXT})):
-            raise DataError(f"{table} column {name!r} holds {found[name]}s: expected {kind}s as in training")
+    for name, kind in expected.items():
+        if name in kinds and kinds[name] != kind and not (kinds[name] in numeric and kind in (numeric | {TEXT})):
+            raise DataError(f"{table} column {name!r} holds {kinds[name]}s: expected {kind}s as in training")
 
 
-def as_kinds(rows: Any, kinds: Mapping[str, str], table: Table, first: int) -> Any:
-    """Return Arrow rows with every column cast to its kind's own type.
+def cast_to_kinds(rows: Any, kinds: Mapping[str, str], table: Table) -> Any:
+    """Return Arrow rows with every column cast to the type of its kind.
 
     Raises:
-        DataError: a cell is none of the kind.
+        DataError: a cell cannot be cast.
     """
     pa = arrow("a table")
     types = {NUMBER: pa.float64(), INTEGER: pa.float64(), BOOLEAN: pa.bool_(), TEXT: pa.string()}
@@ -57,8 +57,8 @@ def as_kinds(rows: Any, kinds: Mapping[str, str], table: Table, first: int) -> A
             try:
                 column = column.cast(types[kind], safe=False)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                said = str(error).splitlines()[0]
-                raise DataError(f"{table.name} column {name!r} is no {kind}: {said}") from error
+                reason = str(error).splitlines()[0]
+                raise DataError(f"{table.name} column {name!r} is no {kind}: {reason}") from error
         columns.append(column)
     return pa.table(columns, names=rows.column_names)
 

@@ -1,6 +1,6 @@
-"""NumPy archives: ``x_train, y_train, x_test, y_test``, or ``X, y`` with a part held out. Read without pickle.
+"""NumPy archives of ``x_train, y_train, x_test, y_test``, or of ``X, y``, from which a test part is held out.
 
-What each training row counts may come with them, as ``weights_train`` or ``weights``.
+They are read without pickle. Weights of the training rows may be added as ``weights_train`` or ``weights``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distbp.data.dataset import Array
 from distbp.data.formats.npy import MAGIC, read_array
-from distbp.data.formats.regular_files import opened_file
+from distbp.data.formats.regular_files import open_file
 from distbp.data.memory import check_memory, refuse_zip_bomb
 from distbp.errors import DataError
 
@@ -21,9 +21,9 @@ def read_npz(path: Path) -> dict[str, Array]:
     """Return the archive's arrays of known names, in lower case.
 
     Raises:
-        DataError: the file is no archive, is cut off, or an array would need pickle.
+        DataError: the file is no archive or is truncated, or an array would need pickle.
     """
-    with opened_file(path) as file:
+    with open_file(path) as file:
         if file.read(len(MAGIC)) == MAGIC:
             raise DataError(f"{path} holds a single array: save it with np.savez(..., X=..., y=...)")
         try:
@@ -31,7 +31,7 @@ def read_npz(path: Path) -> dict[str, Array]:
                 sizes = {member.filename: member.file_size for member in archive.infolist()}
                 refuse_zip_bomb(path, sum(sizes.values()), "save it with np.savez, uncompressed")
                 names = {name.removesuffix(".npy").lower(): name for name in sizes}
-                # what has no test part of its own is cut in two, and is there twice meanwhile
+                # X and y are split in two, and are in memory twice meanwhile
                 needed = sum(sizes[names[part]] * (2 if part in ("x", "y") else 1) for part in _PARTS if part in names)
                 check_memory(
                     needed, str(path), "save fewer rows, or numbers of fewer bytes; .npy and Parquet are mapped"
@@ -39,7 +39,7 @@ def read_npz(path: Path) -> dict[str, Array]:
                 return {part: _member(archive, names[part]) for part in _PARTS if part in names}
         except DataError:
             raise
-        except Exception as error:  # zipfile and what decompresses its members have errors of many kinds
+        except Exception as error:  # zipfile and its decompressors raise errors of many kinds
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise DataError(f"{path} cannot be read as a NumPy archive: {reason}") from error
 

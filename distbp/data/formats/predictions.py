@@ -1,4 +1,4 @@
-"""Predictions as a file: CSV, JSON lines or Parquet, written block by block."""
+"""Files of predictions in CSV, JSON lines or Parquet, written block by block."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 
 
 class Writer(Protocol):
-    """Takes in blocks of rows."""
+    """Writes blocks of rows."""
 
     def write(self, names: Sequence[Any] | None, numbers: Array) -> None:
-        """Write rows: each one's class, if there are classes, and its numbers, shape (rows, columns)."""
+        """Write the class of each row, if there are classes, and its numbers, shape (rows, columns)."""
 
 
 class TextWriter:
-    """CSV or JSON lines. A block is formatted by a template, which is several times quicker than cell by cell."""
+    """Writes CSV or JSON lines. A template formats whole rows, several times faster than formatting single cells."""
 
     def __init__(self, file: TextIO, head: str, template: str, quote: Any) -> None:
         self._file, self._template, self._quote = file, template, quote
@@ -45,7 +45,7 @@ class TextWriter:
 
 
 class ParquetWriter:
-    """Parquet, a row group per block."""
+    """Writes Parquet, one row group per block."""
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
         arrow("writing Parquet", "pyarrow.parquet")
@@ -62,13 +62,13 @@ class ParquetWriter:
         self._writer.write_table(rows)
 
     def close(self) -> None:
-        """Write what makes the file whole."""
+        """Complete the file."""
         if self._writer is not None:
             self._writer.close()
 
 
 def check_ending(path: Path) -> None:
-    """Refuse a folder, and a file whose ending names no format that can be written."""
+    """Refuse a folder, and a file whose ending is not that of a format for predictions."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name a file to write to")
     if path.suffix.lower() not in ENDINGS and not (path.exists() and not path.is_file()):
@@ -77,17 +77,22 @@ def check_ending(path: Path) -> None:
 
 @contextmanager
 def writer(path: Path | None, file: TextIO | None, kind: str, header: Sequence[str], form: str) -> Iterator[Writer]:
-    """Return what writes rows with this header to ``path``, or to the open ``file``, as the ending ``kind`` says.
+    """Yield a writer of rows, to ``path`` or to the open ``file``.
 
-    ``form`` formats a number. A first column ``class`` holds the classes.
+    Args:
+        path: the file to write; None if ``file`` is given.
+        file: an open file.
+        kind: the ending that names the format.
+        header: names of the columns; a first column ``class`` holds the classes.
+        form: printf-style format of a number.
     """
     if kind == ".parquet":
         assert path is not None
-        writing = ParquetWriter(path, header)
+        parquet_writer = ParquetWriter(path, header)
         try:
-            yield writing
+            yield parquet_writer
         finally:
-            writing.close()
+            parquet_writer.close()
         return
     has_class = header[0] == "class"
     forms = ["%s" if has_class and k == 0 else form for k in range(len(header))]

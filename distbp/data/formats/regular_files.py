@@ -1,4 +1,4 @@
-"""Files that are files: what waits for ever, as a pipe does, or never ends, as a device may, is refused unread."""
+"""Regular files, opened without waiting: a pipe could block for ever, and a device might never end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from distbp.files.regular import open_regular
 _BYTES_AT_ONCE = 1 << 24
 
 
-def opened_file(path: Path) -> IO[bytes]:
-    """Open a file to be read, without waiting.
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file for reading.
 
     Raises:
-        DataError: it cannot be opened, or is no file.
+        DataError: it cannot be opened, or is not a regular file.
     """
     try:
         return open_regular(path)
@@ -25,21 +25,21 @@ def opened_file(path: Path) -> IO[bytes]:
 
 
 def read_into(file: IO[bytes], view: memoryview) -> int:
-    """Fill bytes from a file, block by block; return how many there were, one more if the file goes on behind them.
+    """Fill a buffer from a file; return the number of bytes, one more than fit if the file goes on.
 
-    Memory that was not touched before grows with what the file holds, whatever it promises.
+    The buffer is filled block by block. If its memory is untouched, no more of it is used than the file has bytes.
     """
-    have = 0
-    while have < len(view) and (block := file.read(min(_BYTES_AT_ONCE, len(view) - have))):
-        view[have : have + len(block)] = block
-        have += len(block)
-    return have + len(file.read(1))
+    count = 0
+    while count < len(view) and (block := file.read(min(_BYTES_AT_ONCE, len(view) - count))):
+        view[count : count + len(block)] = block
+        count += len(block)
+    return count + len(file.read(1))
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file, for a library that opens paths itself.
+    """Refuse a path that is not a regular file, before a library opens it.
 
     Raises:
-        DataError: it is not there, or of another kind.
+        DataError: it is missing, or is not a regular file.
     """
-    opened_file(path).close()
+    open_file(path).close()

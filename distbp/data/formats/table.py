@@ -1,4 +1,4 @@
-"""A table that is read from its beginning to its end in blocks, whatever it comes from."""
+"""Tables: named columns that are read in blocks, from the first row to the last."""
 
 from __future__ import annotations
 
@@ -9,43 +9,49 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from distbp.data.formats.regular_files import opened_file
+from distbp.data.formats.regular_files import open_file
 from distbp.errors import DataError, UsageError
 
 _Item = TypeVar("_Item")
 
 
 class Block(NamedTuple):
-    """Rows that follow one another: an Arrow table, and the position from which :meth:`Table.blocks` finds it again."""
+    """Consecutive rows of a table."""
 
     position: int
+    """Position of the block, at which :meth:`Table.blocks` can begin again."""
     rows: Any
+    """An Arrow table."""
 
 
 class Table(Protocol):
     """Named columns, read in blocks."""
 
     name: str
-    """How messages call it: a path, mostly."""
+    """Name of the table in messages, usually a path."""
     kinds: dict[str, str]
-    """What each column holds, in their order."""
+    """The kind of each column, in their order (see :mod:`distbp.data.formats.kinds`)."""
     size: int
     """Length in the unit of the blocks' positions, 0 if unknown."""
     notes: list[str]
     """What was guessed, for the user to see."""
 
     def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
-        """From now on give the ``wanted`` columns only, as these kinds, or raise DataError where a cell is none."""
+        """Make :meth:`blocks` yield the ``wanted`` columns only, with these kinds."""
 
-    def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:
-        """Yield the blocks from the one at this position on, which has so many rows before it."""
+    def blocks(self, start: int = 0, rows_before: int = 0) -> Iterator[Block]:
+        """Yield the blocks from a position on; ``rows_before`` is the number of rows before it.
+
+        Raises:
+            DataError: a cell is not of its column's kind.
+        """
 
     def row_name(self, row: int) -> str:
-        """Return the words for the row of this number, counted from 0."""
+        """Return the name of a row for messages; ``row`` counts from 0."""
 
 
 def arrow(what: str, module: str = "pyarrow") -> Any:
-    """Import a module of pyarrow, which reads ``what``.
+    """Import a module of pyarrow (or Pillow) that is needed for ``what``.
 
     Raises:
         UsageError: it is not installed.
@@ -57,12 +63,12 @@ def arrow(what: str, module: str = "pyarrow") -> Any:
 
 
 def begins(path: Path, magic: bytes) -> bool:
-    """Return whether a file begins so.
+    """Return whether a file begins with these bytes.
 
     Raises:
-        DataError: it cannot be read, or is no file.
+        DataError: it cannot be read, or is not a regular file.
     """
-    with opened_file(path) as file:
+    with open_file(path) as file:
         try:
             return file.read(len(magic)) == magic
         except OSError as error:
@@ -70,14 +76,15 @@ def begins(path: Path, magic: bytes) -> bool:
 
 
 def check_names(names: Sequence[str], table: str) -> None:
-    """Refuse column names that come twice."""
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"{table} has {names.count(twice[0])} columns called {twice[0]!r}: names must differ")
+    """Refuse duplicate column names."""
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        count, name = names.count(duplicates[0]), duplicates[0]
+        raise DataError(f"{table} has {count} columns called {name!r}: names must differ")
 
 
-def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield the items of an iterator while a thread already makes the next one."""
+def prefetched(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield the items of an iterator while a thread prepares the next one."""
     end: Any = object()
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, items, end)

@@ -1,4 +1,4 @@
-"""Tables whose columns have types already: Parquet files, Arrow and pandas tables, Ray data sets, NumPy arrays."""
+"""Tables whose columns have types: Parquet files, Arrow and pandas tables, Ray data sets, NumPy arrays."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from distbp.data.checks import text
-from distbp.data.formats.kinds import TEXT, as_kinds, check_kinds, kind_of
+from distbp.data.formats.kinds import TEXT, cast_to_kinds, check_kinds, kind_of
 from distbp.data.formats.npy import mapped_array
-from distbp.data.formats.regular_files import check_file, opened_file
+from distbp.data.formats.regular_files import check_file, open_file
 from distbp.data.formats.table import Block, arrow, check_names
 from distbp.errors import DataError
 
 _ROWS = 1 << 16
-_NUMBER = 4
+_NUMBER_BYTES = 4
 _BUFFER = 1 << 20
-"""Bytes of a column that are read from a Parquet file at a time: else it would be all of a row group's."""
+"""Bytes of a column that are read from a Parquet file at a time; without a buffer it is the whole row group."""
 
 Batches = Callable[[int, Sequence[str]], Iterator[tuple[int, Any]]]
-"""Yields (position, Arrow rows) from a position on, of the columns of these names."""
+"""Yields (position, Arrow rows) from a position on, with the columns of these names."""
 
 
 class TypedTable:
@@ -34,7 +34,7 @@ class TypedTable:
         self.kinds: dict[str, str] = {}
         self._nested = {}
         self.widths: dict[str, int] = {}
-        """Of the columns of images: pixels per row."""
+        """Pixels per row of each column of images."""
         for column, type_ in types.items():
             kind = kind_of(type_)
             self.kinds[column] = kind or "nested"
@@ -43,14 +43,14 @@ class TypedTable:
             elif hasattr(type_, "list_size"):
                 self.widths[column] = type_.list_size
         self.rows = rows
-        """How many there are, 0 if that is not known."""
-        self.row_bytes = sum(self.widths.get(column, _NUMBER) for column in types)
-        """What a row takes in memory, about."""
+        """Number of rows, 0 if unknown."""
+        self.row_bytes = sum(self.widths.get(column, _NUMBER_BYTES) for column in types)
+        """Approximate size of a row in memory."""
         self._batches = batches
         self._wanted = list(types)
 
     def select_columns(self, kinds: Mapping[str, str], wanted: Sequence[str]) -> None:
-        """From now on give the ``wanted`` columns only, as these kinds."""
+        """Make :meth:`blocks` yield the ``wanted`` columns only, with these kinds."""
         for column in wanted:
             if column in self._nested:
                 raise DataError(
@@ -65,18 +65,18 @@ class TypedTable:
         """Typed columns have names of their own."""
 
     def row_name(self, row: int) -> str:
-        """Return the words for the row of this number, counted from 0; people count from 1."""
+        """Return the name of a row for messages; ``row`` counts from 0, the name from 1."""
         return f"{self.name} row {row + 1}"
 
-    def blocks(self, start: int = 0, before: int = 0) -> Iterator[Block]:
-        """Yield the blocks from the one at this position on."""
+    def blocks(self, start: int = 0, rows_before: int = 0) -> Iterator[Block]:
+        """Yield the blocks from a position on."""
         for position, rows in self._batches(start, self._wanted):
-            self._check_text(rows, before)
-            before += rows.num_rows
-            yield Block(position, as_kinds(rows, self.kinds, self, 0))
+            self._check_text(rows, rows_before)
+            rows_before += rows.num_rows
+            yield Block(position, cast_to_kinds(rows, self.kinds, self))
 
-    def _check_text(self, rows: Any, before: int) -> None:
-        """Refuse text that is not UTF-8, which Arrow takes over unseen."""
+    def _check_text(self, rows: Any, rows_before: int) -> None:
+        """Refuse text that is not UTF-8: Arrow does not check it."""
         pa = arrow(self.name)
         for column in rows.column_names:
             if self.kinds[column] != TEXT:
@@ -84,12 +84,12 @@ class TypedTable:
             try:
                 rows[column].validate(full=True)
             except pa.ArrowInvalid as error:
-                place = self.row_name(before + _first_invalid(rows[column], pa))
-                raise DataError(f"{place} column {column!r} is not UTF-8 text: save it as UTF-8") from error
+                where = self.row_name(rows_before + _first_invalid(rows[column], pa))
+                raise DataError(f"{where} column {column!r} is not UTF-8 text: save it as UTF-8") from error
 
 
 def _first_invalid(cells: Any, pa: Any) -> int:
-    """Return the number of the first cell that is not as its type says."""
+    """Return the index of the first cell that is invalid for its type."""
     for row in range(len(cells)):
         try:
             cells[row].as_py()
@@ -103,14 +103,14 @@ def parquet_table(path: Path) -> TypedTable:
     pa, parquet = arrow(f"reading {path}"), arrow(f"reading {path}", "pyarrow.parquet")
     check_file(path)
 
-    def opened() -> Any:
+    def open_parquet() -> Any:
         try:
             return parquet.ParquetFile(path, buffer_size=_BUFFER)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
-        with opened() as file:
+        with open_parquet() as file:
             for group in range(start, file.num_row_groups):
                 try:
                     for batch in file.iter_batches(_ROWS, [group], columns=list(names)):
@@ -118,7 +118,7 @@ def parquet_table(path: Path) -> TypedTable:
                 except (pa.ArrowException, OSError) as error:
                     raise DataError(f"{path} row group {group} is damaged: {str(error).splitlines()[0]}") from error
 
-    with opened() as file:
+    with open_parquet() as file:
         schema, groups = file.schema_arrow, file.num_row_groups
         rows = file.metadata.num_rows
     if not rows:
@@ -132,7 +132,7 @@ def _types(schema: Any) -> dict[str, Any]:
 
 
 def arrow_table(rows: Any, name: str = "the table") -> TypedTable:
-    """Return the table of an Arrow table, or of anything that gives itself as one (pandas, polars)."""
+    """Return the table of an Arrow table, or of any object that can be converted to one (pandas, polars)."""
     pa = arrow(name)
     try:
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
@@ -151,11 +151,12 @@ def arrow_table(rows: Any, name: str = "the table") -> TypedTable:
 
 
 def ray_table(data: Any) -> TypedTable:
-    """Return the table of a Ray data set, which is read in one go.
+    """Return the table of a Ray data set, which is read in one pass.
 
-    Ray Data is told to keep the order of its blocks, which else is that in which they happen to be ready: slower, but
-    the same rows come in the same order again. With ``random_shuffle``, or ``map_batches`` that is not the same each
-    time, neither are the weights; a run directory keeps a hash of the rows, and ``resume`` refuses others.
+    While it is read, Ray Data preserves the order of its blocks instead of yielding them as they become ready. This is
+    slower, but every pass yields the same rows in the same order. After ``random_shuffle``, or a ``map_batches`` that
+    is not deterministic, the weights differ from run to run; a run directory keeps a hash of the rows, and ``resume``
+    refuses others.
     """
     pa = arrow("a Ray data set")
     schema = data.schema()
@@ -163,21 +164,21 @@ def ray_table(data: Any) -> TypedTable:
 
     def batches(start: int, names: Sequence[str]) -> Iterator[tuple[int, Any]]:
         first = 0
-        order = data.context.execution_options
-        before, order.preserve_order = order.preserve_order, True
+        options = data.context.execution_options
+        before, options.preserve_order = options.preserve_order, True
         try:
             for batch in data.iter_batches(batch_size=_ROWS, batch_format="pyarrow"):
                 if first >= start:
                     yield first, pa.table(batch).select(list(names))
                 first += batch.num_rows
         finally:
-            order.preserve_order = before
+            options.preserve_order = before
 
     return TypedTable("the Ray data set", types, batches)
 
 
 def array_table(array: Any, name: str) -> TypedTable:
-    """Return the table of a two-dimensional array, its columns called 0, 1, .. , or of one with named fields."""
+    """Return the table of a two-dimensional array, with columns named 0, 1, .., or of an array with named fields."""
     pa = arrow(name)
     if array.dtype.names:
         columns = {field: array[field] for field in array.dtype.names}
@@ -191,7 +192,7 @@ def array_table(array: Any, name: str) -> TypedTable:
     def converted(column: str, first: int, count: int) -> Any:
         values = np.ascontiguousarray(columns[column][first : first + count])
         try:
-            if values.dtype.kind in "US":  # Arrow has no text of fixed width
+            if values.dtype.kind in "US":  # Arrow has no fixed-width text
                 return pa.array(text(values, f"{name} column {column!r}", first).tolist(), pa.string())
             return pa.array(values.astype(values.dtype.newbyteorder("=")), from_pandas=True)
         except (pa.ArrowException, TypeError, OverflowError) as error:
@@ -206,8 +207,8 @@ def array_table(array: Any, name: str) -> TypedTable:
 
 
 def npy_table(path: Path) -> TypedTable:
-    """Return the table of a ``.npy`` file, which is mapped, and read without pickle."""
-    with opened_file(path) as file:
+    """Return the table of a ``.npy`` file, which is mapped without pickle."""
+    with open_file(path) as file:
         if file.read(4) == b"PK\x03\x04":
             raise DataError(f"{path} is an archive of arrays: call it .npz")
     return array_table(mapped_array(path), str(path))

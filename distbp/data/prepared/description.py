@@ -1,4 +1,4 @@
-"""What a prepared data set must be: its description, dataset.json, and the arrays beside it."""
+"""The description of a prepared data set, dataset.json, and checks of the arrays beside it."""
 
 from __future__ import annotations
 
@@ -34,35 +34,66 @@ from distbp.files.json_files import read_sealed, write_json
 
 FORMAT = 1
 DESCRIPTION = "dataset.json"
+PARTS = ("train", "test", "validation")
 _ROWS = 1 << 16
 _SMALL = 1 << 25
-"""Bytes of rows that are checked when they are opened; those of larger ones when they are first used."""
-_DESCRIBED = record(
+"""Rows of up to so many bytes are verified when they are opened; larger arrays when they are first used."""
+_CONTENT = record(
     {
-        "format": of_format(FORMAT), "name": text(), "task": one_of("classification", "regression"),
+        "format": of_format(FORMAT),
+        "name": text(),
+        "task": one_of("classification", "regression"),
         "classes": list_of(either(text(), flag, number(), expected="text, a number, true or false")),
-        "dtype": one_of("float32", "float64"), "factor": number(0),
-        "rows": record({part: whole() for part in ("train", "test", "validation")}),
-        "preprocessing": or_null(names_to(anything)), "sha256": text(),
+        "dtype": one_of("float32", "float64"),
+        "factor": number(0),
+        "rows": record({part: whole() for part in PARTS}),
+        "preprocessing": or_null(names_to(anything)),
+        "sha256": text(),
     },
     {"blocks": names_to(text(1 << 30)), "source": names_to(anything)},
-)  # fmt: skip
+)
 
 
 def read_description(folder: Path) -> tuple[dict[str, Any], bool]:
-    """Return what the description of a prepared data set says, and whether it has a sum.
+    """Return the description of a prepared data set, and whether it has a checksum.
 
     Raises:
-        DataError: it is damaged, or of another version.
+        DataError: it is damaged, or was written by another version.
     """
     try:
-        return read_sealed(folder / DESCRIPTION, _DESCRIBED)
+        return read_sealed(folder / DESCRIPTION, _CONTENT)
     except RunError as error:
         raise DataError(f"{folder} is damaged: {error}; prepare it again") from error
 
 
+def write_description(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
+    """Write dataset.json, with the checksums of the arrays beside it."""
+    write_json(
+        folder / DESCRIPTION,
+        {
+            "format": FORMAT,
+            "name": data.name,
+            "task": data.task,
+            "classes": list(data.classes),
+            "dtype": dtype,
+            "factor": data.train.factor,
+            "rows": {part: len(getattr(data, part) or ()) for part in PARTS},
+            "preprocessing": None if data.preprocessing is None else data.preprocessing.to_json(),
+            "sha256": data.sha256,
+            "source": source,
+            "blocks": {path.stem: checksums_of(path) for path in sorted(folder.glob("*-[xyw]*.npy"))},
+        },
+    )
+
+
+def reading_as_json(reading: Reading) -> dict[str, Any]:
+    """Return the settings of reading as JSON's types."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
+    return settings
+
+
 def map_part(folder: Path, name: str, sums: Mapping[str, str]) -> Any:
-    """Map an array; targets and weights, which are read as a whole, and all that is small are checked at once.
+    """Map an array; small arrays, targets and weights, which are always read as a whole, are verified at once.
 
     Raises:
         DataError: it is damaged.
@@ -75,19 +106,19 @@ def map_part(folder: Path, name: str, sums: Mapping[str, str]) -> Any:
 
 
 def check_data_set(data: DataSet) -> None:
-    """Refuse a data set from the disk whose arrays are not as a data set needs them: shape, type, range of targets.
+    """Refuse a data set from the disk with arrays of a wrong shape or type, or targets out of range.
 
     Raises:
-        DataError: with the row where it applies.
+        DataError: with the row where there is one.
     """
-    told = data.preprocessing
-    columns = data.train.x.shape[-1] if told is None else told.stored_columns
+    preprocessing = data.preprocessing
+    columns = data.train.x.shape[-1] if preprocessing is None else preprocessing.stored_columns
     outputs = data.train.y.shape[1:]
-    for part in ("train", "test", "validation"):
+    kinds = "uf" if preprocessing is None else "u" if preprocessing.is_pixels else "f"
+    for part in PARTS:
         rows = getattr(data, part)
         if rows is None:
             continue
-        kinds = "u" if told is not None and told.is_pixels else "f" if told is not None else "uf"
         if rows.x.ndim != 2 or rows.x.shape[1] != columns or rows.x.dtype.kind not in kinds:
             raise DataError(f"{part}-x holds {rows.x.dtype} of shape {rows.x.shape}, expected {columns} columns")
         if rows.x.dtype.kind == "u" and rows.x.dtype != np.uint8:
@@ -110,20 +141,3 @@ def _check_class_numbers(y: Array, name: str, classes: int) -> None:
         if bad.any():
             row = start + int(bad.argmax())
             raise DataError(f"{name} row {row} is {y[row]}, which is none of the class numbers 0..{classes - 1}")
-
-
-def reading_as_json(reading: Reading) -> dict[str, Any]:
-    """Return how a data set was read, as types of JSON."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
-    return settings
-
-
-def write_description(folder: Path, data: DataSet, dtype: str, source: dict[str, Any]) -> None:
-    """Write dataset.json, with the checksums of the arrays beside it."""
-    rows = {part: len(getattr(data, part) or ()) for part in ("train", "test", "validation")}
-    told = None if data.preprocessing is None else data.preprocessing.to_json()
-    write_json(folder / DESCRIPTION, {
-        "format": FORMAT, "name": data.name, "task": data.task, "classes": list(data.classes), "dtype": dtype,
-        "factor": data.train.factor, "rows": rows, "preprocessing": told, "sha256": data.sha256, "source": source,
-        "blocks": {path.stem: checksums_of(path) for path in sorted(folder.glob("*-[xyw]*.npy"))},
-    })  # fmt: skip

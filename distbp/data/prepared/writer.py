@@ -1,4 +1,4 @@
-"""Data sets on the disk: arrays in NumPy's format, mapped when they are used, and JSON that says what they are."""
+"""Preparation of a data set on the disk: arrays in NumPy's format and their description, made in a folder beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.formats.table import Table
 from distbp.data.prepared.cache import CACHE_ADVICE, is_cached
-from distbp.data.prepared.description import write_description
+from distbp.data.prepared.description import PARTS, write_description
 from distbp.data.prepared.reader import is_prepared
 from distbp.data.reading import Reading
 from distbp.data.reporting import Note, Progress, silent
@@ -42,40 +42,31 @@ def prepare(
     note: Note = silent,
     progress: Progress = silent,
 ) -> None:
-    """Read tables once into an on-disk data set; a reading that was broken off is gone on with.
+    """Read tables once into a data set on the disk; an interrupted preparation is continued.
 
     Args:
-        tables: of equal columns, taken one after the other.
+        tables: of equal columns, read one after the other.
         tests: those with the test rows; empty if rows are held out.
-        reading: how they are read.
-        folder: where the data set goes; it appears when it is whole.
-        source: what tells these sources, as they are now, from others (JSON's types).
-        note: told what the user should know.
-        progress: told how much of how much was read.
+        reading: the settings of reading.
+        folder: where the data set goes; it appears when it is complete.
+        source: identity of the source files as they are now (JSON's types).
+        note: receives what the user should know.
+        progress: receives the amount that was read, and the total.
 
     Raises:
         DataError: the tables cannot be used; nothing is left behind then.
     """
     check_tables_fit([*tables, *tests], in_memory=False)
     with _partial(folder, note) as partial:
-        if is_prepared(folder):  # by the process that was waited for
+        if is_prepared(folder):  # by the process whose lock was awaited
             partial.rmdir()
             return
-        files: FileStore | None = None
-        kept_at = time.monotonic()
-
-        def keep() -> None:
-            nonlocal kept_at
-            assert files is not None
-            if time.monotonic() - kept_at > _SECONDS_BETWEEN_STATES:
-                _keep(partial, files, building)
-                kept_at = time.monotonic()
-
         try:
-            files, building = _begun(partial, source, lambda into: DataSetBuilder(tables, tests, reading, into), note)
-            building.read(note, progress, keep)
-            data = building.finish(folder.name)
-            files.finish()
+            store, builder = _begin(partial, source, lambda into: DataSetBuilder(tables, tests, reading, into), note)
+            with closing(store):
+                builder.read(note, progress, _StateKeeper(partial, store, builder))
+                data = builder.finish(folder.name)
+                store.finish()
             data = replace(data, sha256=data_fingerprint(data))
             write_description(partial, data, reading.dtype, source)
         except DistbpError:
@@ -83,11 +74,8 @@ def prepare(
             raise
         except KeyboardInterrupt:
             if (partial / _STATE).exists():
-                note(f"what was read is kept in {partial}: the same command goes on from there")
+                note(f"what was read is kept in {partial}: the same command continues from there")
             raise
-        finally:
-            if files is not None:
-                files.close()
         for path in (partial / _STATE, partial / _SOURCE, *partial.glob("*-targets.npy")):
             path.unlink(missing_ok=True)
 
@@ -95,35 +83,37 @@ def prepare(
 def save(data: DataSet, folder: Path, dtype: str, source: dict[str, Any], note: Note = silent) -> None:
     """Write a data set that is in memory to the disk."""
     with _partial(folder, note) as partial:
-        if is_prepared(folder):  # by the process that was waited for
+        if is_prepared(folder):  # by the process whose lock was awaited
             partial.rmdir()
             return
-        files = FileStore(partial)
-        for part in ("train", "test", "validation"):
+        store = FileStore(partial)
+        for part in PARTS:
             rows = getattr(data, part)
-            for end in ("x", "y", "weights") if rows is not None else ():
-                array = getattr(rows, end)
+            for name in ("x", "y", "weights") if rows is not None else ():
+                array = getattr(rows, name)
                 for start in range(0, len(array) if array is not None else 0, _ROWS_AT_ONCE):
-                    files.append(f"{part}-{end}", array[start : start + _ROWS_AT_ONCE])
-        files.finish()
+                    store.append(f"{part}-{name}", array[start : start + _ROWS_AT_ONCE])
+        store.finish()
         write_description(partial, replace(data, sha256=data_fingerprint(data)), dtype, source)
 
 
 @contextmanager
 def _partial(folder: Path, note: Note) -> Iterator[Path]:
-    """Give the folder beside ``folder`` in which it is made, to one process at a time; then rename it, if it is there.
+    """Yield a temporary folder beside ``folder``, to one process at a time; then rename it, unless it was removed.
 
     Raises:
-        UsageError: it cannot be made.
-        LostError: another process has taken over meanwhile.
+        UsageError: it cannot be created.
+        LostError: another process has taken over the lock meanwhile.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = acquire(
-            folder.with_name(f".{folder.name}.lock"), folder, note,
+            folder.with_name(f".{folder.name}.lock"),
+            folder,
+            note,
             waits=f"another process is making {folder}: waiting for it",
-        )  # fmt: skip
+        )
     except (OSError, RunError) as error:
         why = f"{folder} cannot be made: {getattr(error, 'strerror', error)}"
         raise DataError(f"{why}; {CACHE_ADVICE}") if is_cached(folder) else UsageError(why) from error
@@ -141,32 +131,42 @@ def _partial(folder: Path, note: Note) -> Iterator[Path]:
         lock.release()
 
 
-def _begun(
-    partial: Path, source: dict[str, Any], building_in: Callable[[FileStore], DataSetBuilder], note: Note
+def _begin(
+    partial: Path, source: dict[str, Any], new_builder: Callable[[FileStore], DataSetBuilder], note: Note
 ) -> tuple[FileStore, DataSetBuilder]:
-    """Return the files and the building, as they were left if that was for the same source."""
+    """Return a store and a builder, in the state of an interrupted preparation if that had the same source."""
     if (partial / _STATE).exists() and (partial / _SOURCE).exists():
         with suppress(RunError, DataError, KeyError, ValueError, OSError):
             if read_json(partial / _SOURCE) == source:
                 arrays, texts = read_tensors(partial / _STATE)
-                files = FileStore(partial, json.loads(texts["rows"]))
-                building = building_in(files)
-                building.restore(arrays, texts)
-                note(f"going on in {partial} after {sum(files.rows.get(part, 0) for part in _X):,} rows")
-                return files, building
+                store = FileStore(partial, json.loads(texts["rows"]))
+                builder = new_builder(store)
+                builder.restore(arrays, texts)
+                note(f"continuing in {partial} after {sum(store.rows.get(f'{part}-x', 0) for part in PARTS):,} rows")
+                return store, builder
     for path in partial.iterdir():
         path.unlink()
-    files = FileStore(partial)
-    building = building_in(files)
+    store = FileStore(partial)
+    builder = new_builder(store)
     write_json(partial / _SOURCE, source)
-    return files, building
+    return store, builder
 
 
-_X = ("train-x", "test-x", "validation-x")
+class _StateKeeper:
+    """Saves the state of a preparation every few seconds, when it is called."""
+
+    def __init__(self, partial: Path, store: FileStore, builder: DataSetBuilder) -> None:
+        self._partial, self._store, self._builder = partial, store, builder
+        self._saved_at = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_STATES:
+            _save_state(self._partial, self._store, self._builder)
+            self._saved_at = time.monotonic()
 
 
-def _keep(partial: Path, files: FileStore, building: DataSetBuilder) -> None:
-    """Keep how far reading has come: first the rows, then what says that they are there."""
-    files.flush()
-    arrays, texts = building.state()
-    write_tensors(partial / _STATE, arrays, {**texts, "rows": json.dumps(files.rows)})
+def _save_state(partial: Path, store: FileStore, builder: DataSetBuilder) -> None:
+    """Save the state of a preparation: first the rows, then the file that counts them."""
+    store.flush()
+    arrays, texts = builder.state()
+    write_tensors(partial / _STATE, arrays, {**texts, "rows": json.dumps(store.rows)})

@@ -1,14 +1,14 @@
-"""Locks that are files, so that they hold between hosts and on disks that know no locks.
+"""Lock files, which work between hosts and on file systems without locks of their own.
 
-A lock names its holder (host, boot, process and the process's start) and carries a heartbeat, which the holder rewrites
-in place every few seconds. Clocks of two hosts are never compared. A lock is broken only if that is proved safe:
+A lock names its holder (host, boot, process id and the process's start time) and carries a heartbeat, which the holder
+rewrites in place every few seconds. Clocks of two hosts are never compared. A lock is broken only in these cases:
 
-- its holder was a process of this host (and of this process-id namespace) that has ended;
-- its holder is elsewhere, and the reader itself has seen the heartbeat stand still for a minute;
-- or the user says so (--take-over).
+- its holder was a process of the same host (and of the same process-id namespace) that has ended;
+- its holder is on another host, and this process has seen no heartbeat for a minute;
+- the user asks for it (--take-over).
 
-Whoever breaks a lock first takes a lock named after the old one's token, so of several breakers one wins. A holder that
-lives after all sees the new token when it checks, which it does before everything that it writes.
+To break a lock, a process first takes another lock, named after the old one's token, so only one of several succeeds. A
+holder that is alive after all sees the new token at its next check, which precedes everything that it writes.
 """
 
 from distbp.files.locks.holders import Watch

@@ -1,4 +1,4 @@
-"""What a lock says of the process that holds it, and whether that process lives."""
+"""The holder of a lock: the process that a lock file names, and whether it is alive."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 
-from distbp.system.signals import process_exists
+from distbp.system.processes import process_exists
 
 POLL_SECONDS = 0.5
-"""How often a heartbeat is watched."""
+"""Seconds between two reads of a lock whose heartbeat is watched."""
 DEAD_AFTER_SECONDS = 60.0
-"""After so long without a heartbeat a holder elsewhere counts as dead."""
+"""Without a heartbeat for so long, a holder on another host counts as dead."""
 _LONGEST_NAME = 64
 own_tokens: set[str] = set()
 """The tokens of the locks that this process holds."""
 
 
 class HolderState(Enum):
-    """Whether a lock's holder lives."""
+    """Whether the holder of a lock is alive."""
 
     ALIVE = "alive"
-    GONE = "gone"
+    DEAD = "gone"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lock says of the process that holds it."""
+    """The process that holds a lock, as the lock file names it."""
 
     host: str
     boot: str
     namespace: str
-    """Of process ids: containers share a boot, not this."""
+    """The namespace of process ids: containers of a host share its boot, but not this."""
     pid: int
     started: int | None
-    """When the process started, in ticks since the boot; None where the platform does not tell."""
+    """Start time of the process, in ticks since the boot; None if the platform does not report it."""
     token: str
-    """Different for every lock that was ever taken."""
+    """Unique to this lock."""
     beat: int = 0
 
     def __str__(self) -> str:
@@ -49,24 +49,24 @@ class Holder:
 
     @property
     def is_local(self) -> bool:
-        """Whether the holder's process ids are those of this process."""
-        me = myself()
-        return (self.host, self.boot, self.namespace) == (me.host, me.boot, me.namespace)
+        """Whether the holder's process id is valid in this process: same host, boot and namespace."""
+        own = this_process()
+        return (self.host, self.boot, self.namespace) == (own.host, own.boot, own.namespace)
 
     def as_bytes(self) -> bytes:
-        """Return the lock's content; its length does not depend on the beat, so that it can be rewritten in place."""
+        """Return the lock's content. Its length does not depend on the heartbeat, so it can be rewritten in place."""
         return json.dumps(asdict(self) | {"beat": f"{self.beat:020d}"}).encode() + b"\n"
 
     @classmethod
     def parse(cls, content: bytes) -> Holder | None:
-        """Return what a lock says; None if it was not written whole, or by another program."""
+        """Return the holder that a lock's content names; None if it is incomplete or not a lock's."""
         try:
-            found = json.loads(content)
-            texts = {name: "".join(filter(str.isprintable, found[name]))[:_LONGEST_NAME] for name in _TEXTS}
-            pid, started = found["pid"], found["started"]
+            fields = json.loads(content)
+            texts = {name: "".join(filter(str.isprintable, fields[name]))[:_LONGEST_NAME] for name in _TEXTS}
+            pid, started = fields["pid"], fields["started"]
             if not (isinstance(pid, int) and 0 < pid < 1 << 31 and isinstance(started, int | None)):
                 return None
-            return cls(**texts, pid=pid, started=started, beat=int(found["beat"]))
+            return cls(**texts, pid=pid, started=started, beat=int(fields["beat"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
 
@@ -74,39 +74,39 @@ class Holder:
 _TEXTS = ("host", "boot", "namespace", "token")
 
 
-def standing_of(content: bytes) -> HolderState:
-    """Return whether a lock's holder lives, as far as one look can tell."""
+def state_of(content: bytes) -> HolderState:
+    """Return whether a lock's holder is alive, as far as a single read of the lock shows."""
     holder = Holder.parse(content)
     if holder is None or not holder.is_local:
         return HolderState.UNKNOWN
     if holder.pid == os.getpid() and holder.started == _process(holder.pid)[1]:
-        return HolderState.ALIVE if holder.token in own_tokens else HolderState.GONE
-    return HolderState.ALIVE if _is_running(holder.pid, holder.started) else HolderState.GONE
+        return HolderState.ALIVE if holder.token in own_tokens else HolderState.DEAD
+    return HolderState.ALIVE if _is_running(holder.pid, holder.started) else HolderState.DEAD
 
 
 class Watch:
-    """Looks at one lock again and again, until it is known whether the holder lives."""
+    """Watches the heartbeat of one lock until it is known whether the holder is alive."""
 
     def __init__(self) -> None:
         self._content: bytes | None = None
         self._silent = self._last = 0.0
 
-    def look(self, content: bytes, now: float) -> HolderState:
-        """Return what is known at this look; ``now`` in seconds of this process's monotonic clock."""
-        standing = standing_of(content)
-        if standing is not HolderState.UNKNOWN:
-            return standing
+    def observe(self, content: bytes, now: float) -> HolderState:
+        """Return the state that this read of the lock shows; ``now`` is in seconds of the monotonic clock."""
+        state = state_of(content)
+        if state is not HolderState.UNKNOWN:
+            return state
         if content != self._content:
             is_first, self._content, self._silent, self._last = self._content is None, content, 0.0, now
             return HolderState.UNKNOWN if is_first else HolderState.ALIVE
-        # a reader that was stopped itself, or waited for the disk, has not watched meanwhile
+        # time in which this process was stopped, or waited for the disk, does not count as silence
         self._silent += min(now - self._last, 2 * POLL_SECONDS)
         self._last = now
-        return HolderState.GONE if self._silent >= DEAD_AFTER_SECONDS else HolderState.UNKNOWN
+        return HolderState.DEAD if self._silent >= DEAD_AFTER_SECONDS else HolderState.UNKNOWN
 
 
-def myself() -> Holder:
-    """Return what a lock of this process says, but for its token."""
+def this_process() -> Holder:
+    """Return this process as a holder, without a token."""
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -117,7 +117,7 @@ def myself() -> Holder:
 
 
 def _process(pid: int) -> tuple[str, int | None]:
-    """Return a process's state and start; unknown where there is no /proc, or it hides other users' processes."""
+    """Return a process's state and start time; unknown without /proc, or if /proc hides other users' processes."""
     try:
         words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return words[0].decode(), int(words[19])
@@ -128,5 +128,5 @@ def _process(pid: int) -> tuple[str, int | None]:
 def _is_running(pid: int, started: int | None) -> bool:
     if not process_exists(pid):
         return False
-    state, now_started = _process(pid)
-    return state not in ("Z", "X") and (now_started is None or started is None or now_started == started)
+    state, actual_start = _process(pid)
+    return state not in ("Z", "X") and (actual_start is None or started is None or actual_start == started)

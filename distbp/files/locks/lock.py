@@ -1,4 +1,4 @@
-"""Takes, keeps and breaks locks."""
+"""Locks: acquired, kept alive by a heartbeat, released, and broken if their holder is dead."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from distbp.files.locks.holders import (
     Holder,
     HolderState,
     Watch,
-    myself,
     own_tokens,
-    standing_of,
+    state_of,
+    this_process,
 )
 
 _HEARTBEAT_SECONDS = 3.0
@@ -36,79 +36,79 @@ class Lock:
 
     def __init__(self, path: Path, what: Path) -> None:
         self.path, self.what = path.absolute(), what
-        self._holder = replace(myself(), token=uuid.uuid4().hex)
+        self._holder = replace(this_process(), token=uuid.uuid4().hex)
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self.is_lost = False
-        """Whether the heartbeat has found that the lock is no longer there, or another one's."""
+        """Whether the heartbeat has noticed that the lock was removed or taken over."""
 
     @property
     def token(self) -> str:
-        """What tells this lock from all others."""
+        """Unique to this lock."""
         return self._holder.token
 
     def create(self, path: Path | None = None) -> None:
-        """Write the lock where there is none yet.
+        """Create the lock file.
 
         Raises:
-            FileExistsError: there is one.
+            FileExistsError: there is a lock already.
         """
-        place = path or self.path
-        handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        file = path or self.path
+        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
         try:
             os.write(handle, self._holder.as_bytes())
         except OSError:
             with suppress(OSError):
-                place.unlink()
+                file.unlink()
             raise
         finally:
             os.close(handle)
         own_tokens.add(self.token)
 
     def replace(self) -> None:
-        """Write the lock in the place of another one."""
-        beside = self.path.with_name(f"{self.path.name}.{self.token}")
-        self.create(beside)
+        """Replace another lock by this one, atomically."""
+        temporary = self.path.with_name(f"{self.path.name}.{self.token}")
+        self.create(temporary)
         try:
-            beside.replace(self.path)
+            temporary.replace(self.path)
         finally:
             with suppress(OSError):
-                beside.unlink()
+                temporary.unlink()
 
     def start(self) -> None:
-        """Let the heart beat."""
+        """Start the heartbeat."""
         self._thread = threading.Thread(target=self._run, name="distbp-lock", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Make sure that this process still holds the lock.
+        """Check that this process still holds the lock.
 
         Raises:
-            LostError: it does not; nothing may be written any more.
+            LostError: it does not; the process must not write any more.
         """
         try:
-            found = Holder.parse(read_lock(self.path))
+            holder = Holder.parse(read_lock(self.path))
         except FileNotFoundError:
             self.is_lost = True
             gone = "its lock" if self.what.is_dir() else "it"
             raise LostError(f"{self.what} is no longer this process's: {gone} was removed meanwhile") from None
-        except OSError:  # a disk that does not answer says nothing of the lock
+        except OSError:  # a disk error does not mean that the lock is lost
             return
-        if found is not None and found.token != self.token:
+        if holder is not None and holder.token != self.token:
             self.is_lost = True
-            raise LostError(f"{self.what} was taken over by {found}: this process ends and writes nothing more there")
+            raise LostError(f"{self.what} was taken over by {holder}: this process ends and writes nothing more there")
 
     def release(self) -> None:
-        """Take the lock away, if it is still this process's."""
+        """Remove the lock file, if it is still this process's."""
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(_HEARTBEAT_SECONDS)
-        if self._holder.pid != os.getpid():  # a child that was forked holds nothing
+        if self._holder.pid != os.getpid():  # a forked child does not hold the lock
             return
         own_tokens.discard(self.token)
         with suppress(OSError):
-            found = Holder.parse(read_lock(self.path))
-            if found is not None and found.token == self.token:
+            holder = Holder.parse(read_lock(self.path))
+            if holder is not None and holder.token == self.token:
                 self.path.unlink()
 
     def _run(self) -> None:
@@ -117,7 +117,7 @@ class Lock:
                 self.beat()
 
     def beat(self) -> None:
-        """Rewrite the heartbeat; in the same file, so that a lock that has taken its place is never written to.
+        """Write the next heartbeat, into the open file: a lock that replaces this one meanwhile is not overwritten.
 
         Raises:
             LostError: the lock is lost.
@@ -128,8 +128,8 @@ class Lock:
             self.check()
             return
         try:
-            found = Holder.parse(os.pread(handle, _LARGEST, 0))
-            if found is None or found.token != self.token:  # one without content is about to be another one's
+            holder = Holder.parse(os.pread(handle, _LARGEST, 0))
+            if holder is None or holder.token != self.token:  # an empty file is another process's new lock
                 self.check()
                 return
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
@@ -148,39 +148,42 @@ def acquire(
     beats: bool = True,
     watch: Watch | None = None,
 ) -> Lock:
-    """Take the lock in the file ``path``, which keeps other processes from ``what``.
+    """Acquire the lock in the file ``path``, which protects ``what`` from other processes.
 
     Args:
         path: the lock's file.
-        what: what it is for, named in messages.
-        note: told why it takes time.
-        take_over: break the lock that is there, whatever its holder does.
-        waits: said once where a living holder is waited for; if empty, that is an error.
-        beats: whether it has a heartbeat; not if it is held for a moment.
-        watch: what has watched the lock that is there, see :func:`dead_locks`.
+        what: the file or folder that it protects, for messages.
+        note: receives the reason of a delay.
+        take_over: break an existing lock, even if its holder is alive.
+        waits: a note for the time in which a living holder is awaited; if empty, a living holder is an error.
+        beats: whether the lock gets a heartbeat; a lock that is held only for a moment needs none.
+        watch: a watch that has observed the existing lock already, see :func:`dead_locks`.
 
     Raises:
         HeldError: another process holds it.
         RunError: the lock cannot be written.
     """
-    watch, is_told, lock = watch or Watch(), False, Lock(path, what)
+    watch, is_noted, lock = watch or Watch(), False, Lock(path, what)
     while not _is_created(lock, what):
         content = _content(path)
         if content is None:
             continue
-        standing = watch.look(content, time.monotonic())
-        if take_over or standing is HolderState.GONE:
-            take_over = False  # if another one was quicker, it lives
-            if _broken(lock, content, note):
+        state = watch.observe(content, time.monotonic())
+        if take_over or state is HolderState.DEAD:
+            take_over = False  # if another process was faster, its lock must not be broken
+            if _break_lock(lock, content, note):
                 break
             continue
         holder = Holder.parse(content)
-        if standing is HolderState.ALIVE and not waits:
+        if state is HolderState.ALIVE and not waits:
             raise HeldError(_in_use(what, holder))
-        if not is_told:
-            is_told = True
-            note(waits or f"{what} is locked by {holder or 'another process'}, which cannot be seen from here: "
-                 f"watching its heartbeat for {DEAD_AFTER_SECONDS:g} s")  # fmt: skip
+        if not is_noted:
+            is_noted = True
+            note(
+                waits
+                or f"{what} is locked by {holder or 'another process'}, which this process cannot inspect: "
+                f"watching its heartbeat for {DEAD_AFTER_SECONDS:g} s"
+            )
         time.sleep(POLL_SECONDS)
     if beats:
         lock.start()
@@ -198,7 +201,7 @@ def _is_created(lock: Lock, what: Path) -> bool:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return a lock's content, None if it has gone."""
+    """Return a lock's content; None if the lock was removed."""
     try:
         return read_lock(path)
     except FileNotFoundError:
@@ -213,18 +216,18 @@ def _in_use(what: Path, holder: Holder | None) -> str:
     return f"{what} is in use: another process trains there{by}; wait for it, or end it{elsewhere}"
 
 
-def _broken(lock: Lock, content: bytes, note: Note) -> bool:
-    """Put the lock in the place of the one that holds ``content``; return whether that was still there."""
+def _break_lock(lock: Lock, content: bytes, note: Note) -> bool:
+    """Replace the lock with this content; return False if it was removed or replaced meanwhile."""
     holder = Holder.parse(content)
     key = "unread" if holder is None else "".join(filter(str.isalnum, holder.token))[:32]
     breaker = lock.path.with_name(f"{lock.path.name}.{key}.broken")
-    # a breaker that was killed in this moment is itself broken, by the same rules
+    # the breaker's own lock may be broken by the same rules, if the breaker is killed here
     with locked(breaker, lock.path, note, waits=f"another process breaks the lock {lock.path}", beats=False):
         try:
-            found = Holder.parse(read_lock(lock.path))
+            current = Holder.parse(read_lock(lock.path))
         except OSError:
             return False
-        if (found and found.token) != (holder and holder.token):
+        if (current and current.token) != (holder and holder.token):
             return False
         try:
             lock.replace()
@@ -244,35 +247,35 @@ def locked(path: Path, what: Path, note: Note, **how: Any) -> Iterator[Lock]:
 
 
 def dead_locks(paths: Sequence[Path], note: Note) -> dict[Path, Watch]:
-    """Watch locks of other hosts, all at once, for as long as it takes; return those whose holders are dead."""
+    """Watch locks of other hosts until the state of each is known; return those whose holders are dead."""
     watching, dead = {path: Watch() for path in paths}, {}
     if watching:
         note(f"watching {len(watching)} heartbeats of other hosts for up to {DEAD_AFTER_SECONDS:g} s")
     while watching:
         for path, watch in list(watching.items()):
             content = _content(path)
-            standing = HolderState.ALIVE if content is None else watch.look(content, time.monotonic())
-            if standing is not HolderState.UNKNOWN:
+            state = HolderState.ALIVE if content is None else watch.observe(content, time.monotonic())
+            if state is not HolderState.UNKNOWN:
                 del watching[path]
-            if standing is HolderState.GONE:
+            if state is HolderState.DEAD:
                 dead[path] = watch
         time.sleep(POLL_SECONDS if watching else 0)
     return dead
 
 
 def holder_of(path: Path) -> Holder | None:
-    """Return who holds a lock, as far as one look can tell; None for a process that has ended, or nobody."""
+    """Return the holder of a lock, as far as a single read shows; None if there is no lock or its holder has ended."""
     try:
         content = read_lock(path)
     except OSError:
         return None
-    if standing_of(content) is HolderState.GONE:
+    if state_of(content) is HolderState.DEAD:
         return None
     return Holder.parse(content) or Holder("?", "", "", 0, None, "")
 
 
 def read_lock(path: Path) -> bytes:
-    """Return a lock's content; empty if it is no ordinary file."""
+    """Return a lock's content; empty if it is not a regular file."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.read(handle, _LARGEST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from distbp.parallel.host.messages import DRIVER, GO, NO_ROUND, Channel, accepted, listen, send_news
+from distbp.parallel.host.channel import DRIVER, Channel, accept, listen
+from distbp.parallel.host.messages import FINISHED, ServerMessage, send_message
 
 NEWCOMER = -1
-"""The number under which :meth:`Connections.wait` tells that somebody connects."""
+"""Yielded by :meth:`Connections.wait` for a new connection, which has no number yet."""
 
 
 class Connections:
-    """The channels of whoever is there. Leaving the ``with`` block tells the workers that all is done."""
+    """The open channels. Leaving the ``with`` block orders the workers to end and closes all channels."""
 
     def __init__(self, folder: Path) -> None:
         """Listen below ``folder``."""
@@ -30,18 +30,18 @@ class Connections:
     def __exit__(self, *_: object) -> None:
         for number, channel in self._channels.items():
             if number != DRIVER:
-                channel.send(GO.pack(0, NO_ROUND, 0, 0, 0, 0))
+                channel.send(FINISHED)
             channel.close()
         self._listener.close()
 
     @property
     def workers(self) -> list[int]:
-        """The numbers of the workers that are there."""
+        """The numbers of the connected workers."""
         return [number for number in self._channels if number != DRIVER]
 
     @property
     def has_driver(self) -> bool:
-        """Whether the driver has come."""
+        """Whether the driver is connected."""
         return DRIVER in self._channels
 
     def __contains__(self, number: int) -> bool:
@@ -50,34 +50,34 @@ class Connections:
     def __getitem__(self, number: int) -> Channel:
         return self._channels[number]
 
-    def look(self) -> bool:
-        """Return at once whether there is something to hear."""
+    def has_input(self) -> bool:
+        """Return at once whether there is something to read on any channel."""
         return bool(self._poll.poll(0))
 
     def wait(self, seconds: float) -> Iterator[int]:
-        """Wait for so long at most; yield the numbers of all who have something to say, or have gone."""
+        """Wait for input; yield the numbers of the channels that have input or whose other end is closed."""
         for descriptor, _ in self._poll.poll(1000 * seconds):
-            if descriptor in self._numbers:  # else it was closed meanwhile
+            if descriptor in self._numbers:  # else it was closed since
                 yield self._numbers[descriptor]
 
     def accept(self) -> tuple[int, Channel] | None:
-        """Return the number of who has connected, and the channel; None if it did not say who it is."""
-        return accepted(self._listener)
+        """Accept a connection; return its number and channel, None if no number arrives in time."""
+        return accept(self._listener)
 
     def add(self, number: int, channel: Channel) -> None:
-        """Listen also to this one."""
+        """Add an accepted channel."""
         self._channels[number] = channel
         self._numbers[channel.fileno()] = number
         self._poll.register(channel, select.POLLIN)
 
     def drop(self, number: int) -> None:
-        """Close the channel to one who has gone."""
+        """Close the channel of a process that has closed its end."""
         channel = self._channels.pop(number)
         del self._numbers[channel.fileno()]
         self._poll.unregister(channel)
         channel.close()
 
-    def tell_driver(self, **news: Any) -> None:
-        """Tell the driver something, if it is there."""
+    def send_to_driver(self, message: ServerMessage) -> None:
+        """Send the driver a message, if it is connected."""
         if self.has_driver:
-            send_news(self._channels[DRIVER], news)
+            send_message(self._channels[DRIVER], message)

@@ -1,4 +1,4 @@
-"""What the supervisor decides, and the server's rounds do."""
+"""Decisions of the supervisor, which the server loop carries out."""
 
 from __future__ import annotations
 
@@ -8,54 +8,53 @@ from distbp.parallel.step.shards import Span
 
 
 class Compute(NamedTuple):
-    """A worker shall compute the shards ``held`` of a step; the first of their sums goes to row ``row``."""
+    """Order a worker to compute the shards ``span`` of a step, and to write their sums from slab row ``row`` on."""
 
     worker: int
     step: int
-    held: Span
+    span: Span
     row: int
     round: int = 0
-    """Which of all that were begun: a step that comes to nothing is begun again, perhaps from another state."""
-    place: int = 0
-    """Where the factors of its shards belong: where no late worker may still be writing those of another round."""
+    """Number of the attempt at a step; a repeated step gets a new number."""
+    factor_buffer: int = 0
+    """The factor buffer for its shards, which no straggler of another round may still write."""
 
 
 class Use(NamedTuple):
-    """A worker's answer is the one that counts; ``keep`` it until the other who computes the same has answered."""
+    """Use a worker's sums; with ``keep``, copy them too, for a comparison with those of a second worker."""
 
     task: Compute
     keep: bool
 
 
 class Compare(NamedTuple):
-    """A worker has computed what somebody else was quicker with: both must be the same bits."""
+    """Compare a worker's sums with those of the faster worker ``first``: both must have the same bits."""
 
     task: Compute
     first: int
-    """The worker whose answer was used."""
 
 
-class Lose(NamedTuple):
-    """A worker is to be ended, and its answers no longer count."""
+class Kill(NamedTuple):
+    """Kill a worker's process and ignore its answers."""
 
     worker: int
-    why: str
+    reason: str
 
 
 class Stop(NamedTuple):
-    """Nothing can be done."""
+    """End the run: no worker can finish the step."""
 
-    why: str
+    reason: str
 
 
-Decision = Compute | Use | Compare | Lose | Stop
+Decision = Compute | Use | Compare | Kill | Stop
 
 
 def contradiction(decision: Compare, host: str) -> str:
-    """Say that two workers of a host gave different sums for the same shards."""
+    """Return the message for two workers of a host with different sums for the same shards."""
     task = decision.task
     return (
         f"worker {decision.first} on host {host} and worker {task.worker} on host {host} computed different sums for "
-        f"shards {task.held.first} to {task.held.stop - 1} of step {task.step}: the memory or the CPU of one of them "
+        f"shards {task.span.first} to {task.span.stop - 1} of step {task.step}: the memory or the CPU of one of them "
         "cannot be trusted"
     )

@@ -1,232 +1,224 @@
-"""The messages of a run on one host: some bytes over a Unix socket that say what is ready in shared memory.
+"""The messages between driver, server and workers of one host, and their encoding.
 
-A worker's report is sent after the last byte of its slab was written, and names the step; the order to go on is sent
-after the last byte of the new weights. So what a dead or late process half wrote is never read.
+Arrays stay in shared memory; a message says which of them may be read. A worker sends its report after it has written
+the last byte of its slab rows, and the server sends its next orders after it has written the last byte of the new
+weights. So no process reads what a dead or slow one has written only in part.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import select
-import socket
 import struct
-import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
-from distbp.parallel.step.records import Divergence, StepRecord
+from distbp.errors import TrainingError, brief
+from distbp.parallel.host.channel import Channel
+from distbp.parallel.mesh.agreement import Difference
+from distbp.parallel.step.records import Divergence, Report, StepRecord
+from distbp.parallel.step.reports import pack_report, report_size, unpack_report
+from distbp.parallel.step.shards import Span
 
-DRIVER = 0xFFFFFFFF
-"""The driver's number where workers give theirs."""
-
-_LOOK_SECONDS = 150e-6
-_BETWEEN_TRIES = 0.02
-_HELLO_SECONDS = 1.0
-
-
-def look_before_sleeping(look: Callable[[], bool]) -> None:
-    """Look for a moment whether what one waits for is there, giving the core away between two looks.
-
-    Waking a process that sleeps on an idle core takes 50 us and more, which is much of a small step: with 784-30-10 and
-    a mini-batch of 64 the median step of two workers took 475 to 520 us so, and 535 to 610 us asleep.
-    """
-    deadline = time.perf_counter() + _LOOK_SECONDS
-    while not look() and time.perf_counter() < deadline:
-        os.sched_yield()
-
-
-class Channel:
-    """One end of a Unix socket that carries messages of known sizes."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._part = b""
-        """What has come so far of a message."""
-        self._news_size = 0
-        """Of the news that have begun to come."""
-        self._poll = select.poll()
-        self._poll.register(connection, select.POLLIN)
-
-    def fileno(self) -> int:
-        """Return the file descriptor, for poll and select."""
-        return self._socket.fileno()
-
-    def send(self, message: bytes) -> bool:
-        """Send a message; return False if the other end is gone."""
-        try:
-            self._socket.sendall(message)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        return True
-
-    def look(self) -> bool:
-        """Return at once whether there is something to receive, the other end's end included."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            return True
-        return True
-
-    def take(self, size: int) -> bytes | None:
-        """Return a message once all of it is there, else b"" at once; None if the other end is gone.
-
-        So a process that is frozen in the middle of a message keeps nobody else waiting.
-        """
-        try:
-            while len(self._part) < size:
-                part = self._socket.recv(size - len(self._part), socket.MSG_DONTWAIT)
-                if not part:
-                    return None
-                self._part += part
-        except BlockingIOError:
-            return b""
-        except ConnectionResetError:
-            return None
-        message, self._part = self._part, b""
-        return message
-
-    def receive(self, size: int, seconds: float) -> bytes | None:
-        """Wait for a message; return None if the other end is gone.
-
-        Raises:
-            TimeoutError: it has not come within so many seconds; what has come of it is kept.
-        """
-        deadline = time.monotonic() + seconds
-        while (message := self.take(size)) == b"":
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._poll.poll(1000 * left):
-                raise TimeoutError
-        return message
-
-    def take_news(self) -> bytes | None:
-        """Do as :meth:`take` with news, which begin with their size."""
-        if not self._news_size:
-            head = self.take(_SIZE.size)
-            if not head:
-                return head
-            self._news_size = _SIZE.unpack(head)[0]
-        text = self.take(self._news_size)
-        if text:
-            self._news_size = 0
-        return text
-
-    def ends_within(self, seconds: float) -> bool:
-        """Wait until the other end is gone, whatever it may still have said; return False if it is still there."""
-        try:
-            self._socket.settimeout(seconds)
-            while self._socket.recv(4096):
-                pass
-        except (TimeoutError, BlockingIOError):
-            return False
-        except OSError:  # closed already, by either end
-            pass
-        return True
-
-    def close(self) -> None:
-        """Close this end, which the other end sees at once."""
-        self._socket.close()
-
-
-def listen(folder: Path) -> socket.socket:
-    """Return the server's listening socket; that of a server before it gives way."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (folder / "server").unlink(missing_ok=True)
-    server.bind(str(folder / "server"))
-    server.listen(128)
-    return server
-
-
-def connect(folder: Path, number: int, patience: float) -> Channel | None:
-    """Connect to the server as worker ``number`` or as the driver; None if there was none for ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while True:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)  # or it would wait for ever behind many others at a server that is frozen
-        try:
-            connection.connect(str(folder / "server"))
-            break
-        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
-            connection.close()
-            if time.monotonic() > deadline or not folder.exists():
-                return None
-            time.sleep(_BETWEEN_TRIES)
-    connection.setblocking(True)
-    channel = Channel(connection)
-    channel.send(HELLO.pack(number))
-    return channel
-
-
-def accepted(listener: socket.socket) -> tuple[int, Channel] | None:
-    """Return the number of who has connected, and the channel; None if it did not say who it is."""
-    channel = Channel(listener.accept()[0])
-    try:
-        hello = channel.receive(HELLO.size, _HELLO_SECONDS)
-    except TimeoutError:
-        hello = None
-    if hello is None:
-        channel.close()
-        return None
-    return HELLO.unpack(hello)[0], channel
-
-
-HELLO = struct.Struct("<I")
-"""Anybody to the server: a worker's number, or DRIVER."""
-
-GO = struct.Struct("<qqIIII")
-"""Server to worker: compute, in this round, of this step, the shards from first to before stop, into the rows from this
-one on; and this is the place of their factors."""
+ORDER = struct.Struct("<qqIIII")
+"""Server to worker, a task: step, round, shards [first, stop), first slab row, factor buffer."""
 
 NO_ROUND = -1
-"""The round of a GO that says that all is done."""
+"""The round number in FINISHED."""
+
+FINISHED = ORDER.pack(0, NO_ROUND, 0, 0, 0, 0)
+"""Server to worker: there are no more tasks."""
 
 RUN = struct.Struct("<qqd")
-"""Driver to server: go on from this step, whose state is in place, up to before that step, with lr times this."""
+"""Driver to server: first step, the step to stop before, factor of the step size."""
 
-_SIZE = struct.Struct("<I")
-
-
-def send_news(channel: Channel, news: Mapping[str, Any]) -> None:
-    """Tell the driver something that happens seldom."""
-    text = json.dumps(news).encode()
-    channel.send(_SIZE.pack(len(text)) + text)
+_HEAD = struct.Struct("<Bq")
+_LAYER_DONE = struct.Struct("<III")
+_REPORT_KIND, _LAYER_DONE_KIND = 1, 2
 
 
-def receive_news(channel: Channel) -> dict[str, Any] | None:
-    """Return the next of what the server tells, {} if it is not all there yet, None if the server is gone."""
-    text = channel.take_news()
-    news: dict[str, Any] | None = json.loads(text or "{}") if text is not None else None
-    return news
+class WorkerReport(NamedTuple):
+    """Worker to server: the report on a task whose sums are in the worker's slab rows."""
+
+    round: int
+    report: Report
 
 
-def done_news(steps: int, last: StepRecord | None) -> dict[str, Any]:
-    """Return the server's answer to RUN: the steps done; if the next one diverged what, where, its rows and cost."""
-    if last is None or last.divergence is None:
-        return {"done": steps}
-    return {"done": steps, "what": last.divergence.what, "layer": last.divergence.layer, "rows": last.rows,
-            "cost": last.cost}  # fmt: skip
+class LayerDone(NamedTuple):
+    """Worker to server: the sums of these shards are final from ``layer`` (counted from 0) on."""
+
+    round: int
+    span: Span
+    layer: int
 
 
-def lost_news(steps: int, why: Mapping[int, str], damaged: Iterable[int]) -> dict[str, Any]:
-    """Return the server's answer to RUN where its view of the hosts has come to an end.
+def worker_message_size(shards: int) -> int:
+    """Return the size of a worker's messages, which is the same for all of them."""
+    return _HEAD.size + report_size(shards)
 
-    ``why`` is what it saw of others, by number; from those that are ``damaged`` something came other than it was sent.
+
+def pack_worker_message(message: WorkerReport | LayerDone, shards: int) -> bytes:
+    """Return a worker's message as bytes, padded to :func:`worker_message_size`."""
+    if isinstance(message, WorkerReport):
+        return _HEAD.pack(_REPORT_KIND, message.round) + pack_report(message.report, shards)
+    packed = _HEAD.pack(_LAYER_DONE_KIND, message.round) + _LAYER_DONE.pack(*message.span, message.layer)
+    return packed.ljust(worker_message_size(shards), b"\0")
+
+
+def unpack_worker_message(data: bytes) -> WorkerReport | LayerDone:
+    """Return the message of :func:`pack_worker_message`.
+
+    Raises:
+        TrainingError: the bytes are no such message.
     """
-    return {"done": steps, "hosts": list(why.items()), "damaged": list(damaged)}
+    kind, number = _HEAD.unpack_from(data)
+    try:
+        if kind == _REPORT_KIND:
+            return WorkerReport(number, unpack_report(data, _HEAD.size))
+        if kind == _LAYER_DONE_KIND:
+            first, stop, layer = _LAYER_DONE.unpack_from(data, _HEAD.size)
+            return LayerDone(number, Span(first, stop), layer)
+    except (struct.error, IndexError) as error:
+        raise TrainingError(f"cannot read a worker's message of {len(data)} bytes: {error}") from error
+    raise TrainingError(f"cannot read a worker's message: kind {kind} is unknown")
 
 
-def diverged_record(news: Mapping[str, Any]) -> StepRecord | None:
-    """Return the record of the step that diverged, if one did."""
-    if "what" not in news:
-        return None
-    return StepRecord(news["done"], news["rows"], news["cost"], 0, 0.0, Divergence(news["what"], news["layer"]))
+@dataclass(frozen=True)
+class WorkerJoined:
+    """Server to driver: a worker has connected."""
+
+    worker: int
 
 
-def check_diverged(news: Mapping[str, Any]) -> None:
-    """Raise DivergedError if a step diverged."""
-    diverged = diverged_record(news)
-    if diverged is not None:
-        diverged.check()
+@dataclass(frozen=True)
+class WorkerLost:
+    """Server to driver: a worker no longer makes progress, so its process is being killed."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class WorkerEnded:
+    """Server to driver: a worker's process has ended."""
+
+    worker: int
+    reason: str | None
+    """Why it ended; None after WorkerLost, which has the reason."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Server to driver: a text for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded:
+    """Server to driver, the answer to RUN: all steps are done, or the driver requested a halt."""
+
+    steps: int
+    """Steps done, counted over the whole run."""
+    layers: tuple[int, ...] = ()
+    """A hash of each layer's weights, to compare with other hosts."""
+    resent: tuple[tuple[int, int], ...] = ()
+    """For each host whose messages arrived damaged: its number, and how many it sent again."""
+
+    def check(self) -> None:
+        """Raise DivergedError if a step diverged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDiverged(RunEnded):
+    """An answer to RUN: the step after ``steps`` diverged and was not applied."""
+
+    what: str
+    layer: int
+    rows: int
+    cost: float
+
+    @property
+    def record(self) -> StepRecord:
+        """The record of the step that diverged."""
+        return StepRecord(self.steps, self.rows, self.cost, 0, 0.0, Divergence(self.what, self.layer))
+
+    def check(self) -> None:
+        """Raise DivergedError."""
+        self.record.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewEnded(RunEnded):
+    """An answer to RUN: the view has ended, because hosts were lost or because the driver ended it."""
+
+    reasons: tuple[tuple[int, str], ...]
+    """For each lost host: its number, and what happened."""
+    damaged: tuple[int, ...]
+    """Numbers of the hosts that count as lost only because a message arrived damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsDiffer(RunEnded):
+    """An answer to RUN: the hosts have different weights."""
+
+    difference: Difference
+
+
+Event = WorkerJoined | WorkerLost | WorkerEnded | Note
+ServerMessage = Event | RunEnded
+
+_KINDS: dict[str, type[ServerMessage]] = {
+    kind.__name__: kind
+    for kind in (WorkerJoined, WorkerLost, WorkerEnded, Note, RunEnded, StepDiverged, ViewEnded, WeightsDiffer)
+}
+
+
+def ended_run(steps: int, last: StepRecord | None) -> RunEnded:
+    """Return the answer to RUN after ``steps`` steps; ``last`` is the last record, perhaps of a diverged step."""
+    if last is None or last.divergence is None:
+        return RunEnded(steps=steps)
+    return StepDiverged(steps=steps, **last.divergence._asdict(), rows=last.rows, cost=last.cost)
+
+
+def encode(message: ServerMessage) -> bytes:
+    """Return a message of the server as bytes."""
+    return json.dumps([type(message).__name__, asdict(message)]).encode()
+
+
+def decode(data: bytes) -> ServerMessage:
+    """Return the message of :func:`encode`.
+
+    Raises:
+        TrainingError: the bytes are no such message.
+    """
+    try:
+        name, fields = json.loads(data)
+        fields = {field: _with_tuples(value) for field, value in fields.items()}
+        if name == WeightsDiffer.__name__:
+            fields["difference"] = Difference(*fields["difference"])
+        return _KINDS[name](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"cannot read the parameter server's message {brief(data)}") from error
+
+
+def _with_tuples(value: Any) -> Any:
+    """Replace the lists of a JSON value by tuples."""
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def send_message(channel: Channel, message: ServerMessage) -> None:
+    """Send a message from the server to the driver."""
+    channel.send_sized(encode(message))
+
+
+def receive_message(channel: Channel) -> ServerMessage | None:
+    """Return the server's next message, or None at once if none has arrived.
+
+    Raises:
+        EOFError: the server has closed the channel.
+        TrainingError: the message cannot be read.
+    """
+    data = channel.take_sized()
+    if data is None:
+        raise EOFError("the parameter server has closed its channel")
+    return decode(data) if data else None

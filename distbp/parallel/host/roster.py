@@ -1,4 +1,4 @@
-"""Which places for workers are filled, and when somebody new is to be started in an empty one: decisions alone."""
+"""Decides when a new worker is started in an empty slot; the caller starts and watches it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _LONGEST_PAUSE = 30.0
 
 
 class Roster:
-    """The places for workers of one run, by number. Times are in seconds.
+    """The worker slots of one run, by number. Times are in seconds.
 
     >>> roster = Roster(2)
     >>> roster.due(0.0)
@@ -18,55 +18,56 @@ class Roster:
     ([0], 0, [1])
     """
 
-    def __init__(self, places: int) -> None:
-        self._empty = dict.fromkeys(range(places), 0.0)
-        """The empty places, with the time from which on they may be filled."""
-        self._failures = dict.fromkeys(range(places), 0)
+    def __init__(self, slots: int) -> None:
+        self._empty = dict.fromkeys(range(slots), 0.0)
+        """For each empty slot the earliest time for a new worker."""
+        self._failures = dict.fromkeys(range(slots), 0)
+        """For each slot the failed starts since a worker last connected."""
         self._starting: set[int] = set()
         self._present: set[int] = set()
 
     @property
     def present(self) -> int:
-        """How many workers are there."""
+        """The number of connected workers."""
         return len(self._present)
 
     @property
     def starting(self) -> list[int]:
-        """The places whose workers have been started and have not come yet."""
+        """The slots whose workers were started and have not connected yet."""
         return sorted(self._starting)
 
     @property
     def filled(self) -> list[int]:
-        """The places whose workers are there."""
+        """The slots whose workers are connected."""
         return sorted(self._present)
 
     def due(self, now: float) -> list[int]:
-        """Return the places in which somebody is to be started now."""
-        return [place for place, time in sorted(self._empty.items()) if time <= now]
+        """Return the slots in which a worker is to be started now."""
+        return [slot for slot, time in sorted(self._empty.items()) if time <= now]
 
-    def started(self, place: int) -> None:
-        """Note that somebody is being started in this place."""
-        del self._empty[place]
-        self._starting.add(place)
+    def started(self, slot: int) -> None:
+        """Note that a worker was started in an empty slot."""
+        del self._empty[slot]
+        self._starting.add(slot)
 
-    def joined(self, place: int) -> None:
-        """Note that the worker of this place is there."""
-        self._starting.discard(place)
-        self._present.add(place)
-        self._failures[place] = 0
+    def joined(self, slot: int) -> None:
+        """Note that a slot's worker has connected."""
+        self._starting.discard(slot)
+        self._present.add(slot)
+        self._failures[slot] = 0
 
-    def silent(self) -> None:
-        """Note that all have to come again, to a new server."""
+    def disconnected(self) -> None:
+        """Note that the server was lost, so that all connected workers must connect again."""
         self._starting |= self._present
         self._present.clear()
 
-    def ended(self, place: int, now: float) -> None:
-        """Note that the worker of this place has ended; if it had not even come, the next one waits for a while."""
-        if place in self._empty:
+    def ended(self, slot: int, now: float) -> None:
+        """Note that a slot's worker has ended; if it had never connected, the next one starts after a pause."""
+        if slot in self._empty:
             return
-        if place in self._starting:
-            self._failures[place] += 1
-        self._starting.discard(place)
-        self._present.discard(place)
-        pause = min(_LONGEST_PAUSE, 2.0 ** self._failures[place]) if self._failures[place] else 0.0
-        self._empty[place] = now + pause
+        if slot in self._starting:
+            self._failures[slot] += 1
+        self._starting.discard(slot)
+        self._present.discard(slot)
+        pause = min(_LONGEST_PAUSE, 2.0 ** self._failures[slot]) if self._failures[slot] else 0.0
+        self._empty[slot] = now + pause

@@ -1,289 +1,184 @@
-"""The server's loop on one host: a round per step, whoever comes and goes meanwhile. The driver is not in it."""
+"""The server's loop on one host: it does the steps that the driver requests, while workers join and leave."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
-from distbp.data.dataset import Array
 from distbp.data.epoch_order import EpochOrder
 from distbp.errors import PeerLostError
+from distbp.parallel.host.channel import DRIVER, spin_before_sleeping
 from distbp.parallel.host.connections import NEWCOMER, Connections
-from distbp.parallel.host.contests import Contests
-from distbp.parallel.host.decisions import Compare, Compute, Decision, Lose, Stop, Use
-from distbp.parallel.host.messages import DRIVER, GO, RUN, done_news, look_before_sleeping, lost_news
+from distbp.parallel.host.messages import RUN, RunEnded, ViewEnded, WeightsDiffer, WorkerJoined, ended_run
 from distbp.parallel.host.shared_memory import SharedMemory
-from distbp.parallel.host.slabs import Progress, Slabs, places_of
-from distbp.parallel.host.spare import Spare
 from distbp.parallel.host.supervisor import Supervisor
 from distbp.parallel.host.worker_loop import heartbeat_seconds
+from distbp.parallel.host.worker_tasks import CHECK_SECONDS, WorkerTasks
 from distbp.parallel.mesh.agreement import WeightsDifferError
 from distbp.parallel.mesh.mesh import Mesh
 from distbp.parallel.mesh.rendezvous import HostsLostError
 from distbp.parallel.mesh.step_exchange import HostReports
 from distbp.parallel.step.diagnosis import is_diagnosed
-from distbp.parallel.step.records import Report, StepRecord
-from distbp.parallel.step.reports import report_size, unpack_progress, unpack_report
+from distbp.parallel.step.records import StepRecord
 from distbp.parallel.step.server import ParameterServer
 from distbp.parallel.step.shards import Span
 
-_LONGEST_LOOK = 1.0
-_LOOK_FOR_LATE = 0.05
+_LONGEST_WAIT = 1.0
 
 
 class _DriverGone(Exception):
-    """The driver has closed its channel: all is done, or it was killed."""
+    """The driver has closed its channel: the run is over, or the driver was killed."""
 
 
 class ServerLoop:
-    """The server's side: every shard of a step is collected from whoever has computed it, then applied."""
+    """Collects the gradient sums of all shards of a step, then applies the update.
+
+    The driver requests many steps at once and has no part in any of them.
+    """
 
     def __init__(
         self,
         server: ParameterServer,
-        exchange: SharedMemory,
+        memory: SharedMemory,
         order: EpochOrder,
         timeout: float,
         wait: float,
-        silent: Iterable[int] = (),
+        orphans: Iterable[int] = (),
     ) -> None:
-        """Serve the workers of ``exchange``; ``silent`` are those that a server before this one had."""
-        shape = exchange.shape
-        self._server, self._exchange, self._order, self._shards = server, exchange, order, shape.shards
+        """Serve the workers that share ``memory``; ``orphans`` are workers of the previous server."""
+        shape = memory.shape
+        self._server, self._memory, self._order = server, memory, order
         self._timeout, self._wait = timeout, wait
-        self._supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, silent)
-        exchange.processes[shape.workers] = os.getpid()  # whoever can connect can also end this process
-        self._connections = Connections(exchange.folder)
-        self._reports: list[Report] = []
-        self._contests = Contests()
-        self._slabs = Slabs(exchange.slabs)
+        # Registered before the socket listens: a process that can connect must also be able to kill a frozen server.
+        memory.processes.register(shape.workers)
+        self._connections = Connections(memory.folder)
+        supervisor = Supervisor(shape.sums, shape.spare, shape.shards, timeout, wait, orphans)
+        self._workers = WorkerTasks(server, memory, order, self._connections, supervisor)
         self._goal: tuple[int, int, float] | None = None
-        """From which step on to which one the driver wants to go, with lr times what."""
-        self._next_tick = 0.0
-        self._report_size = report_size(shape.shards)
-        self._supervisor.has_spare = Spare(
-            self._reserve_spare, lambda text: self._connections.tell_driver(note=text)
-        ).is_there
-        self._lost: set[int] = set()
-        self._progress = Progress()
+        """The driver's request: first step, the step to stop before, factor of the step size."""
         self._layers: tuple[int, ...] = ()
-        """The hashes of the weights after the server's last step, where other hosts are to have the same."""
-        self.mesh: Mesh | None = None
-        """The exchange with other hosts, changed only while no step is being done."""
+        """A hash of each layer's weights after the last step, to compare with other hosts."""
+
+    @property
+    def mesh(self) -> Mesh | None:
+        """The connections to other hosts; set only while no step is running."""
+        return self._workers.mesh
+
+    @mesh.setter
+    def mesh(self, mesh: Mesh) -> None:
+        self._workers.mesh = mesh
 
     def serve(self) -> None:
-        """Do the steps that the driver asks for, until it is gone.
+        """Do the steps that the driver requests, until it closes its channel.
 
         Raises:
-            PeerLostError: the driver did not come, or no worker is left, or a shard brings down every worker.
-            CorruptError: two workers gave different bits for the same shards.
+            PeerLostError: the driver did not connect, or no worker is left, or a shard kills every worker.
+            CorruptError: two workers computed different bits for the same shards.
         """
-        shape = self._exchange.shape
-        beating = self._exchange.beating(shape.workers, heartbeat_seconds(self._timeout))
-        with self._connections as connections, beating, suppress(_DriverGone):
+        heartbeat = self._memory.processes.heartbeat(self._memory.shape.workers, heartbeat_seconds(self._timeout))
+        with self._connections as connections, heartbeat, suppress(_DriverGone):
             deadline = time.monotonic() + self._wait
             while True:
-                self._attend(_LONGEST_LOOK)
-                self._look_around()
+                self._handle_events(_LONGEST_WAIT)
+                self._workers.check()
                 if not connections.has_driver and time.monotonic() > deadline:
-                    raise PeerLostError(f"the driver did not come within {self._wait:g} s (--wait)")
+                    raise PeerLostError(f"the driver did not connect within {self._wait:g} s (--wait)")
                 if self._goal is not None:
-                    try:
-                        last = self._run(*self._goal)
-                        news = done_news(self._server.step, last)
-                    except HostsLostError as error:
-                        self._abandon()
-                        news = lost_news(self._server.step, error.reasons, error.damaged)
-                    except WeightsDifferError as error:
-                        self._abandon()
-                        news = {"done": self._server.step, "differ": error.difference}
-                    if self.mesh is not None:
-                        news |= {"layers": self._layers, "again": self.mesh.members.damages()}
+                    answer = self._run(*self._goal)
                     self._goal = None
-                    connections.tell_driver(**news)
+                    connections.send_to_driver(answer)
 
-    def _run(self, first: int, stop: int, factor: float) -> StepRecord | None:
-        """Do the steps from ``first`` on to before ``stop``, or to where it is asked to stop; return the last."""
+    def _run(self, first: int, stop: int, factor: float) -> RunEnded:
+        """Do the requested steps, fewer if a halt is requested; return the answer to RUN."""
+        try:
+            last = self._steps(first, stop, factor)
+            answer = ended_run(self._server.step, last)
+        except HostsLostError as error:
+            self._workers.abandon()
+            reasons, damaged = tuple(error.reasons.items()), tuple(error.damaged)
+            answer = ViewEnded(steps=self._server.step, reasons=reasons, damaged=damaged)
+        except WeightsDifferError as error:
+            self._workers.abandon()
+            answer = WeightsDiffer(steps=self._server.step, difference=error.difference)
+        if self.mesh is not None:
+            answer = replace(answer, layers=self._layers, resent=tuple(self.mesh.members.damages()))
+        return answer
+
+    def _steps(self, first: int, stop: int, factor: float) -> StepRecord | None:
+        """Do the steps; return the record of the last one."""
         record = None
-        exchange, server = self._exchange, self._server
+        memory, server, workers = self._memory, self._server, self._workers
         if first != server.step:
-            self._abandon()  # late workers have read, or still read, what is another step's now
+            workers.abandon()  # stragglers have read, or still read, the weights of another step
             server.step = first
         server.factor = factor
         self._layers = server.layers() if self.mesh is not None else ()
         epoch, ends = self._order.steps_per_epoch, False
-        while server.step < stop and not (ends or (self.mesh is None and exchange.stop_asked[0])):
+        while server.step < stop and not (ends or (self.mesh is None and memory.stop_requested[0])):
             began, step = time.perf_counter(), server.step
             rows = self._order.size(step)
-            whole, diagnose = Span(0, self._shards_in(step)), is_diagnosed(step, epoch)
-            mine = whole
+            whole, diagnose = Span(0, workers.shards_in(step)), is_diagnosed(step, epoch)
+            own = whole
             if self.mesh is not None:
-                mine = self.mesh.span(whole.stop)
+                own = self.mesh.span(whole.stop)
                 self.mesh.begin(step, server.begin_early(rows, diagnose))
-            self._collect(step, mine)
+            self._collect(step, own)
             collected = time.perf_counter()
-            used = self._supervisor.done.values()
-            reports, sums = self._reports, self._slabs.sums(used, whole.stop)
+            reports, sums = workers.reports, workers.sums(whole.stop)
             if self.mesh is not None:
-                self._progress = Progress()  # what is late from here on belongs to no step
-                told = HostReports(reports, self._layers, bool(exchange.stop_asked[0]))
-                reports, total = self.mesh.exchange(step, told, sums, places_of(used))
-                sums, ends = {whole: total}, self.mesh.ends
+                workers.end_early_sending()
+                local = HostReports(reports, self._layers, bool(memory.stop_requested[0]))
+                reports, total = self.mesh.exchange(step, local, sums, workers.factor_buffers())
+                sums, ends = {whole: total}, self.mesh.stop_agreed
             record = server.update(step, reports, sums, began, diagnose)
             if record.divergence is not None:
                 return record
             self._layers = record.layers
-            exchange.spent[-1] += record.seconds - (collected - began)
-            while exchange.is_full:
-                self._attend(_LOOK_FOR_LATE)
-            exchange.publish(record)
+            memory.spent[-1] += record.seconds - (collected - began)
+            while memory.records.is_full:
+                self._handle_events(CHECK_SECONDS)
+            memory.records.publish(record)
         return record
 
-    def _abandon(self) -> None:
-        """Let what was gathered of a step die with it, also what is still to come."""
-        self._supervisor.abandon()
-        self._progress = Progress()
-        self._reports = []
-
-    def _collect(self, step: int, whole: Span) -> None:
-        """Have every shard of ``whole`` computed by somebody."""
-        self._reports = []
-        tasks = self._supervisor.begin(step, whole, time.monotonic())
-        if self.mesh is not None:
-            planned = [task for task in tasks if isinstance(task, Compute)]
-            self._progress = Progress(planned, self._exchange.shape.layers)
-        self._do(tasks)
-        while not self._supervisor.is_complete:
+    def _collect(self, step: int, own: Span) -> None:
+        """Wait until the workers have computed this host's shards of a step."""
+        workers = self._workers
+        workers.begin(step, own)
+        while not workers.supervisor.is_complete:
             if self.mesh is not None:
                 self.mesh.members.check()
-            if self._reports:  # the others will not be long
-                look_before_sleeping(self._connections.look)
-            self._attend(_LOOK_FOR_LATE if self._reports else min(_LONGEST_LOOK, self._timeout / 4))
-            self._look_around()
+            if workers.reports:  # the other workers will report soon
+                spin_before_sleeping(self._connections.has_input)
+            self._handle_events(CHECK_SECONDS if workers.reports else min(_LONGEST_WAIT, self._timeout / 4))
+            workers.check()
 
-    def _attend(self, seconds: float) -> None:
-        """See to whatever comes next."""
+    def _handle_events(self, seconds: float) -> None:
+        """Wait for input on any channel and handle it."""
         for number in self._connections.wait(seconds):
             if number == NEWCOMER:
                 self._accept()
             elif number == DRIVER:
-                self._hear_driver()
+                self._read_driver()
             else:
-                self._hear_worker(number)
-
-    def _look_around(self) -> None:
-        """Now and then look whether everybody still shows life and nobody is late."""
-        now = time.monotonic()
-        if now >= self._next_tick:
-            self._next_tick = now + _LOOK_FOR_LATE
-            silent = {number: self._exchange.silence(number) for number in self._connections.workers}
-            self._do(self._supervisor.tick(now, silent))
-            for number in self._supervisor.dying:
-                if number not in self._connections and self._exchange.has_ended(number):
-                    self._do(self._supervisor.left(number, -1, now))
+                self._workers.read(number)
 
     def _accept(self) -> None:
-        found = self._connections.accept()
-        if found is None:
+        accepted = self._connections.accept()
+        if accepted is None:
             return
-        number, channel = found
-        if number == DRIVER:
-            self._connections.add(number, channel)
-            for present in self._connections.workers:
-                self._connections.tell_driver(joined=present)
+        number, channel = accepted
+        if number != DRIVER:
+            self._workers.join(number, channel)
             return
-        if number in self._connections:  # its end was not heard yet
-            self._left(number)
         self._connections.add(number, channel)
-        self._do(self._supervisor.joined(number, time.monotonic()))
-        self._connections.tell_driver(joined=number)
+        for worker in self._connections.workers:
+            self._connections.send_to_driver(WorkerJoined(worker))
 
-    def _hear_driver(self) -> None:
+    def _read_driver(self) -> None:
         message = self._connections[DRIVER].take(RUN.size)
         if message is None:
             raise _DriverGone
         if message:
             self._goal = RUN.unpack(message)
-
-    def _hear_worker(self, number: int) -> None:
-        message = self._connections[number].take(self._report_size)
-        if not message:
-            if message is None:
-                self._left(number)
-            return
-        progress = unpack_progress(message) if self.mesh is not None else None
-        if progress is not None:
-            self._hear_progress(number, *progress)
-            return
-        which, report = unpack_report(message)
-        decisions = self._supervisor.reported(number, which, report.span, time.monotonic())
-        if decisions:
-            if isinstance(decisions[0], Use):
-                self._reports.append(report)
-            self._do(decisions)
-
-    def _hear_progress(self, number: int, which: int, held: Span, layer: int) -> None:
-        """Pass on to the other hosts what all workers of this one have finished."""
-        reached = self._progress.hear(number, which, held, layer)
-        if reached is not None and self.mesh is not None:
-            step, tasks = self._supervisor.step, self._progress.tasks
-            self._supervisor.read = frozenset(task.row for task in tasks)
-            self.mesh.push(step, reached, self._slabs.sums(tasks, self._shards_in(step)), places_of(tasks))
-
-    def _left(self, number: int) -> None:
-        """See to a worker whose process has ended, which the kernel says by closing its channel."""
-        self._connections.drop(number)
-        if number in self._lost:
-            self._lost.discard(number)
-            self._connections.tell_driver(left=number)
-        else:
-            self._connections.tell_driver(left=number, why=f"died in step {self._server.step}")
-        self._do(self._supervisor.left(number, int(self._exchange.doing[number]), time.monotonic()))
-        self._exchange.doing[number] = -1
-        self._contests.forget(self._supervisor.contested)
-
-    def _do(self, decisions: Iterable[Decision]) -> None:
-        """Do what the supervisor has decided."""
-        for decision in decisions:
-            if isinstance(decision, Compute):
-                self._send(decision)
-            elif isinstance(decision, Use):
-                if decision.keep:
-                    self._contests.keep(decision.task, self._rows_of(decision.task))
-            elif isinstance(decision, Compare):
-                self._compare(decision)
-            elif isinstance(decision, Lose):
-                self._lose(decision)
-            elif isinstance(decision, Stop):
-                raise PeerLostError(decision.why)
-
-    def _reserve_spare(self) -> None:
-        self._exchange.reserve_spare()
-        if self.mesh is not None:
-            self.mesh.reserve(1)  # the next step's factors, while a straggler may still be writing this one's
-
-    def _send(self, task: Compute) -> None:
-        if task.place and self.mesh is not None:
-            self.mesh.reserve(task.place)
-        # A worker that is gone is heard of at the next poll.
-        self._connections[task.worker].send(GO.pack(task.step, task.round, *task.held, task.row, task.place))
-
-    def _lose(self, decision: Lose) -> None:
-        """End a worker that is only silent, so that it writes nothing any more; its channel's end will say when."""
-        self._lost.add(decision.worker)
-        self._connections.tell_driver(lost=decision.worker, why=decision.why)
-        self._exchange.end_process(decision.worker)
-
-    def _compare(self, decision: Compare) -> None:
-        """Compare a late worker's sums, if its weights are still whole: totals of other hosts write over them soon."""
-        oldest = self._supervisor.round - (self.mesh is None)
-        if self._exchange.step == self._server.step:  # else the driver has brought another state
-            self._contests.settle(decision, self._rows_of(decision.task), oldest)
-
-    def _rows_of(self, task: Compute) -> Array:
-        return self._slabs.rows(task, self._shards_in(task.step))
-
-    def _shards_in(self, step: int) -> int:
-        return min(self._shards, self._order.size(step))

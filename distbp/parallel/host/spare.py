@@ -1,4 +1,4 @@
-"""The memory of the spare rows, for what is computed again: taken when it is needed first, if there is room."""
+"""Memory for the spare slab rows, reserved when shards are first computed again."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Callable
 
 from distbp.errors import ClusterError
 
-_AGAIN_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 
 
-class Spare:
-    """Knows whether the spare rows can be written; while they cannot, looks again now and then."""
+class SpareRows:
+    """Reserves the spare rows; tries again from time to time while there is too little memory."""
 
     def __init__(self, reserve: Callable[[], None], note: Callable[[str], None]) -> None:
-        """Take the memory by ``reserve``, which raises ClusterError if there is too little; ``note`` is told once."""
+        """Reserve by ``reserve``, which raises ClusterError on failure; the first failure is passed to ``note``."""
         self._reserve, self._note = reserve, note
-        self._has_room, self._again = False, 0.0
+        self._has_room, self._next_try = False, 0.0
 
-    def is_there(self) -> bool:
-        """Return whether the rows can be written; if not, shards are only computed where there is room already."""
+    def are_available(self) -> bool:
+        """Return whether the spare rows may be written, after trying to reserve them if necessary."""
         now = time.monotonic()
-        if not self._has_room and now >= self._again:
+        if not self._has_room and now >= self._next_try:
             try:
                 self._reserve()
                 self._has_room = True
             except ClusterError as error:
-                if not self._again:
+                if not self._next_try:
                     self._note(
-                        f"{error}: others do not compute the shards of late or lost workers, which are waited for"
+                        f"{error}: other workers do not take over the shards of stragglers and lost workers, but wait "
+                        "for them or their replacements"
                     )
-                self._again = now + _AGAIN_SECONDS
+                self._next_try = now + _RETRY_SECONDS
         return self._has_room

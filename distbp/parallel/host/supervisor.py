@@ -1,4 +1,4 @@
-"""Who computes which shards of a step, who is lost and who is late: decisions alone, without processes or clocks.
+"""Scheduling of a step's shards among a host's workers: decisions alone, without processes or clocks.
 
 Events go in as calls, with the time in seconds; decisions come out. So every course of events can be tested as a list.
 """
@@ -7,22 +7,14 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from distbp.parallel.host.decisions import Compare, Compute, Decision, Lose, Stop, Use
-from distbp.parallel.step.shards import Span, cut
-
-MOST_DEATHS = 3
-"""Workers that a shard may bring down in one step before it counts as poisoned."""
-_LATE = 4.0
-"""How many times the others' time a worker may take before somebody idle computes its shards too."""
-_LEAST_LATE = 0.25
-"""Seconds below which nobody is late: the machine may have had something else to do."""
-_STUCK = 50.0
-"""How many times the others' time, and at least the timeout, a worker may take before it counts as lost."""
-_STUCK_AT_FIRST = 60.0
-"""The same in timeouts, as long as nobody knows how long a shard takes."""
+from distbp.parallel.host.deadlines import Deadlines
+from distbp.parallel.host.decisions import Compare, Compute, Decision, Kill, Stop, Use
+from distbp.parallel.host.poison import Deaths
+from distbp.parallel.host.row_allocation import RowAllocation
+from distbp.parallel.step.shards import Span
 
 
 class _Busy(NamedTuple):
@@ -31,213 +23,192 @@ class _Busy(NamedTuple):
 
 
 class Supervisor:
-    """The state of a run's workers.
+    """The states of a host's workers and of the step that they compute.
 
-    A worker is idle, busy with a task, or dying (to be ended, but not seen to have ended). A dying worker may still
-    write, so its rows are nobody else's until it has left.
+    A worker is idle, busy with a task, or dying (to be killed, and not known to have ended). A dying worker may still
+    write, so no other worker gets its rows until it has ended.
     """
 
     def __init__(
-        self, sums: int, spare: int, shards: int, timeout: float, wait: float, silent: Iterable[int] = ()
+        self, sums: int, spare: int, shards: int, timeout: float, wait: float, orphans: Iterable[int] = ()
     ) -> None:
-        """Give ``sums`` rows to each worker; those from number ``spare`` on are for what is computed again.
+        """Give each worker ``sums`` slab rows; the rows from ``spare`` on are for shards that are computed again.
 
-        Workers that are ``silent`` of may still be writing what a server before this one asked them for.
+        ``orphans`` are workers of the previous server, which may still write the results that it ordered.
         """
-        self._sums, self._spare = sums, spare
-        self._timeout, self._wait = timeout, wait
+        self.rows = RowAllocation(sums, spare)
+        self.deadlines = Deadlines(timeout, wait)
         self.step = -1
         self.round = -1
-        """Counted up with every step that is begun, also with one that is begun again."""
+        """Number of the current attempt at a step; a repeated step gets a new number."""
         self.idle: list[int] = []
+        """The numbers of the idle workers, sorted."""
         self._busy: dict[int, _Busy] = {}
         self._dying: dict[int, Compute | None] = {
-            worker: Compute(worker, -1, Span(0, shards), spare, -1) for worker in silent
+            worker: Compute(worker, -1, Span(0, shards), spare, -1) for worker in orphans
         }
-        self._shards = 0
         self._open: set[Span] = set()
+        """Spans of this step without a result."""
         self._waiting: list[Span] = []
+        """Spans of this step without a result that no worker is computing."""
         self.done: dict[Span, Compute] = {}
-        """The tasks of this step whose answers count."""
-        self.contested: dict[tuple[int, Span], int] = {}
-        """Rounds and shards that somebody is still computing a second time, with the worker whose answer was used."""
-        self._deaths: Counter[int] = Counter()
-        self._seconds_per_shard = 0.0
-        self._stalled_since: float | None = None
-        self.read: frozenset[int] = frozenset()
-        """Rows of this step that somebody still reads: what is computed again goes elsewhere."""
-        self.has_spare: Callable[[], bool] = lambda: True
-        """Whether there is memory for the spare rows; asked only where nothing else is left."""
-        self._plans: dict[tuple[Span, tuple[int, ...]], list[tuple[int, Span, int]]] = {}
+        """The tasks of this step whose results are used."""
+        self.duplicated: dict[tuple[int, Span], int] = {}
+        """For each round and span that a second worker is still computing, the worker whose result is used."""
+        self._deaths = Deaths()
 
     @property
     def is_complete(self) -> bool:
-        """Whether every shard of the step has been computed."""
+        """Whether every shard of the step has a result."""
         return not self._open
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nobody's answer is expected."""
+        """Whether no worker is busy."""
         return not self._busy
-
-    def abandon(self) -> None:
-        """Let the step come to nothing: who still computes goes on, and its answer will count for nothing."""
-        self.round += 1
-        self.done, self._open, self._waiting = {}, set(), []
-        self.contested.clear()
-        self._deaths.clear()
 
     @property
     def dying(self) -> list[int]:
-        """The workers that may still write although their answers do not count."""
+        """The killed workers that may still write."""
         return list(self._dying)
 
+    def abandon(self) -> None:
+        """Give up the step: its workers finish their tasks, but their reports are ignored."""
+        self.round += 1
+        self.done, self._open, self._waiting = {}, set(), []
+        self.duplicated.clear()
+        self._deaths.begin(0)
+
     def begin(self, step: int, whole: Span, now: float) -> Sequence[Decision]:
-        """Begin a step: cut the shards ``whole`` among those who are idle."""
-        shards = whole.stop - whole.first
-        self.step, self._shards = step, shards
+        """Begin a step: divide its shards ``whole`` among the idle workers."""
+        self.step = step
         self.round += 1
         self.done = {}
-        self.read = frozenset()
-        if self._deaths:
-            self._deaths.clear()
-        if not shards:
-            self._open, self._waiting = set(), []
+        self._waiting = []
+        self._open = set()
+        self._deaths.begin(whole.stop - whole.first)
+        plan = self.rows.first_tasks(whole, self.idle)
+        if whole.stop == whole.first:
             return []
-        key = whole, tuple(self.idle)
-        plan = self._plans.get(key)
-        if plan is None:
-            spans = [Span(whole.first + part.first, whole.first + part.stop) for part in cut(shards, len(self.idle))]
-            plan = self._plans[key] = [
-                (worker, span, worker * self._sums) for worker, span in zip(self.idle, spans, strict=False)
-            ]
         if not plan:
             self._waiting = [whole]
-            self._open = {self._waiting[0]}
+            self._open = {whole}
             return []
-        self._waiting = []
         self._open = {span for _, span, _ in plan}
-        tasks = [Compute(worker, step, span, row, self.round, self._place(span)) for worker, span, row in plan]
+        tasks = [Compute(worker, step, span, row, self.round, self._factor_buffer(span)) for worker, span, row in plan]
         for task in tasks:
             self._busy[task.worker] = _Busy(task, now)
         del self.idle[: len(tasks)]
         return tasks
 
     def joined(self, worker: int, now: float) -> list[Decision]:
-        """Take in a worker that has just come."""
+        """Handle a new connection of a worker."""
         self._dying.pop(worker, None)
         insort(self.idle, worker)
         return self._hand_out(now)
 
-    def reported(self, worker: int, number: int, held: Span, now: float) -> list[Decision]:
-        """Take in a worker's answer in round ``number``; one that was not asked for counts for nothing."""
+    def reported(self, worker: int, number: int, span: Span, now: float) -> list[Decision]:
+        """Handle a worker's report on ``span`` in round ``number``; ignore it if that is not its task."""
         busy = self._busy.get(worker)
-        if busy is None or busy.task.round != number or busy.task.held != held:
+        if busy is None or busy.task.round != number or busy.task.span != span:
             return []
         del self._busy[worker]
         insort(self.idle, worker)
         decisions: list[Decision] = []
-        if number == self.round and held in self._open:
-            self._open.discard(held)
-            self.done[held] = busy.task
-            self._seconds_per_shard = (now - busy.since) / (held.stop - held.first)
-            twin = bool(self._busy) and any(
-                other.task.round == number and other.task.held == held for other in self._busy.values()
-            )
-            if twin:
-                self.contested[number, held] = worker
-            decisions.append(Use(busy.task, twin))
-        elif (number, held) in self.contested:
-            decisions.append(Compare(busy.task, self.contested.pop((number, held))))
+        if number == self.round and span in self._open:
+            self._open.discard(span)
+            self.done[span] = busy.task
+            self.deadlines.measured(busy.task, now - busy.since)
+            is_duplicated = bool(self._busy) and self._is_computed(number, span)
+            if is_duplicated:
+                self.duplicated[number, span] = worker
+            decisions.append(Use(busy.task, is_duplicated))
+        elif (number, span) in self.duplicated:
+            decisions.append(Compare(busy.task, self.duplicated.pop((number, span))))
         if self._waiting:
             decisions += self._hand_out(now)
         if self._deaths:
-            decisions += self._poison()
+            decisions += self._stop_if_poisoned()
         return decisions
 
-    def left(self, worker: int, doing: int, now: float) -> list[Decision]:
-        """Take in that a worker's process has ended while it was computing shard ``doing`` (-1 for none)."""
+    def ended(self, worker: int, shard: int, now: float) -> list[Decision]:
+        """Handle the end of a worker's process, which was computing ``shard`` (-1 for none)."""
         if worker in self._dying:
             del self._dying[worker]
             return self._hand_out(now)
         task = self._drop(worker)
-        if task is not None and task.round == self.round and doing in range(*task.held):
-            self._deaths[doing] += 1
-            if doing > task.held.first:
-                self._deaths[-1] += 1  # it had computed another shard of this step before
-        return self._poison() or self._hand_out(now)
+        if task is not None and task.round == self.round and shard in range(*task.span):
+            self._deaths.add(shard, task.span.first)
+        return self._stop_if_poisoned() or self._hand_out(now)
 
-    def tick(self, now: float, silent: Mapping[int, float]) -> list[Decision]:
-        """Look at the time; ``silent`` says for how many seconds each worker has shown no life."""
+    def tick(self, now: float, silence: Mapping[int, float]) -> list[Decision]:
+        """Handle the passage of time; ``silence`` has the seconds since each worker's last heartbeat."""
         decisions: list[Decision] = []
-        for worker, seconds in silent.items():
-            why = self._why_lost(worker, seconds, now)
-            if why is not None and worker not in self._dying:
+        for worker, seconds in silence.items():
+            reason = self._loss_reason(worker, seconds, now)
+            if reason is not None and worker not in self._dying:
                 self._dying[worker] = self._drop(worker)
-                decisions.append(Lose(worker, why))
+                decisions.append(Kill(worker, reason))
         decisions += self._hand_out(now)
-        decisions += self._repeat_late(now)
-        return decisions + self._give_up(now)
+        decisions += self._back_up_stragglers(now)
+        return decisions + self._stop_if_stalled(now)
 
-    def _give_up(self, now: float) -> list[Decision]:
-        """Stop if shards have waited for too long and nobody computes."""
-        if self.is_complete or self._busy:
-            self._stalled_since = None
-            return []
-        if self._stalled_since is None:
-            self._stalled_since = now
-        if now - self._stalled_since <= self._wait:
-            return []
-        who = "no worker that can compute the missing shards" if self.idle else "no worker is left and none"
-        return [Stop(f"{who} came for {self._wait:g} s in step {self.step} (--wait)")]
-
-    def _why_lost(self, worker: int, silence: float, now: float) -> str | None:
-        if silence > self._timeout:
-            return f"no answer for {self._timeout:g} s in step {self.step} (--timeout)"
+    def _loss_reason(self, worker: int, silence: float, now: float) -> str | None:
+        reason = self.deadlines.silence_reason(self.step, silence)
         busy = self._busy.get(worker)
-        if busy is None:
-            return None
-        usual = self._seconds_per_shard * (busy.task.held.stop - busy.task.held.first)
-        most = max(self._timeout, _STUCK * usual) if usual else _STUCK_AT_FIRST * self._timeout
-        if now - busy.since <= most:
-            return None
-        return f"no result for {now - busy.since:.0f} s in step {busy.task.step}, though it shows life"
+        if reason is None and busy is not None:
+            reason = self.deadlines.stuck_reason(busy.task, now - busy.since)
+        return reason
+
+    def _stop_if_stalled(self, now: float) -> list[Decision]:
+        """Stop the run if shards have waited for too long and no worker is busy."""
+        if self.is_complete or self._busy:
+            self.deadlines.not_stalled()
+            return []
+        reason = self.deadlines.stall_reason(self.step, now, bool(self.idle))
+        return [] if reason is None else [Stop(reason)]
+
+    def _stop_if_poisoned(self) -> list[Decision]:
+        reason = self._deaths.poisoned(self.step, bool(self.done))
+        return [] if reason is None else [Stop(reason)]
+
+    def _is_computed(self, number: int, span: Span) -> bool:
+        """Return whether a busy worker computes this span in this round."""
+        return any((busy.task.round, busy.task.span) == (number, span) for busy in self._busy.values())
 
     def _drop(self, worker: int) -> Compute | None:
-        """Forget a worker; what it was computing for this step waits, unless somebody else computes it too."""
+        """Remove a worker and return its task; the span waits for another worker unless one is computing it already."""
         if worker in self.idle:
             self.idle.remove(worker)
         busy = self._busy.pop(worker, None)
         if busy is None:
             return None
-        number, held = busy.task.round, busy.task.held
-        self.contested.pop((number, held), None)
-        twins = [other for other in self._busy.values() if (other.task.round, other.task.held) == (number, held)]
-        if number == self.round and held in self._open and not twins:
-            self._waiting.append(held)
+        number, span = busy.task.round, busy.task.span
+        self.duplicated.pop((number, span), None)
+        if number == self.round and span in self._open and not self._is_computed(number, span):
+            self._waiting.append(span)
         return busy.task
 
     def _hand_out(self, now: float) -> list[Decision]:
-        """Give the shards that wait to those who are idle."""
+        """Give waiting spans to idle workers."""
         decisions: list[Decision] = []
-        for held in list(self._waiting):
-            task = self._task_for(held)
+        for span in list(self._waiting):
+            task = self._task_for(span)
             if task is not None:
-                self._waiting.remove(held)
+                self._waiting.remove(span)
                 decisions.append(self._start(task, now))
         return decisions
 
-    def _repeat_late(self, now: float) -> list[Decision]:
-        """Let somebody idle compute what another one is late with."""
+    def _back_up_stragglers(self, now: float) -> list[Decision]:
+        """Give the spans of stragglers to idle workers too, as backup tasks; the first result is used."""
         decisions: list[Decision] = []
-        computing = Counter(busy.task.held for busy in self._busy.values() if busy.task.round == self.round)
+        computing = Counter(busy.task.span for busy in self._busy.values() if busy.task.round == self.round)
         for busy in list(self._busy.values()):
-            held = busy.task.held
-            if busy.task.round != self.round or held not in self._open or computing[held] > 1 or not self.idle:
+            span = busy.task.span
+            if busy.task.round != self.round or span not in self._open or computing[span] > 1 or not self.idle:
                 continue
-            usual = self._seconds_per_shard * (held.stop - held.first)
-            if usual and now - busy.since > max(_LEAST_LATE, _LATE * usual):
-                task = self._task_for(held)
+            if self.deadlines.is_straggler(busy.task, now - busy.since):
+                task = self._task_for(span)
                 if task is not None:
                     decisions.append(self._start(task, now))
         return decisions
@@ -247,42 +218,23 @@ class Supervisor:
         self._busy[task.worker] = _Busy(task, now)
         return task
 
-    def _task_for(self, held: Span) -> Compute | None:
-        """Return who could compute these shards now, and into which rows; None if nobody can."""
-        taken = [busy.task for busy in self._busy.values()] + [task for task in self._dying.values() if task]
-        taken += self.done.values()
-        for worker in self.idle:
-            own = worker * self._sums
-            if own not in self.read and all(task.row != own for task in self.done.values()):
-                return Compute(worker, self.step, held, own, self.round, self._place(held))
-        spare = range(self._spare + held.first, self._spare + held.stop)
-        free = all(task.row + task.held.stop - task.held.first <= spare.start or task.row >= spare.stop
-                   for task in taken if task.row >= self._spare)  # fmt: skip
-        if not self.idle or not free or not self.has_spare():
-            return None
-        return Compute(self.idle[0], self.step, held, spare.start, self.round, self._place(held))
+    def _writing(self) -> list[Compute]:
+        """Return the tasks whose workers may still write."""
+        tasks = [busy.task for busy in self._busy.values()]
+        return tasks + [task for task in self._dying.values() if task is not None]
 
-    def _place(self, held: Span) -> int:
-        """Return the first place for factors where nobody may still be writing those of these shards' other rounds."""
+    def _task_for(self, span: Span) -> Compute | None:
+        """Return a task for an idle worker with rows that it may write; None if there is none."""
+        chosen = self.rows.later_task(span, self.idle, self.done.values(), self._writing())
+        if chosen is None:
+            return None
+        worker, row = chosen
+        return Compute(worker, self.step, span, row, self.round, self._factor_buffer(span))
+
+    def _factor_buffer(self, span: Span) -> int:
+        """Return the first factor buffer of these shards that no straggler of another round may still write."""
         if not self._busy and not self._dying:
             return 0
-        others = [task for task in (*(busy.task for busy in self._busy.values()), *self._dying.values())
-                  if task is not None and task.round != self.round]  # fmt: skip
-        taken = {task.place for task in others if task.held.first < held.stop and held.first < task.held.stop}
-        return next(place for place in range(len(taken) + 1) if place not in taken)
-
-    def _poison(self) -> list[Decision]:
-        """Stop if a shard brings down whoever computes it, while other shards of the step can be computed."""
-        for shard, deaths in self._deaths.items():
-            if shard >= 0 and deaths >= MOST_DEATHS and (self.done or self._deaths[-1] or self._shards == 1):
-                return [Stop(poisoned(Span(shard, shard + 1), self.step, deaths))]
-        return []
-
-
-def poisoned(held: Span, step: int, deaths: int) -> str:
-    """Say that workers died one after the other over the same shards."""
-    names = f"shard {held.first}" if held.stop == held.first + 1 else f"shards {held.first} to {held.stop - 1}"
-    return (
-        f"{names} of step {step} brought down {deaths} workers, each while computing "
-        f"{'it' if held.stop == held.first + 1 else 'them'}: look at the rows, and at the memory that one shard needs"
-    )
+        others = [task for task in self._writing() if task.round != self.round]
+        taken = {task.factor_buffer for task in others if task.span.first < span.stop and span.first < task.span.stop}
+        return next(number for number in range(len(taken) + 1) if number not in taken)

@@ -1,4 +1,4 @@
-"""The worker's loop on one host: it computes what the server asks for, whichever server that is."""
+"""The worker's loop on one host: it carries out the orders of the server, and of later ones if that is lost."""
 
 from __future__ import annotations
 
@@ -7,103 +7,107 @@ from functools import partial
 
 from distbp.errors import PeerLostError
 from distbp.nn.structure import Structure
-from distbp.parallel.host.messages import GO, NO_ROUND, Channel, connect, look_before_sleeping
+from distbp.parallel.host.channel import Channel, connect, spin_before_sleeping
+from distbp.parallel.host.messages import NO_ROUND, ORDER, LayerDone, WorkerReport, pack_worker_message
 from distbp.parallel.host.shared_memory import SharedMemory
-from distbp.parallel.step.reports import pack_progress, pack_report
 from distbp.parallel.step.shards import Span
 from distbp.parallel.step.worker import Worker
 
 
 def heartbeat_seconds(timeout: float) -> float:
-    """Return how often a process shows life, so that several beats fall into a timeout."""
+    """Return the time between two heartbeats of a process, so that a timeout has several."""
     return min(1.0, timeout / 8)
 
 
 def work(
     worker: Worker,
     structure: Structure,
-    exchange: SharedMemory,
+    memory: SharedMemory,
     number: int,
     timeout: float,
     wait: float,
-    tells_layers: bool = False,
+    sends_layers: bool = False,
 ) -> None:
-    """Compute what the server asks for until it says that all is done; if it is lost, go on with the next one.
+    """Compute what the server orders, until the run ends; if the server is lost, connect to the next one.
 
-    With ``tells_layers`` the server hears of each layer whose sums are final, while those before are being computed.
+    With ``sends_layers``, the worker also reports each layer whose sums are final while it computes the layers before.
 
     Raises:
-        PeerLostError: there was no server for ``wait`` seconds, or it has shown no life for ``timeout`` + ``wait``.
+        PeerLostError: there was no server for ``wait`` seconds, or it sent no heartbeat for ``timeout`` + ``wait``.
     """
-    with exchange.beating(number, heartbeat_seconds(timeout)):
+    with memory.processes.heartbeat(number, heartbeat_seconds(timeout)):
         while True:
-            channel = connect(exchange.folder, number, wait)
-            if channel is None and not exchange.folder.exists():
-                return  # the run has ended before this worker was in it
+            channel = connect(memory.folder, number, wait)
+            if channel is None and not memory.folder.exists():
+                return  # the run ended before this worker joined it
             if channel is None:
                 raise PeerLostError(f"worker {number} found no parameter server for {wait:g} s (--wait)")
             try:
-                if _answer(channel, worker, structure, exchange, number, tells_layers, timeout + wait):
+                if _serve(channel, worker, structure, memory, number, sends_layers, timeout + wait):
                     return
             finally:
                 channel.close()
 
 
-def _answer(
-    channel: Channel, worker: Worker, structure: Structure, exchange: SharedMemory, me: int, tells_layers: bool,
+def _serve(
+    channel: Channel,
+    worker: Worker,
+    structure: Structure,
+    memory: SharedMemory,
+    number: int,
+    sends_layers: bool,
     patience: float,
-) -> bool:  # fmt: skip
-    """Compute what one server asks for; return whether it said that all is done."""
-    shards = exchange.shape.shards
-    versions = [structure.parameters(version[0]) for version in exchange.states]
-    rows = [structure.parameters(row) for row in exchange.slabs]
-    doing, spent = exchange.doing, exchange.spent
-
-    store = worker.factor_store(exchange.folder, exchange.shape.workers) if tells_layers else None
+) -> bool:
+    """Compute what one server orders; return whether the run has ended."""
+    shards = memory.shape.shards
+    versions = [structure.parameters(version[0]) for version in memory.states]
+    rows = [structure.parameters(row) for row in memory.slabs]
+    doing, spent = memory.doing, memory.spent
+    store = worker.factor_store(memory.folder, memory.shape.workers) if sends_layers else None
 
     def begin(shard: int) -> None:
-        doing[me] = shard
+        doing[number] = shard
 
-    while (message := _next_order(channel, exchange, me, patience)) is not None:
-        step, number, first, stop, row, place = GO.unpack(message)
-        if number == NO_ROUND:
+    while (message := _next_order(channel, memory, number, patience)) is not None:
+        step, which, first, stop, row, factor_buffer = ORDER.unpack(message)
+        if which == NO_ROUND:
             return True
-        held = Span(first, stop)
-        tell = partial(_tell, channel, number, held, shards) if tells_layers else None
+        span = Span(first, stop)
+        done = partial(_send_layer, channel, which, span, shards) if sends_layers else None
         keep = None
-        if store is not None and exchange.factored.any():
-            keep = partial(store.write, exchange.factored, place)
+        if store is not None and memory.factored.any():
+            keep = partial(store.write, memory.factored, factor_buffer)
         began = time.perf_counter()
-        report = worker.compute(step, held, versions[step % 2], rows[row : row + shards], begin, tell, keep)
-        spent[me] += time.perf_counter() - began
-        doing[me] = -1
-        channel.send(pack_report(number, report, shards))
-        # While the server updates, the rows of the next step are brought along.
-        worker.prefetch(step + 1, held)
-        look_before_sleeping(channel.look)
+        report = worker.compute(step, span, versions[step % 2], rows[row : row + shards], begin, done, keep)
+        spent[number] += time.perf_counter() - began
+        doing[number] = -1
+        channel.send(pack_worker_message(WorkerReport(which, report), shards))
+        worker.prefetch(step + 1, span)  # gather the next step's rows while the server updates
+        spin_before_sleeping(channel.has_input)
     return False
 
 
-def _next_order(channel: Channel, exchange: SharedMemory, me: int, patience: float) -> bytes | None:
-    """Wait for the server's next order, however long, as long as its heartbeat goes on; return None if it is gone.
+def _next_order(channel: Channel, memory: SharedMemory, number: int, patience: float) -> bytes | None:
+    """Wait for the next order while the server sends heartbeats; return None if it has closed the channel.
 
     Raises:
-        PeerLostError: the server has shown no life for ``patience`` seconds. Those in which this worker was stopped
-            itself do not count.
+        PeerLostError: the server has sent no heartbeat for ``patience`` seconds, not counting the time for which this
+            process was stopped itself.
     """
-    seconds, silent, seen = heartbeat_seconds(patience), 0.0, -1.0
+    seconds, silence, last = heartbeat_seconds(patience), 0.0, -1.0
     while True:
         try:
-            return channel.receive(GO.size, seconds)
+            return channel.receive(ORDER.size, seconds)
         except TimeoutError:
-            beat = float(exchange.beats[exchange.shape.workers])
-            silent, seen = silent + seconds if beat == seen else 0.0, beat
-            if silent > patience:
+            heartbeat = float(memory.processes.heartbeats[memory.shape.workers])
+            silence, last = silence + seconds if heartbeat == last else 0.0, heartbeat
+            if silence > patience:
                 raise PeerLostError(
-                    f"worker {me}: the parameter server has shown no life for {patience:g} s (--timeout and --wait)"
+                    f"worker {number}: the parameter server has sent no heartbeat for {patience:g} s "
+                    "(--timeout and --wait)"
                 ) from None
 
 
-def _tell(channel: Channel, number: int, held: Span, shards: int, layer: int) -> None:
-    if layer:  # the first layer is the last, and the report says so
-        channel.send(pack_progress(number, held, layer, shards))
+def _send_layer(channel: Channel, number: int, span: Span, shards: int, layer: int) -> None:
+    if layer:  # layer 0 finishes last; the report itself announces it
+        channel.send(pack_worker_message(LayerDone(number, span, layer), shards))

@@ -1,1 +1,1 @@
-"""The exchange between hosts: what each of them has added up goes to the others over TCP."""
+"""The exchange between hosts: every host sends the sums of its own shards to the others over TCP."""

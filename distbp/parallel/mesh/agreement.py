@@ -1,4 +1,4 @@
-"""Whether hosts that must have the same weights have them."""
+"""Checks that all hosts have the same weights."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 
 class Difference(NamedTuple):
-    """Weights that differ between hosts."""
+    """A difference between the hosts' weights."""
 
     steps: int
-    """After how many steps."""
+    """Number of steps before the comparison."""
     layer: int
-    """The first one, counted from 1."""
+    """The first layer that differs, counted from 1."""
     hosts: tuple[int, ...]
-    """The numbers of those that differ from most others; all, where no more than half are alike."""
+    """The hosts that differ from the majority; all hosts if there is no majority."""
     compared: int
-    """How many hosts were compared."""
+    """Number of hosts compared."""
 
 
 class WeightsDifferError(Exception):
@@ -29,7 +29,7 @@ class WeightsDifferError(Exception):
 
 
 def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | None:
-    """Return how the hosts' weights differ, by the hashes of each one's layers; None if they do not.
+    """Compare the hosts' layer hashes; return how they differ, or None if they are equal.
 
     >>> difference(7, {0: (1, 5), 1: (1, 6), 2: (1, 5)})
     Difference(steps=7, layer=2, hosts=(1,), compared=3)
@@ -46,16 +46,17 @@ def difference(steps: int, layers: Mapping[int, Sequence[int]]) -> Difference | 
     return None
 
 
-def describe(found: Difference, names: Sequence[str]) -> str:
-    """Say what was found, with the hosts' names by their numbers."""
-    who = " and ".join(names[host] for host in found.hosts)
-    than = f"other weights than the other {found.compared - len(found.hosts)} hosts"
-    if len(found.hosts) == found.compared:
-        than = "different weights"
-    verb, whose = ("has", "its memory or CPU") if len(found.hosts) == 1 else ("have", "the memory or the CPU of them")
-    if len(found.hosts) == found.compared:
-        whose = "the memory or the CPU of one of them"
+def describe(difference: Difference, names: Sequence[str]) -> str:
+    """Return the error message for a difference; ``names`` are the hosts' names by number."""
+    hosts = " and ".join(names[host] for host in difference.hosts)
+    if len(difference.hosts) == difference.compared:
+        verb, weights, suspect = "have", "different weights", "the memory or the CPU of one of them"
+    else:
+        weights = f"other weights than the other {difference.compared - len(difference.hosts)} hosts"
+        verb, suspect = "have", "the memory or the CPU of them"
+        if len(difference.hosts) == 1:
+            verb, suspect = "has", "its memory or CPU"
     return (
-        f"{who} {verb} {than} after step {found.steps - 1}, first in layer {found.layer}: {whose} cannot be trusted; "
-        "nothing was written from these weights"
+        f"{hosts} {verb} {weights} after step {difference.steps - 1}, first in layer {difference.layer}: {suspect} "
+        "cannot be trusted; nothing was written from these weights"
     )

@@ -1,4 +1,4 @@
-"""How quick the links between hosts are, as far as it decides what travels on them."""
+"""Measures the bandwidth between hosts, on which the choice of factored layers depends."""
 
 from __future__ import annotations
 
@@ -8,72 +8,85 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from distbp.parallel.mesh.peers import PeerConnection, receive_into, send_all
+from distbp.parallel.mesh.peers import PeerConnection
 from distbp.parallel.mesh.rendezvous import HostsLostError
+from distbp.parallel.mesh.sockets import receive_into, send_all
 from distbp.parallel.mesh.view import View
 
 _SMALL, _LARGE = 1 << 17, 1 << 20
-"""Bytes of the first round and of those behind it, which is much more than a shaped link lets through at once."""
-_QUICK_SECONDS = 0.1
-"""For the first round. A link that takes longer is known well enough."""
+"""Bytes of the first round and of each later one; the latter far exceed the burst that a shaped link lets through."""
+_FAST_SECONDS = 0.1
+"""If the first round takes longer, the link is slow enough for that round alone to be accurate."""
 _ROUNDS, _PAUSE = 8, 0.02
-"""Rounds behind the first, and the seconds before each: a host with a share of the CPU may stand still for 0.05 s."""
-_WISH = struct.Struct("<I")
+"""Rounds after the first, and seconds before each: a host with a CPU limit may be paused for 0.05 s."""
+_REQUEST = struct.Struct("<I")
+_FINISHED = 0
+"""Size of the request that ends a host's rounds."""
 
 
-def measure_bandwidth(peers: Mapping[int, PeerConnection], view: View, here: int) -> float:
-    """Return the bytes per second that come from the host before while as many go to the one behind.
+def measure_bandwidth(peers: Mapping[int, PeerConnection], view: View, host: int) -> float:
+    """Return the bytes per second received from the previous host of the ring while the next host is sent as many.
 
-    The best of some rounds counts, since whatever else a host does only makes a round longer. Whoever receives asks for
-    each round, and its clock runs from there on: so nothing has waited in buffers on the way and comes at any speed.
+    In every round a host requests bytes from the previous host, then sends the bytes that the next one requests. Its
+    clock starts at the request, so no bytes wait in buffers and arrive at any speed. A host that has finished its own
+    rounds serves the next one until that has finished too. The fastest round counts, since other activity only makes
+    rounds longer.
 
     Raises:
-        HostsLostError: one of them is gone.
+        HostsLostError: one of the two hosts is lost.
     """
-    after, before = (peers[(here + way) % view.hosts] for way in (1, -1))
-    place = memoryview(bytearray(_LARGE))
-    wishes, rates = [_SMALL, *[_LARGE] * _ROUNDS], list[float]()
-    asks = is_asked = True
-    while asks or is_asked:
+    following, previous = (peers[(host + way) % view.hosts] for way in (1, -1))
+    buffer = memoryview(bytearray(_LARGE))
+    sizes, rates = [_SMALL, *[_LARGE] * _ROUNDS], list[float]()
+    is_measuring = is_serving = True
+    while is_measuring or is_serving:
         time.sleep(_PAUSE)
-        size, began, sender = wishes.pop(0) if wishes else 0, time.perf_counter(), None
-        if asks:
-            asks = size > 0
-            with _reached(before):
-                before.connection.sendall(_WISH.pack(size))
-        if is_asked:
-            with _reached(after):
-                wanted = _receive_wish(after)
-            is_asked = wanted > 0
-            sender = threading.Thread(target=_send, args=(after, wanted), daemon=True)
-            sender.start()
-        if asks:
-            with _reached(before):
-                receive_into(before.connection, place[:size])
+        size, began, sender = sizes.pop(0) if sizes else _FINISHED, time.perf_counter(), None
+        if is_measuring:
+            _request(previous, size)
+            is_measuring = size != _FINISHED
+        if is_serving:
+            sender = _serve(following)
+            is_serving = sender is not None
+        if is_measuring:
+            with _lost_if_it_fails(previous):
+                receive_into(previous.connection, buffer[:size])
             seconds = time.perf_counter() - began
             rates.append(size / seconds)
-            if size == _SMALL and seconds > _QUICK_SECONDS:
-                wishes = []
+            if size == _SMALL and seconds > _FAST_SECONDS:
+                sizes = []
         if sender is not None:
             sender.join()
     return max(rates[1:] or rates)
 
 
-def _receive_wish(peer: PeerConnection) -> int:
-    """Return how many bytes a peer asks for; nobody gets more than one asks for who means it."""
-    wish = bytearray(_WISH.size)
-    receive_into(peer.connection, memoryview(wish))
-    return min(int(_WISH.unpack(wish)[0]), _LARGE)
+def _request(peer: PeerConnection, size: int) -> None:
+    """Request bytes from a peer."""
+    with _lost_if_it_fails(peer):
+        peer.connection.sendall(_REQUEST.pack(size))
+
+
+def _serve(peer: PeerConnection) -> threading.Thread | None:
+    """Read a peer's request and return the thread that sends the bytes; None if the peer has finished."""
+    request = bytearray(_REQUEST.size)
+    with _lost_if_it_fails(peer):
+        receive_into(peer.connection, memoryview(request))
+    size = min(int(_REQUEST.unpack(request)[0]), _LARGE)  # no valid request is larger
+    if size == _FINISHED:
+        return None
+    sender = threading.Thread(target=_send, args=(peer, size), daemon=True)
+    sender.start()
+    return sender
 
 
 def _send(peer: PeerConnection, size: int) -> None:
-    with suppress(OSError):  # whoever is gone is missed by others too
+    with suppress(OSError):  # the next read from this peer fails too, and reports it
         send_all(peer.connection, memoryview(bytes(size)))
 
 
 @contextmanager
-def _reached(peer: PeerConnection) -> Iterator[None]:
-    """Say of this peer that it is gone, if it is."""
+def _lost_if_it_fails(peer: PeerConnection) -> Iterator[None]:
+    """Turn an error of the connection into HostsLostError."""
     try:
         yield
     except OSError as error:

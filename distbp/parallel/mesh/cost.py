@@ -1,33 +1,34 @@
-"""What a step costs on several hosts: a model of the arithmetic, the links and the messages.
+"""A cost model of a step on several hosts: arithmetic, links and messages.
 
-A step on N hosts with K servers is taken apart as follows. Every time is that of whoever has the most to do.
+A step on N hosts with K servers consists of the following. Every time is that of the busiest host.
 
-- **Compute.** A worker computes its shards one after the other, and adds each to those before it. What counts is the
-  largest number of shards that a worker holds, so workers beyond the shards change nothing.
-- **Bytes.** A host sends its sums of all parameters that others serve (one sum; more where its shards are no complete
-  subtree), and the totals of those it serves to N - 1 others. With K = N and one sum each that is 2 (N - 1) / N times
-  the parameters in each direction; with K < N a server's link carries more. With K = 0, where each of two hosts adds
-  up for itself, each sends all it has.
-- **Messages.** Every chunk goes to each peer that needs it, every report to all. Their number grows with N, whatever
-  a link can carry: in the long run this ends the gain.
+- **Compute.** A worker computes its shards one after the other, and adds each to those before it. The worker with the
+  most shards determines the time, so more workers than shards gain nothing.
+- **Bytes.** A host sends its sums of all parameters that others serve (one sum, or more if its shards are no complete
+  subtree), and the totals of those that it serves to N - 1 others. With K = N and one sum each that is 2 (N - 1) / N
+  times the parameters in each direction; with K < N a server's link carries more. With K = 0 every host adds up
+  everything itself, and each sends all its sums to each other.
+- **Messages.** Every chunk goes to each peer that needs it, every report to all. Their number grows with N, for links
+  of any speed, so at some N more hosts gain nothing.
 - **Overlap.** Backpropagation runs from the last layer to the first. When a layer is done in the last shard, its chunks
-  leave. The core computes, sends and receives one after the other, layer by layer; the link carries a layer
-  once the core is done with it and the link with the layers behind it::
+  are sent. The core computes, sends and receives one after the other, layer by layer; the link carries a layer
+  once the core is done with it and the link with the later layers::
 
       core = forward pass of the last shard, and all shards before it
       for each layer l = L .. 1:  core += its backward pass
                                   link  = max(link, core) + its bytes / rate
                                   core += its bytes * per_byte + its messages * per_message
-                                  core += the others' products and their additions, if it travels as factors
+                                  core += the others' products and their additions, if it is exchanged as factors
       step = max(core + update, link) + hops * latency
 
-  A hop is a wait for others: one where every host adds up for itself, else two (sums there, totals back).
+  A hop is a wait for other hosts: one with K = 0, else two (sums to the servers, totals back).
 
-- **Factors.** A layer may travel as its shards' factors instead (see distbp.parallel.mesh.factors): often fewer bytes,
-  but every host forms the products of all other hosts' shards. Of the layers those travel so with which the step is
-  the shortest.
+- **Factors.** A layer may be exchanged as sufficient factors (Xie et al. 2014; Poseidon, Zhang et al. 2017; see
+  distbp.parallel.mesh.factors): often fewer bytes, but every host forms the products of all other hosts' shards. The
+  layers for which this gives the shortest step are exchanged this way.
 
-Not in it: hosts of different speed (the slowest decides), other traffic, a switch that carries less than all its links.
+Not modelled: hosts of different speed (the slowest determines the step), other traffic, and switches that carry less
+than the sum of their links.
 """
 
 from __future__ import annotations
@@ -38,93 +39,94 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from distbp.nn.structure import Structure
+from distbp.parallel.mesh.chunks import chunks_of
 from distbp.parallel.mesh.traffic import shard_counts, traffic_of_factors, traffic_of_layer
-from distbp.parallel.mesh.view import chunks_of, servers_for
+from distbp.parallel.mesh.view import servers_for
 from distbp.parallel.step.factor_store import factor_size
 from distbp.parallel.step.shards import cut
 
 _WORTH_IT = 1.1
-"""By how much a step must become quicker for more hosts to pay."""
+"""Speedup of a step above which more hosts are worthwhile."""
 
 
 class Workload(NamedTuple):
-    """What a step has to do."""
+    """The work of a step."""
 
     rows: int
-    """Per mini-batch."""
+    """Rows of a mini-batch."""
     bounds: tuple[int, ...]
-    """Where each layer's parameters begin in the flat vector, and where the last ones end (Structure.bounds)."""
+    """The layers' bounds in the parameter vector (Structure.bounds)."""
     shards: int
     wire_bytes: int
-    """Of a number between hosts: 4 as float32, 8 as float64, 2 as float16."""
+    """Bytes per number between hosts: 4 for float32, 8 for float64, 2 for float16."""
     is_packed: bool = False
-    """Whether numbers are converted for the way (float16)."""
+    """Whether numbers are converted for the wire (float16)."""
     factors: tuple[int, ...] = ()
-    """For each layer, how many numbers a shard of it has as factors; empty where no layer may travel so."""
+    """Numbers of a shard's factors for each layer; empty if no layer may be exchanged as factors."""
 
     @property
     def parameters(self) -> int:
-        """Their number."""
+        """The number of parameters."""
         return self.bounds[-1]
 
 
 class Machine(NamedTuple):
-    """Seconds of one core of a host for each part of a step."""
+    """Seconds that one core of a host takes for each part of a step."""
 
     shard: float
-    """The gradient of one shard, forward and backward."""
+    """Computing the gradient of one shard, forward and backward."""
     addition: float
-    """The sum of two shard gradients."""
+    """Adding two shard gradients."""
     update: float
-    """Of all parameters and the optimizer's state, from the sum over all shards."""
+    """Updating all parameters and the optimizer's state from the sum over all shards."""
 
     def slower(self, factor: float) -> Machine:
-        """Return a machine that takes so many times as long."""
+        """Return a machine that takes ``factor`` times as long."""
         return Machine(*(factor * seconds for seconds in self))
 
 
 class Costs(NamedTuple):
-    """What the exchange costs beside the link: seconds of one core, and of waiting."""
+    """Costs of the exchange besides the link: core seconds and waiting."""
 
     per_byte: float
-    """Of a core for each byte sent or received, with its sums."""
+    """Core seconds per byte sent or received, including the additions."""
     per_message: float
-    """Of a core for each message sent or received."""
+    """Core seconds per message sent or received."""
     latency: float
-    """Per hop: from a message's leaving to where somebody at the other end goes on with it."""
+    """One-way latency per hop in seconds, including the wake-up at the receiver."""
     per_packed: float
-    """Of a core for each number that is sent or received as float16."""
+    """Core seconds per number sent or received as float16."""
 
     def slower(self, factor: float) -> Costs:
-        """Return what it costs on a core that takes so many times as long; waiting does not change."""
+        """Return the costs on a core that takes ``factor`` times as long; the latency is unchanged."""
         return Costs(factor * self.per_byte, factor * self.per_message, self.latency, factor * self.per_packed)
 
 
 FITTED = Costs(per_byte=5.2e-10, per_message=19e-6, latency=2.5e-3, per_packed=2e-9)
 """Fitted by scripts/benchmarks/host_model.py to three runs of each case on 2 and 3 hosts, 1 Gbit/s, 0.4 of a core each.
 
-With them the model was too quick for four hosts: by 5 % (mnist), 11 % (wide) and 22 % (small, of 12 ms).
-``per_packed`` is an estimate from the passes over the numbers, not a fit.
+With them the model underestimates four hosts by 5 % (mnist), 11 % (wide) and 22 % (small, of 12 ms). ``per_packed`` is
+an estimate from the number of passes over the data, not a fit.
 """
 
 
 class StepEstimate(NamedTuple):
-    """A step as the model expects it."""
+    """The modelled duration and traffic of a step."""
 
     hosts: int
     servers: int
-    """0 where nobody needs one: with one host, or where each of two adds up for itself."""
+    """Number of partitions; 0 for one host, or if every host adds up everything itself."""
     seconds: float
     compute_seconds: float
-    """Of the busiest worker, with the update."""
+    """Compute time of the busiest worker, including the update."""
     wire_seconds: float
-    """That the busiest link needs for its bytes in one direction."""
+    """Time that the busiest link needs for its bytes in one direction."""
     link_bytes: int
-    """Of the busiest link and direction."""
+    """Bytes on the busiest link, in its busier direction."""
     messages: int
-    """That the busiest host sends and receives."""
+    """Messages that the busiest host sends and receives."""
     factored: tuple[int, ...] = ()
-    """The layers, counted from 0, that travel as their factors."""
+    """Layers, counted from 0, that are exchanged as factors."""
 
 
 def estimate_step(
@@ -137,25 +139,25 @@ def estimate_step(
     costs: Costs = FITTED,
     factored: tuple[int, ...] = (),
 ) -> StepEstimate:
-    """Return what a step on so many hosts takes.
+    """Return the modelled step on ``hosts`` hosts.
 
     Args:
-        job: what is to be done.
+        job: the work of the step.
         machine: one core of each host.
         link: bytes per second of each host's link in each direction.
-        hosts: their number.
-        servers: partitions of the parameters; 0 if every host adds up everything for itself.
-        per_host: workers on each host, a core for each.
-        costs: of the exchange.
-        factored: the layers, counted from 0, that travel as their factors.
+        hosts: number of hosts.
+        servers: partitions of the parameters; 0 if every host adds up everything itself.
+        per_host: workers on each host, one core each.
+        costs: costs of the exchange.
+        factored: layers, counted from 0, that are exchanged as factors.
     """
-    held_shards = cut(job.shards, hosts * per_host)[0].stop
+    most_shards = cut(job.shards, hosts * per_host)[0].stop
     others_per_core = (job.shards - min(shard_counts(job.shards, hosts, per_host))) / per_host
     weights = job.parameters
-    # A product of rows and weights for z, one for w's gradient, one for delta but in the first layer.
+    # Per weight: one product for z, one for the gradient of w, and one for delta except in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
-    busy = (held_shards - 1) * (machine.shard + machine.addition) + unit * weights
-    reports = 2 * (hosts - 1)  # each host's to all others, and theirs
+    busy = (most_shards - 1) * (machine.shard + machine.addition) + unit * weights
+    reports = 2 * (hosts - 1)  # each host sends one to every other and receives theirs
     on_link, link_bytes, messages = 0.0, 0.0, float(reports)
     for first, stop, layer in reversed(_groups(job.bounds, factored)):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
@@ -172,7 +174,7 @@ def estimate_step(
         link_bytes, messages = link_bytes + bytes_of_layer, messages + load.messages
     busy += reports * costs.per_message
     latency = costs.latency * (0 if hosts == 1 else 1 if not servers else 2)
-    compute = held_shards * machine.shard + (held_shards - 1) * machine.addition + machine.update
+    compute = most_shards * machine.shard + (most_shards - 1) * machine.addition + machine.update
     seconds = max(busy + machine.update, on_link if hosts > 1 else 0.0) + latency
     wire = link_bytes / link
     return StepEstimate(hosts, servers, seconds, compute, wire, round(link_bytes), round(messages), factored)
@@ -180,7 +182,7 @@ def estimate_step(
 
 @lru_cache(maxsize=256)
 def _groups(bounds: tuple[int, ...], factored: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Return where the layers that travel together begin and end, and the first of them; the first ones first."""
+    """Return start, stop and first layer of each group of layers that share chunks, first group first."""
     layers = sorted({chunk.layer for chunk in chunks_of(bounds, 0, factored)})
     firsts = [bounds[layer] for layer in layers]
     return list(zip(firsts, [*firsts[1:], bounds[-1]], layers, strict=True))
@@ -195,12 +197,12 @@ def fastest_step(
     per_host: int = 1,
     costs: Costs = FITTED,
 ) -> StepEstimate:
-    """Return the step with the servers, or the wanted number of them, and the factors that make it quickest.
+    """Return the fastest step, with the best layers as factors and, unless it is given, the best number of servers.
 
-    Where several are as quick it is the number of servers that a run has by itself.
+    Among equally fast steps, the default number of servers of a run is preferred.
     """
-    usual = servers_for(servers, hosts) if hosts > 1 else 0
-    choices = [usual]
+    default = servers_for(servers, hosts) if hosts > 1 else 0
+    choices = [default]
     if servers is None and hosts > 2:
         choices += [1 << power for power in range((hosts - 1).bit_length())]
     steps = [
@@ -212,7 +214,7 @@ def fastest_step(
 
 
 def _factor_choices(job: Workload) -> list[tuple[int, ...]]:
-    """Return the sets of layers that may travel as factors: none, and those first that save the most for a product."""
+    """Return the sets of layers to try as factors, from none to all, largest savings per product first."""
     sizes = [stop - first for first, stop in pairwise(job.bounds)]
     layers = [layer for layer, numbers in enumerate(job.factors) if numbers < sizes[layer]]
     layers.sort(key=lambda layer: job.factors[layer] / sizes[layer])
@@ -220,7 +222,7 @@ def _factor_choices(job: Workload) -> list[tuple[int, ...]]:
 
 
 def host_counts(least: int, most: int) -> list[int]:
-    """Return the numbers of hosts that a plan looks at: both ends and the powers of two in between.
+    """Return the numbers of hosts that a plan considers: both ends and the powers of two in between.
 
     >>> host_counts(3, 20)
     [3, 4, 8, 16, 20]
@@ -230,7 +232,7 @@ def host_counts(least: int, most: int) -> list[int]:
 
 
 def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
-    """Return the first of the steps, which are in rising order of hosts, that no later one betters by 10 %."""
+    """Return the first step that no later one is 10 % faster than; the steps are in rising order of hosts."""
     for number, step in enumerate(steps):
         if all(step.seconds < _WORTH_IT * later.seconds for later in steps[number + 1 :]):
             return step
@@ -238,27 +240,27 @@ def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
 
 
 _NOT_HIDDEN = 1 / 2
-"""What of the shorter of both, travelling and forming products, a step feels; as seen with three hosts at 1 Gbit/s."""
+"""Share of the shorter of transfer and reconstruction that the longer does not hide (three hosts at 1 Gbit/s)."""
 MEASURING_SECONDS = 10.0
-"""What hosts may take to measure and answer."""
+"""Time limit for the hosts to measure and answer."""
 
 
 class Rates(NamedTuple):
-    """What a host can do, as measured."""
+    """The measured rates of a host."""
 
     bytes_per_second: float
-    """That come in over its link."""
+    """Bandwidth of the host's link, incoming."""
     products: Mapping[int, float]
-    """Seconds to form and add a shard's product of each candidate, by layer, with all its workers' cores."""
+    """Seconds to form and add a shard's product on all its workers' cores, by layer."""
 
 
 def choose_factored_layers(
     structure: Structure, rows: int, shards: int, hosts: int, itemsize: int, rates: Sequence[Rates]
 ) -> list[int]:
-    """Return the layers with which a step is the shortest, if they travel as factors.
+    """Return the layers whose exchange as factors gives the shortest step.
 
-    Sums cost each link 2 (N - 1) / N times the layer's parameters, factors those of all shards but its own host's; the
-    slowest link and the slowest host count. Reconstructor are formed while other numbers travel, but not wholly so.
+    As sums, a layer puts 2 (N - 1) / N times its parameters on each link; as factors, those of all other hosts' shards.
+    The slowest link and the slowest host determine the time. Reconstruction overlaps the transfer only in part.
     """
     others = shards * (hosts - 1) / hosts
     link = min(rate.bytes_per_second for rate in rates)

@@ -1,14 +1,14 @@
-"""What travels between hosts: a header of a fixed size, and the raw bytes that it tells of, both under a checksum.
+"""Frames between hosts: a header of fixed size, followed by a body of raw bytes; checksums cover both.
 
-TCP's own checksum has 16 bits and ends at the network card; what a card, a switch or a memory module flips past it
-would be added up like any gradient. The checksum finds that and no forgery: a keyed one costs more (HMAC-SHA256 does
-0.8 GB/s on one core) or drags in a package (AES-GMAC), and whoever can change packets can read them too, so people are
-kept out by an encrypted network or not at all.
+TCP's own checksum has 16 bits and ends at the network card. Bits that a card, a switch or a memory module flips beyond
+it would be added up like any gradient. This checksum detects such damage, but no forgery: a keyed one costs more
+(HMAC-SHA256 does 0.8 GB/s on one core) or needs another package (AES-GMAC), and an attacker who can change packets can
+also read them. Only an encrypted network protects against that.
 
-Long bodies are summed as rows of 64-bit words, column by column, and the sums go through CRC-32: 40 GB/s, where CRC-32
-over everything does 7. Any single wrong word changes a sum. So does a piece that lies in another place, since rows are
-no multiple of a page or a packet; what is not found is wrong in two words of one column at least, by amounts that are
-each other's negative.
+Long bodies are summed as rows of 64-bit words, column by column, and CRC-32 is taken of the sums: 40 GB/s, where CRC-32
+of everything does 7. Any single wrong word changes a sum. So does a displaced piece, since the row length is no
+multiple of a page or a packet. Damage goes unnoticed only if it changes at least two words of one column by opposite
+amounts.
 """
 
 from __future__ import annotations
@@ -24,67 +24,67 @@ _FIELDS = struct.Struct("<BqIIdII")
 _CHECK = struct.Struct("<I")
 HEADER_SIZE = _FIELDS.size + _CHECK.size
 _LONG = 1 << 15
-"""Bytes from which on sums are quicker than CRC-32."""
+"""Length in bytes above which sums are faster than CRC-32."""
 _WIDTH = 631
-"""Words in a row: a prime number, and below 5 kB, from which on zlib lets other threads go on, which costs more."""
+"""Words per row: a prime number, and below 5 kB, above which zlib releases the GIL, which costs more."""
 _ROW = 8 * _WIDTH
 
 
 class DamagedError(Exception):
-    """A peer sent what cannot be meant."""
+    """A peer sent something invalid."""
 
 
 class ChecksumError(DamagedError):
-    """What came is not what was sent."""
+    """A message was damaged on its way."""
 
 
 class Frame(NamedTuple):
-    """A header: what follows it, and where that belongs."""
+    """The header of a message: its kind, the position of its body in the exchange, and the body's size and checksum."""
 
     kind: int
     step: int
     chunk: int
     node: int
     scale: float
-    """What float16 numbers are to be multiplied by."""
+    """Factor by which float16 numbers have to be multiplied."""
     size: int
-    """Bytes that follow."""
+    """Bytes of the body."""
     check: int
-    """Their checksum."""
+    """Checksum of the body."""
 
     @classmethod
     def of(cls, kind: int, step: int, chunk: int, node: int, scale: float, body: memoryview) -> Frame:
-        """Return the frame of a body, which must stay as it is until it is sent."""
+        """Return the frame of a body, which must not change until it has been sent."""
         return cls(kind, step, chunk, node, scale, len(body), checksum(body))
 
-    def again(self) -> Frame:
-        """Return the frame that asks for this one again: its ``scale`` is the kind that is asked for."""
+    def resend_request(self) -> Frame:
+        """Return the frame that requests this one again; its ``scale`` is the kind of the requested frame."""
         return Frame(RESEND, self.step, self.chunk, self.node, float(self.kind), 0, 0)
 
     def header(self) -> bytes:
-        """Return this as bytes."""
+        """Return the header as bytes."""
         fields = _FIELDS.pack(*self)
         return fields + _CHECK.pack(zlib.crc32(fields))
 
     @classmethod
     def read(cls, header: memoryview) -> Frame:
-        """Return what :meth:`header` was called on.
+        """Return the frame with this header.
 
         Raises:
-            ChecksumError: the bytes are not those.
+            ChecksumError: the header is damaged.
         """
         if _CHECK.unpack_from(header, _FIELDS.size)[0] != zlib.crc32(header[: _FIELDS.size]):
             raise ChecksumError("a header that was damaged on its way")
         return cls(*_FIELDS.unpack_from(header))
 
     def check_body(self, body: memoryview) -> None:
-        """Raise ChecksumError if this is not the body that was sent."""
+        """Raise ChecksumError if the body is damaged."""
         if checksum(body) != self.check:
             raise ChecksumError(f"{self.size} bytes of step {self.step} that were damaged on their way")
 
 
 def checksum(body: memoryview) -> int:
-    """Return 32 bits that tell bytes apart, as described above.
+    """Return the 32-bit checksum of a body (see above).
 
     >>> checksum(memoryview(b"123456789")) == zlib.crc32(b"123456789")
     True

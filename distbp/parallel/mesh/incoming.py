@@ -1,4 +1,4 @@
-"""Whoever calls while hosts meet: hosts of the view, and strangers that say nothing or too little for ever."""
+"""Incoming connections at a rendezvous: from hosts of the view, and from strangers that must not block it."""
 
 from __future__ import annotations
 
@@ -8,33 +8,32 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
-from distbp.parallel.mesh.peers import accept
+from distbp.parallel.mesh.handshake import accept
 from distbp.parallel.mesh.view import View
 
 _LISTEN_SECONDS = 0.005
 _AT_ONCE = 64
-"""Calls that are taken before it is looked whether one of them has proved that it belongs to the run."""
-_MOST_CALLERS = 128
-"""That are listened to at a time. If there are more, the one that has taken longest is hung up on: who belongs to the
-run proves it in milliseconds, and calls again."""
+"""Connections that are accepted before completed handshakes are looked at."""
+_MOST_HANDSHAKES = 128
+"""Handshakes at a time. Beyond that the oldest is aborted: a host of the run needs milliseconds, and calls again."""
 
 
 class IncomingConnections:
-    """Takes calls from the addresses of the view's hosts alone, and hears each in a thread of its own."""
+    """Accepts connections from the addresses of the view's hosts alone; each handshake has its own thread."""
 
-    def __init__(self, listener: socket.socket, secret: bytes, view: View, here: int, patience: float) -> None:
-        """Listen to the hosts behind number ``here`` (those before it are called), to each for ``patience`` seconds."""
-        self._listener, self._secret, self._view, self._here, self._patience = listener, secret, view, here, patience
-        self._addresses = {each for address, _ in view.addresses[here + 1 :] for each in _numeric(address)}
-        self._known: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
+    def __init__(self, listener: socket.socket, secret: bytes, view: View, host: int, patience: float) -> None:
+        """Accept the hosts after number ``host``; a handshake may take ``patience`` seconds."""
+        self._listener, self._secret, self._view, self._host, self._patience = listener, secret, view, host, patience
+        self._addresses = {each for address, _ in view.addresses[host + 1 :] for each in _numeric(address)}
+        self._accepted: queue.SimpleQueue[tuple[int, socket.socket]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._heard: dict[socket.socket, None] = {}
-        """Those who have still to prove who they are, in the order in which they came."""
+        self._handshakes: dict[socket.socket, None] = {}
+        """Connections whose handshake is not complete, the oldest first."""
         self._closed = False
         listener.settimeout(_LISTEN_SECONDS)
 
-    def come(self) -> Iterator[tuple[int, socket.socket]]:
-        """Listen for a moment; yield the connections to hosts of this view, by number."""
+    def poll(self) -> Iterator[tuple[int, socket.socket]]:
+        """Listen for a moment; yield the connections of hosts that have completed the handshake, with their numbers."""
         with suppress(TimeoutError, ConnectionError):
             for _ in range(_AT_ONCE):
                 connection, (address, *_) = self._listener.accept()
@@ -42,49 +41,49 @@ class IncomingConnections:
                     self._begin(connection)
                 else:
                     connection.close()
-        yield from self._proved()
+        yield from self._take_accepted()
 
     def close(self) -> None:
-        """Hang up on all who have not proved who they are, also on those that are heard just now."""
+        """Close all connections that :meth:`poll` has not yielded, including those in a handshake."""
         with self._lock:
             self._closed = True
-            for connection in self._heard:
-                _hang_up(connection)
-        for _, connection in self._proved():
+            for connection in self._handshakes:
+                _shut_down(connection)
+        for _, connection in self._take_accepted():
             connection.close()
 
     def _begin(self, connection: socket.socket) -> None:
         with self._lock:
-            if len(self._heard) >= _MOST_CALLERS:
-                oldest = next(iter(self._heard))
-                del self._heard[oldest]
-                _hang_up(oldest)
-            self._heard[connection] = None
-        threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
+            if len(self._handshakes) >= _MOST_HANDSHAKES:
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                _shut_down(oldest)
+            self._handshakes[connection] = None
+        threading.Thread(target=self._shake_hands, args=(connection,), daemon=True).start()
 
-    def _proved(self) -> Iterator[tuple[int, socket.socket]]:
+    def _take_accepted(self) -> Iterator[tuple[int, socket.socket]]:
         with suppress(queue.Empty):
             while True:
-                yield self._known.get_nowait()
+                yield self._accepted.get_nowait()
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _shake_hands(self, connection: socket.socket) -> None:
         number = None
-        with suppress(OSError):  # it is none of this run, or takes too long
-            number = accept(connection, self._secret, self._view.number, self._here, self._patience)
+        with suppress(OSError):  # a stranger, or too slow
+            number = accept(connection, self._secret, self._view.number, self._host, self._patience)
         with self._lock:
-            is_wanted = self._heard.pop(connection, connection) is None and not self._closed
+            is_wanted = self._handshakes.pop(connection, connection) is None and not self._closed
             if number is not None and is_wanted:
-                self._known.put((number, connection))
+                self._accepted.put((number, connection))
                 return
         connection.close()
 
 
 def _numeric(address: str) -> set[str]:
-    """Return what an address is called where a call comes from it."""
-    return {str(found[4][0]).partition("%")[0] for found in socket.getaddrinfo(address, None)}
+    """Return the numeric addresses of a host, in the form in which ``accept`` gives them."""
+    return {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(address, None)}
 
 
-def _hang_up(connection: socket.socket) -> None:
-    """End a connection that another thread is listening to, which closes it."""
+def _shut_down(connection: socket.socket) -> None:
+    """End a connection that another thread is reading, which then closes it."""
     with suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)

@@ -2,21 +2,21 @@
 
 The parameter vector is cut into chunks, each with a host that serves it: it receives every other host's sums of that
 part (complete subtrees of the fixed tree, so the bits are those of one process), adds them up in the tree's order and
-sends the total to everybody. With as many servers as hosts each link carries 2 (N - 1) / N times the parameters in each
-direction, which is the least that any exact exchange needs (as a ring all-reduce does, Patarasuk and Yuan, 2009). What
-backpropagation has finished travels while it goes on with the layers before.
+sends the total to all hosts. With as many servers as hosts each link carries 2 (N - 1) / N times the parameters in each
+direction, the least that any exact exchange needs (as a ring all-reduce does, Patarasuk and Yuan, 2009). Layers that
+backpropagation has finished are sent while it continues with the layers before them.
 
 What is sent back is the total, not the new weights: every host applies it to its own copy of weights and optimizer
 state, with the same code. So a host that is lost takes no state with it, whichever it is.
 
-Nobody can be more than one step ahead of anybody else, since each step needs everybody's report. So what is received
-has two places, one for steps of even and one for steps of odd number.
+No host can be more than one step ahead of another, since each step needs the reports of all hosts. So there are two
+receive buffers of everything, one for even and one for odd steps.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 import numpy as np
@@ -25,282 +25,273 @@ from distbp.data.dataset import Array
 from distbp.data.epoch_order import EpochOrder
 from distbp.nn.structure import Structure
 from distbp.parallel.mesh.agreement import WeightsDifferError, difference
+from distbp.parallel.mesh.chunks import CHUNK, chunks_of, pieces_of, sending_order
 from distbp.parallel.mesh.factors import FactorBroadcast
 from distbp.parallel.mesh.frames import FACTORS, PART, REPORT, TOTAL, ChecksumError, DamagedError, Frame
 from distbp.parallel.mesh.membership import Membership
 from distbp.parallel.mesh.peers import PeerConnection
 from distbp.parallel.mesh.receive_buffers import ReceiveBuffers
 from distbp.parallel.mesh.rendezvous import HostsLostError
-from distbp.parallel.mesh.step_exchange import HostReports, StepExchange, pack_host_reports, unpack_host_reports
-from distbp.parallel.mesh.view import CHUNK, View, chunks_of, nodes_of, pieces_of, sending_order
+from distbp.parallel.mesh.step_exchange import (
+    HostReports,
+    StepExchange,
+    StepExchanges,
+    pack_host_reports,
+    unpack_host_reports,
+)
+from distbp.parallel.mesh.view import View
 from distbp.parallel.mesh.wire import Packed, Wire, bytes_of
 from distbp.parallel.step.records import Report
-from distbp.parallel.step.shards import Span, cut
+from distbp.parallel.step.shards import Span
 from distbp.parallel.step.tree import Adder
 
 _LOOK_SECONDS = 0.25
-_OWN = PART, FACTORS
-"""What lies in memory that workers write over in the next step."""
+_IN_WORKERS_MEMORY = PART, FACTORS
+"""Frames whose bodies are in memory that workers overwrite in the next step."""
+_Peers = Collection[PeerConnection]
 
 
 class Mesh:
-    """One host's end of the exchange, for as long as a view lasts."""
+    """One host's end of the exchange, for the duration of a view."""
 
-    def __init__(self, view: View, here: int, step: int, structure: Structure, dtype: str, order: EpochOrder) -> None:
-        """Take part as host number ``here``, from ``step`` on; ``order`` says how many rows a step has."""
-        self.view, self.here = view, here
-        self._step = step
-        self._structure, self._rows = structure, order
-        self._totals = np.empty((2, structure.parameter_count), dtype)
-        self.agree(None)
-        self.members = Membership(view, here)
-        """The connections to the other hosts, which belong to this view."""
-        self._changed = self.members.changed
+    def __init__(self, view: View, host: int, step: int, structure: Structure, dtype: str, order: EpochOrder) -> None:
+        """Take part as host number ``host`` from ``step`` on; ``order`` gives the number of rows of each step."""
+        self.view, self.host = view, host
+        self._structure = structure
+        self.members = Membership(view, host)
+        self._exchanges = StepExchanges(view, host, step, order, self.members.changed)
         self._wire = Wire(view.wire, dtype)
-        self._collections: dict[int, StepExchange] = {}
-        self._before: StepExchange | None = None
-        """The one of the step before: whoever is still in that step may ask for something again."""
         self._adder = Adder(CHUNK, dtype)
-        self.ends = False
-        """Whether the run's first host wanted all to stop after the step that was exchanged last."""
+        self.stop_agreed = False
+        """Whether all hosts stop after the step that was exchanged last, as the view's first host has asked."""
+        self._use(None, np.empty((2, structure.parameter_count), dtype))
 
     def open(self, listener: socket.socket, secret: bytes, patience: float) -> None:
-        """Connect to all other hosts of the view; HostsLostError if they do not come."""
+        """Connect to all other hosts of the view; raise HostsLostError if some do not connect in time."""
         self.members.open(listener, secret, patience, self)
 
-    def agree(self, factors: FactorBroadcast | None) -> None:
-        """Let some layers travel as their factors; before the first step, and the same for all hosts."""
+    def broadcast_factors(self, factors: FactorBroadcast) -> None:
+        """Exchange some layers as factors. All hosts have to agree on them before the first step."""
+        self._use(factors, self._buffers.totals)
+
+    def _use(self, factors: FactorBroadcast | None, totals: Array) -> None:
+        """Plan the chunks for the layers that are exchanged as factors, if any."""
         self._factors = factors
         layers = () if factors is None else factors.layers
         self._chunks = chunks_of(self._structure.bounds, self.view.servers, layers)
-        self._order = sending_order(self._chunks, self.view.servers, self.here)
-        self._inbox = ReceiveBuffers(self.view, self.here, self._chunks, self._totals, factors)
+        self._exchanges.chunks = self._chunks
+        self._sending_order = sending_order(self._chunks, self.view.servers, self.host)
+        self._buffers = ReceiveBuffers(self.view, self.host, self._chunks, totals, factors)
 
     def close(self) -> None:
-        """Close all connections, and let products be; from another thread."""
+        """Close all connections and cancel reconstructions. May be called from another thread."""
         self.members.close()
         if self._factors is not None:
             self._factors.close()
 
     def span(self, shards: int) -> Span:
-        """Return the shards of a mini-batch that this host computes."""
-        return self.view.span(self.here, shards)
+        """Return the span that this host computes of a mini-batch of ``shards`` shards."""
+        return self.view.span(self.host, shards)
 
-    def reserve(self, place: int) -> None:
-        """Make room for factors at another place than the first; ClusterError if there is too little memory."""
+    def reserve(self, slot: int) -> None:
+        """Allocate a further slot for factors; raise ClusterError if there is too little shared memory."""
         if self._factors is not None:
-            self._factors.reserve(place)
+            self._factors.reserve(slot)
 
     def begin(self, step: int, apply: Callable[[slice, Array], None] | None) -> None:
-        """Begin this host's part of a step; ``apply`` takes each total as it comes, from threads of the mesh.
+        """Begin this host's part of a step; ``apply`` is called with each total as it arrives, on threads of the mesh.
 
-        A total tells that whoever computes has done the step before, so that nobody needs the state before that again
-        (it is written over). Where a host has nothing to compute, nobody knows that of it.
+        A total proves that every host with shards has completed the step before, so the state before that step, which
+        ``apply`` overwrites, is no longer needed. It proves nothing about a host without shards: if there is one,
+        ``apply`` is not used.
 
         Raises:
-            HostsLostError: this view goes on with another step.
+            HostsLostError: the view is at another step.
         """
-        if step != self._step:
+        if step != self._exchanges.step:
             raise HostsLostError({})
-        collection = self._collection(step)
-        if len({node.host for node in collection.nodes}) == self.view.hosts:
-            collection.apply = apply
+        exchange = self._exchanges.at(step)
+        if len({node.host for node in exchange.nodes}) == self.view.hosts:
+            exchange.apply = apply
 
-    def push(self, step: int, layer: int, sums: Mapping[Span, Array], places: Mapping[int, int]) -> None:
-        """Send what is final now that the gradients of ``layer`` (counted from 0) and of all behind it are there.
+    def push(self, step: int, layer: int, sums: Mapping[Span, Array], slots: Mapping[int, int]) -> None:
+        """Send the chunks that are final now that the gradients of ``layer`` (counted from 0) and all later ones are.
 
-        ``sums`` are those that this host's workers pass on, whole parameter vectors by the shards that they cover.
-        They may not change until :meth:`exchange` has returned. ``places`` are those of shards' factors that are not 0.
+        ``sums`` are the sums that this host's workers pass on, whole parameter vectors by span; they must not change
+        until :meth:`exchange` returns. ``slots`` are those slots of shards' factors that are not 0.
 
         Raises:
-            ValueError: it is another step's turn.
+            ValueError: another step is next.
         """
-        if step != self._step:
-            raise ValueError(f"step {self._step} is next, got the sums of step {step}")
-        collection = self._collection(step)
-        while collection.pushed < len(self._order):
-            number = self._order[collection.pushed]
+        if step != self._exchanges.step:
+            raise ValueError(f"step {self._exchanges.step} is next, got the sums of step {step}")
+        exchange = self._exchanges.at(step)
+        while exchange.pushed < len(self._sending_order):
+            number = self._sending_order[exchange.pushed]
             if self._chunks[number].layer < layer:
                 return
-            self._send_parts(collection, number, sums, places)
-            collection.pushed += 1
+            self._send_sums(exchange, number, sums, slots)
+            exchange.pushed += 1
 
     def exchange(
-        self, step: int, told: HostReports, sums: Mapping[Span, Array], places: Mapping[int, int]
+        self, step: int, message: HostReports, sums: Mapping[Span, Array], slots: Mapping[int, int]
     ) -> tuple[list[Report], Array]:
         """Return all hosts' reports on this step, and the sum over all shards, valid for two steps.
 
-        ``sums``, ``places`` (see :meth:`push`) and ``told`` are this host's. That it wants to stop counts from host 0
-        alone, so that all stop after the same step: see :attr:`ends`.
+        ``message`` and ``sums`` are this host's; see :meth:`push` for ``slots``. Only host 0's request to stop counts,
+        so that all hosts stop after the same step: see :attr:`stop_agreed`.
 
         Raises:
-            HostsLostError: a host is gone, or :meth:`end` was called.
-            WeightsDifferError: the hosts have begun this step with different weights.
+            HostsLostError: a host is lost, or :meth:`close` was called.
+            WeightsDifferError: the hosts began this step with different weights.
         """
-        self.push(step, 0, sums, places)
-        collection = self._collection(step)
-        self._send(REPORT, collection, 0, 0, Packed(1.0, memoryview(pack_host_reports(told, self.view.shards))))
-        with self._changed:
-            collection.told[self.here] = told
-            while not collection.is_complete(self.view.hosts):
+        self.push(step, 0, sums, slots)
+        exchange = self._exchanges.at(step)
+        body = memoryview(pack_host_reports(message, self.view.shards))
+        self._send(REPORT, exchange, 0, 0, Packed(1.0, body), self.members.peers.values())
+        with self.members.changed:
+            exchange.reports[self.host] = message
+            while not exchange.is_complete(self.view.hosts):
                 self.members.check()
-                self._changed.wait(_LOOK_SECONDS)
-            self._before = self._collections.pop(step)
-            self._step = step + 1
-        found = difference(step, {host: collection.told[host].layers for host in sorted(collection.told)})
-        if found is not None:
-            raise WeightsDifferError(found)
-        self.ends = collection.told[0].stop
-        return collection.all_reports(), self._totals[step % 2]
+                self.members.changed.wait(_LOOK_SECONDS)
+            self._exchanges.complete()
+        differing = difference(step, {host: exchange.reports[host].layer_hashes for host in sorted(exchange.reports)})
+        if differing is not None:
+            raise WeightsDifferError(differing)
+        self.stop_agreed = exchange.reports[0].stop
+        return exchange.all_reports(), self._buffers.totals[step % 2]
 
-    def _collection(self, step: int) -> StepExchange:
-        found = self._collections.get(step)
-        if found is not None:
-            return found
-        parts = cut(self._rows.size(step), self.view.shards)
-        new = StepExchange(step, parts, nodes_of(self.view, len(parts)), self._chunks, self.here)
-        with self._changed:  # another thread may have been quicker
-            return self._collections.setdefault(step, new)
-
-    def _send_parts(
-        self, collection: StepExchange, number: int, sums: Mapping[Span, Array], places: Mapping[int, int]
+    def _send_sums(
+        self, exchange: StepExchange, number: int, sums: Mapping[Span, Array], slots: Mapping[int, int]
     ) -> None:
-        """Send this host's sums of a chunk to whoever adds them up."""
+        """Send this host's sums of a chunk, or their factors, to the hosts that add it up."""
         chunk = self._chunks[number]
         peers = [peer for peer in self.members.peers.values() if chunk.server in (None, peer.number)]
         if chunk.is_factored and self._factors is not None:
+            for shard in range(*self.span(exchange.shards)):
+                factors = self._factors.own(exchange.step, shard, chunk.layer, slots.get(shard, 0))
+                self._send(FACTORS, exchange, number, shard, Packed(1.0, bytes_of(factors)), peers)
             peers = []
-            for shard in range(*self.span(collection.shards)):
-                factors = self._factors.of(collection.step, shard, chunk.layer, places.get(shard, 0))
-                self._send(FACTORS, collection, number, shard, Packed(1.0, bytes_of(factors)))
-        for index, (span, host) in enumerate(collection.nodes):
-            if host != self.here:
+        for index, (span, host) in enumerate(exchange.nodes):
+            if host != self.host:
                 continue
             numbers = self._adder.node(span, sums, chunk.params)
             if peers:
                 read = None
-                if chunk.server is None:  # whoever adds up takes the same numbers, also this host
-                    read = numbers if self._wire.is_exact else self._inbox.sums(collection.step, number, index)
-                packed = self._wire.pack(numbers, (number, index), collection.step, read)
+                if chunk.server is None:  # all hosts that add up, this one too, must use the same rounded numbers
+                    read = numbers if self._wire.is_exact else self._buffers.sum_of(exchange.step, number, index)
+                packed = self._wire.pack(numbers, (number, index), exchange.step, read)
                 numbers = numbers if read is None else read
-                self._send(PART, collection, number, index, packed, peers)
-            if chunk.server in (None, self.here):
-                self._take(collection, number, span, numbers)
+                self._send(PART, exchange, number, index, packed, peers)
+            if chunk.server in (None, self.host):
+                self._add_sum(exchange, number, span, numbers)
 
-    def _send(
-        self,
-        kind: int,
-        collection: StepExchange,
-        number: int,
-        node: int,
-        packed: Packed,
-        to: list[PeerConnection] | None = None,
-    ) -> None:
-        """Send a frame to these hosts, or to all others."""
-        peers = self.members.peers.values() if to is None else to
-        frame = Frame.of(kind, collection.step, number, node, packed.scale, packed.body)
-        collection.sent[kind, number, node] = frame, packed.body
-        if kind in _OWN:
-            with self._changed:
-                collection.unsent += len(peers)
+    def _send(self, kind: int, exchange: StepExchange, number: int, node: int, packed: Packed, peers: _Peers) -> None:
+        """Send a frame to these peers."""
+        frame = Frame.of(kind, exchange.step, number, node, packed.scale, packed.body)
+        exchange.sent[kind, number, node] = frame, packed.body
+        if kind in _IN_WORKERS_MEMORY:
+            with self.members.changed:
+                exchange.unsent += len(peers)
         for peer in peers:
             peer.send(frame, packed.body)
 
-    def _take(self, collection: StepExchange, number: int, span: Span, numbers: Array) -> None:
-        """Take in a sum of a chunk that this host adds up; if it is the last one, tell the total."""
+    def _add_sum(self, exchange: StepExchange, number: int, span: Span, numbers: Array) -> None:
+        """Add a sum of a chunk that this host adds up; with the last one, form the total and send it."""
         chunk = self._chunks[number]
-        with self._changed:
-            parts = collection.part(number, span, numbers, self._inbox.needed(collection, chunk))
-        if parts is None:
+        with self.members.changed:
+            sums = exchange.add_sum(number, span, numbers, self._buffers.sums_needed(exchange, chunk))
+        if sums is None:
             return
-        total = self._inbox.total(collection.step, chunk.params)
+        total = self._buffers.total(exchange.step, chunk.params)
         for piece in pieces_of(slice(0, len(total))):
-            self._adder.add(Span(0, collection.shards), parts, piece, total[piece])
+            self._adder.add(Span(0, exchange.shards), sums, piece, total[piece])
         if chunk.server is not None:
-            packed = self._wire.pack(total, number, collection.step, total)
-            self._send(TOTAL, collection, number, 0, packed)
-        self._close(collection, number)
+            packed = self._wire.pack(total, number, exchange.step, total)
+            self._send(TOTAL, exchange, number, 0, packed, self.members.peers.values())
+        self._finish_chunk(exchange, number)
 
-    def _close(self, collection: StepExchange, number: int) -> None:
-        """Note that one more chunk's total is there."""
-        if collection.apply is not None:
+    def _finish_chunk(self, exchange: StepExchange, number: int) -> None:
+        """Apply a chunk's total, and note that it has arrived."""
+        if exchange.apply is not None:
             for piece in pieces_of(self._chunks[number].params):
-                collection.apply(piece, self._totals[collection.step % 2])
-        with self._changed:
-            if number not in collection.open:
+                exchange.apply(piece, self._buffers.totals[exchange.step % 2])
+        with self.members.changed:
+            if number not in exchange.open:
                 raise DamagedError(f"the total of chunk {number} twice")
-            collection.open.discard(number)
-            self._wake(collection)
+            exchange.open.discard(number)
+            self._wake(exchange)
 
-    def _wake(self, collection: StepExchange) -> None:
-        """Let :meth:`exchange` go on once there is nothing left to wait for; whoever calls holds the lock."""
-        if collection.is_complete(self.view.hosts):
-            self._changed.notify_all()
+    def _wake(self, exchange: StepExchange) -> None:
+        """Wake :meth:`exchange` if the step is complete. The caller holds the lock."""
+        if exchange.is_complete(self.view.hosts):
+            self.members.changed.notify_all()
 
-    def place(self, sender: int, frame: Frame) -> memoryview:
-        """Return where the numbers of a frame belong."""
-        room = self._inbox.room(sender, frame, self._collection_of(frame))
+    def buffer_for(self, sender: int, frame: Frame) -> memoryview:
+        """Return the buffer for a frame's body (see FrameHandler)."""
+        numbers = self._buffers.buffer_for(sender, frame, self._exchange_for(frame))
         if frame.kind == FACTORS:
-            return bytes_of(room)
-        return self._wire.room(room, (frame.step % 2, frame.kind, frame.chunk, frame.node))
+            return bytes_of(numbers)
+        return self._wire.buffer_for(numbers, (frame.step % 2, frame.kind, frame.chunk, frame.node))
 
-    def _collection_of(self, frame: Frame) -> StepExchange:
-        """Return what has come of a frame's step, if somebody can be that far."""
-        if frame.step not in (self._step, self._step + 1) or frame.chunk >= len(self._chunks):
-            raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {self._step}")
-        return self._collection(frame.step)
+    def _exchange_for(self, frame: Frame) -> StepExchange:
+        """Return the exchange of a frame's step, or raise DamagedError if no host can be at that step."""
+        step = self._exchanges.step
+        if frame.step not in (step, step + 1) or frame.chunk >= len(self._chunks):
+            raise DamagedError(f"chunk {frame.chunk} of step {frame.step} in step {step}")
+        return self._exchanges.at(frame.step)
 
-    def arrived(self, sender: int, frame: Frame, body: memoryview) -> None:
-        """Take in what a peer has sent."""
-        collection = self._collection_of(frame)
+    def received(self, sender: int, frame: Frame, body: memoryview) -> None:
+        """Handle a frame whose body is complete (see FrameHandler)."""
+        exchange = self._exchange_for(frame)
         if frame.kind == REPORT:
-            told = unpack_host_reports(body, self._structure.depth, self.view.shards)
-            with self._changed:
-                collection.report(sender, told, self.view.span(sender, collection.shards))
-                self._wake(collection)
+            message = unpack_host_reports(body, self._structure.depth, self.view.shards)
+            with self.members.changed:
+                exchange.add_reports(sender, message, self.view.span(sender, exchange.shards))
+                self._wake(exchange)
             return
-        numbers = self._inbox.room(sender, frame, collection)
+        numbers = self._buffers.buffer_for(sender, frame, exchange)
         if frame.kind == FACTORS:
-            self._form(sender, frame, collection, numbers)
+            self._reconstruct(sender, frame, exchange, numbers)
             return
         self._wire.unpack(body, numbers, frame.scale)
         if frame.kind == TOTAL:
-            self._close(collection, frame.chunk)
+            self._finish_chunk(exchange, frame.chunk)
         else:
-            self._take(collection, frame.chunk, collection.nodes[frame.node].span, numbers)
+            self._add_sum(exchange, frame.chunk, exchange.nodes[frame.node].span, numbers)
 
-    def _form(self, sender: int, frame: Frame, collection: StepExchange, factors: Array) -> None:
-        """Have a product formed and taken in, by a thread that does nothing else."""
+    def _reconstruct(self, sender: int, frame: Frame, exchange: StepExchange, factors: Array) -> None:
+        """Start the reconstruction of a shard's gradient, which then is added like a sum."""
         assert self._factors is not None
-        out = self._inbox.sums(frame.step, frame.chunk, frame.node)
+        out = self._buffers.sum_of(frame.step, frame.chunk, frame.node)
 
-        def take() -> None:
-            self._take(collection, frame.chunk, Span(frame.node, frame.node + 1), out)
+        def done() -> None:
+            self._add_sum(exchange, frame.chunk, Span(frame.node, frame.node + 1), out)
 
         layer = self._chunks[frame.chunk].layer
-        self._factors.form(frame.step, frame.node, layer, factors, out, take, partial(self.lost, sender))
+        self._factors.reconstruct(frame.step, frame.node, layer, factors, out, done, partial(self.lost, sender))
 
     def sent(self, frame: Frame) -> None:
-        """Note that bytes of this host's own are no longer needed."""
-        if frame.kind in _OWN:
-            with self._changed:
-                collection = self._collections[frame.step]
-                collection.unsent -= 1
-                self._wake(collection)
+        """Note that a frame has been sent (see FrameHandler)."""
+        if frame.kind in _IN_WORKERS_MEMORY:
+            with self.members.changed:
+                exchange = self._exchanges.incomplete(frame.step)
+                exchange.unsent -= 1
+                self._wake(exchange)
 
-    def again(self, sender: int, frame: Frame) -> None:
-        """Send once more what was damaged on its way, if it is still as it was."""
-        with self._changed:
-            collection = self._collections.get(frame.step, self._before)
-            if collection is not None and collection.step == frame.step:
-                sent = collection.sent.get((frame.scale, frame.chunk, frame.node))
-                is_own = frame.scale in _OWN
-                if sent is not None and not (is_own and collection is self._before):
-                    collection.unsent += is_own
+    def resend(self, sender: int, request: Frame) -> None:
+        """Send a damaged frame again (see FrameHandler), if its body has not been overwritten."""
+        with self.members.changed:
+            exchange, is_previous = self._exchanges.find(request.step)
+            if exchange is not None:
+                sent = exchange.sent.get((request.scale, request.chunk, request.node))
+                is_workers = request.scale in _IN_WORKERS_MEMORY
+                if sent is not None and not (is_workers and is_previous):
+                    exchange.unsent += is_workers
                     self.members.peers[sender].send(*sent)
                     return
-        raise ChecksumError(f"a wish for what was damaged in step {frame.step} and is written over")
+        raise ChecksumError(f"a request for data of step {request.step} that was damaged and is overwritten by now")
 
     def lost(self, sender: int, why: str, is_damage: bool = False) -> None:
-        """Note that a peer is gone, or that what it sent was damaged."""
+        """Note that a peer is lost, or that its data was damaged on its way (see FrameHandler)."""
         self.members.lose(sender, why, is_damage)

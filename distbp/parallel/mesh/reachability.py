@@ -1,4 +1,4 @@
-"""Which hosts reach each other, and which of them go on where some do not: decisions, and a try to connect."""
+"""Which hosts reach each other, and which ones a view leaves out if some do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PATIENCE = 2.0
 
 
 def first_unreachable(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:
-    """Try to connect to these; return the first that is not reached, and why, or nothing."""
+    """Try to connect to each address; return the first that fails, with the reason, or an empty dictionary."""
     for address in addresses:
         try:
             socket.create_connection(address, timeout=min(_PATIENCE, timeout)).close()
@@ -20,15 +20,16 @@ def first_unreachable(addresses: Iterable[tuple[str, int]], timeout: float) -> d
 
 
 def hosts_to_leave_out(missed: Sequence[Mapping[int, str] | None], settled: int) -> list[int]:
-    """Return who is to be left out, so that those who stay reach each other; nobody if all do.
+    """Return the hosts to leave out so that all others reach each other.
 
-    Who gave no answer goes alone, since others may have waited for it in vain. Else as few as can be go of the first
-    ``settled``, who took part before and so have the state; then the newcomers that do not reach one of those, and
-    then as few as can be of the others. Where two miss each other the one that came later goes.
+    If hosts gave no answer, only they are left out, since others may have failed by waiting for them. Otherwise as few
+    as possible of the first ``settled`` hosts are left out, which have the state; then the newcomers that do not reach
+    one of those that stay; then as few as possible of the other newcomers. Of two hosts that miss each other, the later
+    one is left out.
 
     Args:
-        missed: for each host those that it did not reach, and why; None if it gave no answer.
-        settled: how many took part before; they come first.
+        missed: for each host the hosts that it did not reach, with the reasons; None if it gave no answer.
+        settled: the number of hosts that took part before; they come first.
 
     >>> hosts_to_leave_out([{1: "timed out"}, {0: "timed out"}], 0)
     [1]
@@ -40,14 +41,14 @@ def hosts_to_leave_out(missed: Sequence[Mapping[int, str] | None], settled: int)
         return silent
     pairs = {frozenset((host, other)) for host, others in enumerate(missed) for other in others or ()}
     out = _fewest(set(range(settled)), pairs)
-    kept = set(range(settled)) - out
+    staying = set(range(settled)) - out
     newcomers = set(range(settled, len(missed)))
-    cut_off = {host for host in newcomers if any(pair <= kept | {host} and host in pair for pair in pairs)}
+    cut_off = {host for host in newcomers if any(pair <= staying | {host} and host in pair for pair in pairs)}
     return sorted(out | cut_off | _fewest(newcomers - cut_off, pairs))
 
 
 def _fewest(group: set[int], pairs: set[frozenset[int]]) -> set[int]:
-    """Return whom to take from a group until nobody in it misses another one: who misses most, or came last."""
+    """Return hosts without which no pair remains in the group, found greedily: most pairs first, then the latest."""
     left, out = set(group), set[int]()
     while True:
         within = {host: sum(host in pair and pair <= left for pair in pairs) for host in left}

@@ -1,4 +1,4 @@
-"""Where what comes from other hosts belongs, and what of it cannot be meant."""
+"""The buffers into which frames from other hosts are received, and the check that a frame is valid."""
 
 from __future__ import annotations
 
@@ -7,62 +7,65 @@ from collections.abc import Sequence
 import numpy as np
 
 from distbp.data.dataset import Array
+from distbp.parallel.mesh.chunks import Chunk
 from distbp.parallel.mesh.factors import FactorBroadcast
 from distbp.parallel.mesh.frames import FACTORS, PART, TOTAL, DamagedError, Frame
 from distbp.parallel.mesh.step_exchange import StepExchange
-from distbp.parallel.mesh.view import Chunk, View, held
+from distbp.parallel.mesh.view import View
+from distbp.parallel.step.shards import subtrees
 
 
 class ReceiveBuffers:
-    """The arrays that are received into: two of each, for steps of even and of odd number."""
+    """Buffers for sums, totals and factors, two of each: one for even and one for odd steps."""
 
     def __init__(
-        self, view: View, here: int, chunks: Sequence[Chunk], totals: Array, factors: FactorBroadcast | None
+        self, view: View, host: int, chunks: Sequence[Chunk], totals: Array, factors: FactorBroadcast | None
     ) -> None:
-        """Take in chunks at host number ``here``; ``totals`` are its, shape (2, parameters)."""
-        self._view, self._here, self._chunks, self._totals, self._factors = view, here, chunks, totals, factors
+        """``totals`` has shape (2, parameters)."""
+        self._view, self._host, self._chunks, self._factors = view, host, chunks, factors
+        self.totals = totals
         self._sums: dict[tuple[int, int, int], Array] = {}
 
-    def room(self, sender: int, frame: Frame, collection: StepExchange) -> Array:
-        """Return the array that a frame's bytes become.
+    def buffer_for(self, sender: int, frame: Frame, exchange: StepExchange) -> Array:
+        """Return the array that receives a frame's numbers.
 
         Raises:
-            DamagedError: that host has nothing of the kind to send.
+            DamagedError: the sender has no such numbers to send.
         """
         chunk = self._chunks[frame.chunk]
         if frame.kind == TOTAL and chunk.server == sender:
             return self.total(frame.step, chunk.params)
-        if frame.kind == PART and self._adds_up(chunk) and self._is_node_of(sender, frame, collection):
-            return self.sums(frame.step, frame.chunk, frame.node)
+        if frame.kind == PART and self._adds_up(chunk) and self._is_node_of(sender, frame, exchange):
+            return self.sum_of(frame.step, frame.chunk, frame.node)
         if frame.kind == FACTORS and chunk.is_factored and self._factors is not None:
-            span = self._view.span(sender, collection.shards)
+            span = self._view.span(sender, exchange.shards)
             if span.first <= frame.node < span.stop:
-                return self._factors.room(frame.step, frame.node, chunk.layer)
+                return self._factors.buffer_for(frame.step, frame.node, chunk.layer)
         raise DamagedError(f"a message of kind {frame.kind} for chunk {frame.chunk}, which is not its own")
 
-    def needed(self, collection: StepExchange, chunk: Chunk) -> int:
-        """Return how many sums make a chunk: of layers that travel as factors the others' come shard by shard."""
+    def sums_needed(self, exchange: StepExchange, chunk: Chunk) -> int:
+        """Return how many sums make up a chunk's total; a factored one needs every shard of the other hosts."""
         if not chunk.is_factored:
-            return len(collection.nodes)
-        mine = self._view.span(self._here, collection.shards)
-        return len(held(mine, collection.shards)) + collection.shards - (mine.stop - mine.first)
+            return len(exchange.nodes)
+        own = self._view.span(self._host, exchange.shards)
+        return len(subtrees(own, exchange.shards)) + exchange.shards - (own.stop - own.first)
 
-    def total(self, step: int, place: slice) -> Array:
-        """Return where a part of a step's sum over all shards is."""
-        total: Array = self._totals[step % 2][place]
+    def total(self, step: int, params: slice) -> Array:
+        """Return the part of a step's total, the sum over all shards, with these parameters."""
+        total: Array = self.totals[step % 2][params]
         return total
 
-    def sums(self, step: int, number: int, node: int) -> Array:
-        """Return where the sum of a chunk's node is that comes, or is formed of factors, or as others will read it."""
+    def sum_of(self, step: int, number: int, node: int) -> Array:
+        """Return the buffer for a node's sum of a chunk: received, reconstructed, or rounded as others read it."""
         key = step % 2, number, node
         if key not in self._sums:
-            place = self._chunks[number].params
-            self._sums[key] = np.empty(place.stop - place.start, self._totals.dtype)
+            params = self._chunks[number].params
+            self._sums[key] = np.empty(params.stop - params.start, self.totals.dtype)
         return self._sums[key]
 
     def _adds_up(self, chunk: Chunk) -> bool:
-        return chunk.server in (None, self._here) and not chunk.is_factored
+        return chunk.server in (None, self._host) and not chunk.is_factored
 
     @staticmethod
-    def _is_node_of(sender: int, frame: Frame, collection: StepExchange) -> bool:
-        return frame.node < len(collection.nodes) and collection.nodes[frame.node].host == sender
+    def _is_node_of(sender: int, frame: Frame, exchange: StepExchange) -> bool:
+        return frame.node < len(exchange.nodes) and exchange.nodes[frame.node].host == sender

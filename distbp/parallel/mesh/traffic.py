@@ -1,4 +1,4 @@
-"""What the exchange of a step asks of the hosts: counted from the same cuts and trees that the mesh goes by."""
+"""The traffic of a step's exchange, computed from the same chunks and trees that the mesh uses."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from distbp.parallel.mesh.view import Chunk, chunks_of, held
-from distbp.parallel.step.shards import Span, cut
+from distbp.parallel.mesh.chunks import Chunk, chunks_of
+from distbp.parallel.step.shards import Span, cut, subtrees
 
 
 class Traffic(NamedTuple):
-    """What the exchange of a step asks of the host, or link and direction, that has the most."""
+    """The traffic of a step at the busiest host and link."""
 
     link_numbers: float
-    """On its link in the busier direction."""
+    """Numbers on the busiest link, in its busier direction."""
     numbers: float
-    """Sent and received together."""
+    """Numbers that the busiest host sends and receives."""
     messages: float
-    """Sent and received together."""
+    """Messages that the busiest host sends and receives."""
 
 
 @lru_cache(maxsize=4096)
 def traffic_of_sums(
     bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int = 1, factored: tuple[int, ...] = ()
 ) -> Traffic:
-    """Return what the sums of a step ask of the busiest host: of all layers but those that travel as factors.
+    """Return the busiest host's traffic per step, for the layers exchanged as sums.
 
-    >>> traffic_of_sums((0, 300_000, 900_000), shards=4, hosts=3, servers=3).link_numbers  # 2 (N - 1) / N times as many
+    >>> traffic_of_sums((0, 300_000, 900_000), shards=4, hosts=3, servers=3).link_numbers  # 2 (N - 1) / N of them
     1200000
     """
     if hosts == 1:
@@ -56,12 +56,12 @@ def traffic_of_sums(
 
 @lru_cache(maxsize=4096)
 def _summed_chunks(bounds: tuple[int, ...], servers: int, factored: tuple[int, ...]) -> list[Chunk]:
-    """Return the chunks of all layers that travel as sums."""
+    """Return the chunks of all layers exchanged as sums."""
     return [chunk for chunk in chunks_of(bounds, servers, factored) if not chunk.is_factored]
 
 
 def traffic_of_factors(numbers: int, shards: int, hosts: int, per_host: int = 1) -> Traffic:
-    """Return what a layer asks of the busiest host that travels as its factors, so many numbers for each shard."""
+    """Return the busiest host's traffic for a layer exchanged as factors, with ``numbers`` numbers per shard."""
     counts = shard_counts(shards, hosts, per_host)
     most, fewest = max(counts), min(counts)
     link, both = max((hosts - 1) * most, shards - fewest), (hosts - 2) * most + shards
@@ -70,33 +70,34 @@ def traffic_of_factors(numbers: int, shards: int, hosts: int, per_host: int = 1)
 
 @lru_cache(maxsize=256)
 def _sums(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
-    """Return how many sums each host sends, which may be none."""
-    return tuple(len(held(span, shards)) for span in _spans(shards, hosts, per_host))
+    """Return the number of sums that each host sends; it may be 0."""
+    return tuple(len(subtrees(span, shards)) for span in _spans(shards, hosts, per_host))
 
 
 @lru_cache(maxsize=256)
 def shard_counts(shards: int, hosts: int, per_host: int) -> tuple[int, ...]:
-    """Return how many shards each host has, which may be none."""
+    """Return the number of shards that each host computes; it may be 0."""
     return tuple(span.stop - span.first for span in _spans(shards, hosts, per_host))
 
 
 def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
-    """Yield the shards of each host."""
+    """Yield the span of each host."""
     parts = cut(shards, hosts * per_host)
     for first in range(0, hosts * per_host, per_host):
-        mine = parts[first : first + per_host]
-        yield Span(mine[0].first, mine[-1].stop) if mine else Span(shards, shards)
+        own = parts[first : first + per_host]
+        yield Span(own[0].first, own[-1].stop) if own else Span(shards, shards)
 
 
 def traffic_of_layer(
     layer: int, bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int, factored: tuple[int, ...]
 ) -> Traffic:
-    """Return the part of :func:`traffic_of_sums` that is of a layer and of those that travel together with it."""
-    load = traffic_of_sums(bounds, shards, hosts, servers, per_host, factored)
+    """Return the share of :func:`traffic_of_sums` that belongs to a layer and to those that share its chunks."""
+    traffic = traffic_of_sums(bounds, shards, hosts, servers, per_host, factored)
     chunks = _summed_chunks(bounds, servers, factored)
-    mine = [chunk for chunk in chunks if chunk.layer == layer]
-    numbers = _count(mine) / _count(chunks)
-    return Traffic(load.link_numbers * numbers, load.numbers * numbers, load.messages * len(mine) / len(chunks))
+    of_layer = [chunk for chunk in chunks if chunk.layer == layer]
+    share = _count(of_layer) / _count(chunks)
+    messages = traffic.messages * len(of_layer) / len(chunks)
+    return Traffic(traffic.link_numbers * share, traffic.numbers * share, messages)
 
 
 def _count(chunks: Sequence[Chunk]) -> int:

@@ -19,8 +19,8 @@ Finish = Callable[[Block, Array, float, Array], bool]
 class EarlyUpdates:
     """Updates parameters as their totals arrive, on any thread, and counts how many of the current step are done.
 
-    The divisor of a step (see ParameterServer.update) is known only once all reports are there. Until a step shows
-    otherwise it is taken to be the number of rows; where that was wrong, the early updates are discarded.
+    The divisor of a step (see ParameterServer.update) is known only from all reports. Early updates assume that it is
+    the number of rows. Once this is wrong for a step, the updates of that step are discarded and later steps wait.
     """
 
     def __init__(self, structure: Structure, states: Array, finish: Finish) -> None:

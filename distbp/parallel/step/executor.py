@@ -54,7 +54,7 @@ class Executor(Protocol):
         """Make :meth:`steps` end after the current step, once its record is yielded."""
 
     def restart(self, state: Array, step: int) -> None:
-        """Replace the state by ``state``, the state after ``step`` steps."""
+        """Continue from ``state``, the state after ``step`` steps."""
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
@@ -148,7 +148,7 @@ class InProcessExecutor:
         self._halted = True
 
     def restart(self, state: Array, step: int) -> None:
-        """Replace the state by ``state``, the state after ``step`` steps."""
+        """Continue from ``state``, the state after ``step`` steps."""
         self._server = make_parameter_server(
             self._structure, self.config, self._order, double_buffered(state, step), step
         )

@@ -1,4 +1,4 @@
-"""The rows of mini-batches: gathered for a range of a step, or prefetched while a worker waits."""
+"""The rows of mini-batches, gathered when a worker needs them or prefetched while it waits."""
 
 from __future__ import annotations
 

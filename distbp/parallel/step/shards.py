@@ -75,7 +75,7 @@ def subtrees(span: Span, shards: int) -> list[Span]:
 
 @lru_cache(maxsize=64)
 def buffers_for(shards: int, most_workers: int) -> int:
-    """Return the most sums that any of up to ``most_workers`` workers passes on in a step, even in a short mini-batch.
+    """Return the most sums that one of up to ``most_workers`` workers passes on, in mini-batches of any length.
 
     >>> [buffers_for(shards, 2) for shards in (4, 5, 9, 1000)]
     [1, 2, 3, 9]
@@ -90,7 +90,7 @@ def buffers_for(shards: int, most_workers: int) -> int:
 
 
 def _fewest_shards(sums: int) -> int:
-    """Return the size of the smallest span with so many sums: nodes of 1, 2, 4 .. shards on either side of a split."""
+    """Return the fewest shards of a span with so many subtrees, of 1, 2, 4 .. shards on either side of a split."""
     return (1 << (sums + 1) // 2) + (1 << sums // 2) - 2
 
 

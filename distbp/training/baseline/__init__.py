@@ -1,4 +1,4 @@
-"""What a network has to beat: the best constant prediction, and a linear model, on the same test rows."""
+"""Baselines: the test scores of a constant prediction and of a linear model, which a network should beat."""
 
 from distbp.training.baseline.scores import baselines
 

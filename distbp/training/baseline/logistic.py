@@ -1,4 +1,4 @@
-"""The linear model of classes: multinomial logistic regression."""
+"""Linear model for classification: multinomial logistic regression."""
 
 from __future__ import annotations
 
@@ -11,131 +11,131 @@ from distbp.data.dataset import Array
 from distbp.training.baseline.sample import Sample
 
 _RIDGE = 1.0
-"""Half of it times the coefficients' squares is added to the sum of the examples' costs, as scikit-learn's C = 1."""
+"""L2 penalty: half of it times the sum of squared coefficients is added to the total cost, as scikit-learn's C = 1."""
 _TOLERANCE = 1e-4
-"""The largest slope of the mean cost at which the descent is done, as scikit-learn's."""
+"""Largest partial derivative of the mean cost at convergence, as in scikit-learn."""
 _LEAST_EVALUATIONS, _MOST_EVALUATIONS = 20, 200
 _MOST_WORK = 2e11
-"""Multiplications and additions after which it ends in any case, but for the least evaluations."""
+"""Floating-point operations after which the fit stops, once it has had its least number of evaluations."""
 _PAIRS, _MOST_REMEMBERED = 10, 1 << 24
-_ENOUGH = 1e-4
-"""Share of the decrease that the slope promises which is enough (Armijo)."""
+_SUFFICIENT_DECREASE = 1e-4
+"""Sufficient decrease in the line search, as a share of the decrease predicted by the gradient (Armijo)."""
 _NOISE = 1e-6
-"""Share of the cost that is rounding in single precision."""
+"""Rounding error of the cost in single precision, as a share of it."""
 
 
 class Fitted(NamedTuple):
-    """A linear model of classes."""
+    """A fitted model, and whether the fit converged."""
 
     coefficients: Array
-    """For scaled inputs, shape (inputs, classes)."""
+    """Coefficients of the scaled inputs, shape (inputs, classes)."""
     constant: Array
     evaluations: int
     has_converged: bool
 
 
 class _Cost:
-    """Weighted cost and slope of all rows; the last row of the parameters is the constant, which is not penalised."""
+    """Weighted cost and gradient over all rows; the last row of the parameters, the constant, is not penalised."""
 
     def __init__(self, sample: Sample, classes: int, dtype: str) -> None:
         self._x = np.concatenate([sample.scale(x).astype(dtype) for x, _, _ in sample.blocks])
-        self._aims = np.arange(sample.rows) * classes + sample.y
+        self._targets = np.arange(sample.rows) * classes + sample.y
         self._weights = sample.weights
         self._single = self._weights.astype(dtype)[:, None]
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
-        """Return the sum of the examples' costs with the ridge, and its slope."""
+        """Return the penalised sum of the examples' costs, and its gradient."""
         w = parameters[:-1]
         z = self._x @ w.astype(self._x.dtype)
         z += parameters[-1].astype(z.dtype)
         z -= z.max(axis=1, keepdims=True)
-        aimed = z.reshape(-1).take(self._aims).astype(np.float64)
+        of_targets = z.reshape(-1).take(self._targets).astype(np.float64)
         np.exp(z, out=z)
         total = z.sum(axis=1, keepdims=True)
-        cost = self._weights @ (np.log(total[:, 0], dtype=np.float64) - aimed)
+        cost = self._weights @ (np.log(total[:, 0], dtype=np.float64) - of_targets)
         z /= total
-        z.reshape(-1)[self._aims] -= 1
+        z.reshape(-1)[self._targets] -= 1
         z *= self._single
-        slope = np.vstack([self._x.T @ z, z.sum(axis=0, dtype=np.float64)])
-        slope[:-1] += _RIDGE * w
-        return float(cost) + _RIDGE / 2 * float(np.vdot(w, w)), slope
+        gradient = np.vstack([self._x.T @ z, z.sum(axis=0, dtype=np.float64)])
+        gradient[:-1] += _RIDGE * w
+        return float(cost) + _RIDGE / 2 * float(np.vdot(w, w)), gradient
 
 
 class _Point:
-    """Parameters with their cost and slope."""
+    """Parameters with their cost and gradient."""
 
     def __init__(self, at: Array, cost_of: _Cost) -> None:
         self.at = at
-        self.cost, self.slope = cost_of(at)
+        self.cost, self.gradient = cost_of(at)
 
     @property
     def is_finite(self) -> bool:
-        """Whether cost and slope are finite numbers."""
-        return bool(np.isfinite(self.cost) and np.isfinite(self.slope).all())
+        """Whether cost and gradient are finite."""
+        return bool(np.isfinite(self.cost) and np.isfinite(self.gradient).all())
 
 
 def logistic(sample: Sample, classes: int, dtype: str) -> Fitted:
-    """Return the coefficients of greatest likelihood, by L-BFGS (Nocedal and Wright 2006, algorithm 7.5).
+    """Return the coefficients of maximum likelihood, by L-BFGS (Nocedal and Wright 2006, algorithm 7.5).
 
-    The descent begins from the fixed bound of the Hessian by Böhning ("Multinomial logistic regression algorithm",
-    1992) and ends when no slope of the mean cost is above a tolerance, or after a bounded amount of work.
+    The initial Hessian is the fixed bound by Böhning ("Multinomial logistic regression algorithm", 1992). The fit ends
+    when no partial derivative of the mean cost is above a tolerance, or after a bounded amount of work.
 
     Raises:
-        LinAlgError: the numbers are too large.
+        LinAlgError: numbers overflow.
     """
-    cost_of, towards = _Cost(sample, classes, dtype), _bound(sample)
+    cost_of, apply_inverse = _Cost(sample, classes, dtype), _inverse_bound(sample)
     size = (sample.inputs + 1) * classes
     most = int(np.clip(_MOST_WORK // (4 * sample.rows * size), _LEAST_EVALUATIONS, _MOST_EVALUATIONS))
-    here = _Point(np.zeros((sample.inputs + 1, classes)), cost_of)
+    point = _Point(np.zeros((sample.inputs + 1, classes)), cost_of)
     evaluations, pairs = 1, list[tuple[Array, Array]]()
-    while here.is_finite and np.abs(here.slope).max() > _TOLERANCE * sample.rows:
-        step, share = _direction(here.slope, pairs, towards), 1.0
-        promised = float(np.vdot(here.slope, step))
+    while point.is_finite and np.abs(point.gradient).max() > _TOLERANCE * sample.rows:
+        step, share = _direction(point.gradient, pairs, apply_inverse), 1.0
+        predicted = float(np.vdot(point.gradient, step))
         while True:
             if evaluations == most:
-                return Fitted(here.at[:-1], here.at[-1], evaluations, False)
-            there = _Point(here.at - share * step, cost_of)
+                return Fitted(point.at[:-1], point.at[-1], evaluations, False)
+            candidate = _Point(point.at - share * step, cost_of)
             evaluations += 1
-            if there.cost <= here.cost - _ENOUGH * share * promised + _NOISE * abs(here.cost):
+            if candidate.cost <= point.cost - _SUFFICIENT_DECREASE * share * predicted + _NOISE * abs(point.cost):
                 break
             share /= 2
-        moved, change = there.at - here.at, there.slope - here.slope
+        moved, change = candidate.at - point.at, candidate.gradient - point.gradient
         if np.vdot(moved, change) > 0:
             pairs = [*pairs, (moved, change)][-max(1, min(_PAIRS, _MOST_REMEMBERED // size)) :]
-        here = there
-    if not here.is_finite:
+        point = candidate
+    if not point.is_finite:
         raise np.linalg.LinAlgError("the cost is not finite")
-    return Fitted(here.at[:-1], here.at[-1], evaluations, True)
+    return Fitted(point.at[:-1], point.at[-1], evaluations, True)
 
 
-def _direction(slope: Array, pairs: list[tuple[Array, Array]], towards: Callable[[Array], Array]) -> Array:
-    """Return the slope times the inverse Hessian that the last steps and changes of slope tell of."""
-    step, shares = slope.copy(), []
+def _direction(gradient: Array, pairs: list[tuple[Array, Array]], apply_inverse: Callable[[Array], Array]) -> Array:
+    """Return the gradient times the inverse Hessian, estimated from ``pairs`` of steps and changes of gradient."""
+    step, shares = gradient.copy(), []
     for moved, change in reversed(pairs):
         shares.append(np.vdot(moved, step) / np.vdot(moved, change))
         step -= shares[-1] * change
-    step = towards(step)
+    step = apply_inverse(step)
     if pairs:
         moved, change = pairs[-1]
-        step *= np.vdot(moved, change) / np.vdot(change, towards(change))
+        step *= np.vdot(moved, change) / np.vdot(change, apply_inverse(change))
     for (moved, change), share in zip(pairs, reversed(shares), strict=True):
         step += moved * (share - np.vdot(change, step) / np.vdot(moved, change))
     return step
 
 
-def _bound(sample: Sample) -> Callable[[Array], Array]:
-    """Return what multiplies by the inverse of X'WX / 2 + ridge, and for the constant by that of rows / 2.
+def _inverse_bound(sample: Sample) -> Callable[[Array], Array]:
+    """Return a function that multiplies by the inverse of X'WX / 2 + ridge, and the constant's row by 2 / rows.
 
     With more inputs than rows it uses the smaller matrix, by Woodbury's identity.
     """
     if sample.inputs <= sample.rows:
         inverse = np.linalg.inv(sample.gram() / 2 + _RIDGE * np.eye(sample.inputs))
-        return lambda slope: np.vstack([inverse @ slope[:-1], slope[-1:] * 2 / sample.rows])
-    x = sample.rooted()
+        return lambda gradient: np.vstack([inverse @ gradient[:-1], gradient[-1:] * 2 / sample.rows])
+    x = sample.weighted_inputs()
     inner = np.linalg.inv(x @ x.T + 2 * _RIDGE * np.eye(sample.rows))
 
-    def towards(slope: Array) -> Array:
-        own = (slope[:-1] - x.T @ (inner @ (x @ slope[:-1]))) / _RIDGE
-        return np.vstack([own, slope[-1:] * 2 / sample.rows])
+    def apply_inverse(gradient: Array) -> Array:
+        own = (gradient[:-1] - x.T @ (inner @ (x @ gradient[:-1]))) / _RIDGE
+        return np.vstack([own, gradient[-1:] * 2 / sample.rows])
 
-    return towards
+    return apply_inverse

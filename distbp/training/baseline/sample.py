@@ -1,4 +1,4 @@
-"""The training rows that a linear model is fitted to, and the scale on which it sees their inputs."""
+"""The sample of training rows that a linear model is fitted to, and the scaling of its inputs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from distbp.data.dataset import Array, Gather, Rows
 
 MOST_NUMBERS = 1 << 23
-"""Inputs times rows that a linear model is fitted to: rows at even distances if there are more."""
+"""Most inputs times rows in a sample; from more rows, the sample takes some at even distances."""
 _ROWS_AT_ONCE = 1024
 
 
 class Scale(NamedTuple):
-    """Centres inputs, and divides those whose unit is not known by their standard deviation."""
+    """Scaling of inputs: subtracts the mean, and divides by the standard deviation where the unit is arbitrary."""
 
     mean: Array
     divisor: Array
-    """Infinite for inputs that do not vary by more than rounding: they become 0."""
+    """Divisor of each input; infinite for constant inputs, which become 0."""
 
     def __call__(self, x: Array) -> Array:
         """Return the scaled inputs, in double precision."""
@@ -30,16 +30,16 @@ class Scale(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """Rows that count, in blocks of x, y and weights."""
+    """Rows with positive weight, in blocks of x, y and weights."""
 
     blocks: list[tuple[Array, Array, Array]]
-    """x as the network sees it, y, and weights in double precision, whose mean over all blocks is 1."""
+    """Inputs of the network, targets, and weights in double precision with mean 1 over all blocks."""
     scale: Scale
     rows: int
 
     @property
     def inputs(self) -> int:
-        """The number of inputs."""
+        """Number of inputs."""
         return len(self.scale.mean)
 
     @property
@@ -52,7 +52,7 @@ class Sample(NamedTuple):
         """The weights of all rows."""
         return np.concatenate([w for _, _, w in self.blocks])
 
-    def rooted(self) -> Array:
+    def weighted_inputs(self) -> Array:
         """Return sqrt(W) X of the scaled inputs, shape (rows, inputs)."""
         return np.concatenate([self.scale(x) * np.sqrt(w)[:, None] for x, _, w in self.blocks])
 
@@ -75,23 +75,23 @@ def blocks_of(rows: Rows, inputs: Array, dtype: str, chosen: Array) -> Iterator[
 
 
 def sample_of(rows: Rows, inputs: Array, dtype: str, outputs: int) -> Sample:
-    """Return the rows to fit to, of those that count; there must be one."""
+    """Return the sample of the rows with positive weight; there must be at least one."""
     counting = np.arange(len(rows)) if rows.weights is None else np.flatnonzero(rows.weights)
     count = max(1, min(len(counting), MOST_NUMBERS // max(len(inputs), outputs, 1)))
     chosen = counting[((np.arange(count) + 0.5) * len(counting) / count).astype(np.intp)]
-    found = list(blocks_of(rows, inputs, dtype, chosen))
-    largest = max(1.0 if w is None else float(w.max()) for _, _, w in found)  # so that no sum overflows
-    blocks = [(x, y, np.ones(len(y)) if w is None else w / largest) for x, y, w in found]
+    gathered = list(blocks_of(rows, inputs, dtype, chosen))
+    largest = max(1.0 if w is None else float(w.max()) for _, _, w in gathered)  # dividing by it avoids overflow
+    blocks = [(x, y, np.ones(len(y)) if w is None else w / largest) for x, y, w in gathered]
     each = count / sum(float(w.sum()) for _, _, w in blocks)
     blocks = [(x, y, w * each) for x, y, w in blocks]
     return Sample(blocks, _scale(blocks, count, has_unit=rows.encoding is not None or rows.factor != 1.0), count)
 
 
 def _scale(blocks: list[tuple[Array, Array, Array]], count: int, has_unit: bool) -> Scale:
-    """Return the scale of these rows; pixels and the encoded columns of a table have a unit, which is kept.
+    """Return the scaling of the sample's inputs; those that have a unit are centred, but not divided.
 
-    A column of a table is standardised already, and a category's input or a pixel that is rarely there should not
-    count as much as others.
+    Pixels and the encoded columns of a table have a unit: the columns are standardised already, and dividing a rare
+    category or pixel by its small deviation would give it too much weight.
     """
     mean = np.zeros(blocks[0][0].shape[1])
     for x, _, w in blocks:

@@ -1,4 +1,4 @@
-"""The linear model of values against least squares in double precision and ridges chosen in plain steps."""
+"""Compare the linear model of values with least squares in float64 and with a ridge chosen step by step."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def with_ones(part):
 
 
 def least_squares_rmse(data):
-    """Return the root of the mean square over all test cells of least squares with a constant, in double precision."""
+    """Return the test RMSE of least squares with a constant term, in float64."""
     weights = np.ones(len(data.train)) if data.train.weights is None else data.train.weights
     root = np.sqrt(weights.astype(np.float64))[:, None]
     fitted = np.linalg.lstsq(with_ones(data.train) * root, data.train.y.astype(np.float64) * root)[0]
@@ -31,7 +31,7 @@ def least_squares_rmse(data):
     ],
 )
 @pytest.mark.parametrize("columns", [1, 5])
-def test_unit_and_distance_from_0_cost_the_linear_model_nothing(rows, times, shift, constant, stored, columns, rng):
+def test_units_and_offsets_do_not_affect_the_linear_model(rows, times, shift, constant, stored, columns, rng):
     x = rng.normal(size=(rows, columns))
     y = constant + 2 * x[:, 0] + rng.normal(size=rows)
     data = load(((x * times + shift).astype(stored), y))
@@ -46,7 +46,7 @@ def test_a_relation_without_noise_is_found_exactly(rng):
     assert found["linear_test_rmse"] < 1e-9
 
 
-def test_columns_that_are_constant_say_nothing(rng):
+def test_constant_columns_have_no_effect(rng):
     x = rng.normal(size=(300, 2))
     y = x @ [1.0, 2.0] + rng.normal(size=300)
     more = np.column_stack([np.full(300, 1e6), x, np.zeros(300), np.full(300, 0.1)])
@@ -69,7 +69,7 @@ def test_weights_are_those_of_least_squares(rng):
 
 
 def by_hat_matrices(x, y, weights, ridges):
-    """Return constant and coefficients of the ridge with the least generalized cross-validation, in plain steps."""
+    """Return constant and coefficients of the ridge with the lowest generalized cross-validation error."""
     w = weights / weights.mean()
     centre, middle = w @ x / len(x), w @ y / len(x)
     x, y = x - centre, y - middle
@@ -88,7 +88,7 @@ def by_hat_matrices(x, y, weights, ridges):
 
 @pytest.mark.parametrize("columns", [30, 90, 150])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_many_columns_get_the_ridge_that_cross_validation_asks_for(columns, weighted, rng):
+def test_the_ridge_for_many_columns_is_chosen_by_cross_validation(columns, weighted, rng):
     x = rng.normal(size=(100, columns)) * 10.0 ** rng.integers(-3, 3, columns)
     y = 3 + (x / x.std(axis=0))[:, :5].sum(axis=1) + rng.normal(size=100)
     weights = rng.uniform(0.5, 2.0, 100) if weighted else np.ones(100)
@@ -104,8 +104,8 @@ def test_many_columns_get_the_ridge_that_cross_validation_asks_for(columns, weig
     assert found["linear_test_rmse"] < found["constant_test_rmse"]
 
 
-def test_several_values_have_a_ridge_each(rng):
-    """One value is noise, one follows its inputs exactly."""
+def test_each_of_several_values_has_its_own_ridge(rng):
+    """One value is noise, the other is an exact function of the inputs."""
     x = rng.normal(size=(120, 60))
     y = np.column_stack([rng.normal(size=120), x @ rng.normal(size=60)])
     data = load((x, y), dtype="float64")
@@ -134,7 +134,7 @@ def test_linear_model_of_values_is_least_squares(rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e7, 1e9, 1e12])
-def test_columns_that_say_the_same_are_least_squares_too(scale, dtype, rng):
+def test_duplicate_columns_give_least_squares(scale, dtype, rng):
     x = rng.normal(size=(500, 2))
     y = x @ [2.0, -1.0] + 3 + 0.1 * rng.normal(size=500)
     both = np.hstack([x, x, x.sum(axis=1, keepdims=True)]) * scale

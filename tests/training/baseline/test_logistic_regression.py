@@ -1,4 +1,4 @@
-"""The linear model of classes against scikit-learn's logistic regression."""
+"""Compare the linear model of classes with scikit-learn's logistic regression."""
 
 import numpy as np
 import pyarrow
@@ -13,13 +13,15 @@ from distbp.training.baseline import baselines, logistic
 from distbp.training.baseline.sample import sample_of
 
 
-def test_distance_from_0_costs_logistic_regression_nothing(rng):
+def test_offsets_do_not_affect_logistic_regression(rng):
     x = rng.normal(size=(400, 2))
     y = (x[:, 0] + 0.02 * rng.normal(size=400) > 0).astype(int)
     data = load((x + 50, y))
     theirs = LogisticRegression(max_iter=1000).fit(data.train.x, data.train.y).score(data.test.x, data.test.y)
     assert theirs > 0.95
-    assert baselines(data, "float32")["linear_test_accuracy"] == pytest.approx(theirs, abs=0.013)  # one row of 80
+    assert baselines(data, "float32")["linear_test_accuracy"] == pytest.approx(
+        theirs, abs=0.013
+    )  # within one row of 80
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -36,7 +38,7 @@ def test_coefficients_are_those_of_logistic_regression(rows, columns, classes, d
     w = data.train.weights / data.train.weights.mean(dtype=np.float64)
     centred = data.train.x - w @ data.train.x / len(w)
     scaled = centred / np.sqrt(w @ centred**2 / len(w))
-    c = 2.0 if names == 2 else 1.0  # theirs has one node then, with all of the difference between our two
+    c = 2.0 if names == 2 else 1.0  # scikit-learn has one node: the difference of distbp's two
     theirs = LogisticRegression(C=c, tol=1e-6, max_iter=5000).fit(scaled, data.train.y, w)
     z = scaled @ ours.coefficients + ours.constant
     expected = theirs.predict_proba(scaled)
@@ -47,7 +49,7 @@ def test_coefficients_are_those_of_logistic_regression(rows, columns, classes, d
 
 @pytest.mark.parametrize("kind", ["pixels", "table"])
 def test_pixels_and_columns_of_a_table_keep_their_unit(kind, rng):
-    """What is rarely there would else count as much as what varies."""
+    """Otherwise rare inputs would count as much as those that vary."""
     rare = rng.random(600) < 0.02
     number = rng.integers(0, 256, 600)
     y = rng.integers(0, 3, 600) * rare + (number > 128) * ~rare
@@ -56,7 +58,7 @@ def test_pixels_and_columns_of_a_table_keep_their_unit(kind, rng):
     else:
         data = load(pyarrow.table({"n": number * 1000.0, "c": np.where(rare, "rare", "usual"), "y": y}), target="y")
     rows = data.train
-    inputs = np.arange(2 if kind == "table" else 0, rows.inputs)  # leaves out some, as it does with pieces
+    inputs = np.arange(2 if kind == "table" else 0, rows.inputs)  # without the inputs that are left out, such as pieces
     ours = logistic.logistic(sample_of(rows, inputs, "float64", 3), 3, "float64")
     x = Gather(rows, len(rows), "float64")(np.arange(len(rows)))[0][:, inputs]
     theirs = LogisticRegression(tol=1e-6, max_iter=5000).fit(x, rows.y)
@@ -79,7 +81,7 @@ def test_linear_model_of_classes_is_logistic_regression(classes, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6, 1e7, 1e9, 1e12])
-def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng):
+def test_duplicate_columns_give_logistic_regression(scale, dtype, rng):
     x = rng.normal(size=(900, 2))
     y = (x @ rng.normal(size=(2, 3)) + rng.gumbel(size=(900, 3))).argmax(axis=1)
     data = load((np.repeat(x, 3, axis=1) * scale, y), dtype=dtype)
@@ -88,22 +90,22 @@ def test_columns_that_say_the_same_are_logistic_regression_too(scale, dtype, rng
     assert found["linear_test_accuracy"] == pytest.approx(theirs.score(data.test.x / scale, data.test.y), abs=0.012)
 
 
-def test_a_descent_that_has_not_converged_is_told_and_recorded(monkeypatch):
+def test_missing_convergence_is_reported_and_recorded(monkeypatch):
     monkeypatch.setattr(logistic, "_LEAST_EVALUATIONS", 3)
     monkeypatch.setattr(logistic, "_MOST_EVALUATIONS", 3)
     told = Notes()
     result = distbp.train("digits", workers=0, epochs=1, callbacks=[told])
     assert result.summary["linear_converged"] is False
-    assert "the linear model had not converged after 3 evaluations: it may reach more than its figure" in told.notes
+    assert "the linear model had not converged after 3 evaluations: its score may be too low" in told.notes
 
 
-def test_where_rows_of_one_class_count_the_model_gives_that_class(rng):
+def test_the_model_predicts_the_only_class_with_weighted_rows(rng):
     y = np.arange(400) % 2
     found = baselines(load((rng.normal(size=(400, 2)), y, np.where(y == 1, 3.0, 0.0))), "float32")
     assert found == {"constant_test_accuracy": 0.5, "linear_test_accuracy": 0.5}
 
 
-def test_test_rows_of_one_class_are_scored(tmp_path, rng):
+def test_a_test_part_of_one_class_is_scored(tmp_path, rng):
     x = rng.normal(size=(400, 2))
     held, y = np.where(x > 0, x, -x), (x[:, 0] > 0).astype(int)
     np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=held, y_test=np.ones(400, int))

@@ -1,4 +1,4 @@
-"""Which bytes of a kept array are looked at for a row: damage of its own is found, that of other blocks is not yet."""
+"""Reading a row of a prepared array verifies only the blocks that hold it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def damaged(path: Path, array: np.ndarray, at: int) -> CheckedArray:
-    """Keep an array, damage one byte of its rows afterwards, and map it."""
+    """Write an array, damage one byte of its rows, and map it."""
     np.save(path, array)
     sums = checksums_of(path)
     with path.open("r+b") as file:
@@ -24,7 +24,7 @@ def damaged(path: Path, array: np.ndarray, at: int) -> CheckedArray:
 
 
 OFFSET = 128
-"""Of the rows in a file, behind its header."""
+"""Position of the rows in a file, after its header."""
 
 
 @pytest.mark.parametrize(
