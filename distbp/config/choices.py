@@ -1,4 +1,4 @@
-"""The known names of each setting that is a name, and the form of objects that may stand in their place."""
+"""The known names of settings, and the members of the objects that users may give instead of a name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "task": ("classification", "regression"),
     "wire": ("exact", "float16"),
 }
-"""The known names of each setting that is a name."""
+"""The known names of each setting."""
 
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "activation": ("value", "derivative"),
@@ -29,19 +29,19 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("slots", "update"),
     "schedule": ("factor",),
 }
-"""What an object of the user's own must have to stand for a name."""
+"""The members that an object of the user's own must have."""
 
 
 def name_of(part: Any) -> str:
-    """Return the name of a part: itself, or for an object of the user's own its ``name`` or its type's."""
+    """Return the name of a part; of an object its ``name``, else that of its type."""
     return part if isinstance(part, str) else str(getattr(part, "name", type(part).__name__))
 
 
 def check_choice(setting: str, part: Any) -> None:
-    """Refuse a name that nobody knows, and an object that lacks what it must have.
+    """Check a name, or an object of the user's own.
 
     Raises:
-        UsageError: it is one of these.
+        UsageError: the name is unknown, or the object lacks a member.
     """
     if isinstance(part, str) or setting not in _MEMBERS:
         if part not in CHOICES[setting]:

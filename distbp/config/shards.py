@@ -1,4 +1,4 @@
-"""Into how many shards a mini-batch is cut where nothing else is asked for."""
+"""The default number of shards of a mini-batch."""
 
 _ROWS_PER_SHARD = 64
 _MOST_SHARDS = 4
@@ -7,7 +7,7 @@ _MOST_SHARDS = 4
 def default_shards(batch_size: int) -> int:
     """Return the largest power of two up to 4 that leaves 64 rows per shard.
 
-    It looks at the mini-batch alone: shards are part of the mathematics, so they must not depend on who computes.
+    It depends on the mini-batch alone: shards decide the order of additions, so they must not depend on the workers.
 
     >>> [default_shards(rows) for rows in (1, 64, 127, 128, 256, 100_000)]
     [1, 1, 1, 2, 4, 4]

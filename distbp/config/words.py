@@ -1,16 +1,16 @@
-"""Settings as they stand on a command line."""
+"""Settings as words of a command line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-_REPEATED = {"drop"}
-"""Given once for each of its values, which may hold commas."""
+from distbp.config.settings import OPTIONS
+from distbp.config.values import Columns
 
 
 def words_of(name: str, value: Any) -> list[str]:
-    """Return the option that gives a setting this value.
+    """Return the option that gives a setting its value.
 
     >>> words_of("batch_size", 64), words_of("hidden", [64, 32]), words_of("hidden", []), words_of("shuffle", False)
     (['--batch-size', '64'], ['--hidden', '64,32'], ['--hidden', 'none'], ['--no-shuffle'])
@@ -20,7 +20,7 @@ def words_of(name: str, value: Any) -> list[str]:
     option = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{option}" if value else f"--no-{option}"]
-    if name in _REPEATED:
+    if name in OPTIONS and isinstance(OPTIONS[name].values, Columns):  # whose names may contain commas
         return [word for each in value for word in (f"--{option}", str(each))]
     if isinstance(value, Mapping):
         return [f"--{option}", ",".join(f"{key}={each}" for key, each in value.items())]

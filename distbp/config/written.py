@@ -1,4 +1,4 @@
-"""What config.json holds: a run's settings, and beside them the data, the arithmetic and the sums of what decides."""
+"""The content of config.json: a run's settings, and beside them its data and its arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from distbp.files.json_checks import (
 from distbp.files.json_text import sum_of
 
 BESIDE_THE_SETTINGS = ("data", "data_sha256", "arithmetic")
-"""What config.json holds beside the settings."""
+"""The entries of config.json that are no settings."""
 
 _WHOLE = whole(-(2**63), 2**64 - 1)
 _PATH = text(is_path=True)
@@ -39,7 +39,7 @@ _BY_TYPE: Mapping[str, Check] = {
     "tuple[int, ...]": list_of(whole(1)),
     "tuple[str, ...]": list_of(either(_WHOLE, text(), expected="a whole number or text")),
 }
-"""How a setting of this type is written."""
+"""The form in config.json of a setting of this type."""
 _NAME = or_null(text())
 _OTHERS: Mapping[str, Check] = {
     "activation": either(text(), list_of(text()), expected="a name or a list of names"),
@@ -61,22 +61,23 @@ def _check_of(annotation: str) -> Check:
     return check if kind == annotation else or_null(check)
 
 
-SETTINGS: Check = record({}, {**{field.name: _check_of(str(field.type)) for field in fields(Config)}, **_OTHERS})
-"""What config.json may hold; that it is all there, and within its ranges, :class:`Config` checks."""
-
+CONFIG_JSON: Check = record({}, {**{field.name: _check_of(str(field.type)) for field in fields(Config)}, **_OTHERS})
+"""The form of config.json; :class:`Config` checks the ranges of the settings."""
 
 _DEFAULTS = {field.name: json.loads(json.dumps(field.default)) for field in fields(Config)}
 
 
 def deciding_sha256(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what in config.json decides the result: not where the data are or who computes.
+    """Return the SHA-256 of the entries of config.json that decide the result.
 
-    What is as it would be by default does not count, so that a setting that a later version adds changes nothing.
+    Settings at their defaults are left out, so that a setting added in a later version does not change the sum.
     """
-    told = json.loads(json.dumps(settings))
+    entries = json.loads(json.dumps(settings))
     not_deciding = NEVER_CHANGES_THE_RESULT | {"data"}
-    return sum_of({
-        name: each
-        for name, each in told.items()
-        if name not in not_deciding and (name not in _DEFAULTS or each != _DEFAULTS[name])
-    })  # fmt: skip
+    return sum_of(
+        {
+            name: value
+            for name, value in entries.items()
+            if name not in not_deciding and (name not in _DEFAULTS or value != _DEFAULTS[name])
+        }
+    )

@@ -1,4 +1,4 @@
-"""The settings of reading: how a table is read, which of its columns are what, and which rows are held out."""
+"""The settings of how data are read and cut into parts."""
 
 from __future__ import annotations
 
@@ -7,46 +7,26 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from distbp.config import CHOICES, Config
+from distbp.config import Config, DataOptions
 from distbp.errors import DataError, unknown_name
 
 _TARGETS = ("target", "label", "class", "y")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How tables are read, which columns are what, and which rows are held out."""
+class Reading(DataOptions):
+    """How data are read, which columns of a table are used, and which rows are held out."""
 
-    target: str | int | None = None
-    """Column with the targets: its name, or its number from 0, -1 for the last (target, label, class or y)."""
-    drop: Sequence[str] = ()
-    """Columns to leave out, by name or number."""
-    weights: str | None = None
-    """Column with what each row counts."""
-    separator: str | None = None
-    """Between the cells of a text file: a character or its name (guessed)."""
-    header: bool | None = None
-    """Whether a text file's first row names the columns (guessed)."""
-    test_file: str | None = None
-    """File with the test rows."""
-    task: str | None = None
-    test_fraction: float = 0.2
-    validation_fraction: float = 0.0
-    seed: int = 0
-    dtype: str = "float32"
+    seed: int = Config.seed
+    dtype: str = Config.dtype
     standardise: bool = True
-    """Whether values to predict are standardised: not where the cost needs counts or probabilities."""
-
-    def __post_init__(self) -> None:
-        if self.task is not None and self.task not in CHOICES["task"]:
-            raise unknown_name("task", self.task, CHOICES["task"])
+    """Whether numeric targets of a table are standardised; not if the cost needs counts or probabilities."""
 
     @classmethod
-    def of(cls, settings: Any) -> Self:
-        """Return the settings of reading that are part of a run's settings."""
-        given = {field.name: getattr(settings, field.name) for field in fields(cls) if hasattr(settings, field.name)}
-        takes_any_value = settings.cost in (None, "mse", "mae", "huber") and settings.output in (None, "identity")
-        return cls(**given, standardise=takes_any_value)
+    def of(cls, config: Config) -> Self:
+        """Return the way of reading that these settings ask for."""
+        standardise = config.cost in (None, "mse", "mae", "huber") and config.output in (None, "identity")
+        return cls._from(config, standardise)
 
     @classmethod
     def from_names(cls, given: Mapping[str, Any]) -> Self:
@@ -59,14 +39,20 @@ class Reading:
         for name in given:
             if name not in known:
                 raise unknown_name("setting", name, known)
-        Config.from_settings({name: value for name, value in given.items() if name != "standardise"})  # checks values
-        return cls(**given)
+        settings = dict(given)
+        standardise = settings.pop("standardise", True)
+        return cls._from(Config.from_settings(settings), standardise)
+
+    @classmethod
+    def _from(cls, config: Config, standardise: bool) -> Self:
+        settings = {name: getattr(config, name) for name in cls.__dataclass_fields__ if name != "standardise"}
+        return cls(**settings, standardise=standardise)
 
     @property
     def chosen(self) -> list[str]:
         """Settings given that apply only to tables."""
         names = ("target", "drop", "weights", "separator", "header", "test_file")
-        return [name for name in names if getattr(self, name) not in (None, (), [])]
+        return [name for name in names if getattr(self, name) not in (None, ())]
 
     def test_path(self) -> Path | None:
         """Return the path of the file with the test rows."""

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from distbp.config.checks import ports
+from distbp.config import Config
 from distbp.errors import ClusterError
 from distbp.system.arithmetic import fingerprint
 from distbp.system.blas import unpinned_notes
@@ -50,7 +50,7 @@ def examine(address: str | None = None, insecure: bool = False, host_ports: str 
     Raises:
         UsageError: ``host_ports``, on which nodes connect to each other, is neither a port nor a range.
     """
-    port_range = ports(host_ports)
+    port_range = Config(host_ports=host_ports).host_port_range
     yield _versions()
     yield _blas()
     yield _memory()

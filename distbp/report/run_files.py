@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distbp.config import SETTINGS
+from distbp.config import CONFIG_JSON
 from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_sealed
 from distbp.report.json_values import text
@@ -87,7 +87,7 @@ def read_run(path: Path, name: str) -> Run:
         raise UsageError(f"the run in {path} is still starting: try again in a moment")
     if not (path / CONFIG).exists():
         raise UsageError(f"{path} contains no run: expected a directory that distbp train wrote")
-    settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
+    settings, has_sum = read_sealed(path / CONFIG, CONFIG_JSON)
     notes: list[str] = []
     if not has_sum:
         notes.append(f"{path / CONFIG} has no checksum, since an earlier version wrote it")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distbp.config import BESIDE_THE_SETTINGS, NEVER_CHANGES_THE_RESULT, SETTINGS
+from distbp.config import BESIDE_THE_SETTINGS, CONFIG_JSON, NEVER_CHANGES_THE_RESULT
 from distbp.files.json_files import read_json
 from distbp.runs.directory import CONFIG
 from distbp.runs.steplog import Steps, read_steps
@@ -50,7 +50,7 @@ def compare(one: Path, other: Path) -> Comparison:
         RunError: one of the runs cannot be read.
     """
     settings, logs = (
-        [read_json(path / CONFIG, SETTINGS) for path in (one, other)],
+        [read_json(path / CONFIG, CONFIG_JSON) for path in (one, other)],
         [read_steps(path) for path in (one, other)],
     )
     difference = first_difference(*logs)

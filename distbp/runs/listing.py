@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distbp.config import SETTINGS
+from distbp.config import CONFIG_JSON
 from distbp.errors import RunError
 from distbp.files.json_files import read_json
 from distbp.runs.checkpoints import remove_partial_checkpoints
@@ -94,7 +94,7 @@ def read_run(path: Path) -> ListedRun | None:
     """Return the run in this directory; None if distbp did not write its config.json."""
     began = (path / CONFIG).stat().st_mtime
     try:
-        settings = read_json(path / CONFIG, SETTINGS)
+        settings = read_json(path / CONFIG, CONFIG_JSON)
     except RunError as error:
         is_ours = (path / CHECKPOINTS).is_dir() and (path / METRICS).is_file()
         return ListedRun(path, began, "broken", {}, {}, damage=str(error)) if is_ours else None

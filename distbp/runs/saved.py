@@ -10,8 +10,8 @@ from typing import Any
 
 from distbp.config import (
     BESIDE_THE_SETTINGS,
+    CONFIG_JSON,
     NEVER_CHANGES_THE_RESULT,
-    SETTINGS,
     Config,
     deciding_sha256,
     name_of,
@@ -228,7 +228,7 @@ def read_saved(path: Path, note: Note) -> SavedRun:
     check_run_exists(path)
     for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
         check_regular(path / name)  # so that reading and writing them later never blocks
-    settings, has_sum = read_sealed(path / CONFIG, SETTINGS)
+    settings, has_sum = read_sealed(path / CONFIG, CONFIG_JSON)
     checkpoint = newest_checkpoint(path / CHECKPOINTS, note, check_described)
     if checkpoint is None:
         raise RunError(f"{path} holds no good checkpoint to resume from: start the run again in another directory")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distbp.config import SETTINGS, Config
+from distbp.config import CONFIG_JSON, Config
 from distbp.data.dataset import DataSet
 from distbp.data.fingerprint import data_fingerprint
 from distbp.data.loading import load_as
@@ -62,7 +62,7 @@ def verify(
         UsageError: the run used a cluster, and neither ``workers`` nor ``address`` says where to compute now.
         RunError: the run cannot be read, or its data were arrays, or have changed.
     """
-    settings, log = read_json(run / CONFIG, SETTINGS), read_steps(run)
+    settings, log = read_json(run / CONFIG, CONFIG_JSON), read_steps(run)
     config = with_compute_options(config_of(settings, run), run, compute_options(workers, address, insecure))
     check = _StepCheck(log, min(steps or len(log.records), len(log.records)))
     try:

@@ -9,7 +9,7 @@ from callers import EndAfter
 
 import distbp
 from distbp.cli import run as command
-from distbp.config import SETTINGS, Config, deciding_sha256
+from distbp.config import CONFIG_JSON, Config, deciding_sha256
 from distbp.errors import Interrupted, RunError
 from distbp.files.json_files import read_json, write_json
 from distbp.files.json_text import Unexpected
@@ -141,8 +141,8 @@ def test_the_type_of_every_setting_is_checked():
         kind = "bool" if isinstance(value, bool) else type(value).__name__.replace("list", "tuple")
         if kind in wrong:
             with pytest.raises(Unexpected, match=f"^{name}"):
-                SETTINGS({name: wrong[kind] if name != "workers" else 1.5}, "")
-    SETTINGS(Config(lr=0.5, class_weights={"a": 1.0}, drop=("x", "3")).to_json(), "")
+                CONFIG_JSON({name: wrong[kind] if name != "workers" else 1.5}, "")
+    CONFIG_JSON(Config(lr=0.5, class_weights={"a": 1.0}, drop=("x", "3")).to_json(), "")
 
 
 @pytest.mark.parametrize(
