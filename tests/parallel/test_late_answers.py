@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 from parallel.hosts import config
-from parallel.test_mesh import Cluster, alone, view_of
+from parallel.clusters import Cluster, alone, view_of
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import CorruptError
