@@ -87,9 +87,12 @@ def start(
 
 
 def start_program(
-    name: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None,
+    name: str,
+    *arguments: object,
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
     stdin: int | None = None,
-) -> "subprocess.Popen[str]":  # fmt: skip
+) -> "subprocess.Popen[str]":
     """Start a program of tests/programs with its output in pipes; it is killed when the test ends."""
     return _start(program(name, *arguments), environment, folder, stdin)
 

@@ -24,8 +24,8 @@ class EpochOrder:
     Every row occurs exactly once per epoch. The last mini-batch of an epoch may be short.
 
     Up to a million rows, the order of an epoch is one permutation. More rows are shuffled on two levels, which bounds
-    memory and keeps reads from a disk large: runs of 1,024 consecutive rows are permuted over the whole epoch, 256 of
-    them form a window, and the rows of a window are permuted one by one. Thus 2,000 mini-batches of 128 rows take 256
+    memory and makes reads from a disk large: runs of 1,024 consecutive rows are permuted over the whole epoch, 256 of
+    them form a window, and the rows of a window are permuted one by one. Thus 2,000 mini-batches of 128 rows need 256
     reads of 1,024 rows each, and a window stays in the page cache until it is used up.
 
     >>> order = EpochOrder(rows=5, batch_size=2, seed=0)

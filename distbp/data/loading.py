@@ -47,7 +47,7 @@ def load(*sources: Source, note: Note = silent, progress: Progress = silent, **r
         sources: each a built-in name, a path, a table, a data set of your own (:class:`RowSource`), or arrays (x, y),
             with the weights of the training rows as an optional third; x may be sparse.
         note: receives what was guessed, and what else the user should know.
-        progress: receives how much of how much was read, if reading takes long.
+        progress: receives the amount that was read and the total, if reading takes long.
         reading: settings by name (see :class:`distbp.Config`): task, test_fraction, seed, dtype; for tables also
             target, drop, weights, separator, header, test_file, validation_fraction.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 Note = Callable[[str], None]
 """Receives a line that the user should see, such as what was guessed."""
 Progress = Callable[[int, int], None]
-"""Receives how much of how much has been read."""
+"""Receives the amount that has been read, and the total."""
 
 
 def silent(*_: object) -> None:

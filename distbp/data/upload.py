@@ -23,7 +23,7 @@ _LIST = "sent.json"
 """Name of the archive's own list of its entries."""
 _MOST, _MOST_PACKED = 500 << 20, 100 << 20
 """Most bytes that are sent, and most bytes of the archive: a Ray cluster's dashboard takes no more in one piece."""
-_ELSEWHERE = "put them where all hosts see them, and leave --upload out"
+_ADVICE = "put them where all hosts see them, and leave --upload out"
 _CHUNK = 1 << 20
 
 
@@ -100,7 +100,7 @@ def _entries(path: Path, name: str, above: tuple[tuple[int, int], ...]) -> Itera
 
 def _check_size(size: int) -> None:
     if size > _MOST:
-        raise UsageError(f"the data have more than {_MOST >> 20} MB, the most that can be uploaded: {_ELSEWHERE}")
+        raise UsageError(f"the data have more than {_MOST >> 20} MB, the most that can be uploaded: {_ADVICE}")
 
 
 def _info(name: str) -> ZipInfo:
@@ -132,7 +132,7 @@ def _write_entries(entries: Sequence[_Entry], packed: ZipFile, out: BinaryIO) ->
                 if out.tell() > _MOST_PACKED:
                     raise UsageError(
                         f"packed, the data have more than {_MOST_PACKED >> 20} MB, the most that a Ray cluster's "
-                        f"dashboard takes: {_ELSEWHERE}"
+                        f"dashboard takes: {_ADVICE}"
                     )
         files[entry.name] = size, digest.hexdigest()
     return {"files": files, "folders": [entry.name for entry in entries if entry.name.endswith("/")]}

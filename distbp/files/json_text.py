@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 SUM = "content_sha256"
-"""Name of an object's checksum over the rest of it."""
+"""Name of the entry of an object that is the checksum over its other entries."""
 _DEEPEST = 32
 _LONGEST_WHOLE, _LONGEST_NUMBER = 21, 100
 _MOST_SHOWN = 100

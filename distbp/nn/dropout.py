@@ -12,7 +12,7 @@ from distbp.nn.structure import Array, Structure
 from distbp.randomness import Purpose
 
 _NODES_PER_COUNT = 16
-"""Nodes served by one increment of the generator's counter, which yields 16 bits for each."""
+"""Nodes per value of the generator's counter, which yields 16 bits for each of them."""
 
 
 class Dropout:

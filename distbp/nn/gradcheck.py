@@ -14,11 +14,11 @@ _STEPS = (1e-5, 1e-6, 1e-7)
 """Step sizes of the differences. The closest result counts, since a kink (relu at 0) spoils only the larger steps."""
 _MOST_PER_LAYER = 200
 _NEGLIGIBLE = 1e-4
-"""Share of a layer's largest slope below which errors are relative to this share, not to the slope itself."""
+"""Share of a layer's largest slope; the errors of smaller slopes are taken relative to this share."""
 
 
 class GradCheck(NamedTuple):
-    """How far backprop is from central differences.
+    """The largest difference between backpropagation and central differences.
 
     Attributes:
         worst: the largest relative difference.

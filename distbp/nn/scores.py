@@ -65,9 +65,9 @@ class ClassScores(NamedTuple):
     accuracy: float
     log_loss: float
     roc_auc: float
-    """With two classes the second's, else the mean of one-vs-rest over classes; NaN with one class."""
+    """AUC of the second of two classes, else the mean of the classes' one-vs-rest AUCs; NaN with one class."""
     confusion: Array | None
-    """Rows by true class, columns by predicted class, shape (classes, classes); None with over 2,000 classes."""
+    """Counts by true class (rows) and predicted class (columns); None above 2,000 classes."""
     precision: Array
     """Per class; NaN for classes never predicted."""
     recall: Array

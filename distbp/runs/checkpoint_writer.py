@@ -35,7 +35,7 @@ class CheckpointWriter:
         self._thread.start()
 
     def offer(self, checkpoint: Checkpoint) -> None:
-        """Queue a checkpoint in place of one that still waits; its state must not change any more."""
+        """Queue a checkpoint, replacing a queued one; the caller must not change its state afterwards."""
         with self._changed:
             self._waiting = checkpoint
             self._changed.notify_all()

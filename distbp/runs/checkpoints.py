@@ -80,7 +80,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = KEPT) -> 
     path = folder / f"step-{checkpoint.step:010d}.safetensors"
     write_tensors(path, tensors, {"step": str(checkpoint.step), "described": json.dumps(described)})
     remove_partial_checkpoints(folder)
-    # Later checkpoints belong to an earlier attempt, which this run has replaced by resuming before them.
+    # Later checkpoints are obsolete: the run was resumed before them.
     known = sorted(folder.glob("step-*.safetensors"))
     later = [other for other in known if other.name > path.name]
     for old in [*later, *[other for other in known if other.name <= path.name][:-keep]]:

@@ -1,4 +1,4 @@
-"""The run directory: how it is made, locked and recognised, and the files of settings, epochs and summary in it."""
+"""Run directories: making, locking and recognising them, and writing config.json, metrics.jsonl and summary.json."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def default_run_directory(data_name: str) -> Iterator[Path]:
     """
     base = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{data_name}"
     path, number = base, 2
-    with _new_folders_removed(path.parent):
-        while not _is_made(path):
+    with _removing_new_folders(path.parent):
+        while not _make_new(path):
             path = base.with_name(f"{base.name}-{number}")
             number += 1
         try:
@@ -52,7 +52,7 @@ def default_run_directory(data_name: str) -> Iterator[Path]:
             raise
 
 
-def _is_made(path: Path) -> bool:
+def _make_new(path: Path) -> bool:
     """Make a folder; return False if it exists already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _is_made(path: Path) -> bool:
 
 
 @contextmanager
-def _new_folders_removed(path: Path) -> Iterator[None]:
+def _removing_new_folders(path: Path) -> Iterator[None]:
     """If the block fails, remove the folder and its parents, as far as they are new and empty."""
     new = [each for each in (path, *path.parents) if not each.exists()]
     try:
@@ -142,7 +142,7 @@ def lock_new_run(path: Path, note: Note = silent) -> Iterator[Lock]:
         HeldError: another process holds the lock.
         RunError: the directory cannot be made.
     """
-    with _new_folders_removed(path):
+    with _removing_new_folders(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

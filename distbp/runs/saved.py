@@ -70,13 +70,13 @@ class SavedRun:
         return Network.of(structure, self.checkpoint.state[0])
 
     def epochs(self, steps_per_epoch: int) -> int:
-        """Return the number of complete epochs; an epoch whose steps are done but not evaluated is incomplete."""
+        """Return the number of epochs done; an epoch without its evaluation does not count."""
         epochs, steps_done = divmod(self.checkpoint.step, steps_per_epoch)
         is_unevaluated = steps_done == 0 and self.checkpoint.described["epoch"]["rows"] > 0
         return epochs - 1 if is_unevaluated else epochs
 
     def history(self, epochs: int, config: Config) -> list[Mapping[str, Any]]:
-        """Return the records of the first ``epochs`` epochs; some may be missing unless the settings depend on them."""
+        """Return the records of the first ``epochs`` epochs; some may be missing if no setting depends on them."""
         decides = config.early_stopping is not None or config.schedule == "plateau"
         return [*read_history(self.path, epochs, decides, bool(config.validation_fraction))]
 
@@ -87,14 +87,14 @@ class SavedRun:
         return read_weights(self.path / BEST, self.checkpoint.state[0])
 
     def state_for(self, initial: Array) -> Array:
-        """Return the checkpoint's state; its weights with the ``initial`` vectors if the optimizer was changed."""
+        """Return the checkpoint's state; if the optimizer was changed, only its weights, with ``initial`` vectors."""
         if initial.shape == self.checkpoint.state.shape and initial.dtype == self.checkpoint.state.dtype:
             return self.checkpoint.state
         initial[0] = self.checkpoint.state[0]
         return initial
 
     def changed_settings(self) -> list[str]:
-        """Return a text if config.json was changed since the checkpoint was written, in a list; else an empty list."""
+        """List the change of config.json since the checkpoint was written, if there is one."""
         expected = self.checkpoint.described.get("settings_sha256")
         if expected is None or expected == deciding_sha256(self.settings):
             return []
@@ -110,7 +110,7 @@ def check_settings(
     changed: Sequence[str] = (),
     is_done: bool = False,
 ) -> None:
-    """Check that a run would continue, or was finished, with the same data, settings and arithmetic.
+    """Check that a saved run has the same data, settings and arithmetic as requested now.
 
     Args:
         path: the run directory.
@@ -159,13 +159,13 @@ def config_of(settings: Mapping[str, Any], run: Path = Path()) -> Config:
 
 
 def compute_options(workers: int | str | None, address: str | None, insecure: bool) -> dict[str, Any]:
-    """Return the options that say where to compute, by their names, without those not given."""
+    """Return those of the options workers, address and insecure that are given, by their names."""
     given = {"workers": workers, "address": address, "insecure": insecure or None}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def with_compute_options(config: Config, path: Path, given: Mapping[str, Any]) -> Config:
-    """Return the settings of the run in ``path`` with the options ``given`` for workers, address and insecure.
+    """Return a saved run's settings, with the options ``given`` for where to compute.
 
     The run directory may come from a stranger, and a cluster named in its settings would receive the data and could run
     code in this process; so the settings never decide where to compute.
@@ -204,7 +204,7 @@ def has_checkpoint(path: Path) -> bool:
 
 
 def discard_unresumable(path: Path, note: Note, take_over: bool = False) -> None:
-    """Remove what a run left that was killed before its first checkpoint, so that a new run can use the directory."""
+    """Remove the files of a run that was killed before its first checkpoint, so that the directory can be reused."""
     if not has_checkpoint(path) and not is_finished(path) and path.is_dir():
         with lock_run(path, note, take_over):
             if not has_checkpoint(path) and not is_finished(path):  # the run may have gone on before the lock

@@ -17,7 +17,7 @@ from distbp.runs.epoch_sums import EpochSums
 
 
 class StateWriter:
-    """Writes checkpoints, and before each of them the best weights that a run resumed from it needs."""
+    """Writes best weights and checkpoints, in an order that lets the run resume from every checkpoint."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class StateWriter:
         """Queue a checkpoint of the state after ``step`` steps; a thread writes it."""
         self._last = time.monotonic()
         self._write_best()
-        if self._unwritten_best is not None:  # a run resumed from this checkpoint would take older weights for the best
+        if self._unwritten_best is not None:  # resuming from this checkpoint would use outdated best weights
             return
         described = {**self._described, "epoch": sums.to_json(), "recoveries": recoveries, "health": health}
         self._checkpoints.offer(Checkpoint(step, state, self._slots, described))

@@ -52,7 +52,7 @@ class Timeline:
         self._write("began", step=step, sizes=list(sizes), environment=environment(cores))
 
     def begin_epoch(self, spent: TimeSpent) -> None:
-        """Take the time before an epoch's first step in this process; ``spent`` is what the executor reports then."""
+        """Start the clock of an epoch; ``spent`` is the time that the executor has used so far."""
         self._epoch_began, self._spent_before = time.perf_counter(), spent
 
     def end_epoch(self, epoch: int, seconds: float, spent: TimeSpent) -> None:

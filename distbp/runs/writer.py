@@ -76,7 +76,7 @@ class RunWriter:
         self._state = StateWriter(checkpoints, self.path, in_checkpoints, slots, config.checkpoint_seconds, note)
 
     def begin_epoch(self, spent: TimeSpent) -> None:
-        """Take the time before an epoch's first step in this process."""
+        """Start the clock of an epoch, before its first step in this process."""
         self._timeline.begin_epoch(spent)
 
     def step(self, record: StepRecord) -> None:
@@ -126,13 +126,13 @@ class RunWriter:
             self._lock.check()
             how = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
             self._timeline.ended(step, how, str(error))
-        self.close()  # which completes the last checkpoint
+        self.close()  # completes the last checkpoint
         if self._lock.is_lost or isinstance(error, DivergedError):
             return None
         last = self._state.last_good
         if last is None:
             return f"{self.path} has no checkpoint to resume from: start the run again"
-        address = None if isinstance(error, HeadLostError) else self._address  # without its head the cluster is gone
+        address = None if isinstance(error, HeadLostError) else self._address  # a cluster without its head is gone
         return f"to resume from step {last}: {resume_command(self.path, address)}"
 
     def finish(self, network: Network, summary: Mapping[str, Any]) -> None:

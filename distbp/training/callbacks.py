@@ -85,10 +85,10 @@ class Callback:
     """
 
     def on_note(self, text: str) -> None:
-        """Receive a message for the user, in one line."""
+        """Called with each message for the user; a message is one line."""
 
     def on_reading(self, done: int, total: int) -> None:
-        """Receive the progress of reading the data; not called if that takes only a moment."""
+        """Called while data are read, ``done`` of ``total`` so far; not if reading takes only a moment."""
 
     def on_start(self, run: RunRecord) -> None:
         """Called before the first step, when everything is ready."""

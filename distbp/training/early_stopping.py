@@ -29,7 +29,7 @@ class EarlyStopping:
         return self.best_weights
 
     def is_over(self, history: History) -> bool:
-        """Return whether the validation cost has not fallen for as many epochs as the patience."""
+        """Return whether the validation cost has not fallen for ``patience`` epochs."""
         return self._patience is not None and history[-1]["epoch"] - best_epoch(history) >= self._patience
 
     def result(self, history: History) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Findings: judgements in words about the health of layers, from the numbers of an epoch."""
+"""Network health: findings about layers, in words, from the statistics of an epoch."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def layer_records(network: Network, means: DiagnosisMeans, x: Any) -> list[dict[
 
 
 class Health:
-    """Compares each epoch with the start of the run and makes findings."""
+    """Examines the network after each epoch and compares it with the start of the run."""
 
     def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
         """Start a run, or continue from what :meth:`to_json` returned before the run was resumed."""

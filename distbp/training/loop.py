@@ -27,7 +27,7 @@ from distbp.training.summary import Summary
 
 
 class TrainingLoop:
-    """Does all steps of a run that are left, evaluates the network after each epoch, and decides when to stop."""
+    """Trains epoch by epoch: does the steps, evaluates the network, writes a checkpoint, decides when to stop."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class TrainingLoop:
         self._rule = Rule.of(executor.config, run.steps_per_epoch)
 
     def run(self) -> Result:
-        """Do the epochs that are left; return the trained network after writing what a finished run leaves behind."""
+        """Train until the last epoch or an early stop, write the model and the summary, and return the result."""
         executor, progress = self._executor, self._progress
         self._callbacks.step = executor.step
         self._callbacks.notify("on_start", self._run)
@@ -67,12 +67,12 @@ class TrainingLoop:
         return self._finish()
 
     def _first_epoch(self) -> int:
-        """Return the epoch to go on with, from 0: the one before if its steps are done but it was not evaluated."""
+        """Return the index of the epoch to continue: the previous one if only its evaluation is missing."""
         epoch, steps_done = divmod(self._executor.step, self._run.steps_per_epoch)
         return epoch - 1 if steps_done == 0 and self._progress.sums.rows else epoch
 
     def _epoch(self, epoch: int) -> bool:
-        """Do the steps of an epoch that are left and evaluate it; return whether a callback wants it to be the last."""
+        """Do the rest of an epoch and evaluate it; return whether a callback wants it to be the last one."""
         executor, progress = self._executor, self._progress
         stop, seconds_before = (epoch + 1) * self._run.steps_per_epoch, progress.sums.seconds
         self._writer.begin_epoch(executor.spent())
@@ -155,12 +155,12 @@ class TrainingLoop:
         return Result(network, summary, progress.history, self._writer.path)
 
     def _save_state(self, error: DistbpError) -> None:
-        """Write a last checkpoint of a run that an error ends; ignore further errors, since the first one counts."""
+        """Write a last checkpoint after an error; ignore further errors, since the first one counts."""
         executor = self._executor
         with suppress(Exception):
             if isinstance(error, DivergedError) and not self._is_explosion_recorded():
                 self._writer.diverged_epoch(self._diverged_record(error))
-            # an executor that went back to an earlier checkpoint has no sums that belong to its state
+            # after a rollback of the executor, the sums do not belong to its state
             if executor.step >= self._callbacks.step:
                 self._checkpoint(executor.state())
 

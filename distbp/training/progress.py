@@ -27,7 +27,7 @@ class Progress:
         self.sums = EpochSums()
         self.health = Health()
         self.recoveries_before = 0
-        """Recoveries in the processes that worked on this run before; losing each of them counts as one, too."""
+        """Recoveries before this process resumed the run; each resumption counts as one."""
         self._step_seconds: deque[float] = deque(maxlen=_STEPS_IN_THE_MEDIAN)
 
     @classmethod

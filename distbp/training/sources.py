@@ -13,9 +13,10 @@ from distbp.data.sources import Source, address_of
 
 
 class Sources:
-    """Owns the caller's data until :meth:`read` hands them over: workers have their own copy of the rows.
+    """Holds the caller's data until they are read, and then releases them.
 
-    Frames that live as long as the run hold this object instead of the data, so that the driver's copy can be freed.
+    Functions that run as long as the run hold this object instead of the data: once the workers have their own copy of
+    the rows, that of this process can be freed.
     """
 
     def __init__(self, data: Source | Sequence[Source]) -> None:

@@ -17,7 +17,7 @@ _MEASURED = ("train_", "test_", "validation_")
 
 
 class Summary:
-    """Makes the summary from what is known before the first step and what the run has recorded."""
+    """Builds the summary of a run from its baselines and its progress."""
 
     def __init__(self, baselines: Mapping[str, Any], started: float) -> None:
         """``baselines`` are the scores of a constant and a linear model; ``started`` is a ``time.perf_counter()``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from distbp.errors import RunError, UsageError
 from distbp.files.json_files import read_json
 from distbp.files.locks import Lock
 from distbp.model.network import Network
+from distbp.nn.structure import Structure
 from distbp.parallel.step.layer_hashes import layer_hashes
 from distbp.runs.directory import CONFIG, check_unused, lock_new_run, lock_run
 from distbp.runs.listing import remove_partial_files
@@ -186,7 +187,7 @@ def _with_absolute_test_file(config: Config) -> Config:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run as the caller asks for it."""
+    """A requested run: data, settings, and the saved run to resume, if there is one."""
 
     sources: Sources
     wanted: Config
@@ -232,26 +233,38 @@ class _Run:
             process_step = measure_in_process(structure, config, data.train, state, _ADVICE_SECONDS).step
         hashes = layer_hashes(structure, state[0])
         executor = start_executor(stack, structure, config, data.train, state, note, steps - step, step)
-        writer: RunWriter | NoWriter = NoWriter()
-        if self.lock is not None:
-            config = executor.config
-            described = {**recorded, **config.to_json()}
-            writer = RunWriter(self.lock, described, structure, config, steps_per_epoch, hashes, note, self.saved)
-            stack.enter_context(closing(writer))
+        writer = stack.enter_context(
+            closing(self._writer(recorded, structure, executor.config, steps_per_epoch, hashes))
+        )
         evaluator = Evaluator(structure, data)
         run = run_record(executor, evaluator, len(data.train), steps_per_epoch, writer.path)
         advice = WorkersAdvice(is_fixed, process_step)
         return TrainingLoop(executor, evaluator, run, progress, summary, advice, writer, self.callbacks)
 
+    def _writer(
+        self,
+        recorded: Mapping[str, Any],
+        structure: Structure,
+        config: Settings,
+        steps_per_epoch: int,
+        hashes: tuple[int, ...],
+    ) -> RunWriter | NoWriter:
+        """Return the writer to the locked run directory, if there is one."""
+        if self.lock is None:
+            return NoWriter()
+        described = {**recorded, **config.to_json()}
+        note = self.callbacks.note
+        return RunWriter(self.lock, described, structure, config, steps_per_epoch, hashes, note, self.saved)
+
     def _data(self, stack: ExitStack) -> tuple[DataSet, dict[str, Any], list[str]]:
-        """Return the data in their parts, what config.json records of data and machine, and the notes of reading."""
+        """Return the data in parts, the entries of config.json about data and machine, and notes about reading."""
         wanted = _with_absolute_test_file(self.wanted)
         read_notes = [*self.early_notes, *unpinned_notes()]
 
         def read() -> DataSet:
             return self.sources.read(Reading.of(wanted), read_notes.append, self._reading_progress())
 
-        # data that take minutes are read before Ray starts, by the main thread, which an interrupt reaches
+        # large data are read before Ray starts, in the main thread, which can be interrupted
         is_large = self.sources.is_large
         data = read() if is_large else read_while_starting_ray(stack, wanted, read, self.callbacks.note)
         recorded: dict[str, Any] = {"arithmetic": fingerprint()}
@@ -263,7 +276,7 @@ class _Run:
         """Return a function that passes the progress of reading to the callbacks and stops on an interrupt."""
 
         def progress(done: int, total: int) -> None:
-            if interrupts:  # the main thread only waits for the reading thread, which no signal reaches
+            if interrupts:  # signals reach only the main thread, which waits for the reading thread
                 raise KeyboardInterrupt
             self.callbacks.notify("on_reading", done, total)
 

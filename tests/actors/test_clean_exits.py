@@ -1,4 +1,4 @@
-"""Real processes, real signals: how a run ends, what it says, and that nothing is left of it."""
+"""Real processes and signals: exit codes and messages of a run, and nothing left behind."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import distbp
 
 pytestmark = pytest.mark.ray
 
-# Small mini-batches make long epochs: a line for each must not fill the pipe that nobody reads before the end.
+# Small mini-batches make long epochs: the lines of epochs must not fill the pipe, which is read only at the end.
 SMALL = ["--batch-size", "4", "--shards", "2"]
 LONG = ["train", "digits", "--epochs", "100000", "--workers", "2", "--run-dir", "run", "--timeout", "4", *SMALL]
 
@@ -75,7 +75,7 @@ def test_an_interrupt_finishes_the_step_and_keeps_a_checkpoint(tmp_path: Path, n
         ("ray::", signal.SIGINT),
     ],
 )
-def test_a_signal_while_ray_starts_ends_all_at_once(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+def test_a_signal_while_ray_starts_ends_everything_at_once(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     before = folders()
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
@@ -90,16 +90,16 @@ def test_a_signal_while_ray_starts_ends_all_at_once(tmp_path: Path, moment: str,
 
 
 @pytest.mark.long
-def test_a_second_signal_does_not_cut_the_clean_up_short(tmp_path: Path) -> None:
+def test_a_second_signal_does_not_shorten_the_cleanup(tmp_path: Path) -> None:
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
         wait_until(lambda: has_process(process.pid, "raylet"), process)
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(0.25)  # longer than what counts as one signal
+                process.wait(0.25)  # longer than the time in which signals count as one
         process.communicate(timeout=HANG_SECONDS)
-    assert process.returncode in (130, -signal.SIGINT)  # the last may come when the interpreter has ended
+    assert process.returncode in (130, -signal.SIGINT)  # the last signal may arrive when Python has shut down
 
 
 @pytest.mark.long
@@ -149,7 +149,7 @@ raise ArithmeticError("what nobody catches")
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["raylet", "gcs_server"])
-def test_a_run_that_is_done_ends_well_whatever_of_ray_is_frozen(tmp_path: Path, kind: str) -> None:
+def test_a_finished_run_succeeds_even_if_a_part_of_ray_is_frozen(tmp_path: Path, kind: str) -> None:
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", FROZEN_AT_THE_END, kind],
@@ -164,7 +164,7 @@ def test_a_run_that_is_done_ends_well_whatever_of_ray_is_frozen(tmp_path: Path, 
 
 
 @pytest.mark.long
-def test_a_ray_whose_workers_die_ends_within_the_wait(tmp_path: Path) -> None:
+def test_a_ray_whose_workers_die_at_once_ends_within_the_wait(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nif 'default_worker.py' in open('/proc/self/cmdline').read():\n    os._exit(1)\n"
     )
@@ -180,7 +180,7 @@ def test_a_ray_whose_workers_die_ends_within_the_wait(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can look as another user")
-def test_no_other_user_gets_at_the_folders_of_a_run(tmp_path: Path) -> None:
+def test_folders_of_a_run_are_closed_to_other_users(tmp_path: Path) -> None:
     before = folders()
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
@@ -198,14 +198,14 @@ def test_no_other_user_gets_at_the_folders_of_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path) -> None:
+def test_the_next_run_removes_leftovers_after_everything_was_killed(tmp_path: Path) -> None:
     before = leftovers()
     with nothing_left() as environment:
         process = start(LONG, environment, tmp_path)
         wait_until(lambda: epochs_done(tmp_path) >= 1, process)
         everybody = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
         for victim in everybody:
-            with suppress(psutil.NoSuchProcess):  # some end with another one
+            with suppress(psutil.NoSuchProcess):  # some end together with another
                 victim.kill()
         process.communicate()
         psutil.wait_procs(everybody)
@@ -217,7 +217,7 @@ def test_what_a_kill_of_everything_leaves_goes_with_the_next_run(tmp_path: Path)
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["_Worker", "_Server"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_actor_is_named_and_replaced_and_nothing_of_it_is_left(
+def test_a_lost_actor_is_named_and_replaced_and_leaves_nothing(
     tmp_path: Path, name: str, number: signal.Signals
 ) -> None:
     with nothing_left() as environment:

@@ -1,4 +1,4 @@
-"""Files that every host of a cluster sees are mapped there; others travel."""
+"""Files that every host of a cluster can read are mapped there; others are sent."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from distbp.errors import DataError
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("shared_ray")]
 
 
-def test_a_file_is_compared_with_what_every_node_has(tmp_path):
+def test_a_file_is_compared_with_that_of_every_node(tmp_path):
     for name, count in (("small", 1), ("large", 300_000)):
         np.save(tmp_path / f"{name}.npy", np.zeros(count))
     small, large = (mapped(np.load(tmp_path / f"{name}.npy", mmap_mode="r")) for name in ("small", "large"))
@@ -27,7 +27,7 @@ def test_a_file_is_compared_with_what_every_node_has(tmp_path):
         opened(large)
 
 
-def test_rows_are_passed_by_their_files_names_or_as_they_are(tmp_path):
+def test_rows_are_passed_by_file_name_or_by_value(tmp_path):
     np.save(tmp_path / "x.npy", np.eye(3, dtype=np.float32))
     rows = Rows(np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(3))
     x, y, *_ = put_rows(rows)

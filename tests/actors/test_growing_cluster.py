@@ -1,4 +1,4 @@
-"""A cluster that grows with what is asked for: its autoscaler sees the CPUs of a run that waits for them."""
+"""The autoscaler of a growing cluster sees the CPUs that a waiting run requests."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def train(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments: str) -> tuple[int, list[str]]:
-    """Train, and let the cluster grow whenever the run says with how many CPUs it waits; return its notes on them."""
+    """Train, and let the cluster grow whenever the run notes that it waits for CPUs; return these notes."""
     command = [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "3", "--shards", "4", *arguments]
     notes = []
     with subprocess.Popen(command, env=environment(folder), cwd=folder, stderr=subprocess.PIPE, text=True) as process:
@@ -62,7 +62,7 @@ def train_as_it_grows(folder: Path, scaler: "subprocess.Popen[str]", *arguments:
     return process.returncode, notes
 
 
-def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) -> None:
+def test_a_run_requests_its_cpus_and_begins_when_they_are_available(tmp_path: Path) -> None:
     scaler = subprocess.Popen(
         [sys.executable, "-c", SCALER],
         env=environment(tmp_path),
@@ -93,7 +93,7 @@ def test_a_run_asks_for_its_cpus_and_begins_once_they_have_come(tmp_path: Path) 
     finally:
         scaler.kill()
         scaler.communicate()
-    # Asked for as one, so that two runs never hold half of what each of them needs; nothing stays asked for.
+    # One request for all CPUs, so that two runs never hold half of their CPUs each; no request remains.
     assert told.splitlines() == ["[2]", "[2]", "[]"]
     alone = train(tmp_path, "--workers", "0", "--run-dir", "alone")
     assert alone.returncode == 0, alone.stderr

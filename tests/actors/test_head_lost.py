@@ -1,4 +1,4 @@
-"""Ray's head dies in the middle of a run, on one host or two: it ends with a checkpoint and goes on with another."""
+"""A run on one or two hosts whose Ray head dies ends with a checkpoint, and resumes with another head."""
 
 import json
 import os
@@ -39,7 +39,7 @@ for node in list(cluster.list_all_nodes):
 
 @contextmanager
 def cluster(folder, more_cpus) -> Iterator[subprocess.Popen[str]]:
-    """A cluster of one host, or two if there are to be more CPUs, whose head dies at its first line of input."""
+    """Start a cluster of one host, or two with more CPUs; a line on its stdin kills the head."""
     process = subprocess.Popen(
         [sys.executable, "-c", CLUSTER, str(more_cpus)],
         env=environment(folder),
@@ -60,7 +60,7 @@ def environment(folder):
 
 
 def start(folder, *arguments):
-    """Start a command, whose run ends with its epoch once there is a file "enough"."""
+    """Start a command whose run ends after the epoch in which the file "enough" appears."""
     return subprocess.Popen(
         [sys.executable, "-m", "distbp", *arguments],
         env=ending(environment(folder), folder / "enough"),
@@ -72,7 +72,7 @@ def start(folder, *arguments):
 
 
 def lose_head(folder, workers):
-    """Train on as many hosts as workers until the head is killed in the middle; return the run and what it said."""
+    """Train with one worker per host until the head is killed; return the run directory and stderr."""
     run = folder / f"run{workers}"
     with cluster(folder, workers - 1) as first:
         train = start(
@@ -107,7 +107,7 @@ def has_done_an_epoch(run):
     return metrics.exists() and metrics.stat().st_size > 0
 
 
-def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoint(tmp_path):
+def test_a_run_interrupted_together_with_its_head_ends_soon_with_a_checkpoint(tmp_path):
     run = tmp_path / "run"
     with cluster(tmp_path, 0) as first:
         train = start(
@@ -133,10 +133,10 @@ def test_a_run_that_is_stopped_together_with_its_head_ends_soon_with_a_checkpoin
     assert train.returncode == 130, said
     assert said.strip().splitlines()[-1].startswith("Error: interrupted in epoch ")
     assert f": distbp resume {run}" in said
-    assert seconds < 60  # Ray itself lets each question to a lost head wait for a minute
+    assert seconds < 60  # each of Ray's own calls to a lost head takes a minute
 
 
-def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
+def test_runs_that_lose_their_head_end_properly_and_resume_with_another(tmp_path):
     with ThreadPoolExecutor() as both:
         ended = list(both.map(lose_head, [tmp_path] * 2, (1, 2)))
     for run, said in ended:
@@ -145,7 +145,7 @@ def test_runs_whose_head_is_lost_end_well_and_go_on_with_another(tmp_path):
         assert last.endswith(": resume on a new one with --address HOST:PORT")
         assert before[-1].endswith(f": distbp resume {run}")
         assert not [line for line in before if "GCS" in line or "Traceback" in line]
-    (tmp_path / "enough").touch()  # so that they go on for one epoch
+    (tmp_path / "enough").touch()  # so that they train one more epoch
     with cluster(tmp_path, 2) as second:
         address = second.stdout.readline().strip()
         for process in [start(tmp_path, "resume", str(run), "--address", address) for run, _ in ended]:
@@ -191,7 +191,7 @@ for each in rays:  # whose end is the caller's affair
 
 
 @pytest.mark.parametrize("kind", ["gcs_server", "raylet"])
-def test_a_run_on_the_callers_own_ray_ends_with_a_checkpoint_when_that_is_lost(tmp_path, kind):
+def test_a_run_on_the_callers_ray_ends_with_a_checkpoint_when_ray_is_lost(tmp_path, kind):
     with nothing_left(HANG_SECONDS) as environment:
         done = subprocess.run(
             [sys.executable, "-c", CALLERS, kind],

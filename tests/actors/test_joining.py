@@ -1,4 +1,4 @@
-"""A host joins in the middle, and the host that was to hand over the state is killed: the same bits."""
+"""A host joins a run while the host that should send it the state is killed: the same bits."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ cluster.shutdown()
 """
 
 
-def test_who_joins_gets_the_state_from_another_where_the_nearest_is_killed(tmp_path: Path) -> None:
+def test_a_joining_host_gets_the_state_from_another_host_if_the_nearest_is_killed(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Runs again and again in one process, and others beside them: nothing grows, nothing hangs, no bit changes."""
+"""Repeated and concurrent runs in one process leak nothing, do not hang and change no bit."""
 
 import gc
 import sys
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 def counts() -> tuple[int, int]:
-    """Return the open descriptors and the threads of this process."""
+    """Return the numbers of open descriptors and threads of this process."""
     gc.collect()
     return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
 
 
 @contextmanager
 def busy() -> Iterator[None]:
-    """Let another thread do NumPy's products, which BLAS computes on threads of its own."""
+    """Compute NumPy products in another thread, which BLAS computes on its own threads."""
     over = threading.Event()
 
     def multiply() -> None:
@@ -45,7 +45,7 @@ def busy() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def table() -> tuple[np.ndarray, np.ndarray]:
-    """So many rows that BLAS cuts the sums over a column into parts."""
+    """Return so many rows that BLAS splits the sums over a column."""
     rng = np.random.default_rng(1)
     x = rng.normal(3.0, 17.3, (50_000, 4)).astype(np.float32)
     return x, (x.sum(axis=1) > 12).astype(int)
@@ -60,7 +60,9 @@ def test_twenty_runs_in_this_process_leave_no_descriptor_and_no_thread() -> None
 
 
 @pytest.mark.parametrize("workers", [0, "auto"])
-def test_runs_beside_a_thread_that_multiplies(table: tuple[np.ndarray, np.ndarray], workers: int | str) -> None:
+def test_a_thread_that_multiplies_does_not_change_runs(
+    table: tuple[np.ndarray, np.ndarray], workers: int | str
+) -> None:
     alone = distbp.train(table, workers=0, **SETTINGS).summary["weights_sha256"]
     with busy():
         for _ in range(4):
@@ -69,13 +71,13 @@ def test_runs_beside_a_thread_that_multiplies(table: tuple[np.ndarray, np.ndarra
 
 @pytest.mark.long
 @pytest.mark.ray
-def test_runs_with_workers_again_and_again(table: tuple[np.ndarray, np.ndarray]) -> None:
+def test_repeated_runs_with_workers_leave_nothing(table: tuple[np.ndarray, np.ndarray]) -> None:
     alone = distbp.train(table, workers=0, **SETTINGS).summary["weights_sha256"]
     seen = []
     for _ in range(3):
         assert distbp.train(table, workers=2, **SETTINGS).summary["weights_sha256"] == alone
         seen.append(counts())
-    # Ray itself keeps sockets, a log file and a thread of each of its starts in this process
+    # each start of Ray leaves sockets, a log file and a thread in this process
     (first_files, first_threads), (last_files, last_threads) = seen[0], seen[-1]
     assert last_files - first_files <= 2 * 4
     assert last_threads - first_threads <= 2 * 2

@@ -1,4 +1,4 @@
-"""A failure changes nothing but the time: real processes, real signals, one hash."""
+"""A failure changes only the duration of a run: real processes, real signals, the same hash."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SETTINGS = {"hidden": (128,), "shards": 4, "dropout": 0.2, "epochs": 4, "timeout
 
 
 class Faults(distbp.Callback):
-    """Sends signals to actors when planned steps are seen: [(step, actor, signal)], in the order of steps."""
+    """Callback that sends signals to actors at planned steps: (step, actor, signal), in the order of steps."""
 
     def __init__(self, *planned: tuple[int, str, signal.Signals]) -> None:
         self.planned = list(planned)
@@ -39,7 +39,7 @@ class Faults(distbp.Callback):
         while self.planned and record.step >= self.planned[0][0]:
             _, name, number = self.planned[0]
             victims = actors(name)
-            if not victims:  # the next one is about to come
+            if not victims:  # the replacement has not started yet
                 return
             del self.planned[0]
             victims[self.sent % len(victims)].send_signal(number)
@@ -74,29 +74,29 @@ def undisturbed(mnist):
     ],
     ids=["worker killed", "worker frozen", "server killed", "server frozen", "one worker", "come and go"],
 )
-def test_a_lost_actor_changes_nothing(mnist, undisturbed, workers, faults):
+def test_a_lost_actor_does_not_change_the_result(mnist, undisturbed, workers, faults):
     callback = Faults(*faults)
     result = distbp.train(mnist, workers=workers, callbacks=[callback], **SETTINGS)
     assert result.summary["weights_sha256"] == undisturbed
     assert callback.sent == len(faults)
-    # A frozen one may not be noticed before the end; one that was about to come is no loss.
+    # A frozen actor may remain unnoticed until the end; the loss of one that is still starting does not count.
     killed = sum(number == signal.SIGKILL for _, _, number in faults)
     assert killed // 2 <= result.summary["recoveries"] <= len(faults)
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("shared_ray")
-def test_twenty_kills_at_random_moments_change_nothing(mnist, undisturbed):
+def test_twenty_kills_at_random_moments_do_not_change_the_result(mnist, undisturbed):
     chance = random.Random(5)
     steps = sorted(chance.sample(range(20, 1500), 20))
     callback = Faults(*[(step, chance.choice(["_Worker", "_Server"]), signal.SIGKILL) for step in steps])
     result = distbp.train(mnist, workers=2, callbacks=[callback], **SETTINGS)
     assert callback.sent == 20
     assert result.summary["weights_sha256"] == undisturbed
-    assert result.summary["recoveries"] >= 10  # some kill whoever was about to come
+    assert result.summary["recoveries"] >= 10  # some kills hit an actor that is still starting
 
 
-# Many small mini-batches, so that an epoch has a middle.
+# Many small mini-batches, so that the driver is killed within an epoch.
 SMALL = {"batch_size": 4, "shards": 4, "hidden": (32,), "dropout": 0.2, "epochs": 3}
 OPTIONS = ["--batch-size", "4", "--shards", "4", "--hidden", "32", "--dropout", "0.2", "--epochs", "3"]
 
@@ -104,19 +104,19 @@ OPTIONS = ["--batch-size", "4", "--shards", "4", "--hidden", "32", "--dropout", 
 @pytest.mark.parametrize(
     ("before", "after"), [("2", "1"), pytest.param("0", "2", marks=pytest.mark.long)], ids=["fewer", "more"]
 )
-def test_a_killed_driver_goes_on_with_another_number_of_workers(tmp_path, before, after):
+def test_a_run_of_a_killed_driver_resumes_with_another_number_of_workers(tmp_path, before, after):
     run, is_held = tmp_path / "run", tmp_path / "held"
     with nothing_left() as environment:
         begun = ["train", "digits", *OPTIONS, "--checkpoint-seconds", "0.02", "--workers", before, "--run-dir", "run"]
         process = start(begun, held(environment, is_held), tmp_path)
         wait_until(is_held.exists, process)
         driver = psutil.Process(process.pid)
-        ours, everybody = actors("_Worker", driver) + actors("_Server", driver), driver.children(recursive=True)
+        ours, children = actors("_Worker", driver) + actors("_Server", driver), driver.children(recursive=True)
         assert len(ours) == (int(before) + 1 if before != "0" else 0)
         driver.kill()
         process.communicate()
         assert not psutil.wait_procs(ours, timeout=HANG_SECONDS)[1]
-        for agent in everybody:  # Ray's own agents take half a minute to see that their Ray is gone
+        for agent in children:  # Ray's agents take half a minute to notice the loss of their Ray
             with suppress(psutil.NoSuchProcess):
                 agent.kill()
         resumed = start(["resume", "run", "--workers", after], environment, tmp_path)
@@ -136,7 +136,7 @@ def test_a_killed_driver_goes_on_with_another_number_of_workers(tmp_path, before
 
 
 def test_no_row_is_counted_twice_or_missed(tmp_path, shared_ray):
-    """With one input and no hidden layer every mini-batch's cost says which rows it was computed from."""
+    """With one input and no hidden layer, the cost of a mini-batch identifies its rows."""
     x = np.arange(4000, dtype=np.float32).reshape(-1, 1) / 4000
     settings = {"hidden": (), "epochs": 8, "batch_size": 64, "shards": 4, "task": "regression", "seed": 3}
     distbp.train((x, x), run_dir=tmp_path / "alone", workers=0, **settings)

@@ -40,7 +40,7 @@ print(json.dumps({"forks": len(forks), "hashes": len(hashes), "changed": changed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the calls of fork handlers as glibc makes them")
-def test_ray_starts_without_a_fork_while_other_threads_compute_and_leaves_the_environment(tmp_path: Path) -> None:
+def test_ray_starts_without_fork_and_without_changing_the_environment(tmp_path: Path) -> None:
     with nothing_left() as environment:
         done = subprocess.run(
             [sys.executable, "-c", BUSY],

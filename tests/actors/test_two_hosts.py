@@ -1,4 +1,4 @@
-"""Two Ray nodes, between which sums travel over TCP: the same bits, also when actors are killed."""
+"""Two Ray nodes that exchange sums over TCP give the same bits, even if actors are killed."""
 
 import os
 import subprocess
@@ -103,7 +103,7 @@ cluster.shutdown()
 """
 
 
-def test_two_hosts_give_the_same_bits_also_when_actors_are_killed(tmp_path: Path) -> None:
+def test_two_hosts_give_the_same_bits_even_if_actors_are_killed(tmp_path: Path) -> None:
     mark = f"two-hosts-{os.getpid()}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "disabled", "DISTBP_TEST_MARK": mark, "HOME": str(tmp_path)}

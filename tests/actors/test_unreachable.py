@@ -1,4 +1,4 @@
-"""Hosts whose exchange a firewall cuts off, while all of Ray gets through: who has the state goes on; named, once."""
+"""A firewall blocks the exchange between hosts but not Ray: the host with the state continues, with one note."""
 
 import json
 import os
@@ -97,7 +97,7 @@ cluster.shutdown()
 """
 
 
-def test_hosts_that_do_not_reach_each_other_are_left_out_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_unreachable_hosts_are_left_out_and_the_run_continues(tmp_path: Path) -> None:
     wall = tmp_path / "wall"
     wall.touch()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -113,8 +113,8 @@ def test_hosts_that_do_not_reach_each_other_are_left_out_and_the_run_goes_on(tmp
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.strip().splitlines()[-1])
     assert told["same"]
-    assert told["lost"] == []  # who has the state stayed
-    first, second, *_ = told["apart"]  # a third may have tried at the same time as the second
+    assert told["lost"] == []  # the host with the state was never lost
+    first, second, *_ = told["apart"]  # a third host may have tried at the same time as the second
     assert "does not reach" in first
     assert ":270" in first
     assert "timed out" in first

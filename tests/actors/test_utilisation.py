@@ -1,4 +1,4 @@
-"""What the driver tells of workers' time, on a clock that the tests set."""
+"""The driver's records of the workers' time, with a simulated clock."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def update(shares, clock, *told):
     return shares.of("worker 0")
 
 
-def test_a_share_is_of_the_last_seconds(clock):
+def test_the_share_of_computing_covers_the_last_seconds(clock):
     shares = utilisation.ComputingShares()
     assert shares.of("worker 0") is None
     assert update(shares, clock, (100, 7.0)) is None
@@ -35,19 +35,19 @@ def test_a_share_is_of_the_last_seconds(clock):
     )
 
 
-def test_who_tells_nothing_is_in_its_shards_first_and_waits_then(clock):
+def test_a_silent_worker_counts_as_computing_first_and_then_as_waiting(clock):
     shares = utilisation.ComputingShares()
     assert update(shares, clock, (100, 0.0), (101, 0.5), (102, 0.5), (110, 0.5)) == 0.5
     assert update(shares, clock, (112, 0.5)) < 0.01
 
 
-def test_a_worker_that_begins_again_at_0(clock):
+def test_a_replaced_worker_begins_again_at_0(clock):
     shares = utilisation.ComputingShares()
     assert update(shares, clock, (100, 50.0), (101, 50.5), (102, 0.0)) == 0.5
     assert update(shares, clock, (103, 0.5)) == pytest.approx(0.5)
 
 
-def test_workers_of_two_hosts(clock):
+def test_times_of_workers_of_two_hosts(clock):
     times = utilisation.HostsTime()
     a = HostHandle(None, Ping("a", "node a", {}), (0, 1))
     b = HostHandle(None, Ping("b", "node b", {}), (0,))

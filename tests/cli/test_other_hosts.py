@@ -69,11 +69,11 @@ def test_a_run_on_another_host_is_neither_cleaned_nor_resumed(
 def test_take_over_ends_the_other_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, epochs, end_epoch = tmp_path / "run", 12, RunWriter.end_epoch
 
-    def while_the_other_looks(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
+    def while_the_other_looks(writer: RunWriter, record: dict[str, Any], *given: Any) -> None:
         if record["epoch"] == 8:
             (tmp_path / "go").touch()
             wait_until(lambda: process.poll() is not None)
-        end_epoch(keeper, record, *given)
+        end_epoch(writer, record, *given)
 
     monkeypatch.setattr(RunWriter, "end_epoch", while_the_other_looks)
     with training(folder, "gpu-7", epochs) as process:

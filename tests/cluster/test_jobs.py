@@ -28,8 +28,10 @@ from distbp.runs.archive import pack, unpack
 def start_job(folder, environment, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "distbp.cli.cluster_job", str(folder / "run"), "digits", "--workers", "0", *arguments],
-        env=environment, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_a_killed_driver_is_restarted_and_resumes(tmp_path):

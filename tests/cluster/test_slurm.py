@@ -51,8 +51,13 @@ class Job:
         programs = folder / "programs"
         for made in (self.notes, programs):
             made.mkdir()
-        stubs = {"srun": SRUN, "ray": RAY, "distbp": DISTBP, "scontrol": "echo node1; echo node2",
-                 "hostname": "echo 127.0.0.1"}  # fmt: skip
+        stubs = {
+            "srun": SRUN,
+            "ray": RAY,
+            "distbp": DISTBP,
+            "scontrol": "echo node1; echo node2",
+            "hostname": "echo 127.0.0.1",
+        }
         for name, words in stubs.items():
             (programs / name).write_text(f"#!/bin/bash\n{words}")
             (programs / name).chmod(0o700)
@@ -61,9 +66,13 @@ class Job:
         # not in /tmp, where concurrent tests look for leftovers of their commands
         (folder / "slurm.sh").write_text(change(script.replace("/tmp/distbp-", f"{folder}/distbp-")))
         self.environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}", "NOTES": str(self.notes), "DISTBP_RUNS": str(self.runs),
-            "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2",
-        }  # fmt: skip
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "NOTES": str(self.notes),
+            "DISTBP_RUNS": str(self.runs),
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "node[1-2]",
+            "SLURM_JOB_NUM_NODES": "2",
+        }
         self.command = ["bash", str(folder / "slurm.sh"), "digits", "--workers", "2"]
         self.process: subprocess.Popen[str] | None = None
 

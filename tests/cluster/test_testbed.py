@@ -30,10 +30,13 @@ class Cluster:
         self.enough = folder / "enough"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         self.environment = ending(clean, self.enough) | {
-            "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0", "HOME": str(folder),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            "HOME": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }  # fmt: skip
+        }
 
     def on(self, host, *command, **changed):
         environment = {name: value for name, value in (self.environment | changed).items() if value is not None}
@@ -51,8 +54,18 @@ class Cluster:
 
     def start_head(self, number, *options, **changed):
         ip = f"10.77.0.{number}"
-        self._start(f"h{number}", "--head", "--node-ip-address", ip, "--port", "6379", "--dashboard-host", ip,
-                    *options, **changed)  # fmt: skip
+        self._start(
+            f"h{number}",
+            "--head",
+            "--node-ip-address",
+            ip,
+            "--port",
+            "6379",
+            "--dashboard-host",
+            ip,
+            *options,
+            **changed,
+        )
 
     def join(self, number):
         self._start(f"h{number}", "--address", "10.77.0.1:6379", "--node-ip-address", f"10.77.0.{number}")
@@ -169,10 +182,27 @@ class Run:
         self.output = cluster.folder / f"{arguments[-1]}.output"
         with self.output.open("w") as output:
             self.process = subprocess.Popen(
-                [TESTBED, "exec", host, sys.executable, "-m", "distbp", "train", "digits", *OPTIONS,
-                 "--epochs", FOREVER, "--address", "10.77.0.1:6379", *arguments],
-                env=cluster.environment, cwd=cluster.folder, stderr=output, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+                [
+                    TESTBED,
+                    "exec",
+                    host,
+                    sys.executable,
+                    "-m",
+                    "distbp",
+                    "train",
+                    "digits",
+                    *OPTIONS,
+                    "--epochs",
+                    FOREVER,
+                    "--address",
+                    "10.77.0.1:6379",
+                    *arguments,
+                ],
+                env=cluster.environment,
+                cwd=cluster.folder,
+                stderr=output,
+                stdout=subprocess.DEVNULL,
+            )
 
     def wait_for(self, text):
         """Wait for a text in the output."""
@@ -282,8 +312,9 @@ def test_a_run_that_lost_its_head_resumes_on_a_new_one(cluster):
     cluster.kill("h2")
     cluster.start_head(2)
     cluster.enough.touch()  # so that it goes on for one epoch
-    done = cluster.on("h2", sys.executable, "-m", "distbp", "resume", "headless", "--address", "10.77.0.2:6379",
-                      "--workers", "1")  # fmt: skip
+    done = cluster.on(
+        "h2", sys.executable, "-m", "distbp", "resume", "headless", "--address", "10.77.0.2:6379", "--workers", "1"
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(run.summary.read_text())
     assert summary["weights_sha256"] == alone(summary["epochs"])

@@ -65,10 +65,29 @@ def test_a_run_over_tls_gives_the_same_bits(environment, tmp_path):
         with trusted.wrap_socket(plain, server_hostname=host) as wrapped:
             assert wrapped.version()
         done = subprocess.run(
-            [sys.executable, "-m", "distbp", "train", "digits", "--epochs", "10", "--shards", "4", "--workers", "2",
-             "--address", address, "--run-dir", "run"],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=HANG_SECONDS,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "distbp",
+                "train",
+                "digits",
+                "--epochs",
+                "10",
+                "--shards",
+                "4",
+                "--workers",
+                "2",
+                "--address",
+                address,
+                "--run-dir",
+                "run",
+            ],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+        )
     finally:
         cluster.communicate("\n", timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr

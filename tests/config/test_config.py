@@ -175,7 +175,7 @@ def test_ports_of_hosts(ports, those):
     assert Config(host_ports=ports).host_port_range == those
 
 
-def test_number_of_workers_is_open_until_it_is_decided():
+def test_number_of_workers_may_be_undecided():
     assert Workers(3).most == 3
     with pytest.raises(ValueError, match="the number of workers is still open"):
         _ = Config().settled("regression").workers.most

@@ -15,7 +15,7 @@ from distbp.data.fingerprint import data_fingerprint
 from distbp.data.prepared.cache import remove_prepared
 from distbp.errors import DataError, HeldError, UsageError
 from distbp.files.locks import locked
-from distbp.files.locks.holders import myself
+from distbp.files.locks.holders import this_process
 
 
 def write_table(path, rows, seed=0):
@@ -73,9 +73,9 @@ def test_training_on_mapped_data_gives_the_same_bits(workers, table, tmp_path):
     assert mapped.summary["weights_sha256"] == in_memory.summary["weights_sha256"]
 
 
-def test_killed_reading_goes_on(table, tmp_path):
-    """Kill the reading again and again; each time the next one goes on from the last state that was kept."""
-    for state in (1, 2, 2):  # before the first one is kept, before the second, and before the third
+def test_a_killed_reading_resumes(table, tmp_path):
+    """Kill the reading repeatedly; each time the next one resumes from the last saved state."""
+    for state in (1, 2, 2):  # before the first state is saved, before the second, and before the third
         killed = run_program("reads_in_small_blocks", f"call:_save_state:{state}", table, tmp_path / "out")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = run_program("reads_in_small_blocks", "call:nothing:1", table, tmp_path / "out")
@@ -150,7 +150,7 @@ def test_data_of_another_host_are_prepared_again_after_its_heartbeat_stops(table
     monkeypatch.setattr("distbp.files.locks.lock.POLL_SECONDS", 0.02)
     monkeypatch.setattr("distbp.files.locks.holders.DEAD_AFTER_SECONDS", 0.3)
     lock = tmp_path / ".out.lock"
-    lock.write_bytes(replace(myself(), host="gpu-7", token="theirs").as_bytes())
+    lock.write_bytes(replace(this_process(), host="gpu-7", token="theirs").as_bytes())
     told = []
     prepare(table, out=tmp_path / "out", note=told.append)
     assert f"another process is making {tmp_path / 'out'}: waiting for it" in told

@@ -50,9 +50,16 @@ def names_of(folder):
 
 def test_files_of_a_prepared_data_set(folder):
     assert names_of(folder) == [
-        "dataset.json", "test-x.npy", "test-y.npy", "train-weights.npy", "train-x.npy", "train-y.npy",
-        "validation-weights.npy", "validation-x.npy", "validation-y.npy",
-    ]  # fmt: skip
+        "dataset.json",
+        "test-x.npy",
+        "test-y.npy",
+        "train-weights.npy",
+        "train-x.npy",
+        "train-y.npy",
+        "validation-weights.npy",
+        "validation-x.npy",
+        "validation-y.npy",
+    ]
     told = json.loads((folder / "dataset.json").read_text())
     assert told["blocks"].keys() == {name[:-4] for name in names_of(folder) if name.endswith(".npy")}
 
@@ -133,7 +140,7 @@ def test_each_block_is_verified_once(tmp_path, rng, monkeypatch):
         np.take(rows, indices, axis=0, out=out, mode="clip")
         assert (out == array[indices]).all()
         assert rows.blocks.unverified <= before
-    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # is not called any more
+    monkeypatch.setattr("distbp.data.prepared.checksums.zlib.crc32", None)  # must not be called any more
     np.take(rows, np.arange(20), axis=0, out=out, mode="clip")
     assert checked(rows) is rows
     assert (rows[3:5] == array[3:5]).all()
@@ -187,4 +194,4 @@ def test_blocks_verified_by_two_threads_count_once(tmp_path, monkeypatch):
     monkeypatch.setattr("distbp.data.prepared.checksums.zlib", SimpleNamespace(crc32=slow))
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: array.take([1 << 18], 0), range(2)))
-    assert array.blocks.unverified == 2  # of four; the first was looked at when it was opened
+    assert array.blocks.unverified == 2  # of four; the first was verified when the array was opened

@@ -199,7 +199,7 @@ def test_files_that_cannot_be_sent_are_refused_by_name(parquet, tmp_path, change
         pack([str(parquet)], tmp_path / "data.zip")
 
 
-def test_what_is_not_there_is_refused(tmp_path):
+def test_missing_sources_are_refused(tmp_path):
     with pytest.raises(UsageError, match="does not exist on this machine: --upload sends its files and folders"):
         pack([str(tmp_path / "nothing.csv")], tmp_path / "data.zip")
 

@@ -1,4 +1,4 @@
-"""The estimators for scikit-learn: its own checks, and what those do not see."""
+"""The scikit-learn estimators pass its checks, and have properties that the checks do not cover."""
 
 import joblib
 import numpy as np
@@ -31,14 +31,14 @@ def values():
     return x, y / 100
 
 
-# Checks that give bad data do so in ways that NumPy warns of; scikit-learn runs them with warnings allowed.
+# Checks with bad data make NumPy warn; scikit-learn runs them with warnings allowed.
 @pytest.mark.filterwarnings("default")
 @parametrize_with_checks([DistbpClassifier(), DistbpRegressor()])
-def test_scikit_learns_own_checks(estimator, check):
+def test_the_checks_of_scikit_learn_pass(estimator, check):
     check(estimator)
 
 
-def test_every_parameter_of_theirs_is_here_but_for_lbfgs():
+def test_every_parameter_of_scikit_learn_exists_except_for_lbfgs():
     for ours, theirs in ((DistbpClassifier, MLPClassifier), (DistbpRegressor, MLPRegressor)):
         mine, other = ours().get_params(), theirs().get_params()
         assert set(other) - set(mine) == {"max_fun"}
@@ -60,27 +60,27 @@ def test_workers_never_change_the_result(values):
     assert alone.validation_loss_curve_ == many.validation_loss_curve_
 
 
-def test_what_n_jobs_asks_for(monkeypatch):
+def test_n_jobs_determines_the_workers(monkeypatch):
     monkeypatch.setattr("distbp.sklearn.epochs.cpu_count", lambda: 4)
     asked = [workers_for(n_jobs, 8) for n_jobs in (None, 1, 2, 16, -1, -2)]
     assert asked == [0, 0, 2, 4, 4, 3]
     assert workers_for(-1, 1) == 0
 
 
-def test_no_jobs_at_all_are_refused(iris):
+def test_n_jobs_of_0_is_refused(iris):
     with pytest.raises(ValueError, match=r"The 'n_jobs' parameter of DistbpClassifier must be None, .* Got 0 instead"):
         DistbpClassifier(n_jobs=0).fit(*iris)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_no_workers_where_others_work_in_parallel(backend):
+def test_no_workers_inside_a_parallel_job(backend):
     jobs = (joblib.delayed(workers_for)(2, 4) for _ in range(2))
     assert joblib.Parallel(n_jobs=2, backend=backend)(jobs) == [0, 0]
 
 
 @pytest.mark.long
 @pytest.mark.ray
-@pytest.mark.usefixtures("shared_ray")  # the best one is fitted again by itself, on workers
+@pytest.mark.usefixtures("shared_ray")  # the best estimator is fitted again alone, on workers
 def test_a_grid_search_over_a_pipeline_in_parallel(iris):
     pipeline = make_pipeline(StandardScaler(), DistbpClassifier(max_iter=30, random_state=0, n_jobs=2))
     grid = {"distbpclassifier__learning_rate_init": [1e-5, 0.01], "distbpclassifier__alpha": [1e-4, 1e-3]}
@@ -110,7 +110,7 @@ def test_feature_names_are_kept(iris):
         classifier.predict(table[["b", "a", "c", "d"]])
 
 
-def test_it_is_cloned_pickled_shown_and_saved(iris, tmp_path):
+def test_an_estimator_is_cloned_pickled_shown_and_saved(iris, tmp_path):
     x, y = iris[0], np.array(["setosa", "versicolor", "virginica"])[iris[1]]
     classifier = DistbpClassifier(max_iter=20, random_state=0).fit(x, y)
     assert clone(classifier).get_params() == classifier.get_params()
@@ -125,7 +125,7 @@ def test_it_is_cloned_pickled_shown_and_saved(iris, tmp_path):
     assert network.weights.tobytes() == classifier.network_.weights.tobytes()
 
 
-def test_early_stopping_keeps_the_best_and_records_the_costs(iris):
+def test_early_stopping_keeps_the_best_weights_and_records_the_costs(iris):
     classifier = DistbpClassifier(
         early_stopping=True, learning_rate_init=0.05, max_iter=300, random_state=1, validation_fraction=0.3
     ).fit(*iris)
@@ -135,7 +135,7 @@ def test_early_stopping_keeps_the_best_and_records_the_costs(iris):
     assert min(classifier.validation_loss_curve_) < classifier.validation_loss_curve_[0] / 2
 
 
-def test_several_labels_and_several_values(values):
+def test_several_labels_and_several_values_are_fitted(values):
     x, y = make_multilabel_classification(100, random_state=0)
     classifier = DistbpClassifier(learning_rate_init=0.02, max_iter=300, random_state=0).fit(x, y)
     assert classifier.predict_proba(x).shape == y.shape
@@ -156,21 +156,28 @@ def test_weights_of_classes_and_rows_multiply(iris):
         DistbpClassifier(class_weight="balanced").partial_fit(x, y, classes=[0, 1, 2])
 
 
-def test_it_says_when_it_has_not_converged(iris):
+def test_missing_convergence_causes_a_warning(iris):
     with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
         DistbpClassifier(max_iter=2).fit(*iris)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("kind", ["classes", "values"])
-def test_the_descent_is_theirs(kind, solver, iris, values):
-    """From the same weights, over the same rows in the same order, both go the same way, penalty and all."""
+def test_training_takes_the_steps_of_scikit_learn(kind, solver, iris, values):
+    """With equal weights, rows, order and penalty, both take the same steps."""
     x, y = iris if kind == "classes" else values
     settings = {
-        "hidden_layer_sizes": (7,), "activation": "tanh", "solver": solver, "alpha": 0.5, "batch_size": len(x),
-        "learning_rate_init": 0.05, "random_state": 0, "shuffle": False, "max_iter": 1,
+        "hidden_layer_sizes": (7,),
+        "activation": "tanh",
+        "solver": solver,
+        "alpha": 0.5,
+        "batch_size": len(x),
+        "learning_rate_init": 0.05,
+        "random_state": 0,
+        "shuffle": False,
+        "max_iter": 1,
         "epsilon": 1e-15,  # which they add before the bias correction, we as in the paper after it
-    }  # fmt: skip
+    }
     ours = (DistbpClassifier if kind == "classes" else DistbpRegressor)(**settings).fit(x, y)
     theirs = (MLPClassifier if kind == "classes" else MLPRegressor)(**settings).fit(x, y)
     ours.set_params(warm_start=True)

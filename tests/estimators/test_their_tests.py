@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its multi-layer perceptron, with our classes in their place."""
+"""Run scikit-learn's tests of its multi-layer perceptron on distbp's estimators."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ DOES_NOT_APPLY = {
 }
 
 
-def test_they_pass_with_our_classes(tmp_path):
+def test_the_estimators_pass_the_tests_of_scikit_learn(tmp_path):
     spec = find_spec("sklearn.neural_network.tests.test_mlp")
     assert spec is not None and spec.origin is not None
     source = Path(spec.origin).read_text()
@@ -33,14 +33,21 @@ def test_they_pass_with_our_classes(tmp_path):
     )
     left_out = [f"--deselect=test_mlp.py::{name}" for name in DOES_NOT_APPLY]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *("-p", "their_classes", "-p", "no:randomly", "-p", "no:cacheprovider"),
-         *left_out, "test_mlp.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            *("-p", "their_classes", "-p", "no:randomly", "-p", "no:cacheprovider"),
+            *left_out,
+            "test_mlp.py",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout[-6000:]
     passed = int(done.stdout.split(" passed")[0].split()[-1])
     assert passed >= 40

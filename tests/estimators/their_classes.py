@@ -1,4 +1,4 @@
-"""Our classes as scikit-learn's own tests of its multi-layer perceptron find them, and a fixture of its test suite."""
+"""distbp's estimators under the names of scikit-learn's perceptrons, and a fixture that its tests need."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,8 @@ import pytest
 import distbp.sklearn
 
 
-def place_of(ours: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what makes our class for arguments of theirs; where a test needs just any solver, L-BFGS becomes Adam."""
+def constructor_of(ours: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a constructor that takes scikit-learn's arguments; the solver L-BFGS becomes Adam."""
 
     def make(*args: Any, solver: str = "adam", max_fun: int | None = None, **params: Any) -> Any:
         if solver == "lbfgs":
@@ -20,7 +20,7 @@ def place_of(ours: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-MLPClassifier, MLPRegressor = map(place_of, (distbp.sklearn.DistbpClassifier, distbp.sklearn.DistbpRegressor))
+MLPClassifier, MLPRegressor = map(constructor_of, (distbp.sklearn.DistbpClassifier, distbp.sklearn.DistbpRegressor))
 
 
 @pytest.fixture

@@ -68,9 +68,9 @@ def another():
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, HolderState.GONE),  # this process, but not with its token
+        ({}, HolderState.DEAD),  # this process, but not with its token
         ({"pid": "another's", "started": None}, HolderState.ALIVE),  # a system that does not report start times
-        ({"pid": "another's", "started": 1}, HolderState.GONE),  # the number is now that of another process
+        ({"pid": "another's", "started": 1}, HolderState.DEAD),  # the number is now that of another process
         ({"host": "other"}, HolderState.UNKNOWN),
         ({"boot": "other"}, HolderState.UNKNOWN),
         ({"namespace": "pid:[1]"}, HolderState.UNKNOWN),

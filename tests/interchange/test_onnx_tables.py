@@ -1,4 +1,4 @@
-"""ONNX graphs of networks that were trained on tables: from raw columns to the predictions that are ours."""
+"""ONNX graphs of networks trained on tables give distbp's predictions from raw columns."""
 
 import csv
 import datetime
@@ -54,26 +54,29 @@ def test_adult_from_raw_columns(data_folder, tmp_path, dtype):
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [("float32", 1e-6), ("float64", 1e-12)])
-def test_california_housing_in_dollars(data_folder, tmp_path, dtype, rounding):
+def test_california_housing_from_raw_columns_in_dollars(data_folder, tmp_path, dtype, rounding):
     frame = pandas.read_csv(data_folder / "california-housing" / "housing.csv")
     result = distbp.train(frame, target="median_house_value", workers=0, epochs=2, hidden=(16,), dtype=dtype)
     distbp.to_onnx(result.network, tmp_path / "a.onnx")
     found = by_runtime(tmp_path / "a.onnx", frame, result.network)["values"]
     expected = result.network.predict(frame)
     deviation = result.network.preprocessing.target.deviation
-    # Of the value, since these are up to 5, or of 1: whose kernels add in which order changes float32's last bits.
+    # Relative to the value (up to 5) or to 1: the order of additions in a kernel changes float32's last bits.
     assert found / deviation == pytest.approx(expected / deviation, rel=rounding, abs=rounding)
-    assert frame["total_bedrooms"].isna().sum() == 207  # missing ones are among them
+    assert frame["total_bedrooms"].isna().sum() == 207  # missing values are included
     again = tmp_path / "network.safetensors"
     distbp.to_safetensors(result.network, again)
     assert (distbp.from_safetensors(again).predict(frame) == expected).all()
 
 
-def test_parts_of_dates_are_those_of_the_calendar(tmp_path, rng):
+def test_parts_of_dates_agree_with_the_calendar(tmp_path, rng):
     first, last = datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59)
     edges = [first, last, datetime.datetime(1969, 12, 31, 23, 59), datetime.datetime(1970, 1, 1)]
-    edges += [datetime.datetime(year, month, day, 12) for year in (4, 1600, 1900, 2000, 2023, 2024)
-              for month, day in ((1, 1), (2, 28), (3, 1), (12, 31))]  # fmt: skip
+    edges += [
+        datetime.datetime(year, month, day, 12)
+        for year in (4, 1600, 1900, 2000, 2023, 2024)
+        for month, day in ((1, 1), (2, 28), (3, 1), (12, 31))
+    ]
     edges += [datetime.datetime(year, 2, 29) for year in (4, 1600, 2000, 2024)]
     span = int((last - first).total_seconds())
     dates = edges + [first + datetime.timedelta(seconds=int(each)) for each in rng.integers(0, span, 2000)]
@@ -88,7 +91,7 @@ def test_parts_of_dates_are_those_of_the_calendar(tmp_path, rng):
     assert np.isnan(found[-1]).all()
 
 
-def test_a_table_with_dates(tmp_path, rng):
+def test_a_table_with_dates_is_exported(tmp_path, rng):
     days = pandas.to_datetime(rng.integers(-(10**9), 2 * 10**9, 300), unit="s").to_series(index=range(300))
     days[rng.random(300) < 0.1] = pandas.NaT
     target = np.where(days.dt.month > 6, "late", "early")
@@ -105,7 +108,7 @@ def test_a_table_with_dates(tmp_path, rng):
     assert (label == network.predict(frame.drop(columns="y")))[decided].all()
 
 
-def test_columns_may_be_called_as_anything_in_the_graph(tmp_path, rng):
+def test_columns_may_have_any_name(tmp_path, rng):
     names = ["label", "probabilities", "v0", "c0", "x"]
     frame = pandas.DataFrame(rng.normal(size=(200, 5)), columns=names)
     frame["target"] = np.where(frame["label"] > 0, "a", "b")
@@ -132,4 +135,6 @@ def test_columns_that_never_vary_are_left_out(tmp_path):
     found = by_runtime(tmp_path / "a.onnx", frame, network)
     assert found["probabilities"] == pytest.approx(network.probabilities(frame.drop(columns="target")), abs=1e-6)
     with pytest.raises(DataError, match="no column varies from row to row: there is nothing to learn from"):
-        distbp.train(frame[["same", "one", "target"]], target="target", workers=0, epochs=1)  # no such graph
+        distbp.train(
+            frame[["same", "one", "target"]], target="target", workers=0, epochs=1
+        )  # this network has no such graph

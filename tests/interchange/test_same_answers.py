@@ -1,4 +1,4 @@
-"""One network's answers on awkward tables, by every way out: predict, evaluate, ONNX and PyTorch's names."""
+"""predict, evaluate, ONNX and an export for PyTorch give the same answers on difficult tables."""
 
 import json
 from itertools import pairwise
@@ -45,7 +45,7 @@ def table(rng, rows, target):
 
 
 def odd_rows(rng, target, is_constant):
-    """Return rows with towns and numbers that training has not seen; all of one target if asked for."""
+    """Return rows with new towns and numbers, optionally with a constant target."""
     new = table(rng, 70, target)
     new.loc[::5, "town"] = "Rome"
     new.loc[::7, "number"] = 75
@@ -67,7 +67,7 @@ def by_onnx(path, rows):
 
 
 def inputs_of(row, columns):
-    """Return what a network sees of a row, from what its file tells of the columns, number by number."""
+    """Compute the network's inputs for a row, number by number, from the columns in its file."""
     scaled, marks, pieces, hot = [], [], [], []
     for column in columns:
         value = row[column["name"]]
@@ -87,7 +87,7 @@ def inputs_of(row, columns):
 
 
 def by_state_dict(path, rows):
-    """Return z of the last layer in double precision, from the file that PyTorch would load; and the target's unit."""
+    """Return the last z in float64, from the file for PyTorch, and the target's mean and deviation."""
     with safe_open(path, "numpy") as file:
         told = json.loads(file.metadata()["distbp"])
         tensors = {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}  # noqa: SIM118
@@ -100,7 +100,7 @@ def by_state_dict(path, rows):
 
 
 def trained(folder, rng, target, *more):
-    """Train on a table, and write the network in both forms."""
+    """Train on a table and export the network in both formats."""
     table(rng, 400, target).to_csv(folder / "t.csv", index=False)
     arguments = ["--target", "y", "--workers", "0", "--epochs", "3", "--hidden", "8", "--lr", "0.01", *more]
     assert run(["train", str(folder / "t.csv"), *arguments, "--run-dir", str(folder / "run")], 0.0) == 0
@@ -109,7 +109,7 @@ def trained(folder, rng, target, *more):
 
 
 def answers(folder, rows, capsys):
-    """Return what predict and evaluate say of the rows."""
+    """Return the output of predict and evaluate for the rows."""
     rows.to_csv(folder / "new.csv", index=False)
     out = str(folder / "out.parquet")
     assert run(["predict", str(folder / "run"), str(folder / "new.csv"), "-o", out], 0.0) == 0
@@ -129,7 +129,7 @@ def answers(folder, rows, capsys):
         ("numbers", "cross-entropy"),
     ],
 )
-def test_classes(target, cost, of_one_class, rng, tmp_path, capsys):
+def test_classes_are_the_same_everywhere(target, cost, of_one_class, rng, tmp_path, capsys):
     trained(tmp_path, rng, target, "--cost", cost)
     rows = odd_rows(rng, target, of_one_class)
     predicted, scores = answers(tmp_path, rows, capsys)
@@ -160,7 +160,7 @@ def test_classes(target, cost, of_one_class, rng, tmp_path, capsys):
 
 @pytest.mark.parametrize("of_one_value", [False, True])
 @pytest.mark.parametrize("target", ["values", "constant"])
-def test_values(target, of_one_value, rng, tmp_path, capsys):
+def test_values_are_the_same_everywhere(target, of_one_value, rng, tmp_path, capsys):
     trained(tmp_path, rng, target, "--task", "regression")
     rows = odd_rows(rng, target, of_one_value)
     predicted, scores = answers(tmp_path, rows, capsys)

@@ -1,4 +1,4 @@
-"""Dropout: masks depend only on the example's index, and gradients account for them."""
+"""Dropout: a mask depends only on seed, step and the example's position; gradients respect the masks."""
 
 import numpy as np
 import pytest

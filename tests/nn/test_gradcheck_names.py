@@ -1,4 +1,4 @@
-"""gradcheck detects a gradient that is wrong in one parameter, and names the parameter."""
+"""gradcheck finds a single wrong component of a gradient and names it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Several labels per row (also just two) with binary cross-entropy, compared with plain float64 loops."""
+"""Compare training with several labels per row (binary cross-entropy) with plain float64 loops."""
 
 from math import exp, log
 
@@ -40,7 +40,7 @@ def mean_cost(layers, x, y):
 
 
 def one_step(layers, x, y, lr, smoothing=0.0):
-    """Return the layers after one step down the gradient of the mean cost, by the chain rule."""
+    """Return the layers after one step of gradient descent on the mean cost, by the chain rule."""
     y = [[(1 - smoothing) * float(label) + smoothing / 2 for label in labels] for labels in y]
     (w1, b1), (w2, b2) = ((w.copy(), b.copy()) for w, b in layers)
     for row, labels in zip(x, y, strict=True):
@@ -87,7 +87,7 @@ def test_labels_are_trained_and_reported_as_computed_by_hand(labels, dtype, tmp_
         np.testing.assert_allclose(found[1], expected[1], rtol=1e-11)
     assert result.summary["test_cost"] == pytest.approx(mean_cost(layers_of(result.network), x[:15], y[:15]), rel=1e-11)
 
-    # a network built directly predicts and scores per label too
+    # predictions and scores are per label, too
     made = distbp.train(tmp_path / "rows.npz", run_dir=tmp_path / "run", **settings)
     assert made.network.structure.sizes == sizes
     again = distbp.Network.load(tmp_path / "run")
@@ -102,7 +102,7 @@ def test_labels_are_trained_and_reported_as_computed_by_hand(labels, dtype, tmp_
 
 @pytest.mark.parametrize("labels", [1, 3])
 def test_smoothing_moves_each_label_towards_one_half(labels, tmp_path):
-    """Training uses (1 - s) y + s/2 for each label separately; fractions such as 1/2 are valid labels."""
+    """Each label becomes (1 - s) y + s/2, in training only; fractions such as 1/2 are valid labels."""
     x, y = cells(labels, "float64")
     y[::5] = 0.25
     settings = {

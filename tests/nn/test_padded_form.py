@@ -17,7 +17,7 @@ def padded_gradient(structure, flat, x, y):
     """Return output, dC/dw (L, m, m) and dC/db (L, m) of C = |y - a|^2 by the lecture's square matrices."""
     m, depth = max(structure.sizes), structure.depth
     w, b = np.zeros((depth, m, m)), np.zeros((depth, m))
-    real = np.zeros((depth + 1, m))  # 1 for real nodes; keeps z and a of the extra ones at 0, even sigma(0) = 1/2
+    real = np.zeros((depth + 1, m))  # 1 for real nodes; keeps z and a of extra nodes at 0, even where sigma(0) = 1/2
     for l, (layer_w, layer_b) in enumerate(structure.layers(flat)):
         w[l, : layer_w.shape[0], : layer_w.shape[1]] = layer_w
         b[l, : layer_b.size] = layer_b

@@ -1,4 +1,4 @@
-"""Row weights, smoothing, connections, custom parts and traces, compared with differences, formulas and each other."""
+"""Row weights, label smoothing, removed connections, user-defined activations and traces."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A trace contains the values of the lecture's equations, computed here number by number."""
+"""Compare a trace with the lecture's equations, computed number by number."""
 
 import math
 
@@ -24,7 +24,9 @@ def network() -> Network:
     network = Network(
         SIZES, "sigmoid", seed=3, dtype="float64", classes=("no", "yes"), connections=(None, left_out, None)
     )
-    network.weights += np.linspace(-0.5, 0.5, network.parameter_count)  # initial biases of 0 would hide errors
+    network.weights += np.linspace(
+        -0.5, 0.5, network.parameter_count
+    )  # initial biases are 0, which would hide a mistake in them
     network.weights *= network.structure.connection_vector("float64")
     return network
 

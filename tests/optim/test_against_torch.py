@@ -1,4 +1,4 @@
-"""Optimizers and schedules compared with PyTorch, if installed: in float64, step by step from equal starts."""
+"""Compare optimizers and schedules with PyTorch, if it is installed, step by step in float64."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (it comes 
 
 @pytest.fixture(autouse=True)
 def torch_leaves_the_environment_alone(monkeypatch, tmp_path):
-    """Torch's optimizers write their cache folder into the environment unless it is set."""
+    """Set PyTorch's cache folder, which its optimizers would otherwise add to the environment."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""Optimizers and schedules compared with their formulas, written out independently."""
+"""Compare optimizers and schedules with independently written formulas."""
 
 import math
 

@@ -44,7 +44,7 @@ def momentum(w, mean_gradients):
 
 
 def nesterov(w, mean_gradients):
-    """Sutskever's form: the gradient is taken at ahead = w + momentum * velocity, which is the stored vector."""
+    """Sutskever's form: the gradient is taken at ahead = w + momentum * velocity, and ahead is what is stored."""
     velocity, ahead = 0, w
     for gradient in mean_gradients:
         w = ahead - 0.9 * velocity

@@ -22,7 +22,7 @@ TWO_STEPS = {
     "rmsprop": ({"optimizer": "rmsprop"}, 0.0, 0.1 / math.sqrt(0.0496)),
     # means 0.2 / 0.1 and 0.08 / 0.19, squares 0.004 / 0.001 and 0.004996 / 0.001999
     "adam": ({"optimizer": "adam"}, 0.9, 0.9 - 0.1 * (0.08 / 0.19) / math.sqrt(4.996 / 1.999)),
-    # the same, from 1 and 0.89 after a decay of 1 %
+    # the same steps, after a weight decay of 1 % on 1 and on 0.89
     "adamw": (
         {"optimizer": "adamw", "weight_decay": 0.1}, 0.89, 0.8811 - 0.1 * (0.08 / 0.19) / math.sqrt(4.996 / 1.999),
     ),
@@ -60,7 +60,7 @@ EDGES = [
     ("cosine", 0, 4, {0: 1, 1: (2 + math.sqrt(2)) / 4, 2: 1 / 2, 3: (2 - math.sqrt(2)) / 4}),
     ("one-cycle", 0, 100, {0: 0.04, 29: 1, 64: (1 + 4e-6) / 2, 99: 4e-6}),
     ("one-cycle", 0, 10, {0: 0.04, 1: 0.52, 2: 1, 9: 4e-6}),
-    ("one-cycle", 0, 1, {0: 4e-6}),  # it ends at its initial value
+    ("one-cycle", 0, 1, {0: 4e-6}),  # the last rate is the first one
     ("plateau", 0, 10, {0: 1, 9: 1}),
     ("constant", 4, 10, {0: 0.25, 1: 0.5, 2: 0.75, 3: 1, 4: 1, 9: 1}),
     ("cosine", 4, 10, {0: 0.25, 3: 1, 4: 1, 7: 1 / 2, 9: (2 - math.sqrt(3)) / 4}),

@@ -5,8 +5,8 @@ import threading
 import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from parallel.clusters import SECRET, Cluster, view_of
 from parallel.hosts import STRUCTURE, config
-from parallel.test_mesh import SECRET, Cluster, view_of
 from processes import HANG_SECONDS, join, wait_until
 
 from distbp.parallel.host.messages import StepDiverged, ViewEnded, WeightsDiffer
@@ -101,7 +101,7 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
                     liar.sendall(each)
                 except OSError:  # the connection is closed
                     break
-            if begins_well and report is not None:  # which is all that the step needs: it is done, or has failed
+            if begins_well and report is not None:  # the step has everything it needs: it completes or fails
                 wait_until(lambda: here.hosts[0].memory.step or here.hosts[0]._link._poll.poll(0))
         ended, _ = here.wait(here.hosts[0])
         event(f"{type(ended).__name__} after {ended.steps} steps")
@@ -109,7 +109,7 @@ def test_any_bytes_end_the_connection_in_time(sent, servers, begins_well, report
             assert [number for number, _ in ended.reasons] == [1]
         else:
             assert isinstance(ended, StepDiverged | WeightsDiffer)
-        assert ended.steps <= begins_well  # one that is right in all that can be known counts
+        assert ended.steps <= begins_well  # a report without a detectable mistake counts
         if not ended.steps:
             assert np.array_equal(here.hosts[0].state(0), here.initial)
         assert not escaped

@@ -23,7 +23,7 @@ STEPS = 10
 
 @pytest.fixture(scope="module")
 def rows(digits):
-    return digits.train[:103]  # with 20 rows a step: 5 steps, then one of 3 rows, fewer than most shards
+    return digits.train[:103]  # at 20 rows per step: 5 steps, then one of 3 rows, fewer than most numbers of shards
 
 
 def start(config, structure=STRUCTURE):
@@ -47,7 +47,7 @@ def compute(worker, step, span, shards, weights, structure=STRUCTURE):
 
 
 def together(config, rows, workers, steps=STEPS, structure=STRUCTURE):
-    """Do the steps with several workers, whose reports arrive last to first."""
+    """Run the steps with several workers, whose reports arrive in reverse order."""
     staff = [Worker(structure, config, rows) for _ in range(workers)]
     order = EpochOrder(len(rows), config.batch_size, config.seed)
     server = make_parameter_server(structure, config, order, double_buffered(start(config, structure), 0), 0)

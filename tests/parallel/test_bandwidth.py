@@ -110,9 +110,9 @@ def test_a_host_that_requests_too_much_gets_the_largest_valid_request():
 
     thread = threading.Thread(target=ask_for_everything)
     thread.start()
-    with pytest.raises(HostsLostError):  # after the timeout: this one sends nothing itself
+    with pytest.raises(HostsLostError):  # after the timeout, since this host sends nothing
         measure_bandwidth(peers[0], view, 0)
     peers[0][1].close()
     join(thread)
-    assert 1 << 20 <= sum(got) < 1 << 21  # the bytes that it was asked for
+    assert 1 << 20 <= sum(got) < 1 << 21  # the requested bytes
     close(peers)

@@ -1,4 +1,4 @@
-"""Neither cores nor affinity nor the environment change a bit of what a run computes or keeps."""
+"""The number of cores, the CPU affinity and the environment do not change a bit of a run's results."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROWS = 50_000
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table so long that BLAS cuts the sums over its columns into parts."""
+    """Write a table so long that BLAS splits the sums over its columns."""
     folder = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(5)
     x = rng.normal(3.0, 17.3, (ROWS, 4))
@@ -26,7 +26,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(command: list[str], folder: Path, threads: int | None, one_core: bool) -> None:
-    """Run a command with BLAS as the environment has it, maybe on one core."""
+    """Run a command with the environment's BLAS threads, optionally on one core."""
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     if threads is not None:
         environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}

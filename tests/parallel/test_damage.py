@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from parallel.clusters import Cluster, alone, view_of
 from parallel.hosts import config
-from parallel.test_mesh import Cluster, alone, view_of
 from processes import wait_until
 
 from distbp.actors.integrity import Integrity

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from parallel.test_mesh import Cluster, view_of
+from parallel.clusters import Cluster, view_of
 
 from distbp.config import Config
 from distbp.data.dataset import Rows
@@ -101,7 +101,7 @@ def lengths(flat):
 
 @pytest.mark.parametrize("clip_norm", [None, 0.02])
 def test_norms_are_of_the_gradient_before_clip_norm_and_of_the_actual_update(clip_norm):
-    """Including penalties and the clipping of elements; update norms are relative to the weights before the step."""
+    """Gradients include penalties and clip-value; update norms are relative to the weights before the step."""
     l1, l2, clip = 0.01, 0.3, 0.05
     settings = settings_of(dtype="float64", l1=l1, l2=l2, clip_value=clip, clip_norm=clip_norm, momentum=0.0)
     rows = rows_of(unequal())

@@ -3,8 +3,8 @@
 from contextlib import closing
 
 import numpy as np
+from parallel.clusters import STEPS, Cluster, alone, view_of
 from parallel.hosts import config
-from parallel.test_mesh import STEPS, Cluster, alone, view_of
 from processes import wait_until
 
 from distbp.parallel.mesh.frames import REPORT

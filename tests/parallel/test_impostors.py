@@ -1,8 +1,8 @@
 """Processes without the run's secret at either end of the handshake. This file writes its bytes independently.
 
-The caller sends its hello: magic, view, its number, the number that it means, 32 random bytes. The listener answers
-with HMAC-SHA256 of "there" and the hello, and 32 random bytes; the caller with that of "here", the hello and those
-bytes.
+The caller sends its hello: magic, view, its number, the number of the host that it calls, 32 random bytes. The
+listener answers with HMAC-SHA256 of "there" and the hello, and 32 random bytes; the caller answers with the HMAC of
+"here", the hello and those bytes.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def received(connection, size):
 
 
 class Listening:
-    """A listener that treats each caller as ``answer`` says and records all bytes that callers send."""
+    """A listener that handles each caller with ``answer`` and records all bytes that callers send."""
 
     def __init__(self, answer):
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -134,7 +134,7 @@ def test_the_caller_hangs_up_on_a_listener_without_the_secret_before_it_proves_a
         call(impostor.address)
     (heard,) = impostor.heard
     assert heard[:20] == hello()[:20]
-    assert len(heard) == HELLO_SIZE  # and thus no proof of its own
+    assert len(heard) == HELLO_SIZE  # so it has sent no proof of its own
 
 
 def test_the_caller_proves_itself_only_to_a_listener_with_the_secret_and_never_the_same_way_twice():

@@ -1,4 +1,4 @@
-"""Messages of workers and server: each comes back as it went, and one that cannot be read gives one error."""
+"""Messages of workers and server are received as sent; one that cannot be read gives one error."""
 
 import math
 import struct
@@ -34,7 +34,7 @@ REPORT = Report(Span(2, 5), 40, (1.5, 0.25, 3.0), 17, (10.0, 15.0, 15.0), (0.5, 
 
 
 @pytest.mark.parametrize("divergence", [None, Divergence("the cost", 2), Divergence("a gradient", 1)])
-def test_report_comes_back_as_it_went(divergence):
+def test_report_is_received_as_sent(divergence):
     report = Report(
         Span(2, 5), 40, (1.5, 0.25, 3.0), 17, (10.0, 15.0, 15.0), (0.5, 1e30, 0.0), (10.0, 15.5, 0.0), divergence
     )
@@ -44,7 +44,7 @@ def test_report_comes_back_as_it_went(divergence):
 
 
 @pytest.mark.parametrize("message", [WorkerReport(12, REPORT), LayerDone(2**40, Span(3, 7), 255)])
-def test_message_of_a_worker_comes_back_as_it_went(message):
+def test_message_of_a_worker_is_received_as_sent(message):
     packed = pack_worker_message(message, SHARDS)
     assert len(packed) == worker_message_size(SHARDS)
     unpacked = unpack_worker_message(packed)
@@ -81,7 +81,7 @@ def test_damaged_message_of_a_worker_gives_one_error(offset, damage):
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_message_of_the_server_comes_back_as_it_went(message):
+def test_message_of_the_server_is_received_as_sent(message):
     decoded = decode(encode(message))
     assert type(decoded) is type(message)
     assert decoded == message
@@ -111,7 +111,7 @@ def test_damaged_message_of_the_server_gives_one_error(data):
         decode(data)
 
 
-def test_end_of_a_run_has_the_step_that_diverged():
+def test_end_of_a_run_names_the_step_that_diverged():
     assert ended_run(9, None) == RunEnded(steps=9)
     assert ended_run(9, StepRecord(8, 4, 1.0, 2)) == RunEnded(steps=9)
     record = StepRecord(9, 4, 1.5, 0, 0.0, Divergence("a weight", 3))

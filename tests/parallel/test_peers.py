@@ -10,8 +10,8 @@ from distbp.parallel.mesh.peers import PeerConnection
 from distbp.parallel.mesh.sockets import receive_into, send_both
 
 
-class Nobody:
-    """Ignores everything."""
+class IgnoreAll:
+    """Handler that ignores everything."""
 
     def sent(self, frame):
         pass
@@ -27,7 +27,7 @@ def test_a_large_frame_arrives_complete():
     here = listener.accept()[0]
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
     peer = PeerConnection(here, 1, HANG_SECONDS)
-    peer.start(Nobody())
+    peer.start(IgnoreAll())
     frame = Frame.of(PART, 0, 0, 0, 1.0, memoryview(body))
     peer.send(frame, memoryview(body))
     whole = memoryview(bytearray(HEADER_SIZE + len(body)))
@@ -40,7 +40,7 @@ def test_a_large_frame_arrives_complete():
 
 def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
     class Slow:
-        """Sends a kilobyte per second; the timeout of three seconds applies to each call, as a socket's does."""
+        """Socket that sends a kilobyte per second; as usual, its timeout of three seconds applies to each call."""
 
         def __init__(self):
             self.got, self.seconds = b"", 0
@@ -67,7 +67,7 @@ def test_a_frame_may_take_longer_than_the_timeout_while_something_moves():
 def test_a_handlers_error_ends_the_connection_not_just_the_thread():
     why = queue.SimpleQueue()
 
-    class Broken(Nobody):
+    class Broken(IgnoreAll):
         def buffer_for(self, sender, frame):
             raise KeyError(frame.chunk)
 
@@ -92,7 +92,7 @@ def test_short_frames_go_first_and_the_rest_in_order():
     body, order = memoryview(b"1234"), [(PART, 0), (PART, 1), (REPORT, 2), (PART, 3), (RESEND, 4), (PART, 5)]
     for kind, chunk in order:
         peer.send(Frame.of(kind, 0, chunk, 0, 1.0, body), body)
-    peer.start(Nobody())
+    peer.start(IgnoreAll())
     got, whole = [], memoryview(bytearray(HEADER_SIZE + len(body)))
     for _ in order:
         receive_into(there, whole)

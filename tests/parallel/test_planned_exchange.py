@@ -3,8 +3,8 @@
 from collections import Counter
 
 import pytest
+from parallel.clusters import Cluster, view_of
 from parallel.hosts import STRUCTURE, config
-from parallel.test_mesh import Cluster, view_of
 
 from distbp.parallel.mesh.cost import Costs, Machine, estimate_step
 from distbp.parallel.mesh.frames import FACTORS, HEARTBEAT, PART, REPORT, TOTAL

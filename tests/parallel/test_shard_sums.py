@@ -1,4 +1,4 @@
-"""Why workers pass on sums and not means: only a sum, divided once, is the gradient of the whole mini-batch."""
+"""Workers send sums, not means: only their sum, divided once, is the gradient of the mini-batch."""
 
 from functools import reduce
 from itertools import pairwise

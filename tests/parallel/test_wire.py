@@ -7,7 +7,7 @@ from distbp.parallel.mesh.wire import Wire
 
 
 def sent(wire, numbers, key="layer", step=0):
-    """Return the numbers as the receiver reads them according to the sender, and the halves; check that it does."""
+    """Return the numbers that the sender expects the receiver to read, and the halves; check the receiver."""
     read, got = np.empty_like(numbers), np.empty_like(numbers)
     packed = wire.pack(numbers, key, step, read)
     wire.unpack(packed.body, got, packed.scale)

@@ -77,8 +77,11 @@ def test_the_predicted_shared_memory_with_backup_tasks_is_exactly_that_of_a_run(
 def test_the_predicted_shared_memory_is_that_of_a_run_with_ray(plan, digits, shared_ray):
     class Look(Callback):
         def on_start(self, record):
-            self.sizes = {folder: taken(folder) for folder in memory_folder().glob("*") if folder not in before
-                          and (folder / "arrays").exists()}  # fmt: skip
+            self.sizes = {
+                folder: taken(folder)
+                for folder in memory_folder().glob("*")
+                if folder not in before and (folder / "arrays").exists()
+            }
 
     look, before = Look(), set(memory_folder().glob("*"))
     distbp.train(digits, workers=2, epochs=1, callbacks=[look], **SETTINGS)
@@ -115,7 +118,7 @@ def test_the_predicted_bytes_of_a_step_are_those_that_workers_read_and_write(pla
         {"hidden": (256,), "batch_size": 512, "shards": 5, "dropout": 0.5},
         {"hidden": (2048,), "batch_size": 3, "shards": 8},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_predicted_memory_of_a_process_is_right_within_a_quarter(plan, kind, settings, workers):
     """The memory of Python, NumPy and Ray, and 1.5 MB that do not grow with the network, do not count."""

@@ -15,10 +15,10 @@ from distbp.runs.writer import RunWriter
 end_epoch = RunWriter.end_epoch
 
 
-def end_when_told(keeper: RunWriter, record: dict[str, Any], *given: Any) -> None:
-    while record["epoch"] > int(sys.argv[2]) and not (keeper.path.parent / "go").exists():
+def end_when_told(writer: RunWriter, record: dict[str, Any], *given: Any) -> None:
+    while record["epoch"] > int(sys.argv[2]) and not (writer.path.parent / "go").exists():
         time.sleep(0.01)
-    end_epoch(keeper, record, *given)
+    end_epoch(writer, record, *given)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,13 @@ if __name__ == "__main__":
     for dtype in ("float32", "float64"):
         with suppress(Interrupted):
             distbp.train(
-                "table.csv", target="y", dtype=dtype, run_dir=sys.argv[1] + dtype, callbacks=[Stop()],
-                workers=0, epochs=1, hidden=(8,), batch_size=2048,
-            )  # fmt: skip
+                "table.csv",
+                target="y",
+                dtype=dtype,
+                run_dir=sys.argv[1] + dtype,
+                callbacks=[Stop()],
+                workers=0,
+                epochs=1,
+                hidden=(8,),
+                batch_size=2048,
+            )

@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from parallel.clusters import Cluster, view_of
 from parallel.hosts import STRUCTURE, config, table
-from parallel.test_mesh import Cluster, view_of
 from reference.agreement import TOLERANCE, Data, differ_by, expected_steps
 
 from distbp.data.dataset import DataSet, Rows

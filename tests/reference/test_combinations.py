@@ -67,14 +67,20 @@ def trainings(draw):
     epochs, batch_size = draw(st.integers(1, 3)), draw(st.integers(1, count + 1))
     steps = epochs * -(-count // min(batch_size, count))
     chosen = {
-        "hidden": hidden, "activation": tuple(draw(hidden_names) for _ in hidden) or "relu", "cost": cost,
-        "batch_size": batch_size, "epochs": epochs, "shards": draw(st.integers(1, 5)), "seed": draw(st.integers(0, 3)),
+        "hidden": hidden,
+        "activation": tuple(draw(hidden_names) for _ in hidden) or "relu",
+        "cost": cost,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "shards": draw(st.integers(1, 5)),
+        "seed": draw(st.integers(0, 3)),
         "warmup": draw(st.integers(0, min(steps - 1, 4))),
         "schedule": draw(st.sampled_from([name for name in SCHEDULES if name != "plateau"])),
-        "shuffle": draw(st.booleans()), **draw(optimizers()),
+        "shuffle": draw(st.booleans()),
+        **draw(optimizers()),
         **maybe(draw, l1=[0.001, 0.05], l2=[0.01, 0.3], clip_value=[0.01, 0.1], clip_norm=[0.05, 0.5]),
         **maybe(draw, max_norm=[0.5, 1.0], dropout=[0.125, 0.5]),
-    }  # fmt: skip
+    }
     if cost not in OUTPUTS:
         chosen["output"] = draw(st.sampled_from(("identity", "tanh", "sigmoid", "softmax")))
         assume(chosen["output"] != "softmax" or kind == "classes")

@@ -12,8 +12,14 @@ X, Y = random.normal(size=(25, 4)), random.integers(0, 3, 25)
 """The classes are random, so that training does not improve the cost of held-out rows."""
 EACH = random.random(25) * 3
 SETTINGS = {
-    "hidden": (5,), "activation": "tanh", "optimizer": "sgd", "momentum": 0.0, "lr": 0.5, "batch_size": 8, "epochs": 12,
-}  # fmt: skip
+    "hidden": (5,),
+    "activation": "tanh",
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "lr": 0.5,
+    "batch_size": 8,
+    "epochs": 12,
+}
 
 
 class Epochs(distbp.Callback):

@@ -1,4 +1,4 @@
-"""Damage as disks, memory and careless hands do it, for the tests that read damaged files."""
+"""Hypothesis strategies for damaged files: flipped bits, cuts, and values of other types."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ from hypothesis import strategies as st
 from distbp.files.json_text import SUM, sealed
 
 VALUES: list[Any] = [
-    None, True, -1, 0, 10**30, 2**63, 1.5, -0.0, 1e-320, 1e308, "", "x", "A" * 5000, "\ud800", "\0", "<b>", [], {},
-    [None], [[]], {"a": None}, [1, 2, 3],
-]  # fmt: skip
-"""What nobody expects in the place of something else."""
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    2**63,
+    1.5,
+    -0.0,
+    1e-320,
+    1e308,
+    "",
+    "x",
+    "A" * 5000,
+    "\ud800",
+    "\0",
+    "<b>",
+    [],
+    {},
+    [None],
+    [[]],
+    {"a": None},
+    [1, 2, 3],
+]
+"""Values of all types, many of them extreme."""
 
 
 _INSERTED = [b"[" * 10_000, b"9" * 400, b"NaN", b"\xff", b"\0", b'"', b"{", b"\n"]
@@ -22,7 +42,7 @@ _INSERTED = [b"[" * 10_000, b"9" * 400, b"NaN", b"\xff", b"\0", b'"', b"{", b"\n
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
-    """Flip a bit, cut the end off, take some bytes away, or put some in."""
+    """Flip a bit, cut off the end, remove or insert some bytes, or set some to zero."""
     kind = draw(st.sampled_from(["flip", "flip", "cut", "lose", "insert", "zeros"]))
     place = draw(st.integers(0, max(0, len(content) - 1)))
     changed = bytearray(content)
@@ -44,7 +64,7 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
 
 @st.composite
 def other_types(draw: st.DrawFn, content: Any) -> Any:
-    """Put something else in the place of one value of a JSON object, take it away, or double it."""
+    """Replace, remove or nest one value of a JSON object."""
     content = copy.deepcopy(content)
     inner: Any = content
     while True:
@@ -63,6 +83,6 @@ def other_types(draw: st.DrawFn, content: Any) -> Any:
 
 
 def as_made(content: dict[str, Any], **form: Any) -> bytes:
-    """Return an object as a file that its maker gave a sum that fits, so that only what it holds can be wrong."""
+    """Return an object as a file with a valid checksum, so that only its content can be wrong."""
     content = {name: value for name, value in content.items() if name != SUM}
     return json.dumps(sealed(content), **form).encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""What a run goes on from belongs together: settings, checkpoint, records, best weights and connections."""
+"""A run is resumed only if settings, checkpoint, records, best weights and connections belong together."""
 
 import shutil
 from dataclasses import replace
@@ -25,26 +25,33 @@ ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 
 @pytest.fixture
 def left(tmp_path):
-    """What begins a run of six epochs and leaves it in the fourth."""
+    """Return a function that interrupts a run of six epochs in the fourth."""
 
     def begin(**settings):
         with pytest.raises(Interrupted):
             distbp.train(
-                ROWS, target="label", hidden=(3,), batch_size=8, epochs=6, workers=0, run_dir=tmp_path / "left",
-                callbacks=[EndAfter(14)], **settings,
-            )  # fmt: skip
+                ROWS,
+                target="label",
+                hidden=(3,),
+                batch_size=8,
+                epochs=6,
+                workers=0,
+                run_dir=tmp_path / "left",
+                callbacks=[EndAfter(14)],
+                **settings,
+            )
         return tmp_path / "left"
 
     return begin
 
 
 def change(run, **settings):
-    """Change settings as somebody does who gives the file a sum that fits."""
+    """Change settings and give the file a valid checksum."""
     write_json(run / "config.json", read_json(run / "config.json") | settings)
 
 
 @pytest.mark.parametrize("changed", [{"l1": 0.8}, {"epochs": 7}, {"seed": 5}, {"data_sha256": "0" * 64}])
-def test_settings_that_decide_are_those_of_the_checkpoint(left, changed):
+def test_a_changed_setting_that_changes_the_result_is_refused(left, changed):
     run = left()
     change(run, **changed)
     with pytest.raises(RunError, match=r"config\.json was changed after the checkpoint of step 14"):
@@ -53,7 +60,7 @@ def test_settings_that_decide_are_those_of_the_checkpoint(left, changed):
         assert distbp.resume(run, force=True).summary["steps"] == 4 * changed.get("epochs", 6)
 
 
-def test_settings_that_do_not_decide_may_change(left):
+def test_a_setting_that_does_not_change_the_result_may_change(left):
     run = left()
     change(run, timeout=33.0, checkpoint_seconds=1.0, address=None)
     assert distbp.resume(run).summary["steps"] == 24
@@ -75,14 +82,14 @@ def test_a_flipped_bit_in_the_settings_is_named_by_all_that_use_them(left, capsy
         verify(run)
 
 
-def test_a_setting_that_a_later_version_adds_changes_no_sum():
+def test_a_setting_that_a_later_version_adds_does_not_change_the_hash():
     before = Config(lr=0.5).to_json()
     assert deciding_sha256({name: each for name, each in before.items() if name != "wire"}) == deciding_sha256(before)
     assert deciding_sha256(before) != deciding_sha256(before | {"lr": 0.25})
 
 
 @pytest.mark.parametrize("settings", [{"early_stopping": 9}, {"schedule": "plateau"}])
-def test_records_that_a_run_decides_by_must_be_there(left, settings):
+def test_records_that_early_stopping_or_plateau_need_must_exist(left, settings):
     run = left(**settings)
     records = read_metrics(run)
     for kept in (0, 2):
@@ -94,7 +101,7 @@ def test_records_that_a_run_decides_by_must_be_there(left, settings):
         distbp.resume(run)
 
 
-def test_the_best_weights_must_be_there(left):
+def test_the_best_weights_must_exist(left):
     run = left(early_stopping=9)
     whole = (run / "best.safetensors").read_bytes()
     (run / "best.safetensors").unlink()
@@ -108,13 +115,19 @@ def test_the_best_weights_must_be_there(left):
         distbp.resume(run)
 
 
-def test_the_connections_must_be_there(tmp_path):
+def test_the_connections_must_exist(tmp_path):
     network = Network((10, 3, 2), connections=[[[1, 0] * 5] * 3, None], classes=("big", "small"))
     with pytest.raises(Interrupted):
         distbp.train(
-            ROWS, target="label", batch_size=8, epochs=6, workers=0, network=network, run_dir=tmp_path / "run",
+            ROWS,
+            target="label",
+            batch_size=8,
+            epochs=6,
+            workers=0,
+            network=network,
+            run_dir=tmp_path / "run",
             callbacks=[EndAfter(14)],
-        )  # fmt: skip
+        )
     shutil.copytree(tmp_path / "run", tmp_path / "without")
     (tmp_path / "without" / "connections.safetensors").unlink()
     with pytest.raises(RunError, match=r"connections\.safetensors"):
@@ -142,7 +155,7 @@ def test_every_setting_is_checked_by_its_type():
         ({"recoveries": -1}, "recoveries: found -1"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_whoever_made_it(left, changed, said):
+def test_a_checkpoint_with_a_valid_checksum_that_does_not_fit_is_refused(left, changed, said):
     run, notes = left(), []
     newest = newest_checkpoint(run / "checkpoints", pytest.fail)
     for each in (run / "checkpoints").iterdir():

@@ -1,4 +1,4 @@
-"""Checkpoints that are cut, flipped, killed while they are written, or find no room."""
+"""Checkpoints that are cut or flipped, whose writer is killed, or that do not fit on the disk."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def checkpoint(step=7, parameters=5, dtype="float32"):
 
 
 def held():
-    """Find that the run is still this process's."""
+    """Pass the check of the lock."""
 
 
 def same(one, other):
@@ -44,7 +44,7 @@ def test_the_newest_three_are_kept(tmp_path):
     ]
 
 
-def test_later_ones_of_a_run_that_went_back_never_push_a_new_one_out(tmp_path):
+def test_later_checkpoints_do_not_displace_a_new_one_after_a_rollback(tmp_path):
     for step in (100, 200, 300):
         write_checkpoint(tmp_path, checkpoint(step)).write_bytes(b"damaged")
     path = write_checkpoint(tmp_path, checkpoint(50))
@@ -52,7 +52,7 @@ def test_later_ones_of_a_run_that_went_back_never_push_a_new_one_out(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
-def test_a_type_that_nobody_here_writes_is_damage(tmp_path, kind):
+def test_a_type_that_distbp_never_writes_is_refused(tmp_path, kind):
     header = json.dumps({"weights": {"dtype": kind, "shape": [2], "data_offsets": [0, 4 if kind == "BF16" else 2]}})
     content = len(header).to_bytes(8, "little") + header.encode() + bytes(4 if kind == "BF16" else 2)
     (tmp_path / "step-0000000001.safetensors").write_bytes(content)
@@ -83,7 +83,7 @@ def test_every_cut_is_noticed(tmp_path):
             read_checkpoint(path)
 
 
-def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
+def test_the_newest_good_checkpoint_is_used_and_damaged_ones_are_noted(tmp_path):
     paths = [write_checkpoint(tmp_path, checkpoint(step)) for step in (1, 2, 3)]
     paths[2].write_bytes(paths[2].read_bytes()[:-1])
     paths[1].write_bytes(b"")
@@ -94,7 +94,7 @@ def test_of_damaged_ones_the_one_before_is_used_and_each_is_named(tmp_path):
     assert newest_checkpoint(tmp_path, told.append) is None
 
 
-def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
+def test_the_writer_writes_the_newest_checkpoint_offered(tmp_path):
     writer = CheckpointWriter(tmp_path, pytest.fail, held)
     for step in range(50):
         writer.offer(checkpoint(step))
@@ -103,14 +103,14 @@ def test_the_writer_writes_the_newest_that_it_was_offered(tmp_path):
     same(newest_checkpoint(tmp_path, pytest.fail), checkpoint(49))
 
 
-def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
+def test_a_failing_writer_notes_it_once_and_keeps_the_last_good_checkpoint(tmp_path):
     folder, told = tmp_path / "checkpoints", []
     folder.mkdir()
 
     def offer(step):
         writer.offer(checkpoint(step))
         writer.wait()
-        writer.offer(replace(checkpoint(step)))  # tells how the one before went
+        writer.offer(replace(checkpoint(step)))  # notes a failure of the one before
         writer.wait()
 
     writer = CheckpointWriter(folder, told.append, held)
@@ -129,7 +129,7 @@ def test_a_writer_that_fails_says_so_once_and_keeps_the_last_good_one(tmp_path):
     writer.close()
 
 
-def test_no_room_for_a_file_costs_a_warning_and_leaves_no_half_of_it(tmp_path):
+def test_a_full_disk_costs_a_warning_and_leaves_no_partial_file(tmp_path):
     done = run_program("fills_checkpoints", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the last good one is of step 1" in done.stdout

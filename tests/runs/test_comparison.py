@@ -1,4 +1,4 @@
-"""Where two runs part and why, and runs done once more."""
+"""Comparing two runs, and verifying a run by doing its steps again."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_other_data_are_named(begun):
 
 
 def differ(run, step, layer):
-    """Write the log anew, as of a run in which one bit of a layer came out otherwise."""
+    """Write the log again with one changed bit in the hash of a layer."""
     initial, records, _ = read_steps(run)
     log = StepLog(run, initial, pytest.fail)
     for number, rows, right, cost, layers in records:
@@ -86,10 +86,16 @@ def test_a_difference_that_nothing_explains_points_at_the_machine(begun):
     assert command(["diff", str(one), str(other)], 0.0) == 1
 
 
-@pytest.mark.parametrize(("step", "cause"), [(0, "order: the same initial weights, but seed 0 and 1"),
-                                              (1, "setting: seed 0 and 1"), (17, "setting: seed 0 and 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        (0, "order: the same initial weights, but seed 0 and 1"),
+        (1, "setting: seed 0 and 1"),
+        (17, "setting: seed 0 and 1"),
+    ],
+)
 def test_the_order_of_rows_is_the_cause_of_a_difference_in_the_first_step_alone(begun, step, cause):
-    """Another order shows in the first step; runs that part later have taken the same rows until then."""
+    """Another order changes the first step; runs that differ later used the same rows until then."""
     one, other = begun("one"), begun("other")
     differ(other, step, 1)
     settings = json.loads((other / "config.json").read_text())
@@ -115,7 +121,7 @@ def test_a_run_gives_the_same_bits_again(begun, capsys):
     assert capsys.readouterr().out == "3 steps equal\n"
 
 
-def test_a_run_that_does_not_is_named_by_step_and_layer(begun, capsys):
+def test_a_run_that_does_not_is_reported_with_step_and_layer(begun, capsys):
     run = begun("one")
     differ(run, 17, 3)
     assert verify(run) == (17, Difference(17, 3))

@@ -1,6 +1,6 @@
-"""Every file of a run directory, damaged at random: one line that names it, or the very same result.
+"""Every file of a run directory, damaged at random, gives a one-line error that names it, or the same result.
 
-The examples are drawn from a fixed seed (``derandomize``), so that a failure comes again by itself.
+The examples are drawn from a fixed seed (``derandomize``), so that a failure can be reproduced.
 """
 
 import json
@@ -30,7 +30,7 @@ from distbp.runs.timeline import read_timeline
 BUDGET = settings(
     max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 ROWS = Path(__file__).parent / "written_before" / "rows.csv"
 OTHERS = {"target": "label", "hidden": (3,), "batch_size": 8, "epochs": 6, "early_stopping": 50, "workers": 0}
 
@@ -44,7 +44,7 @@ def _no_waiting_for_the_disk():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A run that was left in its fourth epoch, and the same run finished."""
+    """A run interrupted in its fourth epoch, and the same run finished."""
     folder = tmp_path_factory.mktemp("made")
     with pytest.raises(Interrupted):
         distbp.train(ROWS, run_dir=folder / "left", callbacks=[EndAfter(14)], **OTHERS)
@@ -55,7 +55,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def placed(made, tmp_path_factory):
-    """What puts another content in the place of a file in a run that is only looked at; the others are whole."""
+    """Return a function that replaces a file in a shared copy of the runs and restores the file replaced before."""
     folder, changed = tmp_path_factory.mktemp("placed"), []
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
@@ -71,7 +71,7 @@ def placed(made, tmp_path_factory):
 
 @pytest.fixture
 def copied(made, tmp_path):
-    """What copies a run with another content of one of its files."""
+    """Return a function that copies a run and replaces one file."""
 
     def make(name, file, content):
         shutil.rmtree(tmp_path / name, ignore_errors=True)
@@ -90,11 +90,11 @@ def one_line(error, name):
     assert len(text) < 1000, text
 
 
-# A bit of the sum's own name leaves a name more than was written, and all else as it was.
+# A flipped bit in the name of the checksum leaves one name more than was written, and the rest unchanged.
 
 
 def outcome(read, path, name):
-    """Return what is read; None where it was refused in one line."""
+    """Return what ``read`` returns; None if it raises an error of one line."""
     try:
         return read(path)
     except RunError as error:
@@ -216,8 +216,12 @@ def test_a_run_that_was_left_goes_on_right_or_not_at_all(made, copied, data):
 def test_one_flipped_bit_anywhere_gives_no_other_result(made, copied, part):
     """200 bits over all files, each file as likely as any other; the seed is the part's number."""
     chance = random.Random(part)
-    files = [path.relative_to(made / name) for name in ("left", "finished") for path in (made / name).rglob("*")
-             if path.is_file()]  # fmt: skip
+    files = [
+        path.relative_to(made / name)
+        for name in ("left", "finished")
+        for path in (made / name).rglob("*")
+        if path.is_file()
+    ]
     for _ in range(50):
         name = chance.choice(["left", "finished"])
         file = chance.choice(sorted({each for each in files if (made / name / each).is_file()}))

@@ -14,8 +14,8 @@ def records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_an_epoch_that_comes_to_no_end_is_recorded_with_its_steps_and_the_layer(tmp_path: Path) -> None:
-    # the first update makes weights whose outputs cannot be squared: the second step diverges, and the epoch has 80
+def test_an_epoch_that_diverges_is_recorded_with_its_steps_and_the_layer(tmp_path: Path) -> None:
+    # after the first update the squares of the outputs overflow, so the second step diverges; an epoch has 80 steps
     settings: dict[str, Any] = {"activation": "relu", "cost": "mse", "output": "identity", "lr": 1e30, "seed": 0}
     x = [[float(k % 7), float(k % 3)] for k in range(1000)]
     y = [float(k % 5) for k in range(1000)]
@@ -28,8 +28,8 @@ def test_an_epoch_that_comes_to_no_end_is_recorded_with_its_steps_and_the_layer(
     assert finding == {"kind": "exploding", "layer": raised.value.layer, "text": str(raised.value)}
 
 
-def test_an_explosion_that_its_epochs_record_tells_of_is_not_recorded_twice(tmp_path: Path) -> None:
-    """Also when epochs lie before it: the last record counts, not the first ones."""
+def test_an_explosion_in_an_epochs_record_is_not_recorded_twice(tmp_path: Path) -> None:
+    """Also with earlier epochs: only the last record is checked."""
     with pytest.raises(DivergedError, match="exploding"):
         distbp.train("digits", lr=10.0, warmup=600, workers=0, epochs=60, seed=0, run_dir=tmp_path / "run")
     found = records(tmp_path / "run")

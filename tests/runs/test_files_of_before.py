@@ -1,4 +1,4 @@
-"""Runs and models as distbp wrote them before they carried sums: still read, with a note that says so."""
+"""Runs and models that earlier versions wrote without checksums are still read, with a note."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A run that an error ends writes a last checkpoint, and its callbacks hear of that one too."""
+"""After an error a run writes a last checkpoint and reports it to the callbacks."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from distbp.errors import CallbackError
 
 
 class Leaves(distbp.Callback):
-    """Ends the run with an error after a step, and keeps what it hears of checkpoints."""
+    """Ends the run with an error after a step, and keeps the checkpoint records."""
 
     def __init__(self, step: int) -> None:
         self._step = step
@@ -24,7 +24,7 @@ class Leaves(distbp.Callback):
         self.checkpoints.append(record)
 
 
-def test_the_checkpoint_that_an_error_has_written_is_told(tmp_path: Path) -> None:
+def test_the_checkpoint_after_an_error_is_reported(tmp_path: Path) -> None:
     leaves = Leaves(17)
     with pytest.raises(CallbackError):
         distbp.train("digits", workers=0, epochs=4, run_dir=tmp_path / "run", callbacks=[leaves])

@@ -1,4 +1,4 @@
-"""The noise scale of an epoch is the ratio of two means, and unknown where either is not above 0."""
+"""The noise scale of an epoch is the ratio of two means, and None unless both are above 0."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A run directory may name a cluster, which whoever made it chose: nothing ever goes there by itself."""
+"""A cluster named in a run directory, which a stranger may have made, is never used unless the user asks for it."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Stranger:
-    """A listener that counts who connects."""
+    """A listener that counts connections."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -61,7 +61,7 @@ def stranger() -> Iterator[Stranger]:
 
 
 def sent(left: Path, target: Path, **settings: object) -> Path:
-    """A run directory as somebody may send it, which names a cluster."""
+    """A run directory that names a cluster, as a stranger may send it."""
     shutil.copytree(left, target)
     config = read_json(target / "config.json")
     write_json(target / "config.json", {**config, "workers": 2, "insecure": True, **settings})
@@ -85,7 +85,7 @@ def test_a_run_that_names_a_cluster_is_not_followed(left, tmp_path, stranger, ca
     assert stranger.asked == 0
 
 
-def test_it_goes_on_here_where_that_is_asked_for(left, tmp_path, stranger, capsys):
+def test_it_is_resumed_on_this_machine_if_asked(left, tmp_path, stranger, capsys):
     path = sent(left, tmp_path / "sent", address=stranger.address)
     assert run(["verify", str(path), "--workers", "0"], 0.0) == 0
     assert run(["resume", str(path), "--workers", "0"], 0.0) == 0
@@ -94,7 +94,7 @@ def test_it_goes_on_here_where_that_is_asked_for(left, tmp_path, stranger, capsy
     assert (settings["address"], settings["insecure"], settings["workers"]) == (None, False, 0)
 
 
-def test_it_goes_on_there_where_that_is_asked_for(left, tmp_path):
+def test_it_is_resumed_on_the_cluster_if_asked(left, tmp_path):
     path = sent(left, tmp_path / "sent", address="head:6379")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: connections are refused

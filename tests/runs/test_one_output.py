@@ -1,4 +1,4 @@
-"""A network of one output, and one of a single input, go on from their checkpoints too."""
+"""A network of one output, and one of a single input, are resumed from their checkpoints too."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ def test_every_record_can_be_read_as_soon_as_it_is_written(tmp_path):
         assert read_metrics(tmp_path / "one") == [{"epoch": n} for n in range(1, epoch + 1)]
 
 
-def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
+def test_a_resumed_directory_keeps_its_first_epochs(tmp_path):
     directory = RunDirectory(tmp_path, {"workers": 0}, print)
     for epoch in (1, 2, 3):
         directory.write_metrics({"epoch": epoch})
@@ -37,7 +37,7 @@ def test_a_directory_goes_on_with_its_first_epochs(tmp_path):
     assert read_json(tmp_path / "config.json") == {"workers": 2}
 
 
-def test_records_that_cannot_be_written_are_said_once_and_written_when_they_can(tmp_path):
+def test_records_that_cannot_be_written_are_noted_once_and_written_later(tmp_path):
     told = []
     directory = RunDirectory(tmp_path, {}, told.append)
     (tmp_path / "metrics.jsonl").rename(tmp_path / "away")
@@ -81,7 +81,7 @@ def test_new_or_empty_folder_is_unused(exists, tmp_path):
     check_unused(tmp_path if exists else tmp_path / "new")
 
 
-def test_a_claimed_directory_is_named_after_the_data_and_is_nobody_elses(tmp_path, monkeypatch):
+def test_a_default_directory_is_named_after_the_data_and_belongs_to_one_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with (
         default_run_directory("digits") as one,
@@ -93,7 +93,7 @@ def test_a_claimed_directory_is_named_after_the_data_and_is_nobody_elses(tmp_pat
     assert len(list((tmp_path / "runs").iterdir())) == 3
 
 
-def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
+def test_a_default_directory_is_removed_if_the_run_fails_before_it_writes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="refused"), default_run_directory("digits"):
         raise ValueError("refused")
@@ -107,7 +107,7 @@ def test_nothing_is_left_of_a_claim_that_came_to_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("data", ["digits", "bad.csv"])
 def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path):
-    """And those whose data are refused leave nothing."""
+    """Runs whose data are refused leave nothing behind."""
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     settings = ["--epochs", "2", "--workers", "0"]
     others = [
@@ -116,7 +116,7 @@ def test_runs_that_start_in_the_same_second_get_a_directory_each(data, tmp_path)
         )
         for seed in range(4)
     ]
-    assert {other.stdout.readline() for other in others} == {"ready\n"}  # they begin together
+    assert {other.stdout.readline() for other in others} == {"ready\n"}  # all start at once
     for other in others:
         other.stdin.write("\n")
         other.stdin.flush()

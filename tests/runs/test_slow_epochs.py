@@ -1,4 +1,4 @@
-"""A run may be as slow as it likes."""
+"""Runs with very slow epochs are read and shown."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The summary's speed is rows over the seconds of the steps."""
+"""The speed in the summary is the number of rows divided by the duration of the steps."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The log of steps: what is read is what was written, also where the file was cut or the disk is full."""
+"""The step log: it is read as it was written, also if the file was cut or the disk was full."""
 
 import pytest
 from processes import run_program
@@ -22,7 +22,7 @@ def log(folder, steps):
     return folder / "steps.bin"
 
 
-def test_a_log_comes_back_as_it_went(tmp_path):
+def test_a_log_is_read_as_it_was_written(tmp_path):
     log(tmp_path, 10)
     initial, records, has_sum = read_steps(tmp_path)
     assert has_sum
@@ -39,7 +39,7 @@ def test_a_torn_record_at_the_end_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [0, 5])
-def test_a_log_goes_on_where_the_checkpoint_is(tmp_path, torn):
+def test_a_log_is_continued_after_the_checkpoint(tmp_path, torn):
     whole = log(tmp_path, 10).read_bytes()
     (tmp_path / "steps.bin").write_bytes(whole[: len(whole) - torn])
     again = StepLog.resumed(tmp_path, 7, pytest.fail)
@@ -49,7 +49,7 @@ def test_a_log_goes_on_where_the_checkpoint_is(tmp_path, torn):
     assert (tmp_path / "steps.bin").read_bytes() == whole
 
 
-def test_a_log_that_ends_too_early_is_said_and_left_alone(tmp_path):
+def test_a_log_that_ends_too_early_is_noted_and_not_continued(tmp_path):
     whole, told = log(tmp_path, 3).read_bytes(), []
     again = StepLog.resumed(tmp_path, 7, told.append)
     again.append(record(7))
@@ -78,7 +78,7 @@ def test_every_flipped_bit_is_found(tmp_path):
             read_steps(tmp_path)
 
 
-def test_a_log_of_another_network_is_left_alone(tmp_path):
+def test_a_log_of_another_network_is_not_continued(tmp_path):
     whole, told = log(tmp_path, 10).read_bytes(), []
     again = StepLog.resumed(tmp_path, 7, told.append, layers=3)
     again.append(StepRecord(7, 1, 0.0, 0, layers=(1, 2, 3)))
@@ -88,7 +88,7 @@ def test_a_log_of_another_network_is_left_alone(tmp_path):
 
 
 def without_sums(path):
-    """Write the log as it was before its records carried a sum."""
+    """Write the log in format 1, without checksums."""
     line, _, body = path.read_bytes().partition(b"\n")
     size = len(body) // 10
     path.write_bytes(
@@ -98,7 +98,7 @@ def without_sums(path):
     )
 
 
-def test_a_log_of_before_is_read_and_gone_on_with(tmp_path):
+def test_a_log_of_format_1_is_read_and_continued(tmp_path):
     without_sums(log(tmp_path, 10))
     before = read_steps(tmp_path)
     assert not before.has_sum
@@ -111,7 +111,7 @@ def test_a_log_of_before_is_read_and_gone_on_with(tmp_path):
         assert (read_steps(tmp_path).records[name] == before.records[name]).all()
 
 
-def test_a_log_that_ends_in_a_hole_of_any_size_is_soon_given_up(tmp_path):
+def test_reading_a_log_with_a_huge_hole_stops_early(tmp_path):
     path = log(tmp_path, 10)
     with path.open("ab") as file:
         file.truncate(30 << 30)
@@ -119,7 +119,7 @@ def test_a_log_that_ends_in_a_hole_of_any_size_is_soon_given_up(tmp_path):
         read_steps(tmp_path)
 
 
-def test_a_full_disk_is_said_once_and_leaves_whole_records(tmp_path):
+def test_a_full_disk_is_noted_once_and_leaves_complete_records(tmp_path):
     done = run_program("fills_step_log", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("cannot be written") == 1

@@ -1,4 +1,4 @@
-"""What a run records of when what happened."""
+"""The timeline of a run."""
 
 import json
 from itertools import pairwise
@@ -14,7 +14,7 @@ from distbp.runs.timeline import NAME, Timeline, read_timeline
 SETTINGS = {"workers": 0, "hidden": (16,), "epochs": 3}
 
 
-def test_a_run_tells_when_what_happened(tmp_path):
+def test_the_timeline_has_a_line_for_start_epochs_and_end(tmp_path):
     distbp.train("digits", run_dir=tmp_path, **SETTINGS)
     began, *epochs, ended = read_timeline(tmp_path)
     assert (began["kind"], began["step"], began["sizes"]) == ("began", 0, [64, 16, 10])
@@ -27,18 +27,18 @@ def test_a_run_tells_when_what_happened(tmp_path):
     assert all(one["time"] <= other["began"] + 0.002 for one, other in pairwise(epochs))
 
 
-def test_a_break_is_seen_and_the_run_goes_on_in_the_same_file(tmp_path):
+def test_a_resumed_run_continues_the_timeline(tmp_path):
     with pytest.raises(Interrupted):
         distbp.train("digits", run_dir=tmp_path, callbacks=[EndAfter(17)], **SETTINGS)
     with (tmp_path / NAME).open("a") as file:
-        file.write('{"kind": "epoch", "ti')  # what a process leaves that is killed as it writes
+        file.write('{"kind": "epoch", "ti')  # a process was killed while it wrote
     distbp.resume(tmp_path)
     told = [(record["kind"], record.get("how") or record.get("epoch")) for record in read_timeline(tmp_path)]
     ends = [("began", None), ("epoch", 1), ("ended", "interrupted")]
     assert told == [*ends, ("began", None), ("epoch", 2), ("epoch", 3), ("ended", "finished")]
 
 
-def test_a_run_that_fails_says_so(tmp_path):
+def test_the_failure_of_a_run_is_recorded(tmp_path):
     with pytest.raises(DivergedError) as error:
         distbp.train("digits", run_dir=tmp_path, optimizer="sgd", lr=1e9, **SETTINGS)
     last = read_timeline(tmp_path)[-1]

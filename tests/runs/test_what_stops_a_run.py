@@ -1,4 +1,4 @@
-"""Disks that are full, and whatever else stops a run: what can go on does, what cannot says how to go on later."""
+"""Full disks, errors and signals: the run goes on if it can, else it notes how to resume it."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ SETTINGS = {"hidden": (8,), "workers": 0, "epochs": 8, "early_stopping": 8, "bat
 
 
 class Watching(Callback):
-    """Hears the notes, and does something at an epoch's end."""
+    """Keeps the notes, and calls a function at the end of an epoch."""
 
     def __init__(self, at=None):
         self.notes, self._at = [], at or {}
@@ -82,7 +82,7 @@ def test_no_checkpoint_is_newer_than_the_best_weights_that_it_needs(disk, undist
     assert distbp.resume(tmp_path).summary["weights_sha256"] == undisturbed
 
 
-def test_a_model_that_finds_no_room_is_written_by_resume(undisturbed, tmp_path):
+def test_a_model_for_which_the_disk_was_full_is_written_by_resume(undisturbed, tmp_path):
     watching = Watching({8: (tmp_path / "model.safetensors").mkdir})
     with pytest.raises(RunError, match=r"model\.safetensors cannot be written"):
         distbp.train("digits", run_dir=tmp_path, callbacks=[watching], **SETTINGS)
@@ -94,11 +94,18 @@ def test_a_model_that_finds_no_room_is_written_by_resume(undisturbed, tmp_path):
 
 @pytest.mark.parametrize(
     "error",
-    [ClusterError("one"), RunError("one"), PeerLostError("one"), OSError("one"), MemoryError(), ValueError("a bug"),
-     KeyboardInterrupt()],
+    [
+        ClusterError("one"),
+        RunError("one"),
+        PeerLostError("one"),
+        OSError("one"),
+        MemoryError(),
+        ValueError("a bug"),
+        KeyboardInterrupt(),
+    ],
     ids=lambda error: type(error).__name__,
-)  # fmt: skip
-def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, tmp_path, monkeypatch):
+)
+def test_the_note_after_any_error_names_the_last_checkpoint(error, undisturbed, tmp_path, monkeypatch):
     steps, past = InProcessExecutor.steps, []
 
     def fail(pool, stop, factor=1.0):
@@ -118,10 +125,16 @@ def test_whatever_stops_a_run_the_last_checkpoint_is_named(error, undisturbed, t
     assert distbp.resume(tmp_path).summary["weights_sha256"] == undisturbed
 
 
-def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_path):
+def test_partial_files_of_killed_writers_are_removed_by_resume_and_clean(tmp_path):
     folder = tmp_path / "runs" / "one"
-    remains = (".best.safetensors.4242.partial", ".tmpAb3dEf", ".config.json.1.partial", "checkpoints/.tmpAb3dEf",
-               "checkpoints/.step-0000000003.safetensors.7.partial", ".lock.0123456789abcdef.broken")  # fmt: skip
+    remains = (
+        ".best.safetensors.4242.partial",
+        ".tmpAb3dEf",
+        ".config.json.1.partial",
+        "checkpoints/.tmpAb3dEf",
+        "checkpoints/.step-0000000003.safetensors.7.partial",
+        ".lock.0123456789abcdef.broken",
+    )
     with pytest.raises(Interrupted):
         watching = Watching()
         watching.on_step = lambda record: record.step == 7
@@ -158,7 +171,9 @@ def test_what_killed_writers_left_is_removed_by_resume_and_known_to_clean(tmp_pa
         (["digits", "--lr", "0.5", "--force"], 0, "is already finished"),
     ],
 )
-def test_a_finished_run_is_that_which_was_asked_for(changed, code, said, tmp_path, monkeypatch, capsys):
+def test_a_finished_run_is_accepted_only_if_nothing_relevant_differs(
+    changed, code, said, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     Path("table.csv").write_text("x,y\n" + "".join(f"{k},{k % 2}\n" for k in range(100)))
     usual = ["train", "--run-dir", "run", "--resume", "auto", "--workers", "0", "--epochs", "1"]

@@ -197,7 +197,7 @@ def settings():
 
 @pytest.mark.parametrize("workers", [1, 2, "2..6"])
 @pytest.mark.parametrize(("step", "speaks"), [(0.5, False), (1.0, False), (1.1 - BIT, False), (1.1 + BIT, True)])
-def test_workers_that_are_a_tenth_slower_than_this_process_are_worth_a_word(workers, step, speaks):
+def test_a_note_is_given_if_workers_are_a_tenth_slower(workers, step, speaks):
     text = slower_workers_note(Workers(workers), 1000, step=step, process_step=1.0)
     assert (text is not None) == speaks
     if text is not None:

@@ -1,4 +1,4 @@
-"""Ray Tune: trials on CPUs of their own, stopped by ASHA, killed and resumed; nothing is left of them."""
+"""Ray Tune: trials on their own CPUs are stopped by ASHA, killed and resumed, and leave nothing behind."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from distbp.errors import UsageError
 
 @pytest.mark.long
 @pytest.mark.ray
-def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
+def test_eight_trials_under_asha_of_which_two_are_killed(tmp_path):
     pytest.importorskip("ray.tune", reason="ray[tune] is not installed")
     import trials
 
@@ -37,15 +37,15 @@ def test_eight_trials_under_asha_two_of_them_killed(tmp_path):
     assert all((tmp_path / f"resumed-killed-{k}").exists() for k in range(2))
     epochs = {trial["lr"]: trial["epoch"] for trial in found}
     assert min(epochs.values()) >= 3
-    assert epochs[0.03] == trials.EPOCHS  # the best one, which was killed on its way
-    assert sum(epoch < trials.EPOCHS for epoch in epochs.values()) >= 3  # those that ASHA stopped
+    assert epochs[0.03] == trials.EPOCHS  # the best trial, which was killed once
+    assert sum(epoch < trials.EPOCHS for epoch in epochs.values()) >= 3  # the trials that ASHA stopped
     summary = json.loads((tmp_path / "done-0").read_text())
     alone = distbp.train("digits", workers=0, lr=trials.RATES[0], **trials.SETTINGS).summary
     assert summary["weights_sha256"] == alone["weights_sha256"]
     assert (summary["workers"], summary["recoveries"]) == (1, 1)
 
 
-def test_elsewhere_it_says_so():
+def test_tune_train_outside_of_a_trial_is_refused():
     pytest.importorskip("ray.tune", reason="ray[tune] is not installed")
     with pytest.raises(UsageError, match="works only inside a Ray Tune trial"):
         distbp.tune.train("digits")

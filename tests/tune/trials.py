@@ -1,4 +1,4 @@
-"""Trials under ASHA on two CPUs, some of which are killed once; prints what came of them as JSON."""
+"""Run trials under ASHA on two CPUs, some of which are killed once; print their results as JSON."""
 
 import json
 import os
@@ -27,7 +27,7 @@ class KillOnce(distbp.Callback):
         if run.step > 0:
             self._marker.with_name(f"resumed-{self._marker.name}").touch()
 
-    def on_checkpoint(self, record):  # after it was reported to Tune
+    def on_checkpoint(self, record):  # called after the report to Tune
         if record.step > 0 and not self._marker.exists():
             self._marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -40,7 +40,7 @@ def trial(settings):
 
 
 def actors():
-    """Return the names of the actors that do not end within ten minutes."""
+    """Return the names of actors that are still alive after ten minutes."""
     found = []
     for _ in range(6000):
         found = []
@@ -60,10 +60,12 @@ def main(folder, count, killed):
         from ray import tune
         from ray.tune.schedulers import ASHAScheduler
 
-        space = tune.grid_search([
-            {"lr": lr, "marker": f"{folder}/killed-{k}" if k < killed else "", "done": f"{folder}/done-{k}"}
-            for k, lr in enumerate(RATES[:count])
-        ])  # fmt: skip
+        space = tune.grid_search(
+            [
+                {"lr": lr, "marker": f"{folder}/killed-{k}" if k < killed else "", "done": f"{folder}/done-{k}"}
+                for k, lr in enumerate(RATES[:count])
+            ]
+        )
         asha = ASHAScheduler(time_attr="epoch", metric="test_cost", mode="min", max_t=EPOCHS + 1, grace_period=3)
         tuner = tune.Tuner(
             tune.with_resources(lambda config: trial(config["trial"]), distbp.tune.resources(workers=1)),
@@ -76,11 +78,14 @@ def main(folder, count, killed):
         results = tuner.fit()
         told = [
             {
-                "lr": result.config["trial"]["lr"], "epoch": result.metrics["epoch"], "error": str(result.error or ""),
-                "checkpoint": result.checkpoint is not None, "cost": result.metrics["test_cost"],
+                "lr": result.config["trial"]["lr"],
+                "epoch": result.metrics["epoch"],
+                "error": str(result.error or ""),
+                "checkpoint": result.checkpoint is not None,
+                "cost": result.metrics["test_cost"],
             }
             for result in results
-        ]  # fmt: skip
+        ]
         left = actors()
     print(json.dumps({"trials": told, "left": left}))
 

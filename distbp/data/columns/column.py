@@ -98,7 +98,7 @@ TARGET_JSON = record({"name": text(), "mean": number(), "deviation": above_0}, i
 
 
 def column_from_json(content: Mapping[str, Any]) -> Column:
-    """Return the column of checked JSON.
+    """Build a column from JSON that ``COLUMN_JSON`` has checked.
 
     Raises:
         Unexpected: its numbers do not fit its kind, or its knots do not ascend.

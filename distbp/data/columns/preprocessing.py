@@ -121,7 +121,7 @@ def _medians(numbers: Sequence[Number], dtype: str) -> Any:
 
 
 def _category_encoding(columns: Sequence[Column], first: int, width: int) -> tuple[CategoryEncoding, int]:
-    """Return the encoding of the categories, and the number of inputs that there are with them.
+    """Return the encoding of the categories, and the number of inputs including theirs.
 
     Args:
         columns: all feature columns.

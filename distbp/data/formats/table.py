@@ -19,7 +19,7 @@ class Block(NamedTuple):
     """Consecutive rows of a table."""
 
     position: int
-    """From here :meth:`Table.blocks` yields the block again."""
+    """Position of the block, at which :meth:`Table.blocks` can begin again."""
     rows: Any
     """An Arrow table."""
 

@@ -51,7 +51,7 @@ def prepare(
         folder: where the data set goes; it appears when it is complete.
         source: identity of the source files as they are now (JSON's types).
         note: receives what the user should know.
-        progress: receives how much of how much was read.
+        progress: receives the amount that was read, and the total.
 
     Raises:
         DataError: the tables cannot be used; nothing is left behind then.

@@ -18,7 +18,7 @@ Codes = dict[str, int]
 """The code of each category, in order of appearance."""
 
 LARGEST = {"float32": 1e37, "float64": 1e150}
-"""Largest size of a number: squares of larger ones, or their sums, would be infinite."""
+"""Largest absolute value of a number: the squares of larger numbers, or their sums, would be infinite."""
 _MOST_CODES = 4096
 """Distinct categories per column; later ones count as unknown."""
 _MISSING = frozenset(MISSING)
@@ -32,7 +32,7 @@ _PER_DAY = {
     "us": 86_400_000_000,
     "ns": 86_400_000_000_000,
 }
-"""Units per day of Arrow's types of dates, and of the units of its timestamps."""
+"""Ticks per day, by Arrow's type of a date or by the unit of a timestamp."""
 _LARGEST_64 = (1 << 63) - 1
 
 

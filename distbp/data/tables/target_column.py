@@ -36,7 +36,7 @@ class TargetColumn:
         """Distinct targets of the training rows, as long as they may be classes."""
         self._may_be_classes = True
         self._drops_stop = False
-        """Whether the test file has a full stop after each target that the training file does not have."""
+        """Whether the targets of the test file end in a full stop, unlike those of the training file."""
         if task == "regression" and kind == TEXT:
             raise DataError(f"the target column {name!r} holds text: values to predict are numbers")
 
@@ -96,7 +96,7 @@ class TargetColumn:
             )
 
     def are_classes(self, y: Array) -> bool:
-        """Return whether these targets are classes, by the chosen task or by their look."""
+        """Return whether these targets are classes, by the chosen task or by their kind and number."""
         if self._chosen_task is not None:
             return self._chosen_task == "classification"
         if self.kind in (TEXT, BOOLEAN):

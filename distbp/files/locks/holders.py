@@ -49,7 +49,7 @@ class Holder:
 
     @property
     def is_local(self) -> bool:
-        """Whether the holder's process id has a meaning here: same host, boot and namespace."""
+        """Whether the holder's process id is valid in this process: same host, boot and namespace."""
         own = this_process()
         return (self.host, self.boot, self.namespace) == (own.host, own.boot, own.namespace)
 

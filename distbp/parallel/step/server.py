@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -101,16 +101,8 @@ class ParameterServer:
         if step != self.step:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
         reports = sorted(reports, key=lambda report: report.span)
-        rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
-        for report in reports:
-            rows += report.rows
-            right += report.right
-            for shard_weight, shard_cost in zip(report.weights, report.costs, strict=True):
-                weight += shard_weight  # shard by shard: the same order for any number of workers
-                cost += shard_cost
-            divergence = divergence or report.divergence
+        rows, right, weight, cost, divergence = _totals_of(reports)
         divisor = weight or 1.0  # if all weights are 0, so is the gradient
-        cost /= divisor
         diagnosis = None
         is_finite = None if self._early is None else self._early.end(rows, divisor)
         if divergence is None and is_finite is not None:
@@ -126,7 +118,7 @@ class ParameterServer:
             self.step += 1
             layers = self.layers()
         seconds = time.perf_counter() - began if began else 0.0
-        return StepRecord(step, rows, cost, right, seconds, divergence, layers, weight, diagnosis)
+        return StepRecord(step, rows, cost / divisor, right, seconds, divergence, layers, weight, diagnosis)
 
     def _apply(self, gradients: Mapping[Span, Array], root: Span, divisor: float) -> Divergence | None:
         """Write the state after this step, finishing each block while it is in cache."""
@@ -254,6 +246,29 @@ class ParameterServer:
                 for k in np.flatnonzero(lengths > most):
                     w[k] *= most / lengths[k]
         return None
+
+
+class _Totals(NamedTuple):
+    """The sums over the reports of a step, and the first divergence."""
+
+    rows: int
+    right: int
+    weight: float
+    cost: float
+    divergence: Divergence | None
+
+
+def _totals_of(reports: Sequence[Report]) -> _Totals:
+    """Add up reports shard by shard, so that the order is the same for any number of workers."""
+    rows, right, weight, cost, divergence = 0, 0, 0.0, 0.0, None
+    for report in reports:
+        rows += report.rows
+        right += report.right
+        divergence = divergence or report.divergence
+        for shard_weight, shard_cost in zip(report.weights, report.costs, strict=True):
+            weight += shard_weight
+            cost += shard_cost
+    return _Totals(rows, right, weight, cost, divergence)
 
 
 def _square(mean: Array, block: Block, scratch: Array) -> float:

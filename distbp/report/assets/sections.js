@@ -43,7 +43,7 @@ function layers(run, bands) {
   const common = { x: epoch, xName: "epoch", log: true, sync: "layers" };
   const figures = [];
   const relative = lines("relative");
-  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient relative to the output layer",
+  if (relative.length) figures.push(chart({ ...common, key: "relative", title: "Gradient (output layer = 1)",
     about: `Root mean square per weight; below ${bands.vanishing} the gradient counts as vanishing.`, series: relative,
     bands: [{ edge: bands.vanishing, above: false, name: "vanishing" }] }));
   figures.push(chart({ ...common, key: "update", title: "Update ratio",
@@ -51,7 +51,7 @@ function layers(run, bands) {
     bands: [{ edge: bands.exploding, above: true, name: "exploding" }] }));
   figures.push(chart({ ...common, key: "gradient", title: "Gradient norm", about: "Norm of each layer's gradient.", series: lines("gradient") }));
   const some = depth > each.length ? ` ${each.length} of ${depth} layers are drawn.` : "";
-  return section("Layers", `In a healthy network, relative gradients are above about 0.01 and update ratios between about 0.001 and 0.01.${some}`,
+  return section("Layers", `In a healthy network, each layer's gradient is above about 0.01 of the output layer's, and update ratios are about 0.001 to 0.01.${some}`,
     el("div", { class: "charts" }, figures));
 }
 
@@ -162,7 +162,7 @@ function evaluation(run) {
   children.push(confusion(result));
   const hasImages = result.mistakes.some((each) => each.image);
   if (result.mistakes.length) {
-    children.push(el("h3", {}, "Worst mistakes"), el("p", { class: "soft small" }, "The wrong predictions with the lowest probability of the true class."));
+    children.push(el("h3", {}, "Worst mistakes"), el("p", { class: "soft small" }, `The wrong predictions with the lowest probability of the true class.${hasImages ? " Below each image: true → predicted class, probability of the prediction, row." : ""}`));
     children.push(hasImages ? el("ul", { class: "mistakes" }, result.mistakes.map(imageOfMistake))
       : table(["test row", "true class", "predicted class", "its probability"], result.mistakes.map((each) => [each.row, each.true, each.predicted, percent(each.probability, 1)]), { text: true, label: "worst mistakes" }));
   }
@@ -179,7 +179,7 @@ function imageOfMistake(each) {
     image.data[4 * pixel + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
-  return el("li", {}, canvas, el("b", {}, `${each.true}, predicted ${each.predicted}`), el("span", { class: "soft" }, `probability ${percent(each.probability, 1)} · row ${each.row}`));
+  return el("li", {}, canvas, el("b", {}, `${each.true} → ${each.predicted}`), el("span", { class: "soft" }, `${percent(each.probability, 1)} · row ${each.row}`));
 }
 
 function confusion(result) {

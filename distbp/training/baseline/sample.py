@@ -88,10 +88,10 @@ def sample_of(rows: Rows, inputs: Array, dtype: str, outputs: int) -> Sample:
 
 
 def _scale(blocks: list[tuple[Array, Array, Array]], count: int, has_unit: bool) -> Scale:
-    """Return the scale of these rows; inputs that have a unit, pixels and the encoded columns of a table, keep it.
+    """Return the scaling of the sample's inputs; those that have a unit are centred, but not divided.
 
-    The columns of a table are standardised already, and dividing a rare category or pixel by its small deviation would
-    give it too much weight.
+    Pixels and the encoded columns of a table have a unit: the columns are standardised already, and dividing a rare
+    category or pixel by its small deviation would give it too much weight.
     """
     mean = np.zeros(blocks[0][0].shape[1])
     for x, _, w in blocks:

@@ -81,7 +81,7 @@ def _linear_inputs(rows: Rows) -> Array:
 
 
 def _fitted(data: DataSet, inputs: Array, dtype: str) -> tuple[_Model | None, int]:
-    """Return the linear model, None if numbers overflow, and the evaluations after which it was stopped, else 0."""
+    """Return the linear model, None on overflow, and the evaluations of a fit that did not converge, else 0."""
     sample = sample_of(data.train, inputs, dtype, data.outputs)
     stopped_after = 0
     try:

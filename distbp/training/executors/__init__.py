@@ -1,4 +1,4 @@
-"""Executors of a run: the one that the settings ask for, or the faster one of two by measurement."""
+"""Starts the executor of a run; with ``--workers auto``, measures whether this process or workers are faster."""
 
 from distbp.training.executors.advice import WorkersAdvice
 from distbp.training.executors.choice import RAY_START_SECONDS

@@ -13,7 +13,7 @@ class WorkersAdvice:
     """Compares the measured speed of a run with what another number of workers could reach."""
 
     def __init__(self, is_fixed: bool, process_step: float | None) -> None:
-        """Prepare advice; there is none unless the number of workers ``is_fixed`` by the user.
+        """Advise only if the user fixed the number of workers.
 
         ``process_step`` is the time of a step in this process, None if it was not measured.
         """

@@ -75,7 +75,7 @@ class Choice:
         return f"{self._rows / step:,.0f}"
 
     def process_measured(self, speed: Speed) -> None:
-        """Continue after steps were measured in this process; workers must be able to save more than Ray's start."""
+        """Continue after a measurement in this process: try workers only if they could save more than Ray's start."""
         assert self.state is State.MEASURING_PROCESS
         self._process_step = speed.step
         self.state = State.PROCESS
@@ -93,13 +93,13 @@ class Choice:
             self._reason = f"{self.workers} workers would reach at most {self._speed(expected)}"
 
     def workers_failed(self, why: str) -> None:
-        """Continue after workers could not be started or measured."""
+        """Continue in this process, since workers cannot be used."""
         assert self.state is State.MEASURING_WORKERS
         self._reason = why
         self.state = State.PROCESS
 
     def workers_measured(self, step: float) -> None:
-        """Continue after steps were measured with workers; they are stopped unless they are faster."""
+        """Continue after a measurement with workers: choose them if they are faster."""
         assert self.state is State.MEASURING_WORKERS
         self._workers_step = step
         self._reason = f"{self.workers} workers reach {self._speed(step)}"

@@ -151,7 +151,7 @@ def useful_workers(config: Settings, rows: int) -> int:
 
     It is limited by the shards and by the cores, or by the free CPUs of the placement group that this process is in.
     """
-    # Imported here so that Ray is not loaded at start-up; within a placement group it is loaded already.
+    # Imported here so that a run in this process never loads Ray; in a placement group Ray is loaded already.
     from distbp.actors import free_cpus
 
     free = free_cpus()

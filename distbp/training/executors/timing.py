@@ -55,7 +55,7 @@ def median_step(
     """Return the median seconds of a step, infinity if the run diverges at once; the executor's state moves on."""
     seconds = []
     deadline = clock() + at_least
-    # A divergence is no failure of the measurement: the run itself reports it if it comes to that step.
+    # A divergence does not fail the measurement: the run itself reports it when it reaches that step.
     with suppress(DivergedError), closing(executor.steps(executor.step + most)) as records:
         for record in records:
             seconds.append(record.seconds)
