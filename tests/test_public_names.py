@@ -43,8 +43,3 @@ def test_the_list_agrees_with_the_imports_for_type_checkers() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="trane"):
         distbp.trane  # noqa: B018
-
-
-def test_files_stay_small() -> None:
-    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := path.read_text().count("\n")) > 300}
-    assert not long

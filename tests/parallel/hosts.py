@@ -1,4 +1,4 @@
-"""A host without Ray: the server and the workers as processes or threads of this test, the test as the driver."""
+"""A host without Ray: server and workers are processes or threads of the test, which is the driver."""
 
 import contextlib
 import os
@@ -30,16 +30,16 @@ STRUCTURE = Structure((6, 5, 3), ("relu", "softmax"), "cross-entropy")
 
 
 def table():
-    """50 rows of 6 numbers in 3 classes."""
+    """Return 50 rows of 6 numbers in 3 classes."""
     random = np.random.default_rng(0)
     return Rows(random.random((50, 6), dtype=np.float32), random.integers(0, 3, 50))
 
 
 class Faulty(Worker):
-    """A worker with planned faults: {(step, shard): fault}, each at the start of that shard.
+    """A worker with planned faults {(step, shard): fault}, which occur when it begins with the shard.
 
-    A fault is a signal, a function to call, or "late": then the worker creates the file late-STEP in ``folder`` and
-    waits for go-STEP. The function of (step, "end") is called once all shards are computed, before the report.
+    A fault is a signal, "late", "late and wrong" or a function. A function for (step, "end") is called when all shards
+    are computed, before the report. A late worker creates the file late-STEP in the folder and waits for go-STEP.
     """
 
     def __init__(self, config, rows, faults, structure=STRUCTURE, folder=None):
@@ -68,7 +68,7 @@ class Faulty(Worker):
 
 
 def worker_process(folder, shape, number, config, faults, timeout):
-    """Run a worker."""
+    """Run a worker with these faults; the target of a process."""
     with contextlib.suppress(TrainingError):
         work(
             Faulty(config, table(), faults, folder=folder),
@@ -81,7 +81,7 @@ def worker_process(folder, shape, number, config, faults, timeout):
 
 
 def server_process(folder, shape, config, timeout, orphans, dies_in):
-    """Run the server, which dies in the middle of the update of step ``dies_in``."""
+    """Run the server, which kills itself in the middle of the update of step ``dies_in``."""
     memory = SharedMemory(folder, shape)
     server = make_parameter_server(
         STRUCTURE, config, EpochOrder(50, config.batch_size, config.seed), memory.states, memory.step
@@ -117,7 +117,7 @@ class Host:
         self._threads = []
 
     def serve_in_thread(self):
-        """Run the server in a thread, so that the test sees its error."""
+        """Run the server in a thread, so that the test can read its error."""
 
         order = EpochOrder(50, self.config.batch_size, self.config.seed)
         server = make_parameter_server(STRUCTURE, self.config, order, self.memory.states, self.memory.step)
@@ -134,7 +134,7 @@ class Host:
         self.driver = connect(self.folder, DRIVER, HANG_SECONDS)
 
     def serve_in_process(self, dies_in=None, orphans=()):
-        """Run the server in a process, which may die."""
+        """Run the server as a process, which may die."""
         if self.driver is not None:
             self.driver.close()
         process = self._start(server_process, self.folder, self.shape, self.config, self.timeout, orphans, dies_in)
@@ -190,24 +190,24 @@ class Host:
         return [message for message in self.messages if isinstance(message, kinds)]
 
     def serve_with(self, *faults):
-        """Run the server in a thread and a worker process for each of these faults; wait until all have joined."""
+        """Run the server in a thread and a worker process for each of ``faults``; wait until all have joined."""
         self.serve_in_thread()
         for number, each in enumerate(faults):
             self.work(number, each)
         self.wait_for(len(faults))
 
     def wait_for(self, workers):
-        """Wait until so many workers have joined."""
+        """Wait until this number of workers has joined."""
         for _ in range(workers):
             self.until(WorkerJoined)
 
     def run(self, stop):
-        """Do the steps up to before ``stop``."""
+        """Run the steps before ``stop``, and return the final message."""
         self.driver.send(RUN.pack(self.memory.step, stop, 1.0))
         return self.until(RunEnded)
 
     def release(self, step):
-        """Let the straggler of this step go on, once it waits."""
+        """Wait until a worker is late in this step, then let it continue."""
         wait_until((self.folder / f"late-{step}").exists)
         (self.folder / f"go-{step}").touch()
 
@@ -221,18 +221,18 @@ class Host:
         join(*self._threads)
 
     def check(self, steps):
-        """Compare state and records with those of one process."""
+        """Check that state and records equal those of one process."""
         alone = InProcessExecutor(STRUCTURE, self.config, table(), self.initial)
         expected = list(alone.steps(steps))
         assert self.memory.step == steps
         assert self.memory.states[steps % 2].tobytes() == alone.state().tobytes()
 
-        def told(records):
+        def fields(records):
             return [(record.step, record.rows, record.cost, record.right, record.layers) for record in records]
 
-        assert told(self.memory.records.read()) == told(expected)
+        assert fields(self.memory.records.read()) == fields(expected)
 
 
 def config(shards=4, **settings):
-    """Return settings for 4 steps per epoch, the last one short."""
+    """Return settings for 4 steps per epoch, the last of which is short."""
     return Config(batch_size=16, shards=shards, **settings)

@@ -1,5 +1,4 @@
-"""Processes of one host that stop (SIGSTOP) while another one waits for them: right after they connect, in the middle
-of a message, or as the server."""
+"""Processes of one host that are stopped (SIGSTOP) while another waits: after connecting, in a message, as server."""
 
 import contextlib
 import os
@@ -20,18 +19,18 @@ from distbp.parallel.host.worker_loop import work
 from distbp.parallel.step.worker import Worker
 
 LONG, SHORT = 60.0, 0.2
-"""Timeouts in seconds: one that only a hang reaches, and one for a frozen process."""
+"""Seconds that only a hang reaches, and seconds for which a frozen process is waited for."""
 
 
 @pytest.fixture
 def ends():
-    """Two ends of a connection: one as a channel, the other as a socket of the test."""
+    """Return two ends of a connection: a channel, and a socket for the test."""
     one, other = socket.socketpair()
     with one, other:
         yield Channel(one), other
 
 
-def test_a_message_is_taken_whole_or_not_at_all(ends):
+def test_a_message_is_read_only_when_complete(ends):
     channel, other = ends
     assert channel.take(4) == b""
     other.sendall(b"ab")
@@ -43,7 +42,7 @@ def test_a_message_is_taken_whole_or_not_at_all(ends):
     assert channel.take(4) is None
 
 
-def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
+def test_a_timeout_loses_no_part_of_a_message(ends):
     channel, other = ends
     other.sendall(b"ab")
     for _ in range(2):
@@ -55,7 +54,7 @@ def test_a_wait_for_a_message_ends_in_time_and_loses_nothing_of_it(ends):
     assert channel.receive(4, LONG) is None
 
 
-def test_a_sized_message_is_taken_whole_or_not_at_all(ends):
+def test_messages_of_the_server_are_read_only_when_complete(ends):
     channel, other = ends
     note = Note("x" * 1000)
     send_message(Channel(other), note)
@@ -71,19 +70,19 @@ def test_a_sized_message_is_taken_whole_or_not_at_all(ends):
         receive_message(channel)
 
 
-def test_connecting_to_a_full_queue_does_not_block(tmp_path):
-    """A stopped server accepts no connection; once its queue is full, a blocking connect() would wait for ever."""
+def test_connecting_to_a_server_that_does_not_accept_times_out(tmp_path):
+    """A stopped server does not accept: the kernel queues some connections and lets others wait for ever."""
     with listen(tmp_path), contextlib.ExitStack() as connected:
         while (channel := connect(tmp_path, 0, SHORT)) is not None:
             connected.callback(channel.close)
 
 
-def test_a_process_that_stops_right_after_connecting_is_disconnected(tmp_path):
+def test_a_process_that_stops_after_connecting_is_disconnected(tmp_path):
     with Connections(tmp_path) as connections, socket.socket(socket.AF_UNIX) as stopped:
         stopped.connect(str(tmp_path / "server"))
-        assert connections.accept() is None  # after a second
+        assert connections.accept() is None  # times out after a second
         stopped.settimeout(LONG)
-        assert stopped.recv(1) == b""  # and so it connects again, once it goes on
+        assert stopped.recv(1) == b""  # closed, so that it connects again when it continues
         again = connect(tmp_path, 3, LONG)
         number, there = connections.accept()
         assert number == 3
@@ -92,7 +91,7 @@ def test_a_process_that_stops_right_after_connecting_is_disconnected(tmp_path):
 
 
 def stop_in_the_report(folder, shape, number, settings, timeout):
-    """Run a worker that is stopped in the middle of its first report."""
+    """Run a worker that stops itself in the middle of its first report."""
     send = Channel.send
 
     def send_half(self, message):
@@ -119,7 +118,7 @@ def host(tmp_path):
         each.close()
 
 
-def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_are_computed_again(host):
+def test_a_worker_that_stops_in_its_report_is_lost_and_its_shards_are_reassigned(host):
     here = host(2, timeout=1.0)
     here.serve_in_thread()
     stopped = here._start(stop_in_the_report, here.folder, here.shape, 0, here.config, here.timeout)
@@ -134,8 +133,8 @@ def test_a_worker_that_stops_in_the_middle_of_its_report_is_lost_and_its_shards_
     assert stopped.exitcode == -signal.SIGKILL
 
 
-def begin_to_work(here, number, timeout, wait):
-    """Run a worker in a thread; return the thread, and a list that receives its error."""
+def start_worker(here, number, timeout, wait):
+    """Start a worker in a thread; return the thread and a list that will contain its error."""
     errors = []
 
     def run():
@@ -151,17 +150,17 @@ def begin_to_work(here, number, timeout, wait):
     return thread, errors
 
 
-def test_a_worker_gives_up_a_stopped_server_with_an_error(host):
+def test_a_worker_abandons_a_stopped_server_with_an_error(host):
     here = host(1)
     server = here.serve_in_process()
     os.kill(server.pid, signal.SIGSTOP)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     thread.join()
     assert errors == ["worker 0: the parameter server has sent no heartbeat for 0.4 s (--timeout and --wait)"]
     server.kill()
 
 
-def test_a_worker_without_orders_waits_as_long_as_the_server_sends_heartbeats(host, monkeypatch):
+def test_an_idle_worker_waits_for_a_server_with_heartbeats(host, monkeypatch):
     here = host(1)
     monkeypatch.setattr("distbp.parallel.host.server_loop.heartbeat_seconds", lambda timeout: SHORT / 20)
     here.serve_in_thread()
@@ -175,9 +174,9 @@ def test_a_worker_without_orders_waits_as_long_as_the_server_sends_heartbeats(ho
             raise
 
     monkeypatch.setattr(Channel, "receive", receive)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     here.wait_for(1)
-    for _ in range(20):  # eight of them are its patience
+    for _ in range(20):  # more than the eight of its patience
         assert looked.acquire(timeout=LONG)
     assert here.run(3) == RunEnded(steps=3)
     here.driver.close()
@@ -185,10 +184,10 @@ def test_a_worker_without_orders_waits_as_long_as_the_server_sends_heartbeats(ho
     assert errors == []
 
 
-def test_an_order_that_arrives_in_two_parts_is_one_order(tmp_path):
+def test_an_order_that_arrives_in_two_parts_is_read(tmp_path):
     here = Host(tmp_path, 1, config())
     listener = listen(here.folder)
-    thread, errors = begin_to_work(here, 0, SHORT, SHORT)
+    thread, errors = start_worker(here, 0, SHORT, SHORT)
     server, _ = listener.accept()
     with listener, server:
         server.settimeout(LONG)

@@ -1,11 +1,11 @@
-"""Stragglers on several hosts: their late sums and factors belong to no later step."""
+"""Late workers on hosts that exchange sums: a late answer never counts for another step."""
 
 import threading
 
 import numpy as np
 import pytest
-from parallel.hosts import config
 from parallel.clusters import Cluster, alone, view_of
+from parallel.hosts import config
 from processes import HANG_SECONDS, wait_until
 
 from distbp.errors import CorruptError
@@ -22,8 +22,8 @@ def _small_chunks(monkeypatch):
     monkeypatch.setattr("distbp.parallel.mesh.factors._MEASURED_SECONDS", 0.001)
 
 
-def met(settings, faults, measures=False):
-    """Return two connected hosts of two workers each."""
+def cluster_of_two(settings, faults, measures=False):
+    """Return two hosts that have met, each with two workers that have joined."""
     here = Cluster((2, 2), settings, faults)
     for host in here.hosts:
         host.wait_for_workers(HANG_SECONDS)
@@ -39,12 +39,12 @@ def check(here, settings):
         assert np.array_equal(host.state(STEPS), alone(settings, STEPS)[1])
 
 
-def test_sums_that_arrive_in_a_pause_are_not_used_in_the_next_step():
+def test_sums_that_arrive_during_a_pause_do_not_count_for_the_next_step():
     settings, go = config(4), threading.Event()
-    here = met(settings, {(0, 1): {(LATE, 1): lambda: go.wait(HANG_SECONDS)}})
+    here = cluster_of_two(settings, {(0, 1): {(LATE, 1): lambda: go.wait(HANG_SECONDS)}})
     try:
         here.run(0, LATE + 1)
-        for host in here.hosts:  # the other worker has computed that shard too
+        for host in here.hosts:  # the other worker has computed that shard as a backup task
             assert here.wait(host)[0].steps == LATE + 1
         go.set()
         wait_until(lambda: here.hosts[0]._server_loop._workers.supervisor.is_quiet)
@@ -55,7 +55,7 @@ def test_sums_that_arrive_in_a_pause_are_not_used_in_the_next_step():
         here.close()
 
 
-def test_factors_that_are_written_late_are_not_used_in_the_next_step():
+def test_factors_that_are_written_late_do_not_count_for_the_next_step():
     settings, go, written = config(8), threading.Event(), threading.Event()
 
     def let_it_write():
@@ -63,7 +63,7 @@ def test_factors_that_are_written_late_are_not_used_in_the_next_step():
         written.wait(HANG_SECONDS)
 
     late = {(LATE, 2): lambda: go.wait(HANG_SECONDS), (LATE, "end"): written.set}
-    here = met(settings, {(0, 1): late, (0, 0): {(LATE + 1, "end"): let_it_write}}, measures=True)
+    here = cluster_of_two(settings, {(0, 1): late, (0, 0): {(LATE + 1, "end"): let_it_write}}, measures=True)
     try:
         for host in here.hosts:
             host.agree([0, 1])
@@ -81,7 +81,7 @@ def test_sums_from_overwritten_weights_are_not_compared():
     first, second = Compute(0, 5, Span(0, 1), 0, 9), Compare(Compute(1, 5, Span(0, 1), 1, 9), 0)
     duplicates.keep(first, kept)
     duplicates.compare(second, late, oldest=10)
-    duplicates.compare(second, late, oldest=9)  # it was compared
+    duplicates.compare(second, late, oldest=9)  # it has been compared
     duplicates.keep(first, kept)
     with pytest.raises(CorruptError, match="shards 0 to 0 of step 5"):
         duplicates.compare(second, late, oldest=9)

@@ -1,4 +1,4 @@
-"""When workers are started in empty slots, tested as lists of events; times are numbers that the tests choose."""
+"""Times at which workers are started in empty slots, for given lists of events."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from distbp.parallel.host.roster import Roster
 
 
 def failing(roster, slot, times):
-    """Let so many workers end before they join, each started as soon as it is due; return the times of the starts."""
+    """Let workers end before they have joined, each started as soon as allowed; return the times of starts."""
     now, starts = 0.0, []
     for _ in range(times):
         while roster.due(now) != [slot]:
@@ -64,14 +64,14 @@ def test_a_worker_that_joins_ends_the_pauses():
     assert roster.due(1002.0) == [0]
 
 
-def test_a_pause_concerns_one_slot_alone():
+def test_a_pause_affects_only_its_slot():
     roster = Roster(2)
     roster.started(0)
     roster.ended(0, 0.0)
     assert roster.due(0.0) == [1]
 
 
-def test_an_end_that_is_reported_twice_counts_once():
+def test_an_end_that_is_reported_repeatedly_counts_once():
     roster = Roster(1)
     roster.started(0)
     for now in (0.0, 1.0, 1.9):
@@ -79,7 +79,7 @@ def test_an_end_that_is_reported_twice_counts_once():
     assert roster.due(2.0) == [0]
 
 
-def test_workers_that_do_not_reconnect_to_a_new_server_are_failures():
+def test_workers_that_do_not_join_a_new_server_count_as_failures():
     roster = Roster(2)
     for slot in (0, 1):
         roster.started(slot)

@@ -1,4 +1,4 @@
-"""A server loop with workers that die, freeze, straggle, join and leave, as planned by (step, shard)."""
+"""Steps of a server whose workers die, freeze, are late, join and leave, as planned by (worker, step, shard)."""
 
 import signal
 import socket
@@ -43,7 +43,7 @@ def host(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("shards", [1, 2, 5])
-def test_steps_have_the_bits_of_one_process(host, workers, shards):
+def test_steps_give_the_bits_of_one_process(host, workers, shards):
     here = host(workers, config(shards, optimizer="sgd"))
     here.serve_in_thread()
     for number in range(workers):
@@ -62,7 +62,7 @@ def test_a_killed_worker_changes_nothing(host, at):
     assert here.received(WorkerEnded) == [WorkerEnded(0, f"died in step {at[0]}")]
 
 
-def test_a_replacement_joins_in_the_middle_of_a_step_that_no_other_worker_can_compute(host):
+def test_a_replacement_joins_in_a_step_that_has_no_other_worker(host):
     here = host(1, config())
     here.serve_with({(2, 2): signal.SIGKILL})
     here.driver.send(RUN.pack(0, STEPS, 1.0))
@@ -72,7 +72,7 @@ def test_a_replacement_joins_in_the_middle_of_a_step_that_no_other_worker_can_co
     here.check(STEPS)
 
 
-def test_a_frozen_worker_is_reported_killed_and_replaced(host):
+def test_a_frozen_worker_is_named_killed_and_replaced(host):
     here = host(2, config())
     silence, late = here.memory.processes.silence, []
     here.memory.processes.silence = lambda number: silence(number) + sum(late) * (number == 0)
@@ -82,7 +82,7 @@ def test_a_frozen_worker_is_reported_killed_and_replaced(host):
     here.wait_for(2)
     here.run(4)
     wait_until(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
-    late.append(HANG_SECONDS)  # time passes
+    late.append(HANG_SECONDS)  # simulate that time has passed
     lost = here.until(WorkerLost)
     assert lost.worker == 0
     assert f"no heartbeat for {HANG_SECONDS:.0f} s" in lost.reason
@@ -96,7 +96,7 @@ def test_a_frozen_worker_is_reported_killed_and_replaced(host):
     here.check(STEPS)
 
 
-def test_a_straggler_is_backed_up_and_its_sums_are_compared(host, monkeypatch):
+def test_a_backup_task_replaces_a_late_worker_whose_answer_is_compared(host, monkeypatch):
     compare, compared = Duplicates.compare, []
     monkeypatch.setattr(Duplicates, "compare", lambda *given: compared.append(given[1].task) or compare(*given))
     here = host(2, config())
@@ -114,9 +114,7 @@ def test_a_straggler_is_backed_up_and_its_sums_are_compared(host, monkeypatch):
 @pytest.mark.parametrize(
     ("workers", "fault"), [(2, "late"), (2, signal.SIGKILL), (1, signal.SIGKILL)], ids=["late", "died", "died alone"]
 )
-def test_without_memory_for_spare_rows_the_server_waits_for_the_straggler_or_its_replacement(
-    host, monkeypatch, workers, fault
-):
+def test_without_memory_for_backup_tasks_the_server_waits_for_the_worker(host, monkeypatch, workers, fault):
     here = host(workers, config())
 
     def no_room():
@@ -143,25 +141,25 @@ def test_without_memory_for_spare_rows_the_server_waits_for_the_straggler_or_its
     here.until(RunEnded)
     here.check(STEPS)
     notes = here.received(Note)
-    assert len(notes) == (workers > 1)  # once, though several were late
+    assert len(notes) == (workers > 1)  # one note, although several workers were late
     assert all(note.text.startswith("2 MB of shared memory are not free: ") for note in notes)
 
 
-def test_a_report_that_is_late_by_many_steps_is_not_compared(host):
-    """Its weights are overwritten while it computes."""
+def test_an_answer_that_is_many_steps_late_is_not_compared(host):
+    """The weights that it began with are overwritten while it computes."""
     here = host(2, config())
     here.serve_with({(6, 0): "late"}, {})
     steps = 4001
     here.run(steps)
     here.release(6)
-    wait_until(lambda: here.loop._workers.supervisor.is_quiet)  # the late answer is there before the next round
+    wait_until(lambda: here.loop._workers.supervisor.is_quiet)  # the late answer arrives before the next step
     here.run(steps + 1)
     assert here.error is None
     assert here.memory.step == steps + 1
     assert not here.received(WorkerEnded, WorkerLost)
 
 
-def test_a_late_report_from_before_a_restart_is_ignored(host):
+def test_a_late_answer_from_before_a_restart_is_ignored(host):
     here = host(2, config())
     here.serve_with({(2, 0): "late"}, {})
     here.run(3)
@@ -193,7 +191,7 @@ def test_a_new_server_does_not_wait_for_workers_that_died_without_a_server(host)
     here.check(STEPS)
 
 
-def test_sums_that_differ_stop_the_run_and_both_workers_are_named(host):
+def test_different_answers_for_a_shard_stop_the_run_and_name_both_workers(host):
     here = host(2, config())
     here.serve_with({(2, 0): "late and wrong"}, {})
     here.run(3)
@@ -206,7 +204,7 @@ def test_sums_that_differ_stop_the_run_and_both_workers_are_named(host):
     assert "shards 0 to 1 of step 2" in str(here.error)
 
 
-def test_a_poisoned_shard_stops_the_run_and_is_named(host):
+def test_a_shard_that_kills_its_workers_stops_the_run_and_is_named(host):
     here = host(2, config())
     here.serve_in_thread()
     poison = {(5, 1): signal.SIGKILL}
@@ -225,7 +223,7 @@ def test_a_poisoned_shard_stops_the_run_and_is_named(host):
 
 
 @pytest.mark.parametrize("step", [0, 6])
-def test_a_server_that_dies_in_the_middle_of_an_update_leaves_a_complete_state(host, step):
+def test_a_server_that_dies_in_an_update_leaves_the_old_state(host, step):
     here = host(2, config())
     server = here.serve_in_process(dies_in=step)
     here.work(0)
@@ -242,7 +240,7 @@ def test_a_server_that_dies_in_the_middle_of_an_update_leaves_a_complete_state(h
     here.check(STEPS)
 
 
-def test_workers_that_join_and_die_all_the_time_change_nothing(host):
+def test_workers_that_keep_joining_and_leaving_change_nothing(host):
     here = host(3, config())
     here.serve_in_thread()
     deaths = {0: [1, 5], 1: [2, 6], 2: [2, 9]}
@@ -272,7 +270,7 @@ def hello(folder, number):
     return channel
 
 
-def test_a_report_on_another_round_is_ignored(host, tmp_path):
+def test_an_answer_for_another_step_is_ignored(host, tmp_path):
     here = host(1, config(shards=1))
     here.serve_in_thread()
     worker = hello(tmp_path, 0)
@@ -288,7 +286,7 @@ def test_a_report_on_another_round_is_ignored(host, tmp_path):
     worker.close()
 
 
-def test_a_connection_without_a_number_delays_no_worker(host, tmp_path):
+def test_a_silent_connection_does_not_block_the_server(host, tmp_path):
     here = host(1, config())
     here.serve_in_thread()
     silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Arrays and records in shared memory, between threads of this test, without Ray."""
+"""Arrays and records in shared memory, without Ray."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from distbp.parallel.step.records import StepRecord
 SHAPE = Shape(rows=2, parameters=53, dtype="float32", workers=2, sums=2, shards=4, layers=2)
 
 
-def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path):
+def test_each_record_is_read_once_even_if_the_driver_is_slow(tmp_path):
     memory = SharedMemory(tmp_path, SHAPE, create=True)
     memory.records.restart(7)
     records = [StepRecord(step, 1, step / 2, 1, 0.5, layers=(step, 2**64 - 1)) for step in range(7, 10_007)]
@@ -35,7 +35,7 @@ def test_records_are_read_once_and_none_is_lost_when_the_driver_is_slow(tmp_path
     assert list(memory.records.read()) == []
 
 
-def test_spare_rows_take_memory_only_when_they_are_reserved(tmp_path):
+def test_spare_rows_use_memory_only_once_reserved(tmp_path):
     memory = SharedMemory(tmp_path, Shape(2, 10**6, "float32", 1, 1, 8, 1), create=True)
     before = (tmp_path / "arrays").stat().st_blocks
     memory.reserve_spare()
@@ -43,7 +43,7 @@ def test_spare_rows_take_memory_only_when_they_are_reserved(tmp_path):
     memory.slabs[memory.shape.spare + 7] = 1
 
 
-def test_arrays_are_the_same_memory_in_all_mappings(tmp_path):
+def test_all_mappings_of_an_array_share_its_memory(tmp_path):
     one, other = SharedMemory(tmp_path, SHAPE, create=True), SharedMemory(tmp_path, SHAPE)
     one.states[1, 0, :] = 7
     one.slabs[3, -1] = 3

@@ -1,4 +1,4 @@
-"""How long a worker waits for orders: as long as the server sends heartbeats, else for its patience."""
+"""A worker waits for orders while the server sends heartbeats, and otherwise no longer than its patience."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ PATIENCE = 10.0
 
 
 class Quiet:
-    """A channel without a message for so many waits; each wait stores the next of ``beats`` as the last heartbeat."""
+    """A channel without a message for ``waits`` waits; each wait sets the server's heartbeat from ``beats``."""
 
     def __init__(self, waits: int, beats: Iterator[float]) -> None:
         self.waited = 0
@@ -30,17 +30,17 @@ class Quiet:
         raise TimeoutError
 
 
-def test_a_server_that_sends_heartbeats_is_waited_for_without_limit() -> None:
+def test_a_server_with_heartbeats_is_waited_for_without_limit() -> None:
     channel: Any = Quiet(1000, iter(range(1, 2000)))
     assert _next_order(channel, channel.memory, 3, PATIENCE) == b"order"
     assert channel.waited == 1001
 
 
-def test_a_server_without_a_heartbeat_is_lost_once_patience_is_over() -> None:
+def test_a_server_without_heartbeats_is_lost_when_patience_ends() -> None:
     channel: Any = Quiet(1000, iter([7.0] * 1000))
     with pytest.raises(PeerLostError, match="worker 3: the parameter server has sent no heartbeat for 10 s"):
         _next_order(channel, channel.memory, 3, PATIENCE)
-    silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait has shown the beat
+    silent = (channel.waited - 1) * heartbeat_seconds(PATIENCE)  # the first wait showed a heartbeat
     assert PATIENCE < silent <= PATIENCE + heartbeat_seconds(PATIENCE)
 
 

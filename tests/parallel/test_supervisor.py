@@ -1,4 +1,4 @@
-"""The supervisor's decisions, tested as lists of events; times are numbers that the tests choose."""
+"""Decisions of the supervisor for given lists of events and times."""
 
 import random
 
@@ -18,7 +18,7 @@ def supervisor(workers, **settings):
     return made
 
 
-def test_a_step_is_divided_among_the_idle_workers():
+def test_a_step_is_divided_among_the_present_workers():
     made = supervisor(2)
     assert made.begin(0, Span(0, 4), 0.0) == [Compute(0, 0, Span(0, 2), 0), Compute(1, 0, Span(2, 4), 2)]
     assert not made.is_complete
@@ -29,13 +29,13 @@ def test_a_step_is_divided_among_the_idle_workers():
     assert sorted(made.done) == [Span(0, 2), Span(2, 4)]
 
 
-def test_the_shards_of_a_lost_worker_go_to_the_next_idle_worker():
+def test_the_shards_of_a_lost_worker_go_to_the_next_idle_one():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
-    assert made.ended(0, 0, 0.1) == []  # nobody is idle
+    assert made.ended(0, 0, 0.1) == []  # no worker is idle
     use, again = made.reported(1, 0, Span(2, 4), 0.2)
     assert isinstance(use, Use)
-    # its own rows hold what it has computed already
+    # its own rows contain the sums that it has computed
     assert again == Compute(1, 0, Span(0, 2), SPARE)
     made.reported(1, 0, Span(0, 2), 0.3)
     assert made.is_complete
@@ -48,7 +48,7 @@ def test_the_shards_of_the_only_worker_go_to_its_replacement():
     assert made.joined(0, 2.0) == [Compute(0, 0, Span(0, 4), 0)]
 
 
-def test_a_worker_that_joins_during_a_step_computes_from_the_next_step_on():
+def test_a_worker_that_joins_in_a_step_computes_from_the_next_one_on():
     made = supervisor(1)
     made.begin(0, Span(0, 4), 0.0)
     assert made.joined(1, 0.1) == []
@@ -56,7 +56,7 @@ def test_a_worker_that_joins_during_a_step_computes_from_the_next_step_on():
     assert [task.worker for task in made.begin(1, Span(0, 4), 0.3)] == [0, 1]
 
 
-def test_a_silent_worker_is_lost_and_its_late_report_is_ignored():
+def test_a_silent_worker_is_lost_and_its_late_answer_ignored():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -74,18 +74,18 @@ def test_a_silent_worker_is_lost_and_its_late_report_is_ignored():
     assert made.tick(10.6, {1: 0.1}) == []
 
 
-def test_a_stragglers_shards_are_computed_twice_and_the_first_result_is_used():
+def test_a_late_shard_gets_a_backup_task_and_the_first_answer_wins():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
     assert made.tick(0.2, {}) == []
     (again,) = made.tick(0.5, {})
     assert again == Compute(1, 0, Span(0, 2), SPARE)
-    assert made.tick(0.6, {}) == []  # once is enough
+    assert made.tick(0.6, {}) == []  # no second backup task
     (use,) = made.reported(1, 0, Span(0, 2), 0.7)
     assert use == Use(again, keep=True)
     assert made.is_complete
-    # the late one stays busy with the old step and gets nothing new
+    # the late worker is busy with the old step and gets no new task
     assert [task.worker for task in made.begin(1, Span(0, 4), 0.8)] == [1]
     (compare,) = made.reported(0, 0, Span(0, 2), 0.9)
     assert compare == Compare(Compute(0, 0, Span(0, 2), 0), first=1)
@@ -93,15 +93,15 @@ def test_a_stragglers_shards_are_computed_twice_and_the_first_result_is_used():
 
 
 @pytest.mark.parametrize(("since", "is_late"), [(0.25, False), (0.2501, True)])
-def test_no_worker_is_a_straggler_before_a_quarter_of_a_second(since, is_late):
-    """A busy machine pauses a process for longer than such a step takes."""
+def test_a_short_step_is_late_only_after_a_quarter_of_a_second(since, is_late):
+    """A busy machine may pause a process for longer than such a step."""
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.001)
     assert bool(made.tick(since, {})) == is_late
 
 
-def test_the_straggler_may_still_be_the_first():
+def test_a_late_worker_may_finish_before_its_backup_task():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -113,14 +113,14 @@ def test_the_straggler_may_still_be_the_first():
     assert isinstance(made.reported(1, 0, Span(0, 2), 0.7)[0], Compare)
 
 
-def test_spare_rows_that_a_worker_may_still_write_are_not_used_again():
+def test_spare_rows_that_a_worker_may_still_write_are_not_reused():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
-    made.tick(0.5, {})  # worker 1 computes 0..1 in the spare rows
-    made.tick(20.0, {1: 20.0})  # and falls silent
+    made.tick(0.5, {})  # worker 1 computes shards 0 and 1 in the spare rows
+    made.tick(20.0, {1: 20.0})  # and sends no heartbeat any more
     assert made.ended(0, 0, 20.1) == []
-    # 0's place is filled again: its own rows are free, the spare ones are not
+    # slot 0 is filled again: its own rows are free, but worker 1 may still write the spare rows
     assert made.joined(0, 21.0) == [Compute(0, 0, Span(0, 2), 0)]
 
 
@@ -130,11 +130,11 @@ def test_workers_of_the_previous_server_may_still_write_spare_rows():
     made.joined(2, 0.0)
     made.begin(5, Span(0, 4), 0.0)
     made.ended(2, 2, 0.1)
-    assert len(made.reported(0, made.round, Span(0, 2), 0.2)) == 1  # the spare rows wait for worker 1
+    assert len(made.reported(0, made.round, Span(0, 2), 0.2)) == 1  # the spare rows stay reserved until worker 1 joins
     assert made.joined(1, 0.3) == [Compute(1, 5, Span(2, 4), 2)]
 
 
-def test_a_poisoned_shard_stops_the_run_after_three_workers():
+def test_a_shard_that_kills_three_workers_stops_the_run():
     made = supervisor(2)
     made.begin(7, Span(0, 4), 0.0)
     made.reported(1, made.round, Span(2, 4), 0.1)
@@ -147,7 +147,7 @@ def test_a_poisoned_shard_stops_the_run_after_three_workers():
 
 
 @pytest.mark.parametrize("doing", [-1, 3])
-def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing):
+def test_deaths_of_workers_that_computed_another_shard_do_not_count(doing):
     made = supervisor(1)
     made.begin(7, Span(0, 4), 0.0)
     for death in range(10):
@@ -155,7 +155,7 @@ def test_deaths_of_workers_that_were_not_computing_that_shard_never_count(doing)
         assert made.joined(0, death + 0.5) == [Compute(0, 7, Span(0, 4), 0)]
 
 
-def test_no_shard_is_poisoned_while_no_other_shard_is_computed():
+def test_deaths_do_not_stop_the_run_if_no_other_shard_is_computed():
     made = supervisor(1)
     made.begin(7, Span(0, 4), 0.0)
     for death in range(5):
@@ -173,7 +173,7 @@ def test_deaths_of_an_earlier_step_are_forgotten():
         assert made.is_complete
 
 
-def test_without_any_worker_the_run_ends_after_the_wait():
+def test_a_run_without_workers_ends_after_the_wait():
     made = supervisor(1)
     made.begin(3, Span(0, 4), 0.0)
     made.ended(0, 0, 5.0)
@@ -184,7 +184,7 @@ def test_without_any_worker_the_run_ends_after_the_wait():
     assert "no worker is left, and none has joined for 60 s in step 3" in stop.reason
 
 
-def test_a_worker_that_sends_heartbeats_but_never_reports_is_lost():
+def test_a_worker_with_heartbeats_that_never_finishes_is_lost():
     made = supervisor(2)
     made.begin(0, Span(0, 4), 0.0)
     made.reported(1, 0, Span(2, 4), 0.1)
@@ -193,14 +193,14 @@ def test_a_worker_that_sends_heartbeats_but_never_reports_is_lost():
     assert [decision.worker for decision in decisions if isinstance(decision, Kill)] == [0]
 
 
-class Course:
-    """A random course of events, and the invariants of every decision."""
+class RandomEvents:
+    """A random sequence of events, with checks of every decision."""
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
         self.slots, self.shards = self.chance.randint(1, 4), self.chance.randint(1, 6)
         self.made = Supervisor(SUMS, SPARE, self.shards, timeout=10.0, wait=1e9)
-        self.tasks: dict[int, Compute] = {}  # what each living process is computing, also those that are to be ended
+        self.tasks: dict[int, Compute] = {}  # task of each live process, including those that will be killed
         self.alive: set[int] = set()
         self.lost: set[int] = set()
         self.now = 0.0
@@ -216,7 +216,7 @@ class Course:
                 assert not isinstance(decision, Stop)
 
     def check_rows(self, task):
-        """No other worker writes the rows of a task, and they have no results that are still needed."""
+        """Check that no other task writes the rows of this one and that they contain no needed sums."""
         assert task.worker in self.alive - self.lost
         assert task.row == task.worker * SUMS or task.row >= SPARE
         rows = set(range(task.row, task.row + task.span.stop - task.span.first)) if task.row >= SPARE else {task.row}
@@ -250,10 +250,10 @@ class Course:
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_shared(seed):
-    course = Course(seed)
+def test_random_events_lose_no_shard_and_share_no_rows(seed):
+    course = RandomEvents(seed)
     for step in range(6):
-        if course.chance.random() < 0.3:  # it comes to nothing at first
+        if course.chance.random() < 0.3:  # abandon the first attempt
             course.do(course.made.begin(step, Span(0, course.shards), course.now))
             for _ in range(course.chance.randrange(5)):
                 course.event()
@@ -268,13 +268,13 @@ def test_whatever_happens_no_shard_is_missed_or_counted_twice_and_no_rows_are_sh
         assert covered == list(range(course.shards))
 
 
-def test_a_report_on_an_abandoned_attempt_is_ignored_when_the_step_is_repeated():
+def test_an_answer_for_an_abandoned_attempt_is_ignored_in_the_next():
     made = supervisor(2)
     made.begin(5, Span(0, 4), 0.0)
     first = made.round
     made.reported(1, first, Span(2, 4), 0.1)
     made.abandon()
-    assert made.tick(1.0, {}) == []  # nobody computes again what is not wanted
+    assert made.tick(1.0, {}) == []  # no backup task for an abandoned step
     assert made.begin(5, Span(2, 4), 1.1) == [Compute(1, 5, Span(2, 4), 2, made.round)]
     assert made.reported(0, first, Span(0, 2), 1.2) == []
     assert not made.is_complete
@@ -283,18 +283,18 @@ def test_a_report_on_an_abandoned_attempt_is_ignored_when_the_step_is_repeated()
     assert made.done == {Span(2, 4): Compute(1, 5, Span(2, 4), 2, made.round)}
 
 
-def test_factors_go_to_a_buffer_that_no_straggler_of_another_round_may_write():
+def test_factor_buffers_that_a_late_worker_may_still_write_are_not_reused():
     made = supervisor(3)
     made.begin(0, Span(0, 3), 0.0)
     made.reported(0, 0, Span(0, 1), 0.1)
     made.reported(1, 0, Span(1, 2), 0.1)
     made.tick(0.6, {})
-    made.reported(0, 0, Span(2, 3), 0.7)  # for worker 2, which is late
+    made.reported(0, 0, Span(2, 3), 0.7)  # the backup task of worker 2, which is late
     assert [(task.span, task.factor_buffer) for task in made.begin(1, Span(0, 3), 0.8)] == [
         (Span(0, 2), 0),
         (Span(2, 3), 1),
     ]
     made.reported(0, 1, Span(0, 2), 0.9)
     made.tick(1.9, {})
-    made.reported(0, 1, Span(2, 3), 2.0)  # for worker 1, which is late now, too
+    made.reported(0, 1, Span(2, 3), 2.0)  # the backup task of worker 1, which is now late, too
     assert [(task.span, task.factor_buffer) for task in made.begin(2, Span(0, 3), 2.1)] == [(Span(0, 3), 2)]

@@ -1,4 +1,4 @@
-"""Whose time is counted as whose: each worker's, and behind them the server's."""
+"""Time spent is counted for each worker, and last for the server."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from parallel.hosts import Host, config
 from distbp.parallel.host.messages import RunEnded
 
 
-def test_an_empty_slot_spends_no_time_and_the_server_has_its_own(tmp_path: Path) -> None:
+def test_an_empty_slot_spends_no_time_and_the_server_is_counted_separately(tmp_path: Path) -> None:
     host = Host(tmp_path, 3, config())
     try:
         host.serve_in_thread()

@@ -1,4 +1,4 @@
-"""What a worker does that finds no server: nothing where the run is over, else it says so."""
+"""A worker without a server ends quietly if the run is over, else with an error."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from distbp.errors import PeerLostError
 from distbp.parallel.host.shared_memory import Shape, SharedMemory
 from distbp.parallel.host.worker_loop import work
 
-NOTHING: Any = None  # no shard is computed
+NOTHING: Any = None  # not used: no shard is computed
 WAIT = 0.05
 
 
@@ -25,6 +25,6 @@ def test_a_worker_that_starts_after_the_end_of_the_run_ends_quietly(memory: Shar
     work(NOTHING, NOTHING, memory, 0, 10.0, WAIT)
 
 
-def test_a_worker_that_finds_no_server_reports_how_long_it_has_waited(memory: SharedMemory) -> None:
+def test_a_worker_without_a_server_reports_how_long_it_has_waited(memory: SharedMemory) -> None:
     with pytest.raises(PeerLostError, match=r"worker 0 found no parameter server for 0.05 s \(--wait\)"):
         work(NOTHING, NOTHING, memory, 0, 10.0, WAIT)
