@@ -12,7 +12,7 @@ PACKAGE = Path(distbp.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 320
 MOST_ATTRIBUTES = 12
-MANY_BY_CONTRACT = {"Config", "Settings", "DistbpClassifier", "DistbpRegressor", "BasePerceptron"}
+MANY_BY_CONTRACT = {"Config", "TrainingOptions", "Settings", "DistbpClassifier", "DistbpRegressor", "BasePerceptron"}
 """Their attributes are the command's options and scikit-learn's parameters."""
 
 
