@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from distbp.errors import TrainingError, brief
@@ -51,6 +52,7 @@ class LayerDone(NamedTuple):
     layer: int
 
 
+@cache
 def worker_message_size(shards: int) -> int:
     """Return the size of a worker's messages, which is the same for all of them."""
     return _HEAD.size + report_size(shards)
