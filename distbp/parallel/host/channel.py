@@ -19,7 +19,7 @@ HELLO = struct.Struct("<I")
 _SIZE = struct.Struct("<I")
 _AT_ONCE = int(socket.MSG_DONTWAIT)
 _PEEK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
-"""As numbers: to combine two of Python's flags takes 1 us, and a step looks several times."""
+"""As numbers: combining two of Python's flags takes 0.3 us, and a step polls several times."""
 _SPIN_SECONDS = 150e-6
 _RETRY_SECONDS = 0.02
 _HELLO_SECONDS = 1.0
