@@ -15,10 +15,17 @@ _END = "<!-- end -->"
 _WIDTH = 110
 
 
+def all_commands() -> dict[str, click.Command]:
+    """Return every command by its name."""
+    context = click.Context(commands)
+    found = {name: commands.get_command(context, name) for name in commands.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def command_help() -> str:
     """Return the help of every command."""
     parts = []
-    for name, command in commands.commands.items():
+    for name, command in all_commands().items():
         command._help_option = None  # Click keeps the one of its first context, which may have been another
         context = click.Context(
             command, info_name=f"distbp {name}", terminal_width=_WIDTH, help_option_names=["-h", "--help"]

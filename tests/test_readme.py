@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from generated import PARTS, TOP, part_in
+from generated import PARTS, TOP, all_commands, part_in
 from processes import HANG_SECONDS, nothing_left
-
-from distbp.cli import commands
 
 FOLDERS = (".", "cluster", "distbp", "distbp/*", "scripts", "tests")
 READMES = {
@@ -86,7 +84,7 @@ def test_the_first_page_is_short() -> None:
 def test_the_commands_are_the_programs() -> None:
     blocks = "".join(re.findall(r"```sh\n(.*?)```", READMES["README.md"], re.DOTALL))
     lines = [line.split("#")[0] for line in blocks.splitlines() if line.startswith("distbp ")]
-    assert {shlex.split(line)[1] for line in lines} == set(commands.commands)
+    assert {shlex.split(line)[1] for line in lines} == set(all_commands())
     for line in lines:
         name, *rest = shlex.split(line)[1:]
-        commands.commands[name].make_context(name, rest).close()
+        all_commands()[name].make_context(name, rest).close()

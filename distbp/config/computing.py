@@ -9,7 +9,7 @@ from distbp.config.values import SECONDS, Address, Flag, Name, Ports, Whole, Wor
 from distbp.config.workers import Workers
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)  # Config has these methods
 class ComputingOptions:
     """The settings of computing."""
 

@@ -8,7 +8,7 @@ from distbp.config.option import names_of, option
 from distbp.config.values import FRACTION, Column, Columns, FilePath, Flag, Name, Number, Text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)  # Config has these methods
 class DataOptions:
     """The settings of the data."""
 

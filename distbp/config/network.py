@@ -9,7 +9,7 @@ from distbp.config.option import names_of, option
 from distbp.config.values import FRACTION, ClassWeights, LayerSizes, Name, NamePerLayer
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)  # Config has these methods
 class NetworkOptions:
     """The settings of the network."""
 

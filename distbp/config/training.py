@@ -9,7 +9,7 @@ from distbp.config.option import names_of, option
 from distbp.config.values import ABOVE_0, AT_LEAST_0, FRACTION, Flag, Name, Number, Whole
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)  # Config has these methods
 class TrainingOptions:
     """The settings of training."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from generated import all_commands
 
-from distbp.cli import commands, run
+from distbp.cli import run
 from distbp.cli.options import settings_options
 from distbp.config import Config
 
@@ -115,7 +116,7 @@ def test_every_setting_has_an_option_and_the_same_default() -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for name, command in commands.commands.items():
+    for name, command in all_commands().items():
         assert run([name, "--help"], 0.0) == 0
         assert "Example:" in capsys.readouterr().out
         assert all(option.help for option in command.params if isinstance(option, click.Option))

@@ -2,8 +2,9 @@
 
 import click
 import pytest
+from generated import all_commands
 
-from distbp.cli import commands, run
+from distbp.cli import run
 from distbp.cli.options import LayerSizes, WorkerCount, settings_options
 from distbp.cli.plan import HostRange, LinkRate
 
@@ -14,7 +15,7 @@ TOO_LARGE = ["inf", "1e400", "9" * 401, "9" * 5000]
 
 OPTIONS = [
     (name, option)
-    for name, command in commands.commands.items()
+    for name, command in all_commands().items()
     for option in command.params
     if isinstance(option, click.Option) and isinstance(option.type, NUMERIC)
 ]
@@ -22,7 +23,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda each: getattr(each, "name", each))
 def test_bad_numbers_are_bad_usage(command: str, option: click.Option, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = commands.commands[command].params
+    parts = all_commands()[command].params
     arguments = [part for part in parts if isinstance(part, click.Argument) and part.required]
     given = [command, *(["digits"] * len(arguments) if option.name in SETTINGS else ["nowhere"] * len(arguments))]
     if command in ("bench", "prepare"):

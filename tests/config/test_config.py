@@ -2,8 +2,8 @@ import json
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
+from generated import all_commands
 
-from distbp.cli import commands
 from distbp.config import CHOICES, Config, Workers, default_shards
 from distbp.errors import UsageError
 from distbp.nn.activations import ACTIVATIONS
@@ -290,7 +290,7 @@ def test_no_message_is_longer_than_a_page():
 
 
 def test_the_help_names_the_parameters_of_every_schedule():
-    (option,) = (each for each in commands.commands["train"].params if each.name == "schedule")
+    (option,) = (each for each in all_commands()["train"].params if each.name == "schedule")
     step, exponential, inverse, cycle, plateau = (
         SCHEDULES[name] for name in ("step", "exponential", "inverse-time", "one-cycle", "plateau")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from distbp.config import Settings
-from distbp.training.executors.choice import faster_workers_note, slower_workers_note
+from distbp.training.executors.choice import RAY_START_SECONDS, faster_workers_note, slower_workers_note
 from distbp.training.executors.start import useful_workers
 
 
@@ -24,6 +24,8 @@ class WorkersAdvice:
         if not self._is_fixed or math.isnan(step):
             return None
         if config.workers.in_process:
+            if steps_left * step < RAY_START_SECONDS:  # so that a short run does not load the actors
+                return None
             return faster_workers_note(config, rows, useful_workers(config, rows), step, steps_left)
         if self._process_step is None:
             return None
