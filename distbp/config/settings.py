@@ -145,8 +145,7 @@ class Config(ComputingOptions, DataOptions, TrainingOptions, NetworkOptions):
         return cls(**settings)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings(Config):
+class Settings(Config):  # inherits the fields, and the methods made from them
     """The settings as a run uses them: a :class:`Config` with nothing left open (see :meth:`Config.settled`).
 
     The fields below are those that a Config may leave open; None in any other field means "none", such as no clipping.
