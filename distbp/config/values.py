@@ -6,7 +6,7 @@ The classes generate no comparison and no text of their own, which would take 3 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -178,7 +178,7 @@ class Columns:
     def checked(self, name: str, value: Any) -> tuple[str | int, ...]:
         """Return the names or numbers."""
         columns = (value,) if isinstance(value, str) else value
-        if isinstance(columns, list | tuple):
+        if isinstance(columns, Iterable) and not isinstance(columns, bytes):
             columns = tuple(map(plain, columns))
             if all(isinstance(each, str | int) for each in columns):
                 return columns

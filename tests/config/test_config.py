@@ -306,3 +306,10 @@ def test_the_help_names_the_parameters_of_every_schedule():
     }
     assert tuple(told) == CHOICES["schedule"]
     assert option.help.endswith(f": {'|'.join(name + more for name, more in told.items())}.")
+
+
+@pytest.mark.parametrize(
+    "drop", [np.array(["a", "b"]), ["a", "b"], {"a": 1, "b": 2}, ("a", "b")], ids=lambda drop: type(drop).__name__
+)
+def test_columns_to_drop_may_be_any_iterable(drop):
+    assert Config(drop=drop).drop == ("a", "b")
