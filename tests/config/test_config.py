@@ -1,6 +1,7 @@
 import json
 from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 from generated import all_commands
 
