@@ -30,8 +30,8 @@ class Config(ComputingOptions, DataOptions, TrainingOptions, NetworkOptions):
 
     A setting that is None gets its default from the other settings when the object is built; ``cost``, ``output`` and
     ``task`` stay None until :meth:`settled` or :meth:`for_task` is called with the task of the data. Instead of a name,
-    ``activation``, ``output`` and ``cost`` may be objects of your own (see distbp.nn.custom), and so may ``optimizer`` and
-    ``schedule`` (see distbp.optim.Optimizer and distbp.optim.Schedule).
+    ``activation``, ``output`` and ``cost`` may be objects of your own (see :mod:`distbp.nn.custom`), and so may
+    ``optimizer`` and ``schedule`` (see distbp.optim.Optimizer and distbp.optim.Schedule).
 
     >>> Config(batch_size=256).shards
     4
