@@ -215,7 +215,7 @@ def discard_unresumable(path: Path, note: Note, take_over: bool = False) -> None
 def check_run_exists(path: Path) -> None:
     """Raise UsageError if this directory does not hold a run."""
     if not (path / CONFIG).exists():
-        raise UsageError(f"{path} holds no run: expected a directory that distbp train made")
+        raise UsageError(f"{path} contains no run: expected a directory that distbp train wrote")
 
 
 def read_saved(path: Path, note: Note) -> SavedRun:
