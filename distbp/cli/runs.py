@@ -111,17 +111,20 @@ def _printable(text: str) -> str:
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
 @click.option(
-    "--left", is_flag=True, help="Also remove unfinished runs in FOLDER that no process continues, and broken ones."
+    "--left",
+    is_flag=True,
+    help="Also include unfinished runs in FOLDER that no process is working on, and broken runs.",
 )
-@click.option("--finished", is_flag=True, help="Also remove finished runs in FOLDER, with their models.")
-@click.option("--cache", is_flag=True, help="Also remove the data sets in train's automatic cache.")
-@click.option("--yes", is_flag=True, help="Remove the files. Without this option, only list them.")
+@click.option("--finished", is_flag=True, help="Also include finished runs in FOLDER, with their models.")
+@click.option("--cache", is_flag=True, help="Also include the data sets in train's automatic cache.")
+@click.option("--yes", is_flag=True, help="Remove what is listed.")
 @click.pass_context
 def clean(ctx: click.Context, /, folder: Path, left: bool, finished: bool, cache: bool, yes: bool) -> None:
-    """List the shared memory and temporary folders of dead runs, and remove them with --yes.
+    """List what dead runs left in shared memory and temporary folders; with --yes, remove it.
 
-    Removes only files that distbp created and that no live process owns. Keeps a run that is going on, on this or
-    another host, and a run directory with files that distbp did not write.
+    Removes only files that distbp created and that no live process owns: never a run that is still going on, here or
+    on another host, nor a run directory that contains files distbp did not write. FOLDER contains the runs of --left
+    and --finished.
 
     \b
     Example:

@@ -50,7 +50,7 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--resume",
     "resume",
     type=click.Choice(["auto"]),
-    help="Continue the run in --run-dir if there is one, else start it; for commands that are restarted automatically.",
+    help="Continue the run in --run-dir, or start one if there is none; for commands that a scheduler restarts.",
 )
 @click.option("--force", is_flag=True, help="With --resume: continue although data or settings differ.")
 @take_over_option
@@ -75,7 +75,7 @@ def train(
     files with the same columns are read one after the other.
 
     \b
-    Example:
+    Examples:
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
       distbp train houses.csv --target price
     """

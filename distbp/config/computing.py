@@ -16,18 +16,18 @@ class ComputingOptions:
     workers: int | str | Workers = option(
         WorkerNumber(),
         "auto",
-        "Number of Ray workers; 0 computes in this process, without Ray; auto measures which is faster; 2..6 starts "
-        "with 2 and adds up to 6 as they become available. Never changes the result.",
+        "Number of Ray workers; 0 computes in this process, without Ray; auto measures whether workers are faster; "
+        "2..6 starts with 2 and grows to 6 as CPUs become available. Never changes the result.",
         changes_result=False,
     )
     shards: int | None = option(
         Whole(1),
         None,
-        "Shards of a mini-batch, the units of gradient computation; part of the result. More shards than workers cost "
-        "time: with 2 workers 4 shards about 8 %, 8 shards 23 %.",
+        "Shards of a mini-batch, the units of gradient computation; changes the last bits of the result. With 2 "
+        "workers, 4 shards take about 8 % longer than 2, and 8 shards 23 %.",
         if_open="largest power of two up to 4 that leaves 64 rows per shard",
     )
-    threads: int = option(Whole(1), 1, "BLAS threads per shard; part of the result.")
+    threads: int = option(Whole(1), 1, "BLAS threads per shard; changes the last bits of the result.")
     timeout: float = option(
         SECONDS,
         10.0,
@@ -47,12 +47,12 @@ class ComputingOptions:
         changes_result=False,
     )
     insecure: bool = option(
-        Flag(), False, "Allow a cluster on another machine that no token protects.", changes_result=False
+        Flag(), False, "Allow a cluster on another machine although no token protects it.", changes_result=False
     )
     servers: int | None = option(
         Whole(1),
         None,
-        "Partitions of the parameters between several hosts. Never changes the result.",
+        "Number of partitions in which several hosts add up the parameters' gradients. Never changes the result.",
         if_open="the number of hosts; with two hosts, each host sums for itself",
         changes_result=False,
     )

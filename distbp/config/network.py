@@ -27,28 +27,28 @@ class NetworkOptions:
         None,
         f"Activation of the output layer: {names_of('output')}.",
         if_open="softmax for cross-entropy, sigmoid for binary-cross-entropy, softplus for poisson; "
-        "for other costs identity in regression, sigmoid in classification",
+        "for other costs, identity in regression and sigmoid in classification",
         metavar="NAME",
     )
     cost: Any = option(
         Name(),
         None,
-        f"Cost of an example: {names_of('cost')}. mse (without 1/2), mae and huber (delta 1) are sums over the "
-        "outputs; with tables, over standardised values.",
+        f"Cost of an example: {names_of('cost')}. mse (without 1/2), mae and huber (delta 1) are summed over "
+        "the outputs. For tables, they are computed on standardised targets.",
         if_open="cross-entropy for classification, mse for regression",
         metavar="NAME",
     )
     label_smoothing: float = option(
         FRACTION,
         0.0,
-        "Label smoothing s: replaces the target y by (1-s)y + s/K for K classes with cross-entropy, by (1-s)y + s/2 "
-        "for each node or label with binary-cross-entropy.",
+        "Label smoothing s. With cross-entropy and K classes, the target y becomes (1-s)y + s/K. With "
+        "binary-cross-entropy, y of each node or label becomes (1-s)y + s/2.",
     )
     class_weights: Any = option(
         ClassWeights(),
         None,
-        "Weight of each class's rows, multiplied by --weights: a list such as yes=2,no=1, or balanced for "
-        "rows / (classes * rows of the class).",
+        "Weight of each class's rows, multiplied by --weights: a list such as yes=2,no=1, or balanced, "
+        "which means rows / (classes * rows of the class).",
         if_open="1 each",
         metavar="WEIGHTS",
     )

@@ -20,8 +20,8 @@ class TrainingOptions:
     momentum: float | None = option(
         FRACTION,
         None,
-        "SGD momentum (fraction of the previous update): v := X * v - lr * gradient; w := w + v. PyTorch's v excludes "
-        "lr, which is the same while lr is constant.",
+        "SGD momentum X (fraction of the previous update): v := X * v - lr * gradient; w := w + v. PyTorch leaves lr out "
+        "of v; the results agree while lr is constant.",
         if_open="0.9 for sgd",
     )
     nesterov: bool = option(
@@ -37,7 +37,7 @@ class TrainingOptions:
     schedule: Any = option(
         Name(),
         "constant",
-        "Factor of lr after the fraction s of the run: constant|step (0.1 per third)|exponential (0.01^s)|inverse-time "
+        "Factor of lr when a fraction s of the run is done: constant|step (0.1 per third)|exponential (0.01^s)|inverse-time "
         "(1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 per 3 epochs in a row not "
         "0.01 % below the lowest cost).",
         metavar="NAME",
@@ -83,12 +83,12 @@ class TrainingOptions:
     dropout: float = option(
         Number(most=0.99),
         0.0,
-        "Dropout: fraction of the hidden nodes that each step drops; the others are divided by 1 - X.",
+        "Dropout: fraction X of the hidden nodes that each step drops; the others are divided by 1 - X.",
     )
     early_stopping: int | None = option(
         Whole(1),
         None,
-        "Stop after so many epochs without a lower validation cost, with the weights of the best epoch.",
+        "Stop after this many epochs without a lower validation cost, and keep the weights of the best epoch.",
         if_open="never",
         metavar="EPOCHS",
     )
