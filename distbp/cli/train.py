@@ -75,7 +75,7 @@ def train(
     files with the same columns are read one after the other.
 
     \b
-    Examples:
+    Example:
       distbp train digits --hidden 64,32 --epochs 10 --workers 2
       distbp train houses.csv --target price
     """

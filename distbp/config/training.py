@@ -20,8 +20,8 @@ class TrainingOptions:
     momentum: float | None = option(
         FRACTION,
         None,
-        "SGD momentum X (fraction of the previous update): v := X * v - lr * gradient; w := w + v. PyTorch leaves lr out "
-        "of v; the results agree while lr is constant.",
+        "SGD momentum X (fraction of the previous update): v := X * v - lr * gradient; w := w + v. PyTorch leaves "
+        "lr out of v; the results agree while lr is constant.",
         if_open="0.9 for sgd",
     )
     nesterov: bool = option(
@@ -37,9 +37,9 @@ class TrainingOptions:
     schedule: Any = option(
         Name(),
         "constant",
-        "Factor of lr when a fraction s of the run is done: constant|step (0.1 per third)|exponential (0.01^s)|inverse-time "
-        "(1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 per 3 epochs in a row not "
-        "0.01 % below the lowest cost).",
+        "Factor of lr when a fraction s of the run is done: constant|step (0.1 per third)|exponential (0.01^s)|"
+        "inverse-time (1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 per 3 epochs in "
+        "a row not 0.01 % below the lowest cost).",
         metavar="NAME",
     )
     warmup: int = option(
