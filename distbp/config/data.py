@@ -53,6 +53,6 @@ class DataOptions:
     validation_fraction: float = option(
         FRACTION,
         0.0,
-        "Fraction of the training rows held out for --early-stopping (0.1 unless given) and for --schedule plateau (none "
-        "unless given). The validation cost includes --weights, but not --class-weights or --label-smoothing.",
+        "Fraction of the training rows held out for --early-stopping (0.1 unless given) and for --schedule plateau "
+        "(none unless given). The validation cost includes --weights, but not --class-weights or --label-smoothing.",
     )

@@ -38,8 +38,8 @@ class TrainingOptions:
         Name(),
         "constant",
         "Factor of lr when a fraction s of the run is done: constant|step (0.1 per third)|exponential (0.01^s)|"
-        "inverse-time (1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 per 3 epochs in "
-        "a row not 0.01 % below the lowest cost).",
+        "inverse-time (1/(1+9s))|cosine (to 0)|one-cycle (1/25 to 1 in 30 %, then to 4e-06)|plateau (0.5 per 3 "
+        "epochs in a row not 0.01 % below the lowest cost).",
         metavar="NAME",
     )
     warmup: int = option(
