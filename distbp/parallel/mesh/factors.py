@@ -132,7 +132,7 @@ class FactorBroadcast:
             try:
                 self._reconstructor.form(step, shard, layer, self._rows(step, shard), factors, out)
                 done()
-            except Exception as error:  # the thread pool would swallow it
+            except Exception as error:  # the thread pool would swallow the exception
                 fail(f"sent factors whose product failed: {error}")
 
         self._threads.submit(work)

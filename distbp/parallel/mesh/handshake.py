@@ -48,7 +48,7 @@ def connect(
 
 
 def accept(connection: socket.socket, secret: bytes, view: int, host: int, patience: float) -> int:
-    """Return the number of the calling host, once it has proved that it belongs to this run and view.
+    """Check that the calling host belongs to this run and view; return its number.
 
     Raises:
         OSError: its proof is wrong, it takes too long, or the connection has ended.

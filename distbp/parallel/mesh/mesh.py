@@ -187,7 +187,7 @@ class Mesh:
                 self._add_sum(exchange, number, span, numbers)
 
     def _send(self, kind: int, exchange: StepExchange, number: int, node: int, packed: Packed, peers: _Peers) -> None:
-        """Send a frame to these peers."""
+        """Send a frame to the given peers."""
         frame = Frame.of(kind, exchange.step, number, node, packed.scale, packed.body)
         exchange.sent[kind, number, node] = frame, packed.body
         if kind in _IN_WORKERS_MEMORY:
