@@ -140,6 +140,6 @@ def r2_score(y: Array, squares: Array) -> float:
 
     A constant column has no variance to explain: it scores 1 if predicted exactly, else 0.
     """
-    varies = y.max(axis=0) > y.min(axis=0)  # deviations from a rounded mean need not sum to 0
+    varies = y.max(axis=0) > y.min(axis=0)  # the mean is rounded, so the deviations from it may not sum to 0
     spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     return float(np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0).mean())

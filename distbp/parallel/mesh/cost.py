@@ -242,7 +242,7 @@ def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
 _NOT_HIDDEN = 1 / 2
 """Share of the shorter of transfer and reconstruction that the longer does not hide (three hosts at 1 Gbit/s)."""
 MEASURING_SECONDS = 10.0
-"""Time limit for the hosts to measure and answer."""
+"""Seconds within which the hosts must measure and answer."""
 
 
 class Rates(NamedTuple):

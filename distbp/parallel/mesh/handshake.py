@@ -19,7 +19,7 @@ _HELLO = struct.Struct("<4sQII32s")
 """Magic number, view, number of the calling host, number of the called host, challenge."""
 _MAGIC = b"dbp2"
 _CONNECT_SECONDS = 0.5
-"""For the connection alone: if a full queue has dropped the call, calling again is faster than waiting."""
+"""Time limit for connecting: if a full queue has dropped the call, calling again is faster than waiting."""
 
 
 def connect(

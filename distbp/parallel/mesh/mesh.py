@@ -47,7 +47,7 @@ from distbp.parallel.step.tree import Adder
 
 _LOOK_SECONDS = 0.25
 _IN_WORKERS_MEMORY = PART, FACTORS
-"""Frames whose bodies are in memory that workers overwrite in the next step."""
+"""Kinds of frames whose bodies are in memory that workers overwrite in the next step."""
 _Peers = Collection[PeerConnection]
 
 

@@ -14,7 +14,7 @@ _PER_SHARD = 4
 
 
 def report_size(shards: int) -> int:
-    """Return the size of a worker's report where a mini-batch has so many shards."""
+    """Return the size of a worker's report if a mini-batch has this number of shards."""
     return _REPORT.size + _PER_SHARD * 8 * shards
 
 
