@@ -116,7 +116,7 @@ class Plateau:
     gamma: float = 0.5
     patience: int = 2
     least: float = 1e-4
-    """Relative improvement over the best cost that counts as a fall."""
+    """Smallest relative improvement over the best cost that counts as a fall."""
 
     def factor(self, step: int, steps: int) -> float:
         """Return 1: this schedule depends on the costs, not on the step."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 
 _PATIENCE = 2.0
-"""Seconds for one connection."""
+"""Time limit for one connection, in seconds."""
 
 
 def first_unreachable(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:

@@ -10,7 +10,7 @@ from distbp.parallel.step.shards import Span
 _WHATS = ("", "the cost", "a gradient", "a weight")
 _REPORT = struct.Struct("<IIqqBI")
 _PER_SHARD = 4
-"""Numbers that a report has for each shard."""
+"""How many numbers a report has for each shard."""
 
 
 def report_size(shards: int) -> int:

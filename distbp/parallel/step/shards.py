@@ -90,7 +90,7 @@ def buffers_for(shards: int, most_workers: int) -> int:
 
 
 def _fewest_shards(sums: int) -> int:
-    """Return the fewest shards of a span with so many subtrees, of 1, 2, 4 .. shards on either side of a split."""
+    """Return the fewest shards of a span with this number of subtrees, which have 1, 2, 4 .. shards on both sides."""
     return (1 << (sums + 1) // 2) + (1 << sums // 2) - 2
 
 

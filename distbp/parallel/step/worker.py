@@ -27,7 +27,7 @@ _MASKED_AT_ONCE = 65_536
 """Parameters whose missing connections are masked at a time, so that they stay in cache."""
 
 OnLayer = Callable[[int], None]
-"""Called with each layer (counted from 0) once it is final in all sums."""
+"""Called with each layer (counted from 0) when the layer's gradient is final in all sums."""
 OnFactors = Callable[[int, int, Array, Array], None]
 """Called with each shard, each layer l, and their factors delta^l and a^{l-1}."""
 
