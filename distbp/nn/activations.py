@@ -125,7 +125,7 @@ class Elu:
     is_monotonic = True
 
     def apply(self, z: Array, out: Array) -> None:
-        """Write z or e^z - 1 into ``out``."""
+        """Write z where z > 0, else e^z - 1, into ``out``."""
         below = np.expm1(np.minimum(z, 0.0))
         np.maximum(z, 0.0, out=out)
         np.add(out, below, out=out)

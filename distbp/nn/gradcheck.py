@@ -63,7 +63,7 @@ def gradcheck(structure: Structure, weights: Array, x: Array, y: Array) -> GradC
         for index in indices.tolist():
             slope = float(gradient[index])
             difference, error = _closest(backprop, layers, flat, index, x, y, slope, least)
-            if not error <= result.worst:  # NaN counts as worst
+            if not error <= result.worst:  # a NaN error counts as the largest
                 name = _name(structure, l, index)
                 result = GradCheck(error, l, name, slope, difference, 0)
             checked += 1

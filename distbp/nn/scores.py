@@ -12,7 +12,7 @@ _SMALLEST = 1e-15
 """Lower bound of the probabilities in the log-loss."""
 
 _MOST_CONFUSED = 2000
-"""Classes above which no confusion matrix is built."""
+"""Largest number of classes for which a confusion matrix is built."""
 
 
 class Evaluation(NamedTuple):
@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
     rmse: float | None
     """Root mean squared error over rows and target columns, in the targets' unit."""
     r2: float | None
-    """Explained share of the variance, averaged over the target columns."""
+    """Share of the variance that is explained, averaged over the target columns."""
 
 
 class Predictions(NamedTuple):
@@ -53,7 +53,7 @@ class Predictions(NamedTuple):
         if self.are_probabilities:
             return a
         positive = np.maximum(a, 0)
-        with np.errstate(invalid="ignore"):  # infinite outputs give inf / inf
+        with np.errstate(invalid="ignore"):  # infinite outputs would warn of inf / inf
             total = positive.sum(axis=1, keepdims=True, dtype=np.float64)  # large float32 outputs would overflow
             scaled: Array = np.where(total > 0, positive / np.where(total > 0, total, 1), 1 / a.shape[1])
         return scaled.astype(a.dtype, copy=False)
@@ -69,9 +69,9 @@ class ClassScores(NamedTuple):
     confusion: Array | None
     """Counts by true class (rows) and predicted class (columns); None above 2,000 classes."""
     precision: Array
-    """Per class; NaN for classes never predicted."""
+    """Precision of each class; NaN for classes that are never predicted."""
     recall: Array
-    """Per class; NaN for classes without rows."""
+    """Recall of each class; NaN for classes without rows."""
 
 
 class ValueScores(NamedTuple):
@@ -95,7 +95,7 @@ def class_scores(y: Array, predicted: Array, probabilities: Array) -> ClassScore
     if classes <= _MOST_CONFUSED:
         confusion = np.bincount(y * classes + predicted, minlength=classes * classes).reshape(classes, classes)
     of_true = probabilities[np.arange(len(y)), y].astype(np.float64)
-    total = probabilities.sum(axis=1, dtype=np.float64)  # 1 up to rounding
+    total = probabilities.sum(axis=1, dtype=np.float64)  # each row's sum is 1 except for rounding
     log_loss = float(-np.log(np.clip(of_true / np.where(total > 0, total, 1), _SMALLEST, 1)).mean())
     chosen = [1] if classes == 2 else range(classes)
     areas = [roc_auc(y == k, probabilities[:, k]) for k in chosen]
@@ -140,6 +140,6 @@ def r2_score(y: Array, squares: Array) -> float:
 
     A constant column has no variance to explain: it scores 1 if predicted exactly, else 0.
     """
-    varies = y.max(axis=0) > y.min(axis=0)  # deviations from a rounded mean need not sum to 0
+    varies = y.max(axis=0) > y.min(axis=0)  # the mean is rounded, so the deviations from it may not sum to 0
     spread = np.square(y - y.mean(axis=0, dtype=np.float64)).sum(axis=0)
     return float(np.where(varies, 1 - squares / np.where(varies, spread, 1), squares == 0).mean())

@@ -28,7 +28,7 @@ class Layer(NamedTuple):
     w: Array
     """``w[k, j]`` is the weight from node j of layer l-1 to node k of layer l; shape (m_l, m_{l-1})."""
     b: Array
-    """Shape (m_l,)."""
+    """The biases, shape (m_l,)."""
 
 
 class Parameters(NamedTuple):

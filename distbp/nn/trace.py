@@ -48,7 +48,7 @@ def trace(structure: Structure, weights: Array, x: Array, y: Array) -> Trace:
     np.divide(gradient.flat, rows, out=gradient.flat)
     work, empty = backprop.workspace(rows), np.empty(0, weights.dtype)
     deltas = [each.copy() for each in work.delta]
-    # a cost fused with its activation does not leave a^L in place
+    # a cost that is fused with its activation does not store a^L
     structure.sigmas[-1].apply(work.z[-1], out=work.a[-1])
     layers = [TracedLayer(empty, x, empty, empty, empty)]
     layers += [

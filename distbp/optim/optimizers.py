@@ -65,7 +65,7 @@ class SGD:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The velocity; nothing without momentum."""
+        """The name of the velocity row; no name without momentum."""
         return ("velocity",) if self.momentum else ()
 
     def update(self, old: Array, new: Array, gradient: Array, step: int, lr: float, scratch: Array) -> None:

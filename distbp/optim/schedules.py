@@ -95,7 +95,7 @@ class OneCycle:
     end: float = 1 / 25e4
 
     def factor(self, step: int, steps: int) -> float:
-        """Return the factor, which is 1 at step rise T - 1 and ``end`` at step T - 1."""
+        """Return the factor: 1 at step ``rise * T - 1``, ``end`` at step ``T - 1``, with T the number of steps."""
         peak = self.rise * steps - 1
         if step <= peak and peak > 0:
             return _half_cosine(self.begin, 1.0, step / peak)
@@ -108,7 +108,7 @@ def _half_cosine(first: float, last: float, share: float) -> float:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiplies by ``gamma`` when the cost has not fallen for more than ``patience`` epochs.
+    """Multiplies the rate by ``gamma`` when the cost has not fallen for more than ``patience`` epochs.
 
     It follows the validation cost if there are validation rows, else the training cost, never the test rows.
     """
@@ -116,7 +116,7 @@ class Plateau:
     gamma: float = 0.5
     patience: int = 2
     least: float = 1e-4
-    """Relative improvement over the best cost that counts as a fall."""
+    """Smallest relative improvement over the best cost that counts as a fall."""
 
     def factor(self, step: int, steps: int) -> float:
         """Return 1: this schedule depends on the costs, not on the step."""

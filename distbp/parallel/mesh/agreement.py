@@ -11,7 +11,7 @@ class Difference(NamedTuple):
     """A difference between the hosts' weights."""
 
     steps: int
-    """Number of steps before the comparison."""
+    """Number of steps that were complete at the comparison."""
     layer: int
     """The first layer that differs, counted from 1."""
     hosts: tuple[int, ...]
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
 
 class WeightsDifferError(Exception):
-    """The hosts' weights before a step differ."""
+    """The hosts do not have the same weights before a step."""
 
     def __init__(self, difference: Difference) -> None:
         super().__init__(str(difference))

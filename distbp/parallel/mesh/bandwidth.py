@@ -25,7 +25,7 @@ _FINISHED = 0
 
 
 def measure_bandwidth(peers: Mapping[int, PeerConnection], view: View, host: int) -> float:
-    """Return the bytes per second received from the previous host of the ring while the next host is sent as many.
+    """Return the bytes per second received from the previous host of the ring, while bytes are sent to the next host.
 
     In every round a host requests bytes from the previous host, then sends the bytes that the next one requests. Its
     clock starts at the request, so no bytes wait in buffers and arrive at any speed. A host that has finished its own
@@ -71,7 +71,7 @@ def _serve(peer: PeerConnection) -> threading.Thread | None:
     request = bytearray(_REQUEST.size)
     with _lost_if_it_fails(peer):
         receive_into(peer.connection, memoryview(request))
-    size = min(int(_REQUEST.unpack(request)[0]), _LARGE)  # no valid request is larger
+    size = min(int(_REQUEST.unpack(request)[0]), _LARGE)  # a valid request asks for no more than this
     if size == _FINISHED:
         return None
     sender = threading.Thread(target=_send, args=(peer, size), daemon=True)
@@ -80,7 +80,7 @@ def _serve(peer: PeerConnection) -> threading.Thread | None:
 
 
 def _send(peer: PeerConnection, size: int) -> None:
-    with suppress(OSError):  # the next read from this peer fails too, and reports it
+    with suppress(OSError):  # the next read from this peer fails too and reports the error
         send_all(peer.connection, memoryview(bytes(size)))
 
 

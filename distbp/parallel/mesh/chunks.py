@@ -20,7 +20,7 @@ class Chunk(NamedTuple):
     server: int | None
     """The host that adds up the chunk and sends the total to the others; None if every host adds it up itself."""
     is_factored: bool = False
-    """Whether it is a whole layer, exchanged as sufficient factors (see distbp.parallel.mesh.factors)."""
+    """Whether the chunk is a whole layer, exchanged as sufficient factors (see distbp.parallel.mesh.factors)."""
 
 
 def chunks_of(bounds: Sequence[int], servers: int, factored: Collection[int] = ()) -> tuple[Chunk, ...]:

@@ -46,7 +46,7 @@ from distbp.parallel.step.factor_store import factor_size
 from distbp.parallel.step.shards import cut
 
 _WORTH_IT = 1.1
-"""Speedup of a step above which more hosts are worthwhile."""
+"""More hosts are worthwhile if they speed up a step by more than this factor."""
 
 
 class Workload(NamedTuple):
@@ -74,11 +74,11 @@ class Machine(NamedTuple):
     """Seconds that one core of a host takes for each part of a step."""
 
     shard: float
-    """Computing the gradient of one shard, forward and backward."""
+    """Seconds to compute the gradient of one shard, forward and backward."""
     addition: float
-    """Adding two shard gradients."""
+    """Seconds to add two shard gradients."""
     update: float
-    """Updating all parameters and the optimizer's state from the sum over all shards."""
+    """Seconds to update all parameters and the optimizer's state from the sum over all shards."""
 
     def slower(self, factor: float) -> Machine:
         """Return a machine that takes ``factor`` times as long."""
@@ -157,7 +157,7 @@ def estimate_step(
     # Per weight: one product for z, one for the gradient of w, and one for delta except in the first layer.
     unit = machine.shard / (3 * weights - job.bounds[1])
     busy = (most_shards - 1) * (machine.shard + machine.addition) + unit * weights
-    reports = 2 * (hosts - 1)  # each host sends one to every other and receives theirs
+    reports = 2 * (hosts - 1)  # each host sends its reports to every other host and receives theirs
     on_link, link_bytes, messages = 0.0, 0.0, float(reports)
     for first, stop, layer in reversed(_groups(job.bounds, factored)):
         busy += 2 * unit * (stop - first) - (0.0 if first else unit * job.bounds[1])
@@ -232,7 +232,7 @@ def host_counts(least: int, most: int) -> list[int]:
 
 
 def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
-    """Return the first step that no later one is 10 % faster than; the steps are in rising order of hosts."""
+    """Return the first of ``steps``, sorted by hosts, such that no later step is 10 % faster."""
     for number, step in enumerate(steps):
         if all(step.seconds < _WORTH_IT * later.seconds for later in steps[number + 1 :]):
             return step
@@ -242,7 +242,7 @@ def largest_worthwhile(steps: Sequence[StepEstimate]) -> StepEstimate:
 _NOT_HIDDEN = 1 / 2
 """Share of the shorter of transfer and reconstruction that the longer does not hide (three hosts at 1 Gbit/s)."""
 MEASURING_SECONDS = 10.0
-"""Time limit for the hosts to measure and answer."""
+"""Seconds within which the hosts must measure and answer."""
 
 
 class Rates(NamedTuple):

@@ -58,7 +58,7 @@ class Reconstructor:
         factors = np.zeros(self.size(layer, self.rows), self.dtype)
         out = np.empty(self._structure.bounds[layer + 1] - self._structure.bounds[layer], self.dtype)
         total = np.zeros_like(out)
-        self.form(0, 0, layer, self.rows, factors, out)  # not counted: it is the first to touch the memory
+        self.form(0, 0, layer, self.rows, factors, out)  # not timed: the first product touches new memory
         began, formed, taken = time.perf_counter(), 0, 0.0
         while taken < patience:
             self.form(0, 0, layer, self.rows, factors, out)
@@ -132,7 +132,7 @@ class FactorBroadcast:
             try:
                 self._reconstructor.form(step, shard, layer, self._rows(step, shard), factors, out)
                 done()
-            except Exception as error:  # the thread pool would swallow it
+            except Exception as error:  # the thread pool would swallow the exception
                 fail(f"sent factors whose product failed: {error}")
 
         self._threads.submit(work)

@@ -54,7 +54,7 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, kind: int, step: int, chunk: int, node: int, scale: float, body: memoryview) -> Frame:
-        """Return the frame of a body, which must not change until it has been sent."""
+        """Return a frame for the body, which must not change until the frame has been sent."""
         return cls(kind, step, chunk, node, scale, len(body), checksum(body))
 
     def resend_request(self) -> Frame:

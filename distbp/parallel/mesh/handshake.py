@@ -19,7 +19,7 @@ _HELLO = struct.Struct("<4sQII32s")
 """Magic number, view, number of the calling host, number of the called host, challenge."""
 _MAGIC = b"dbp2"
 _CONNECT_SECONDS = 0.5
-"""For the connection alone: if a full queue has dropped the call, calling again is faster than waiting."""
+"""Time limit for connecting: if a full queue has dropped the call, calling again is faster than waiting."""
 
 
 def connect(
@@ -48,7 +48,7 @@ def connect(
 
 
 def accept(connection: socket.socket, secret: bytes, view: int, host: int, patience: float) -> int:
-    """Return the number of the calling host, once it has proved that it belongs to this run and view.
+    """Check that the calling host belongs to this run and view; return its number.
 
     Raises:
         OSError: its proof is wrong, it takes too long, or the connection has ended.

@@ -68,7 +68,7 @@ class IncomingConnections:
 
     def _shake_hands(self, connection: socket.socket) -> None:
         number = None
-        with suppress(OSError):  # a stranger, or too slow
+        with suppress(OSError):  # the caller is a stranger, or too slow
             number = accept(connection, self._secret, self._view.number, self._host, self._patience)
         with self._lock:
             is_wanted = self._handshakes.pop(connection, connection) is None and not self._closed

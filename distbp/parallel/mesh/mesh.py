@@ -47,7 +47,7 @@ from distbp.parallel.step.tree import Adder
 
 _LOOK_SECONDS = 0.25
 _IN_WORKERS_MEMORY = PART, FACTORS
-"""Frames whose bodies are in memory that workers overwrite in the next step."""
+"""Kinds of frames whose bodies are in memory that workers overwrite in the next step."""
 _Peers = Collection[PeerConnection]
 
 
@@ -187,7 +187,7 @@ class Mesh:
                 self._add_sum(exchange, number, span, numbers)
 
     def _send(self, kind: int, exchange: StepExchange, number: int, node: int, packed: Packed, peers: _Peers) -> None:
-        """Send a frame to these peers."""
+        """Send a frame to the given peers."""
         frame = Frame.of(kind, exchange.step, number, node, packed.scale, packed.body)
         exchange.sent[kind, number, node] = frame, packed.body
         if kind in _IN_WORKERS_MEMORY:

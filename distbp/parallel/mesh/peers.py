@@ -110,7 +110,7 @@ class PeerConnection:
             handler.lost(self.number, f"is gone ({error.strerror or error})")
         except DamagedError as error:
             handler.lost(self.number, f"sent {error}", isinstance(error, ChecksumError))
-        except Exception as error:  # else this thread would end silently, and every host would wait
+        except Exception as error:  # without this, the thread would end silently and every host would wait
             handler.lost(self.number, f"sent a message that this host could not handle: {error!r}")
 
     def _is_intact(self, frame: Frame, body: memoryview) -> bool:
@@ -129,7 +129,7 @@ class PeerConnection:
 
     def _send(self, handler: FrameHandler) -> None:
         heartbeat = Frame.of(HEARTBEAT, 0, 0, 0, 0.0, memoryview(b"")).header()
-        with suppress(OSError):  # the receiving thread notices it too, and reports it
+        with suppress(OSError):  # the receiving thread notices the lost connection too and reports it
             while True:
                 try:
                     queued = self._queue.get(timeout=min(1.0, self._timeout / 8))
@@ -151,7 +151,7 @@ class PeerConnection:
 
 
 _WAKE_UP = Frame(HEARTBEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
-"""Queued to make the sending thread look at the urgent frames."""
+"""A queue entry that makes the sending thread look at the urgent frames."""
 _END = Frame(HEARTBEAT, -1, 0, 0, 0.0, 0, 0), memoryview(b"")
 
 

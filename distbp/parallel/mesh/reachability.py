@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 
 _PATIENCE = 2.0
-"""Seconds for one connection."""
+"""Time limit for one connection, in seconds."""
 
 
 def first_unreachable(addresses: Iterable[tuple[str, int]], timeout: float) -> dict[tuple[str, int], str]:
-    """Try to connect to each address; return the first that fails, with the reason, or an empty dictionary."""
+    """Try to connect to each address; return the first that fails with the reason, else an empty dictionary."""
     for address in addresses:
         try:
             socket.create_connection(address, timeout=min(_PATIENCE, timeout)).close()

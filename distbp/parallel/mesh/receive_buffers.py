@@ -44,7 +44,7 @@ class ReceiveBuffers:
         raise DamagedError(f"a message of kind {frame.kind} for chunk {frame.chunk}, which is not its own")
 
     def sums_needed(self, exchange: StepExchange, chunk: Chunk) -> int:
-        """Return how many sums make up a chunk's total; a factored one needs every shard of the other hosts."""
+        """Return how many sums make up a chunk's total; a factored chunk needs every shard of the other hosts."""
         if not chunk.is_factored:
             return len(exchange.nodes)
         own = self._view.span(self._host, exchange.shards)

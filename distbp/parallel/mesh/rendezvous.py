@@ -13,7 +13,7 @@ from distbp.parallel.mesh.view import View
 
 _AGAIN_SECONDS = 0.02
 _MOST_PATIENCE = 2.0
-"""Seconds for one handshake."""
+"""Longest time for one handshake, in seconds."""
 
 
 class HostsLostError(Exception):

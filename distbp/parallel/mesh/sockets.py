@@ -35,7 +35,7 @@ def listen(address: str, ports: range = range(1)) -> socket.socket:
         if time.monotonic() > deadline:
             named = f"port {ports[0]}" if len(ports) == 1 else f"ports {ports[0]}-{ports[-1]}"
             raise ClusterError(f"{named} of {address}: all in use; give other or more ports with --host-ports")
-        time.sleep(_PORT_AGAIN_SECONDS)  # the process that has the port may be about to exit
+        time.sleep(_PORT_AGAIN_SECONDS)  # the process that holds the port may be about to exit
 
 
 def receive_by(deadline: float, connection: socket.socket, size: int) -> bytes:

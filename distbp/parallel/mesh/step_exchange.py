@@ -23,11 +23,11 @@ class HostReports(NamedTuple):
     """A host's message about a step, besides its sums."""
 
     reports: Sequence[Report]
-    """The reports of its workers."""
+    """The reports of the sending host's workers."""
     layer_hashes: Sequence[int]
-    """The hashes of its layers before the step."""
+    """The hashes of the sending host's layers before the step."""
     stop: bool
-    """Whether it asks all hosts to stop after this step."""
+    """Whether the sending host asks all hosts to stop after this step."""
 
 
 class StepExchange:
@@ -36,7 +36,7 @@ class StepExchange:
     def __init__(
         self, step: int, parts: Sequence[Span], nodes: Sequence[Node], chunks: Sequence[Chunk], host: int
     ) -> None:
-        """``parts`` are the rows of each of the step's shards."""
+        """Start with no sums; ``parts`` holds the row range of each of the step's shards."""
         self.step, self.shards, self.nodes = step, len(parts), nodes
         self._rows = parts
         self.pushed = 0
@@ -116,7 +116,7 @@ class StepExchanges:
             return exchange
         parts = cut(self._order.size(step), self._view.shards)
         new = StepExchange(step, parts, nodes_of(self._view, len(parts)), self.chunks, self._host)
-        with self._lock:  # another thread may have created it meanwhile
+        with self._lock:  # another thread may have created the exchange meanwhile
             return self._open.setdefault(step, new)
 
     def incomplete(self, step: int) -> StepExchange:
@@ -130,7 +130,7 @@ class StepExchanges:
         return self._open.get(step), False
 
     def complete(self) -> None:
-        """Go on to the next step."""
+        """Make the next step the current one."""
         self._previous = self._open.pop(self.step)
         self.step += 1
 

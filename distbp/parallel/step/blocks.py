@@ -15,7 +15,7 @@ _BLOCK = 65_536
 """Parameters per block: few enough that a block of every vector stays in cache, enough to amortize the calls."""
 
 _PARAMETERS_PER_THREAD = 131_072
-"""Parameters below which waking another thread costs more than it saves."""
+"""With fewer parameters per thread, waking another thread costs more than it saves."""
 
 
 class Block(NamedTuple):
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     states: Array
     """Shape (2, 1 + slots, parameters of the block)."""
     weights: tuple[slice, ...]
-    """Ranges of the block that are weights; the parameters between them are biases."""
+    """Ranges of the block that are weights; the parameters between these ranges are biases."""
     connections: Array | None
     """Mask of the block, 0 where a connection is missing, else 1; None if none is missing."""
 

@@ -25,7 +25,7 @@ def is_diagnosed(step: int, steps_per_epoch: int) -> bool:
 
 
 def layer_norms(layers: Sequence[Layer]) -> tuple[float, ...]:
-    """Return the norm of each layer's parameters, w and b together."""
+    """For each layer, return the norm of its parameters, w and b together."""
     return tuple(math.sqrt(float(np.vdot(w, w)) + float(np.vdot(b, b))) for w, b in layers)
 
 

@@ -51,10 +51,10 @@ class Executor(Protocol):
         """Return the state of each worker, for display. May be called from another thread."""
 
     def halt(self) -> None:
-        """Make :meth:`steps` end after the current step, once its record is yielded."""
+        """Make :meth:`steps` end after it has yielded the current step's record."""
 
     def restart(self, state: Array, step: int) -> None:
-        """Continue from ``state``, the state after ``step`` steps."""
+        """Go back to ``state``, which is the state after ``step`` steps."""
 
     def state(self) -> Array:
         """Return a copy of weights and optimizer state, shape (1 + slots, parameters)."""
@@ -64,7 +64,7 @@ class ManagedExecutor(Executor, Protocol):
     """An executor that owns its parameter server and workers; leaving the ``with`` block stops them."""
 
     config: Settings
-    """The settings; once the executor has started, with its actual number of workers."""
+    """The settings; after the start they hold the actual number of workers."""
 
     def __enter__(self) -> Self:
         """Start the server and the workers; return the executor, ready for its first step."""
@@ -93,7 +93,7 @@ def all_shards(order: EpochOrder, step: int, shards: int) -> Span:
 
 
 class InProcessExecutor:
-    """Runs worker and parameter server in the calling process: the same classes, the same bits, no Ray."""
+    """Runs worker and parameter server in the calling process, without Ray; results are the same bit for bit."""
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows, state: Array, step: int = 0) -> None:
         self._structure, self.config = structure, config
@@ -148,7 +148,7 @@ class InProcessExecutor:
         self._halted = True
 
     def restart(self, state: Array, step: int) -> None:
-        """Continue from ``state``, the state after ``step`` steps."""
+        """Go back to ``state``, which is the state after ``step`` steps."""
         self._server = make_parameter_server(
             self._structure, self.config, self._order, double_buffered(state, step), step
         )

@@ -79,7 +79,7 @@ class FactorStore:
         """
         handle = os.open(self._path, os.O_RDWR)
         try:
-            if hasattr(os, "posix_fallocate"):  # macOS has none
+            if hasattr(os, "posix_fallocate"):  # macOS has no posix_fallocate
                 os.posix_fallocate(handle, slot * self._slot_bytes, self._slot_bytes)
         except OSError as error:
             megabytes = self._slot_bytes / 2**20

@@ -43,7 +43,7 @@ class TimeSpent(NamedTuple):
     """Seconds that workers and server have spent so far."""
 
     computing: Mapping[str, float]
-    """Seconds each worker, by name, has spent computing; the rest of its time it waited."""
+    """Seconds that each worker, by name, has spent computing; it waited for the rest of its time."""
     serving: float
     """Seconds spent adding sums, exchanging them with other hosts and updating, while the workers waited."""
 
@@ -54,11 +54,11 @@ class WorkerRecord(NamedTuple):
     number: int
     host: str
     shards: Span
-    """Shards that it computes while no worker is lost or a straggler; may be empty."""
+    """Shards that the worker computes while no worker is lost or a straggler; may be empty."""
     computing: float | None
-    """Share of the last seconds in which it was computing, not waiting; None if unknown."""
+    """Share of the last seconds in which the worker was computing, not waiting; None if unknown."""
     silent: float
-    """Seconds since its last sign of life."""
+    """Seconds since the worker's last sign of life."""
 
 
 class Diagnosis(NamedTuple):
@@ -80,7 +80,7 @@ class StepRecord:
     """The results of one step, recorded by the parameter server."""
 
     step: int
-    """Counted from 0 over the whole run."""
+    """Number of the step, counted from 0 over the whole run."""
     rows: int
     """Examples in the mini-batch."""
     cost: float
@@ -90,7 +90,7 @@ class StepRecord:
     seconds: float = 0.0
     """Duration from the start of the step to the end of its update."""
     divergence: Divergence | None = None
-    """Set if the step diverged; its update was not applied then."""
+    """The divergence of the step, whose update then was not applied; None if the step did not diverge."""
     layers: tuple[int, ...] = ()
     """A 64-bit hash of each layer's parameters after the update."""
     weight: float = 0.0

@@ -10,11 +10,11 @@ from distbp.parallel.step.shards import Span
 _WHATS = ("", "the cost", "a gradient", "a weight")
 _REPORT = struct.Struct("<IIqqBI")
 _PER_SHARD = 4
-"""Numbers that a report has for each shard."""
+"""How many numbers a report has for each shard."""
 
 
 def report_size(shards: int) -> int:
-    """Return the size of a worker's report where a mini-batch has so many shards."""
+    """Return the size of a worker's report if a mini-batch has this number of shards."""
     return _REPORT.size + _PER_SHARD * 8 * shards
 
 

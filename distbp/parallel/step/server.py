@@ -25,7 +25,7 @@ from distbp.parallel.step.tree import add_up, buffers_of, plan_of
 _Outcome = TypeVar("_Outcome")
 
 _MOST_THREADS = 4
-"""More threads gain nothing: memory bandwidth bounds an update, not arithmetic."""
+"""Largest number of threads; more gain nothing, because memory bandwidth limits an update, not arithmetic."""
 
 
 class ParameterServer:
@@ -89,7 +89,7 @@ class ParameterServer:
         began: float | None = None,
         diagnose: bool = False,
     ) -> StepRecord:
-        """Apply step number ``step`` with the gradient sums of all its shards; return its record.
+        """Update the weights in step number ``step`` from the gradient sums of all shards; return the step's record.
 
         The total cost's gradient is the sum over all examples divided by their total weight (their number, without
         weights), and this is the only division. If the record shows a divergence, the state is unchanged. ``began`` is
@@ -102,7 +102,7 @@ class ParameterServer:
             raise ValueError(f"step {self.step} is next, got the gradients of step {step}")
         reports = sorted(reports, key=lambda report: report.span)
         rows, right, weight, cost, divergence = _totals_of(reports)
-        divisor = weight or 1.0  # if all weights are 0, so is the gradient
+        divisor = weight or 1.0  # if all weights are 0, the gradient is 0 too
         diagnosis = None
         is_finite = None if self._early is None else self._early.end(rows, divisor)
         if divergence is None and is_finite is not None:
@@ -174,7 +174,7 @@ class ParameterServer:
         """Call ``work`` on every group of blocks, each on its own thread."""
 
         def quietly(part: list[Block], scratch: Array) -> _Outcome:
-            # NumPy's error state is per thread
+            # each thread has its own NumPy error state
             with np.errstate(over="ignore", invalid="ignore"):
                 return work(part, scratch)
 

@@ -21,7 +21,7 @@ class Span(NamedTuple):
 
 
 def cut(count: int, parts: int) -> list[Span]:
-    """Cut ``count`` things into at most ``parts`` contiguous non-empty spans whose sizes differ by at most one.
+    """Cut ``count`` items into at most ``parts`` contiguous non-empty spans whose sizes differ by at most one.
 
     >>> cut(7, 3)
     [Span(first=0, stop=3), Span(first=3, stop=5), Span(first=5, stop=7)]
@@ -83,14 +83,14 @@ def buffers_for(shards: int, most_workers: int) -> int:
     most = 1
     for count in range(shards, 0, -1):
         for workers in range(2, min(count, most_workers) + 1):
-            if -(-count // workers) < _fewest_shards(most + 1):  # smaller spans do not have more sums
+            if -(-count // workers) < _fewest_shards(most + 1):  # smaller spans have no more sums than this one
                 break
             most = max(most, *(_count_of_subtrees(span, count) for span in cut(count, workers)))
     return most
 
 
 def _fewest_shards(sums: int) -> int:
-    """Return the fewest shards of a span with so many subtrees, of 1, 2, 4 .. shards on either side of a split."""
+    """Return the fewest shards of a span with this number of subtrees, which have 1, 2, 4 .. shards on both sides."""
     return (1 << (sums + 1) // 2) + (1 << sums // 2) - 2
 
 
@@ -99,7 +99,7 @@ def _count_of_subtrees(span: Span, shards: int) -> int:
     first, stop = span
     count = 0
     while first < stop:
-        size = first & -first or shards  # the largest node that can start at ``first``
+        size = first & -first or shards  # this is the largest node that can start at ``first``
         if stop == shards and first + size >= shards:
             return count + 1
         first += min(size, _largest_power_of_two(stop - first))

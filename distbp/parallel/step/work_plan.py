@@ -25,7 +25,7 @@ class Add(NamedTuple):
 
 
 class WorkPlan(NamedTuple):
-    """A worker's tasks for a span, the same in every step with as many rows."""
+    """A worker's tasks for a span, the same in every step whose mini-batch has the same number of rows."""
 
     rows: slice
     """The span's rows in the mini-batch."""

@@ -27,7 +27,7 @@ _MASKED_AT_ONCE = 65_536
 """Parameters whose missing connections are masked at a time, so that they stay in cache."""
 
 OnLayer = Callable[[int], None]
-"""Called with each layer (counted from 0) once it is final in all sums."""
+"""Called with each layer (counted from 0) when the layer's gradient is final in all sums."""
 OnFactors = Callable[[int, int, Array, Array], None]
 """Called with each shard, each layer l, and their factors delta^l and a^{l-1}."""
 
@@ -110,7 +110,7 @@ class Worker:
                     layer_done = partial(_layer_done, task.shard, keep, finish)
                 begin(task.shard)
                 results.append(self._compute_shard(step, task, plan, batch, weights, buffers[task.out], layer_done))
-                if finish is not None:  # the remaining additions were done layer by layer
+                if finish is not None:  # the remaining additions have been done layer by layer
                     break
         return _report(span, results)
 
@@ -151,7 +151,7 @@ class Worker:
         return FactorStore(folder, self._structure, self._shards, self._rows_per_shard, self._dtype, workers)
 
     def prefetch(self, step: int, span: Span) -> None:
-        """Gather the rows that :meth:`compute` needs if its next call is for this step and span."""
+        """Gather now the rows that :meth:`compute` needs if its next call is for this step and span."""
         if span.stop <= min(self._shards, self._order.size(step)):  # a short mini-batch has fewer shards
             self._batches.prefetch(step, self._plan(step, span).rows)
 
@@ -185,7 +185,7 @@ def _layer_done(
 
 
 def _finish_layer(rest: Sequence[Compute | Add], buffers: Sequence[Parameters], done: OnLayer, l: int) -> None:
-    """Do the additions that follow the last shard for one of its layers."""
+    """For one layer, do the additions that follow the last shard."""
     for task in rest:
         assert isinstance(task, Add)
         for total, other in zip(buffers[task.out].layers[l], buffers[task.other].layers[l], strict=True):
