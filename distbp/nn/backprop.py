@@ -138,7 +138,7 @@ class Backprop:
             layer_gradient(delta, a_prev, ones, *out[l])
             if done is not None:
                 done(l, delta, a_prev)
-            if l:
+            if l:  # the induction step
                 np.matmul(delta, layers[l].w, out=work.delta[l - 1])
                 if masks:
                     np.multiply(work.delta[l - 1], masks[l - 1], out=work.delta[l - 1])
