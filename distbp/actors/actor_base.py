@@ -15,7 +15,7 @@ class Ping(NamedTuple):
 
     host: str
     node: str
-    """The id of Ray's node."""
+    """Ray's id of the node on which the actor runs."""
     arithmetic: dict[str, Any]
     """The libraries and CPU features on which the bits of its results depend."""
 

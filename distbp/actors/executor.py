@@ -141,7 +141,7 @@ class ActorExecutor:
         self._executor.halt()
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Go back to ``state``, which is the state after ``step`` steps."""
         self._executor.restart(state, step)
 
     def state(self) -> Array:

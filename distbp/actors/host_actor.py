@@ -93,7 +93,7 @@ class _Host(Pinged):
 
     @ray.method(concurrency_group="status")  # type: ignore[untyped-decorator] # Ray is seen as untyped here
     def end(self) -> None:
-        """Make :meth:`begin` fail, unless it has already created the shared memory."""
+        """Make a :meth:`begin` that has not yet created the shared memory fail."""
         self._is_ending = True
 
     def _serve(self) -> None:

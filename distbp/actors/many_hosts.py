@@ -171,7 +171,7 @@ class ManyHostsExecutor:
         """Handle the status that a host has sent; return the new records."""
         try:
             status = member.status()
-        except RayError as error:  # an error of the host's own code is raised again by death()
+        except RayError as error:  # if the host's own code failed, death() raises that error again
             self._lose(member, "died", in_brackets(death(error, member.name)))
             return []
         for note in status.notes:
@@ -268,7 +268,7 @@ class ManyHostsExecutor:
             self._pause()
 
     def _pause(self) -> None:
-        for member in self._hosts.members[:1]:  # the view's first host stops all
+        for member in self._hosts.members[:1]:  # halting the view's first host halts all hosts
             member.actor.halt.remote()
 
     def spent(self) -> TimeSpent:
@@ -286,7 +286,7 @@ class ManyHostsExecutor:
         self._pause()
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Go back to ``state``, which is the state after ``step`` steps."""
         self._kept, self._unseen = (step, state), step
         for member in list(self._hosts.members):  # they may have been lost since; other hosts get ready within --wait
             self._hosts.lose(member)

@@ -53,7 +53,7 @@ class OneHostExecutor:
             memory, group.config, group.start_worker, group.name, group.note, longest_start(group.config)
         )
         self._serving: Any = None
-        """The call of the server's loop."""
+        """The pending Ray call that runs the server's loop."""
         self._link: ServerLink
         self._stall = StallTimer()
         self._next_maintenance = 0.0
@@ -135,7 +135,7 @@ class OneHostExecutor:
         self._memory.stop_requested[0] = 1
 
     def restart(self, state: Array, step: int) -> None:
-        """Go back to this state after ``step`` steps."""
+        """Go back to ``state``, which is the state after ``step`` steps."""
         self._memory.records.restart(step)  # first: it shows the server that the state is no longer its own
         self._memory.states[step % 2] = state
         self.step = step
@@ -152,7 +152,7 @@ class OneHostExecutor:
         return state
 
     def _poll(self, goal: _Goal | None = None) -> RunEnded | None:
-        """Wait a moment and handle what has happened; return the server's answer to the request, once it arrives."""
+        """Wait a moment and handle what has happened; return the server's answer if it has arrived, else None."""
         memory, timeout = self._memory, self._group.config.timeout
         ended: RunEnded | None = None
         if not self._ray.may_ask(memory.step):

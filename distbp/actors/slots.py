@@ -129,5 +129,5 @@ class Slots:
         """Return why a worker has ended, empty if unknown; None if it has not."""
         try:
             return ending(self._calls[number], self._name(number), seconds)
-        except PeerLostError as error:  # its own, such as having found no server in time, does not end the run
+        except PeerLostError as error:  # the worker's own error, such as no server in time, does not end the run
             return str(error)

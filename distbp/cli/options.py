@@ -89,7 +89,7 @@ class WorkerCount(click.ParamType[int | str]):
     name = "workers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """Return the number, or the text of ``auto`` or a range."""
+        """Return a number as an int, ``auto`` or a range as text."""
         if value == "auto" or ".." in str(value):
             return str(value)
         try:
@@ -185,7 +185,7 @@ def _type_of(allowed: values.Values) -> click.ParamType[Any]:
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of reading data and cutting them into parts."""
+    """Add the options for reading the data and splitting it."""
     for name in reversed(OPTIONS):
         command = setting_option(name)(command) if name in _OF_DATA else command
     return command

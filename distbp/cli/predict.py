@@ -57,7 +57,7 @@ def predict(run: Path, data: tuple[str, ...], out: Path | None, separator: str |
 
 
 def _check_output(out: Path, data: tuple[str, ...]) -> None:
-    """Check that predictions can be written to a file, and remove what an interrupted command left of it.
+    """Check that predictions can be written to a file, and remove the partial file of an interrupted command.
 
     Raises:
         UsageError: the suffix is unknown, or the file is one of the inputs.

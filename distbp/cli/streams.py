@@ -18,7 +18,7 @@ def echo_stderr(text: str) -> None:
 
 def is_reader_gone() -> bool:
     """Return whether stdout is a pipe whose reading end is closed."""
-    if not hasattr(select, "poll"):  # Windows
+    if not hasattr(select, "poll"):  # Windows has no poll
         return True
     with suppress(OSError, ValueError):
         poll = select.poll()

@@ -38,7 +38,7 @@ def name_of(part: Any) -> str:
 
 
 def check_choice(setting: str, part: Any) -> None:
-    """Check a name, or an object of the user's own.
+    """Check the name of a built-in part, or the members of a user's own object.
 
     Raises:
         UsageError: the name is unknown, or the object lacks a member.

@@ -123,7 +123,7 @@ class NamePerLayer:
     """A name or an object for all hidden layers, or a list with one for each."""
 
     def checked(self, name: str, value: Any) -> Any:
-        """Return the part, or the parts as a tuple."""
+        """Return one name or object, or a tuple with one for each layer."""
         several = isinstance(value, list | tuple)
         for part in value if several else (value,):
             check_choice(name, part)

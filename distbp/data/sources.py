@@ -60,5 +60,5 @@ def address_of(source: Source) -> str:
         return str(source)
     try:
         return str(Path(source).absolute())
-    except TypeError:  # it is no source at all, which load reports
+    except TypeError:  # not a valid source; load() reports it
         return str(source)

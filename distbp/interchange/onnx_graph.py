@@ -28,7 +28,7 @@ class Graph:
         self._constants: dict[str, Any] = {}
 
     def input(self, name: str, dtype: Any, columns: int) -> str:
-        """Add an input, a matrix with so many columns."""
+        """Add an input: a matrix with this number of columns."""
         self.inputs.append(self._described(name, dtype, columns))
         return name
 

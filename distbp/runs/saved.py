@@ -227,7 +227,7 @@ def read_saved(path: Path, note: Note) -> SavedRun:
     """
     check_run_exists(path)
     for name in (CONFIG, METRICS, STEPS, TIMELINE, BEST, CONNECTIONS):
-        check_regular(path / name)  # so that reading and writing them later never blocks
+        check_regular(path / name)  # a named pipe, for example, would block when read or written later
     settings, has_sum = read_sealed(path / CONFIG, CONFIG_JSON)
     checkpoint = newest_checkpoint(path / CHECKPOINTS, note, check_described)
     if checkpoint is None:

@@ -44,7 +44,7 @@ class Timeline:
     def __init__(self, folder: Path, sizes: Sequence[int], step: int, cores: int, note: Callable[[str], None]) -> None:
         """Record that this process starts the run, or resumes it after ``step`` steps."""
         self._path, self._note = folder / NAME, note
-        self._offset = time.time() - time.perf_counter()  # fixed, since the system clock may be set during the run
+        self._offset = time.time() - time.perf_counter()  # read once: the system clock may be changed during the run
         self._recoveries = 0
         self._failed = False
         self._mode = "w" if step == 0 else "a"

@@ -91,7 +91,7 @@ class RunWriter:
 
     @property
     def is_checkpoint_due(self) -> bool:
-        """Whether the next checkpoint should not wait for the end of the epoch."""
+        """Whether a checkpoint is due now, before the end of the epoch."""
         return self._state.is_due
 
     def checkpoint(self, step: int, state: Array, sums: EpochSums, recoveries: int, health: Any) -> None:

@@ -20,7 +20,7 @@ class Targets:
         raise NotImplementedError
 
     def _parts(self, targets: Array) -> tuple[int, str, str]:
-        """Return the number of output nodes for these encoded targets, the output activation and the cost."""
+        """For these encoded targets, return the number of output nodes, the output activation and the cost."""
         raise NotImplementedError
 
     def _classes(self) -> Sequence[Any]:

@@ -93,7 +93,7 @@ def one_thread(shards: int | None = None) -> Iterator[None]:
         on_entry = [library.get() for library in _libraries()]
         if not _inside:
             _before[:] = on_entry
-        if not any(threads > 1 for _, threads in _claims):  # else it is already one, except in shards
+        if not any(threads > 1 for _, threads in _claims):  # otherwise BLAS already uses one thread, except in shards
             pin_threads(1)
         _inside += 1
         if shards is not None:

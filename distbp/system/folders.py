@@ -102,7 +102,9 @@ def _is_unowned(folder: Path) -> bool:
     A user may have a folder with such a name, so it must contain nothing but files of Ray's or ours.
     """
     is_old = time.time() - folder.stat().st_mtime > _NEW_SECONDS
-    is_named_by_us = re.fullmatch(rf"{_PREFIX}[a-z0-9_]{{8}}", folder.name) is not None  # as tempfile does
+    is_named_by_us = (
+        re.fullmatch(rf"{_PREFIX}[a-z0-9_]{{8}}", folder.name) is not None
+    )  # tempfile appends eight such characters
     return is_old and is_named_by_us and all(entry.name.startswith(_UNOWNED) for entry in folder.iterdir())
 
 

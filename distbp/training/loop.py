@@ -160,7 +160,7 @@ class TrainingLoop:
         with suppress(Exception):
             if isinstance(error, DivergedError) and not self._is_explosion_recorded():
                 self._writer.diverged_epoch(self._diverged_record(error))
-            # after a rollback of the executor, the sums do not belong to its state
+            # after the executor has rolled back, the epoch's sums include later steps: write no checkpoint
             if executor.step >= self._callbacks.step:
                 self._checkpoint(executor.state())
 

@@ -109,7 +109,7 @@ def with_parts(config: Config, data: DataSet) -> DataSet:
 
 
 def _class_weights(wanted: str | Mapping[Any, float], classes: Sequence[Any], y: Array) -> Array:
-    """Return what a row of each class counts: as asked for, or so that all classes count the same together."""
+    """Return the weight of each class's rows: as requested, or balanced so that all classes count equally."""
     if isinstance(wanted, str):
         found = np.bincount(y, minlength=len(classes))
         return len(y) / (len(classes) * np.maximum(found, 1))

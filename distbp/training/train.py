@@ -101,7 +101,7 @@ def train(
     if run_dir is not None:
         check_unused(Path(run_dir))
     sources, watchers = Sources(data), Callbacks(callbacks)
-    del data  # from here on `sources` owns them
+    del data  # from here on, only `sources` holds the data
     started = time.perf_counter() if started is None else started
     if run_dir is None:
         return _Run(sources, wanted, watchers, started, network).result()
@@ -154,7 +154,7 @@ def resume(
             if "arrays" in data:
                 raise RunError(f"the data of {run} were arrays of the program that began it: pass them as data")
         sources = Sources(data)
-        del data  # from here on `sources` owns them
+        del data  # from here on, only `sources` holds the data
         given = compute_options(workers, address, insecure)
         wanted = (
             replace(config, **given) if config is not None else with_compute_options(saved.config, saved.path, given)

@@ -227,7 +227,7 @@ def _request(
     json_data: Any = None,
     **more: Any,
 ) -> Any:
-    """Send a request of Ray's client to the dashboard, with the cluster's token.
+    """Send a request to the dashboard through Ray's job client, with the cluster's token.
 
     Raises:
         ClusterError: the dashboard refuses the token, or no dashboard answers.

@@ -1,4 +1,4 @@
-"""A private Ray on this machine: the launcher program starts and watches it; it ends as a whole."""
+"""A private Ray on this machine: a launcher program starts and watches it, and ends all its processes together."""
 
 from __future__ import annotations
 

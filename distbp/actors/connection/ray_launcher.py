@@ -86,7 +86,7 @@ def start(request: dict[str, Any]) -> Any:
     from ray._private.parameter import RayParams
     from ray._private.resource_isolation_config import ResourceIsolationConfig
 
-    # Ray makes every folder that it is given writable for all users, so it gets subfolders of the private one.
+    # Ray makes every folder passed to it world-writable, so it gets subfolders of our private one.
     folder = Path(request["folder"])
     params = RayParams(
         num_cpus=request["cpus"],
@@ -195,7 +195,7 @@ def main() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # orphans of Ray become children of this process
-    with open(0, "rb", buffering=0, closefd=False) as unbuffered:  # to leave all after the first line unread
+    with open(0, "rb", buffering=0, closefd=False) as unbuffered:  # unbuffered, so that only the first line is consumed
         request = json.loads(unbuffered.readline())
     nodes: list[Any] = []
     threading.Thread(target=end_with_input, args=(nodes,), daemon=True).start()

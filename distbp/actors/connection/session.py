@@ -34,7 +34,7 @@ _private: list[PrivateRay] = []
 _broken: list[bool] = []
 """Not empty once this process has lost its Ray, to which it stays connected."""
 _user = [0]
-"""The process that first used Ray; a forked process inherits its id, but not its threads."""
+"""Id of the process that first used Ray. A fork inherits this value, but not Ray's threads."""
 
 
 def private_ray() -> PrivateRay | None:

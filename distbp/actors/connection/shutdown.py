@@ -50,7 +50,7 @@ def close(
             seconds, error = (
                 _HEADLESS_SECONDS,
                 HeadLostError("Ray's head does not answer"),
-            )  # so that no context calls it
+            )  # contexts that get this error do not call the head
     if is_left:
         _left.append(session.pop_all())
     failures: list[BaseException] = []

@@ -30,7 +30,7 @@ class PieceEncoding:
     """Pieces of numbers: an input is (stored - middle) * slope, clipped to [-1, 1]."""
 
     number: Array
-    """Index, among the used numbers, of the number that each piece belongs to."""
+    """For each piece, the index of its number among the used numbers."""
     middle: Array
     slope: Array
     fill: Array
@@ -46,7 +46,7 @@ class CategoryEncoding:
     offsets: Array
     """Index into ``inputs`` of each category's code 0; code -1 stands just before it."""
     inputs: Array
-    """Index of the input for each code, one category after the other, each beginning with code -1."""
+    """Input index of each code, category by category; each category starts with code -1."""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def write_description(folder: Path, data: DataSet, dtype: str, source: dict[str,
 
 
 def reading_as_json(reading: Reading) -> dict[str, Any]:
-    """Return the settings of reading as JSON's types."""
+    """Return a :class:`Reading` as JSON types."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(reading), default=list))
     return settings
 

@@ -13,7 +13,7 @@ from distbp.data.prepared.checksums import map_checked
 from distbp.errors import DataError
 
 _SAMPLE = 65_536
-"""Bytes of a file's beginning, and of its end, that identify it."""
+"""Bytes hashed at each end of a file to identify it."""
 
 
 class MappedFile(NamedTuple):

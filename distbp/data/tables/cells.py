@@ -15,7 +15,7 @@ from distbp.data.tables.chunks import Chunks
 from distbp.errors import DataError
 
 Codes = dict[str, int]
-"""The code of each category, in order of appearance."""
+"""Maps each category to its code; codes are numbered in order of first appearance."""
 
 LARGEST = {"float32": 1e37, "float64": 1e150}
 """Largest absolute value of a number: the squares of larger numbers, or their sums, would be infinite."""
@@ -80,7 +80,7 @@ def pixels_of(rows: Any, columns: Sequence[Column], chunks: Chunks) -> Array:
             row = int(np.flatnonzero(cells.is_null().to_numpy())[0])
             raise DataError(f"{chunks.row_in_chunk(row)} column {column.name!r} is missing: pixels cannot be")
         first = 0
-        for chunk in cells.chunks:  # one at a time: joined, they may be as large as everything that is read
+        for chunk in cells.chunks:  # chunk by chunk: joining them could copy all that was read
             if not len(chunk):
                 continue
             flat = chunk.flatten() if hasattr(chunk.type, "list_size") else chunk

@@ -25,7 +25,7 @@ class Mark:
     rows_of_table: int
     """Rows of this table before the block."""
     rows: int
-    """Rows of all tables before the block."""
+    """Rows before the block, counted over all tables."""
 
 
 class Chunks:

@@ -10,7 +10,7 @@ from distbp.data.tables.chunks import ROWS
 
 
 def check_tables_fit(tables: Sequence[Table], in_memory: bool) -> None:
-    """Refuse tables whose rows do not fit in the free memory; only one chunk must fit unless ``in_memory``.
+    """Refuse tables that do not fit in free memory: all rows with ``in_memory``, else one chunk.
 
     Raises:
         DataError: with the rows, the bytes per row and both sizes.

@@ -221,7 +221,7 @@ def _break_lock(lock: Lock, content: bytes, note: Note) -> bool:
     holder = Holder.parse(content)
     key = "unread" if holder is None else "".join(filter(str.isalnum, holder.token))[:32]
     breaker = lock.path.with_name(f"{lock.path.name}.{key}.broken")
-    # the breaker's own lock may be broken by the same rules, if the breaker is killed here
+    # if this process is killed here, others break the breaker's lock by the same rules
     with locked(breaker, lock.path, note, waits=f"another process breaks the lock {lock.path}", beats=False):
         try:
             current = Holder.parse(read_lock(lock.path))

@@ -32,16 +32,16 @@ class Deadlines:
         return self._seconds_per_shard * (task.span.stop - task.span.first)
 
     def is_straggler(self, task: Compute, seconds: float) -> bool:
-        """Return whether a worker that has had its task for so long is a straggler."""
+        """Return whether a worker is a straggler after ``seconds`` on its task."""
         usual = self._usual(task)
         return bool(usual) and seconds > max(_STRAGGLER_SECONDS, _STRAGGLER_FACTOR * usual)
 
     def silence_reason(self, step: int, silence: float) -> str | None:
-        """Return the reason why a worker without a heartbeat for so long is lost; None if it is not."""
+        """Return why a worker counts as lost after ``silence`` seconds without a heartbeat; None if it does not."""
         return f"no heartbeat for {self.timeout:g} s in step {step} (--timeout)" if silence > self.timeout else None
 
     def stuck_reason(self, task: Compute, seconds: float) -> str | None:
-        """Return the reason why a worker that has had its task for so long is lost; None if it is not."""
+        """Return why a worker counts as lost after ``seconds`` on its task; None if it does not."""
         usual = self._usual(task)
         limit = max(self.timeout, _STUCK_FACTOR * usual) if usual else _STUCK_TIMEOUTS * self.timeout
         return (

@@ -188,7 +188,7 @@ def encode(message: ServerMessage) -> bytes:
 
 
 def decode(data: bytes) -> ServerMessage:
-    """Return the message of :func:`encode`.
+    """Return the message that :func:`encode` was given.
 
     Raises:
         TrainingError: the bytes are no such message.

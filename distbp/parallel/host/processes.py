@@ -30,7 +30,7 @@ class Processes:
 
     @contextmanager
     def heartbeat(self, number: int, seconds: float) -> Iterator[None]:
-        """Within the block, send heartbeats of this process under a number every ``seconds``, from a thread."""
+        """Send heartbeats for process ``number`` every ``seconds`` from a thread, within the block."""
         ended = threading.Event()
 
         def beat() -> None:

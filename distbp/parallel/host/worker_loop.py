@@ -15,7 +15,7 @@ from distbp.parallel.step.worker import Worker
 
 
 def heartbeat_seconds(timeout: float) -> float:
-    """Return the time between two heartbeats of a process, so that a timeout has several."""
+    """Return the time between a process's heartbeats, short enough for several within one timeout."""
     return min(1.0, timeout / 8)
 
 

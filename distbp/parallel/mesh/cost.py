@@ -251,7 +251,7 @@ class Rates(NamedTuple):
     bytes_per_second: float
     """Bandwidth of the host's link, incoming."""
     products: Mapping[int, float]
-    """Seconds to form and add a shard's product on all its workers' cores, by layer."""
+    """For each layer, seconds to form and add one shard's product, using all of the host's worker cores."""
 
 
 def choose_factored_layers(

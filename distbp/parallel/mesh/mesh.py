@@ -197,7 +197,7 @@ class Mesh:
             peer.send(frame, packed.body)
 
     def _add_sum(self, exchange: StepExchange, number: int, span: Span, numbers: Array) -> None:
-        """Add a sum of a chunk that this host adds up; with the last one, form the total and send it."""
+        """Add one sum to the total of a chunk that this host serves; after the last sum, send the total."""
         chunk = self._chunks[number]
         with self.members.changed:
             sums = exchange.add_sum(number, span, numbers, self._buffers.sums_needed(exchange, chunk))

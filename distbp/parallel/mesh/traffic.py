@@ -15,7 +15,7 @@ class Traffic(NamedTuple):
     """The traffic of a step at the busiest host and link."""
 
     link_numbers: float
-    """Numbers on the busiest link, in its busier direction."""
+    """Count of numbers sent over the busiest link, in its busier direction."""
     numbers: float
     """Numbers that the busiest host sends and receives."""
     messages: float
@@ -91,7 +91,7 @@ def _spans(shards: int, hosts: int, per_host: int) -> Iterator[Span]:
 def traffic_of_layer(
     layer: int, bounds: tuple[int, ...], shards: int, hosts: int, servers: int, per_host: int, factored: tuple[int, ...]
 ) -> Traffic:
-    """Return the share of :func:`traffic_of_sums` that belongs to a layer and to those that share its chunks."""
+    """Return the part of :func:`traffic_of_sums` for the chunks that begin with this layer."""
     traffic = traffic_of_sums(bounds, shards, hosts, servers, per_host, factored)
     chunks = _summed_chunks(bounds, servers, factored)
     of_layer = [chunk for chunk in chunks if chunk.layer == layer]

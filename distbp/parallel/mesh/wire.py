@@ -135,7 +135,9 @@ def _round_to_halves(scaled: Array, halves: Array, magnitudes: Array, signs: Arr
     np.right_shift(bits, 16, out=signs)
     np.bitwise_and(signs, _SIGN, out=signs)
     np.bitwise_or(magnitudes, signs, out=magnitudes)
-    np.copyto(halves, magnitudes, casting="unsafe")  # drops the sign's copies above the 16 bits
+    np.copyto(
+        halves, magnitudes, casting="unsafe"
+    )  # the cast drops the upper 16 bits, which are only copies of the sign
 
 
 def _read_halves(halves: Array, scaled: Array) -> None:

@@ -56,7 +56,7 @@ class Adder:
         return self.add(span, inside, params, np.empty(params.stop - params.start, self._dtype))
 
     def add(self, root: Span, sums: Mapping[Span, Array], params: slice, out: Array) -> Array:
-        """Write the sum of ``root`` for these parameters into ``out`` and return it."""
+        """Write the sum over the shards of ``root``, for these parameters, into ``out`` and return it."""
         plan = plan_of(root, tuple(sums))
         if len(getattr(self._own, "scratch", ())) < buffers_of(plan):
             self._own.scratch = np.empty((buffers_of(plan), self._longest), self._dtype)

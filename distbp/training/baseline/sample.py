@@ -88,7 +88,7 @@ def sample_of(rows: Rows, inputs: Array, dtype: str, outputs: int) -> Sample:
 
 
 def _scale(blocks: list[tuple[Array, Array, Array]], count: int, has_unit: bool) -> Scale:
-    """Return the scaling of the sample's inputs; those that have a unit are centred, but not divided.
+    """Return the scaling of the inputs: centre all; divide by the deviation only where the unit is arbitrary.
 
     Pixels and the encoded columns of a table have a unit: the columns are standardised already, and dividing a rare
     category or pixel by its small deviation would give it too much weight.

@@ -53,7 +53,7 @@ def make_executor(
 
 
 def read_while_starting_ray(stack: ExitStack, config: Config, read: Callable[[], DataSet], note: Note) -> DataSet:
-    """Read the data; if that takes long and the run needs Ray, start Ray at the same time, on ``stack``.
+    """Read the data; if that takes long and the run needs Ray, start Ray meanwhile; ``stack`` ends it.
 
     Ray starts only after a moment, so that an error in small data is reported before it.
     """
