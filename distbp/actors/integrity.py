@@ -10,7 +10,7 @@ from distbp.parallel.host.messages import RunEnded, ViewEnded, WeightsDiffer
 from distbp.parallel.mesh.agreement import describe, difference
 
 _MOST_DAMAGES = 8
-"""A link counts as broken after so many repetitions of one step because of damaged messages."""
+"""A link counts as broken after this many repetitions of one step because of damaged messages."""
 
 
 class Integrity:

@@ -20,7 +20,7 @@ class Retries:
         return time.monotonic() >= max(self._not_before.get((node, numbers), 0.0), pause_end)
 
     def pause(self, node: str, numbers: tuple[int, ...], seconds: float) -> None:
-        """Start no host for these slots for so many seconds."""
+        """Start no host for these slots for this many seconds."""
         self._not_before[node, numbers] = time.monotonic() + seconds
 
     def never(self, node: str, numbers: tuple[int, ...]) -> None:

@@ -15,7 +15,7 @@ from distbp.parallel.step.shards import Span, cut
 _FADING_SECONDS = 2.0
 """Time constant of the moving average."""
 _LONGEST_SHARD_SECONDS = 10.0
-"""A worker that reports no shard for so long counts as waiting."""
+"""A worker that reports no shard for this many seconds counts as waiting."""
 
 
 class ComputingShares:

@@ -17,7 +17,7 @@ _LONGEST_CURVE, _LONGEST_BAR = 40, 40
 _FEWEST_WORKERS = 2
 _FEWEST_POINTS = 2
 _SILENT_SECONDS = 2.0
-"""A worker is marked as silent from so many seconds without a sign of life."""
+"""A worker is marked as silent after this many seconds without a sign of life."""
 
 
 def progress_lines(

@@ -11,7 +11,7 @@ from distbp.data.dataset import Array
 from distbp.randomness import Purpose, generator
 
 _MOST_AT_ONCE = 1 << 20
-"""Up to so many rows, a single permutation shuffles the whole epoch."""
+"""Up to this many rows, a single permutation shuffles the whole epoch."""
 _RUN = 1 << 10
 """Rows that move into a window together, so that the disk reads them at once."""
 _WINDOW = 1 << 18
@@ -48,7 +48,7 @@ class EpochOrder:
 
     @classmethod
     def of(cls, config: Settings, rows: int) -> Self:
-        """Return the order of so many rows with these settings."""
+        """Return the order of this many rows with these settings."""
         return cls(rows, config.batch_size, config.seed, config.shuffle)
 
     def size(self, step: int) -> int:

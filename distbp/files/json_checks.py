@@ -49,7 +49,7 @@ def above_0(value: Any, path: str) -> None:
 
 
 def text(longest: int = 100_000, is_path: bool = False) -> Check:
-    """Return the check for text of at most so many characters; all text but paths must be valid UTF-8."""
+    """Return the check for text of at most this many characters; all text but paths must be valid UTF-8."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, str) or len(value) > longest:
@@ -118,7 +118,7 @@ def or_null(inner: Check) -> Check:
 
 
 def list_of(inner: Check, least: int = 0) -> Check:
-    """Return the check for a list of at least so many values, each accepted by ``inner``."""
+    """Return the check for a list of at least this many values, each accepted by ``inner``."""
 
     def check(value: Any, path: str) -> None:
         if not isinstance(value, list) or len(value) < least:

@@ -53,7 +53,7 @@ def page_data(paths: Sequence[Path], evaluator: Evaluator | None = None, is_live
 
 
 def new_evaluator(paths: Sequence[Path]) -> Evaluator:
-    """Return an evaluator that collects as many mistakes per run as fit on a page with so many runs."""
+    """Return an evaluator that collects as many mistakes per run as fit on a page with this many runs."""
     return Evaluator(max(6, _MISTAKES // len(paths)))
 
 

@@ -37,7 +37,7 @@ DESCRIPTION = "dataset.json"
 PARTS = ("train", "test", "validation")
 _ROWS = 1 << 16
 _SMALL = 1 << 25
-"""Rows of up to so many bytes are verified when they are opened; larger arrays when they are first used."""
+"""Rows of up to this many bytes are verified when they are opened; larger arrays when they are first used."""
 _CONTENT = record(
     {
         "format": of_format(FORMAT),

@@ -15,7 +15,7 @@ from distbp.system.processes import process_exists
 POLL_SECONDS = 0.5
 """Seconds between two reads of a lock whose heartbeat is watched."""
 DEAD_AFTER_SECONDS = 60.0
-"""Without a heartbeat for so long, a holder on another host counts as dead."""
+"""Without a heartbeat for this many seconds, a holder on another host counts as dead."""
 _LONGEST_NAME = 64
 own_tokens: set[str] = set()
 """The tokens of the locks that this process holds."""

@@ -50,7 +50,7 @@ class Host:
     """
 
     def __init__(self, structure: Structure, config: Settings, rows: Rows, workers: int, address: str) -> None:
-        """Create the shared memory for so many workers and listen at ``address``; :meth:`restart` brings the state.
+        """Create the shared memory for this many workers and listen at ``address``; :meth:`restart` brings the state.
 
         Raises:
             ClusterError: there is too little shared memory, or the address is not this host's.

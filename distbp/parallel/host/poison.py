@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 MOST_DEATHS = 3
-"""A shard is poisoned once so many workers have died while computing it in one step."""
+"""A shard is poisoned once this many workers have died while computing it in one step."""
 
 
 class Deaths:
@@ -17,7 +17,7 @@ class Deaths:
         self._has_computed_another = False
 
     def begin(self, shards: int) -> None:
-        """Begin a step with so many shards, and forget the deaths in the step before."""
+        """Begin a step with this many shards, and forget the deaths in the step before."""
         self._shards = shards
         if self._by_shard:
             self._by_shard.clear()

@@ -16,7 +16,7 @@ _COUNT = struct.Struct("<q")
 
 
 def record_struct(layers: int) -> struct.Struct:
-    """Return the layout of a record of a network with so many layers."""
+    """Return the layout of a record of a network with this many layers."""
     # step, rows, right, cost, seconds, weight, whether there is a diagnosis, hashes, diagnosis
     return struct.Struct(f"<qqqddd?{layers}Q{3 * layers + 2}d")
 

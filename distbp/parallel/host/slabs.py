@@ -18,7 +18,7 @@ class Slabs:
         self._known: dict[tuple[int, tuple[tuple[Span, int], ...]], dict[Span, Array]] = {}
 
     def sums(self, tasks: Iterable[Compute], shards: int) -> Mapping[Span, Array]:
-        """Return the sums of these tasks by span, in a mini-batch of so many shards."""
+        """Return the sums of these tasks by span, in a mini-batch of this many shards."""
         key = shards, tuple(sorted((task.span, task.row) for task in tasks))
         if key not in self._known:
             self._known[key] = {

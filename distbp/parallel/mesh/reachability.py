@@ -48,7 +48,7 @@ def hosts_to_leave_out(missed: Sequence[Mapping[int, str] | None], settled: int)
 
 
 def _fewest(group: set[int], pairs: set[frozenset[int]]) -> set[int]:
-    """Choose hosts to leave out, so that no unreachable pair remains; greedily, most pairs first, the latest of equals."""
+    """Choose hosts to leave out until no unreachable pair remains: most pairs first, then the latest host."""
     left, out = set(group), set[int]()
     while True:
         within = {host: sum(host in pair and pair <= left for pair in pairs) for host in left}

@@ -25,7 +25,7 @@ class Speed:
         self._shards = shards
 
     def with_workers(self, workers: int) -> float:
-        """Return a lower bound of the time per step with so many workers."""
+        """Return a lower bound of the time per step with this many workers."""
         most_shards = cut(self._shards, workers)[0].stop
         update = max(0.0, self.step - self._shards * self._shard)
         return most_shards * self._shard + update + EXCHANGE_SECONDS
